@@ -1,0 +1,5 @@
+"""`python -m everystall` is the command `everystall`."""
+
+from everystall.cli import main
+
+main()

@@ -1,0 +1,249 @@
+"""Every failure that Everystall knows by name, and what becomes of it.
+
+    EverystallError
+    ├── Refused                  the caller's request cannot be done as it stands (4xx)
+    │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge
+    │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
+    ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
+    ├── ListingRejected  NotPublished                       the seller must act
+    ├── PageChanged                                         a developer must fix
+    ├── MarketplaceBusy  StorageFull                        passes by itself: tried again
+    ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
+    └── Misconfigured                                       the operator must act; start-up stops
+
+A failure carries its fate; no caller ever reads a message to decide what to do. A message never
+holds a secret, a cookie or a path of the marketplace's with a token in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+#: retry: passes by itself, tried again later · seller: a person must act · developer: our map of the
+#: site is wrong · operator: this installation is set up wrongly · drop: the step is no longer wanted
+Fate = Literal["retry", "seller", "developer", "operator", "drop"]
+
+
+class EverystallError(Exception):
+    """Something went wrong inside Everystall."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    fate: ClassVar[Fate] = "developer"
+    #: What the reader can do about it, one sentence; shown beside the message.
+    action: str = "Try again; if it happens again, look at the log with this time."
+
+    def __init__(self, message: str | None = None, *, action: str | None = None, **details: Any) -> None:
+        self.message = message or (self.__doc__ or self.code).splitlines()[0]
+        if action is not None:
+            self.action = action
+        #: More fields of the JSON answer (`missing`, `problems`, `actions`, …); never a secret.
+        self.details: Mapping[str, Any] = details
+        super().__init__(self.message)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"error": self.code, "message": self.message, "action": self.action, **self.details}
+
+
+# ---- the caller's request -------------------------------------------------------------------------
+
+
+class Refused(EverystallError):
+    """This request cannot be done as it stands."""
+
+    code = "bad_request"
+    status = 400
+    fate = "seller"
+    action = "Mend the request and send it again."
+
+
+class BadRequest(Refused):
+    """The request is malformed."""
+
+
+class NotFound(Refused):
+    """There is nothing of yours under that id."""
+
+    code = "not_found"
+    status = 404
+    action = "Check the id; what belongs to another account is not shown either."
+
+
+class Unauthenticated(Refused):
+    """This needs an API token."""
+
+    code = "unauthenticated"
+    status = 401
+    action = (
+        "Send `Authorization: Bearer evs_…`; `everystall token create --email you@example.com` makes one."
+    )
+
+
+class NotAllowed(Refused):
+    """This token may not do that."""
+
+    code = "not_allowed"
+    status = 403
+    action = "Use a token with the scope that the message names."
+
+
+class TooLarge(Refused):
+    """That is more than we take."""
+
+    code = "too_large"
+    status = 413
+    action = "Send less; the message says how much is taken."
+
+
+class PhotoRefused(Refused):
+    """That file is not a photo we can use."""
+
+    code = "photo_refused"
+    status = 422
+    action = "Send a JPEG, PNG, WebP, HEIC or GIF photo of at most 40 megapixels."
+
+
+class ListingIncomplete(Refused):
+    """The listing lacks something that a marketplace needs."""
+
+    code = "listing_incomplete"
+    status = 422
+    action = "Fill in what `problems` names, per marketplace, and post again."
+
+
+class ListingLive(Refused):
+    """The listing is live somewhere."""
+
+    code = "listing_live"
+    status = 409
+    action = "Send it with ?end=true to take it down everywhere first."
+
+
+class SessionMissing(Refused):
+    """There is no working sign-in for a marketplace."""
+
+    code = "session_missing"
+    status = 409
+    action = "Sign in to the marketplaces named in `missing` and connect them again."
+
+
+class WhichAccount(Refused):
+    """The session does not say whose it is, and there is more than one account it could be."""
+
+    code = "which_account"
+    status = 409
+    action = "Send it again with `browserProfileId` set to one of `connections`."
+
+
+# ---- what a marketplace did -----------------------------------------------------------------------
+
+
+class SessionExpired(EverystallError):
+    """The marketplace no longer knows this sign-in."""
+
+    code = "session_expired"
+    status = 409
+    fate = "seller"
+    action = "Sign in to the marketplace again and connect it."
+
+
+class ChallengeShown(EverystallError):
+    """The marketplace asks for a person (captcha, code by mail, security check)."""
+
+    code = "challenge"
+    status = 409
+    fate = "seller"
+    action = "Open the marketplace, answer its check, then press Retry."
+
+
+class AccountLimited(EverystallError):
+    """The marketplace does not let this account do that now."""
+
+    code = "account_limited"
+    status = 409
+    fate = "seller"
+    action = "Read what the marketplace says on its own page, then press Retry."
+
+
+class ListingRejected(EverystallError):
+    """The marketplace refused the listing."""
+
+    code = "listing_rejected"
+    status = 422
+    fate = "seller"
+    action = "Mend what the marketplace names, then press Retry."
+
+
+class NotPublished(EverystallError):
+    """The marketplace kept the listing as a draft, or for review, and did not publish it."""
+
+    code = "not_published"
+    status = 409
+    fate = "seller"
+    action = "Open the marketplace and see what it asks for, then press Retry."
+
+
+class PageChanged(EverystallError):
+    """The marketplace's page is not the one we know."""
+
+    code = "page_changed"
+    status = 502
+    fate = "developer"
+    action = "Nothing was posted. Run `everystall doctor`, or post this one by hand meanwhile."
+
+
+class MarketplaceBusy(EverystallError):
+    """The marketplace does not answer, answers slowly or asks us to wait."""
+
+    code = "marketplace_busy"
+    status = 503
+    fate = "retry"
+    action = "Nothing to do: it is tried again by itself."
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None, **details: Any):
+        super().__init__(message, **details)
+        #: Seconds that the marketplace asked us to wait, if it said.
+        self.retry_after = retry_after
+
+
+# ---- inside ---------------------------------------------------------------------------------------
+
+
+class NotWanted(EverystallError):
+    """What was wanted changed before the click; nothing was clicked."""
+
+    code = "not_wanted"
+    status = 409
+    fate = "drop"
+
+
+class LeaseLost(EverystallError):
+    """Another worker has this account now; nothing more is done here."""
+
+    code = "lease_lost"
+    status = 409
+    fate = "drop"
+
+
+class StorageFull(EverystallError):
+    """There is no room to store this."""
+
+    code = "storage_full"
+    status = 507
+    fate = "operator"
+    action = "Make room on the disk that EVERYSTALL_HOME or PHOTOS_URL names, then send it again; nothing was stored."
+
+
+class Misconfigured(EverystallError):
+    """This installation is set up wrongly."""
+
+    code = "misconfigured"
+    status = 500
+    fate = "operator"
+    action = "Run `everystall doctor`."
+
+
+def listed(words: Sequence[str]) -> str:
+    """`["a", "b", "c"]` → "a, b and c", for messages."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

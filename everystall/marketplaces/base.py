@@ -1,0 +1,314 @@
+"""What every marketplace adapter takes and gives. No database, no secrets, no site's name here.
+
+A marketplace is a folder: `form.py` (pure: our listing → the site's fields, its limits and
+capabilities; all that the web part ever loads), `pages.py` (targets and parsing: the only file that
+knows the site), `adapter.py` (the verbs, loaded by the worker only), `NOTES.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+    from everystall.browser.targets import Site
+
+#: Our condition words, best first; each form.py maps them to the site's own.
+CONDITIONS = {
+    "new_with_tags": "New with tags",
+    "new_without_tags": "New without tags",
+    "new_with_flaws": "New with flaws",
+    "like_new": "Like new",
+    "good": "Good",
+    "fair": "Fair",
+    "poor": "Poor",
+}
+#: Our colour words (lower case); each form.py maps them to the site's own.
+COLORS = (
+    "red", "pink", "orange", "yellow", "green", "blue", "purple", "gold", "silver", "black",
+    "gray", "white", "cream", "brown", "tan", "beige", "navy", "burgundy", "khaki", "multicolor",
+)  # fmt: skip
+#: What the seller writes as brand when there is none. An empty brand is a brand not yet told.
+NO_BRAND = "unbranded"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Money(_Frozen):
+    """An amount in the currency's smallest unit: `{"amount": 2500, "currency": "USD"}` is $25.00."""
+
+    amount: int
+    currency: str = "USD"
+
+
+class Package(_Frozen):
+    """What goes in the post: ounces and inches."""
+
+    weight_oz: int | None = None
+    length_in: float | None = None
+    width_in: float | None = None
+    height_in: float | None = None
+
+
+class PhotoFacts(_Frozen):
+    """A stored original, turned upright: `sha256` of its bytes is its name in the object store."""
+
+    sha256: str
+    width: int
+    height: int
+    content_type: str
+
+
+class ListingFacts(_Frozen):
+    """What the seller wrote once. None is "not told", never "none": a form asks, it does not guess."""
+
+    title: str | None = None
+    description: str | None = None
+    brand: str | None = None
+    #: A key of taxonomy.CATEGORIES, e.g. "women.dresses.midi".
+    category: str | None = None
+    #: As the seller writes it ("M", "8.5", "32x30", "One Size"), in the category's size scale.
+    size: str | None = None
+    #: A key of CONDITIONS.
+    condition: str | None = None
+    #: Keys of COLORS, the main one first.
+    colors: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    price: Money | None = None
+    original_price: Money | None = None
+    quantity: int = 1
+    sku: str | None = None
+    package: Package = Package()
+    ships_from_zip: str | None = None
+    #: Who pays the postage.
+    shipping_payer: Literal["buyer", "seller"] | None = None
+    #: Free facts that some sites ask for: {"Material": "Cotton", "Style": "Casual"}.
+    specifics: Mapping[str, str] = {}
+    photos: tuple[PhotoFacts, ...] = ()
+    #: Per marketplace, values that stand instead of the above or are known there only.
+    overrides: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Problem(_Frozen):
+    """One thing that a marketplace needs or cannot take. `field` is a name of ListingFacts
+    (or of the account's defaults, prefixed `defaults.`)."""
+
+    field: str
+    code: Literal["missing", "too_long", "too_short", "too_many", "too_few", "too_high", "too_low",
+                  "not_whole", "not_accepted"]  # fmt: skip
+    #: What the seller reads: which marketplace, what is wrong, the limit, what would do.
+    message: str
+    limit: int | float | str | None = None
+
+
+class Draft(_Frozen):
+    """A listing in one site's own words and limits: what `compose` makes and `publish` fills in.
+
+    Stored with the attempt as JSON; equal drafts make equal hashes. What `Filled.fields` and
+    `Seen.fields` return uses these names and types, so that comparing is one function.
+    """
+
+    title: str
+    description: str
+    price: Money
+    original_price: Money | None = None
+    quantity: int = 1
+    #: The site's menu, top to bottom, exact labels.
+    category: tuple[str, ...]
+    #: None: the site has no brand field, or the seller says there is none.
+    brand: str | None = None
+    size: str | None = None
+    #: The site's exact label.
+    condition: str | None = None
+    colors: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    #: The private SKU / custom label as it will stand there: the seller's SKU and our marker.
+    sku: str | None = None
+    #: Item specifics under the site's names.
+    specifics: Mapping[str, str] = {}
+    #: The site's shipping answers (payer, zip, weight, carrier, policy names …).
+    shipping: Mapping[str, Any] = {}
+    #: What moves the price if left alone: smart_pricing, offers, promotion. False unless chosen.
+    options: Mapping[str, bool] = {}
+    #: sha256 of the originals, in order; the renditions come as PhotoFile.
+    photos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhotoRule:
+    """What a site takes of a photo."""
+
+    max_count: int
+    min_count: int = 1
+    #: Longest side in pixels that we send; never enlarged.
+    longest_side: int = 2048
+    quality: int = 90
+    #: width / height that the site forces (the whole photo is fitted on a plain ground), or none.
+    ratio: float | None = None
+    max_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Numbers of one site, each with its source in NOTES.md. Characters are what the site counts."""
+
+    title: int
+    description: int
+    price_min: int
+    price_max: int
+    photos: PhotoRule
+    whole_dollars: bool = False
+    quantity_max: int = 1
+    colors: int = 2
+    tags: int = 0
+    sku: int = 0
+    description_min: int = 0
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the site can do, so that nothing branches on its name."""
+
+    #: A private SKU or custom-label field that only the seller sees: our marker goes there.
+    marker_field: bool
+    quantities: bool = False
+    revise: bool = False
+    #: Seconds between two posts that a person would need: the default pace.
+    pace_seconds: float = 45.0
+    #: New listings an account may make in a day, by default.
+    daily_cap: int = 100
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose session it is, as far as the site tells."""
+
+    id: str | None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A rendition, ready to upload."""
+
+    name: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What the form says just before the click, read from the page."""
+
+    fields: Mapping[str, Any]
+    draft_id: str | None = None
+
+
+#: `await arm(filled)` compares the form with the draft and commits "armed" before the click.
+#: It raises NotWanted (nothing may be clicked) or PageChanged (the form differs).
+Arm = Callable[[Filled], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the site answered to the click. No id: the answer did not settle it, somebody must look."""
+
+    remote_id: str | None = None
+    url: str | None = None
+
+
+#: unknown: a page that proves nothing (login, block, error). Never read as gone.
+SeenState = Literal["live", "draft", "sold", "ended", "unknown"]
+
+
+@dataclass(frozen=True)
+class Active:
+    """One row of the seller's own lists. `remote_id` of a draft is its draft id."""
+
+    remote_id: str
+    state: Literal["live", "draft", "sold"]
+    title: str
+    price: Money | None = None
+    url: str | None = None
+    sku: str | None = None
+    photo_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One listing, read from its own page."""
+
+    state: SeenState
+    url: str | None = None
+    #: Names and types of Draft; only what the page shows.
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    photo_urls: Sequence[str] = ()
+
+
+class Form(Protocol):
+    """form.py as a module."""
+
+    LABEL: str
+    LIMITS: Limits
+    CAPABILITIES: Capabilities
+    #: Registrable domains whose cookies belong to a session of this marketplace.
+    COOKIE_DOMAINS: tuple[str, ...]
+    BASE_URL: str
+    #: Defaults of an account that the seller may set, name → what it is, in words.
+    DEFAULTS: Mapping[str, str]
+
+    def compose(
+        self, listing: ListingFacts, defaults: Mapping[str, Any]
+    ) -> tuple[Draft | None, list[Problem]]:
+        """The draft, or None and every problem at once. Overrides are applied first, then the
+        account's defaults for what the listing leaves open. Pure."""
+        ...
+
+    def read_account(self, session: Mapping[str, Any]) -> Account:
+        """Whose session it is: {"cookies": [...], "localStorage": {...}, "sessionStorage": {...}}."""
+        ...
+
+
+class Adapter(Protocol):
+    """adapter.py: `ADAPTER` is one. A verb raises errors of everystall.errors and nothing else;
+    before each it is on a page of its own choosing. Nobody but `publish` and `delist` commits."""
+
+    site: Site
+
+    async def find_active(
+        self,
+        page: Page,
+        *,
+        known: frozenset[str] = frozenset(),
+        look_for: Sequence[str] = ("live", "draft", "sold"),
+    ) -> list[Active]:
+        """Newest first, each list read until a page holds an id in `known`. Also proves the session
+        (SessionExpired)."""
+        ...
+
+    async def check_session(self, page: Page) -> Account:
+        """Loads the cheapest page that only a signed-in seller gets. Raises SessionExpired."""
+        ...
+
+    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+        """Fills the form, reads it back, awaits `arm(filled)`, clicks once (page.commit), reads the
+        answer. ListingRejected: the site said no in so many words. NotPublished: it kept a draft."""
+        ...
+
+    async def read(self, page: Page, remote_id: str) -> Seen:
+        """The listing's own page. `unknown` unless the page itself says what it is."""
+        ...
+
+    async def delist(self, page: Page, remote_id: str) -> None:
+        """Takes it down (page.commit). Does not prove it: the caller looks with `read` after."""
+        ...
+
+    async def discard_draft(self, page: Page, draft_id: str) -> None:
+        """Deletes what a failed try left behind; quiet when it is gone already."""
+        ...

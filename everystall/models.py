@@ -1,0 +1,411 @@
+"""The tables. Policies, functions and grants are in migrations/; nothing here knows a business rule.
+
+Every table that holds a seller's data has `user_id`, forced row-level security and foreign keys over
+(user_id, id): a row of one seller can never point at another's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+#: States of a publication and of a pair of a job, in the order of a life (DESIGN: ARCHITECTURE.md).
+STATES = ("waiting", "composing", "filling", "armed", "reconciling", "live", "revising", "ending",
+          "ended", "sold", "cancelled")  # fmt: skip
+#: How an attempt ended; null while it is open.
+OUTCOMES = ("live", "ended", "sold", "rejected", "draft_only", "unresolved")
+
+
+def _in(column: str, words: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(TEXT),
+        bytes: LargeBinary,
+        str: TEXT,
+    }
+
+
+def _id() -> Mapped[UUID]:
+    return mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class Owned:
+    """A table of the sellers': `user_id`, and (user_id, id) for others to point at."""
+
+    @declared_attr
+    def user_id(cls) -> Mapped[UUID]:
+        return mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+
+
+def _points_to(table: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["user_id", column], [f"{table}.user_id", f"{table}.id"], ondelete=ondelete)
+
+
+def _owned(table: str) -> UniqueConstraint:
+    return UniqueConstraint("user_id", "id", name=f"{table}_user_id_id_key")
+
+
+class User(Base):
+    """A seller. Its policy is `id = auth.uid()`."""
+
+    __tablename__ = "users"
+    id: Mapped[UUID] = _id()
+    #: Lower case.
+    email: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _now()
+    #: Holiday, ban scare: nothing is posted on any account while set; delists still run.
+    paused_at: Mapped[datetime | None]
+
+
+class ApiToken(Owned, Base):
+    """`evs_…`, stored as SHA-256 of its 256 random bits."""
+
+    __tablename__ = "api_tokens"
+    id: Mapped[UUID] = _id()
+    name: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    __table_args__ = (_owned("api_tokens"),)
+
+
+class Listing(Owned, Base):
+    """What the seller wrote once (ListingFacts). `revision` counts changes of content."""
+
+    __tablename__ = "listings"
+    id: Mapped[UUID] = _id()
+    title: Mapped[str | None]
+    description: Mapped[str | None]
+    brand: Mapped[str | None]
+    category: Mapped[str | None]
+    size: Mapped[str | None]
+    condition: Mapped[str | None]
+    colors: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    price_cents: Mapped[int | None] = mapped_column(BigInteger)
+    original_price_cents: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(server_default="USD")
+    quantity: Mapped[int] = mapped_column(server_default=text("1"))
+    quantity_sold: Mapped[int] = mapped_column(server_default=text("0"))
+    sku: Mapped[str | None]
+    #: base.Package
+    package: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    ships_from_zip: Mapped[str | None]
+    shipping_payer: Mapped[str | None]
+    specifics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    #: Set by DELETE ?end=true: the row goes when its last publication has ended.
+    delete_asked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _owned("listings"),
+        CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
+        Index("listings_by_user", "user_id", text("created_at DESC")),
+    )
+
+
+class ListingPhoto(Owned, Base):
+    """An original in the object store, under the hash of its bytes, at a place in the order."""
+
+    __tablename__ = "listing_photos"
+    id: Mapped[UUID] = _id()
+    listing_id: Mapped[UUID]
+    #: 0 is the cover.
+    position: Mapped[int]
+    sha256: Mapped[str]
+    content_type: Mapped[str]
+    #: Pixels, upright.
+    width: Mapped[int]
+    height: Mapped[int]
+    byte_size: Mapped[int]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("listings", "listing_id"),
+        UniqueConstraint("listing_id", "position", deferrable=True, initially="DEFERRED",
+                         name="listing_photos_place"),
+        UniqueConstraint("listing_id", "sha256", name="listing_photos_once"),
+        Index("listing_photos_by_listing", "user_id", "listing_id", "position"),
+    )  # fmt: skip
+
+
+class Connection(Owned, Base):
+    """A seller's account at a marketplace, and the lease of the worker that is on it."""
+
+    __tablename__ = "connections"
+    id: Mapped[UUID] = _id()
+    #: `bp_<marketplace>_<id>`, the document's browserProfileId.
+    public_id: Mapped[str] = mapped_column(unique=True)
+    marketplace: Mapped[str]
+    #: The marketplace's own id of the account, where the session tells it.
+    account_id: Mapped[str | None]
+    account_name: Mapped[str | None]
+    label: Mapped[str | None]
+    base_url: Mapped[str]
+    #: The account's defaults for what a listing leaves open (Form.DEFAULTS).
+    defaults: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    paused_at: Mapped[datetime | None]
+    #: Seconds between two posts; null = the setting, else the marketplace's own default.
+    pace_seconds: Mapped[float | None]
+    #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
+    needs_you: Mapped[dict[str, Any] | None]
+    last_post_at: Mapped[datetime | None]
+    last_visit_at: Mapped[datetime | None]
+    next_check_at: Mapped[datetime | None]
+    #: Who is on it: a number that only grows, and until when (the database's clock).
+    lease_fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    lease_holder: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _owned("connections"),
+        Index("connections_one_per_account", "user_id", "marketplace", "account_id", unique=True,
+              postgresql_where=text("account_id IS NOT NULL")),
+        Index("connections_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+    )  # fmt: skip
+
+
+class MarketplaceSession(Owned, Base):
+    """A sealed sign-in. Two at most per connection: the newest, and the last one that worked."""
+
+    __tablename__ = "user_marketplace_sessions"
+    id: Mapped[UUID] = _id()
+    connection_id: Mapped[UUID]
+    marketplace: Mapped[str]
+    #: Counts uploads and write-backs of this connection; bound into the seal.
+    seq: Mapped[int] = mapped_column(BigInteger)
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    #: extension: handed over by the seller · visit: written back by a worker
+    origin: Mapped[str]
+    captured_at: Mapped[datetime]
+    #: Bound into the seal. At most 7 days after the last proof, 60 after the last consent.
+    expires_at: Mapped[datetime]
+    consented_at: Mapped[datetime]
+    #: When a visit last saw it signed in; null = not tried yet.
+    worked_at: Mapped[datetime | None]
+    #: When a visit found it signed out; null = not found so.
+    failed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("connections", "connection_id"),
+        UniqueConstraint("connection_id", "seq", name="sessions_seq"),
+        _in("origin", ("extension", "visit")),
+        Index("sessions_by_expiry", "expires_at"),
+    )
+
+
+class UserKey(Owned, Base):
+    """A seller's data key, wrapped by a key of the ring (vault/envelope.py)."""
+
+    __tablename__ = "user_keys"
+    id: Mapped[UUID] = _id()
+    version: Mapped[int]
+    #: Which key of the ring wraps it.
+    kid: Mapped[str]
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (UniqueConstraint("user_id", "version", name="user_keys_version"),
+                      Index("user_keys_by_kid", "kid"))  # fmt: skip
+
+
+class VaultAudit(Owned, Base):
+    """One row before every opening of a session. Insert and select only; no one may change it."""
+
+    __tablename__ = "vault_audit"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    connection_id: Mapped[UUID]
+    session_id: Mapped[UUID]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    kid: Mapped[str]
+    #: What for, in the seller's words: "post", "check", "take down", "keys rotate".
+    purpose: Mapped[str]
+    at: Mapped[datetime] = _now()
+    __table_args__ = (Index("vault_audit_by_connection", "user_id", "connection_id", text("at DESC")),)
+
+
+class Publication(Owned, Base):
+    """One listing on one account, for ever: what is wanted, what we put there, what was seen."""
+
+    __tablename__ = "publications"
+    id: Mapped[UUID] = _id()
+    listing_id: Mapped[UUID]
+    connection_id: Mapped[UUID]
+    marketplace: Mapped[str]
+    #: Changed only by the seller, a rule that the seller set, or a sale.
+    wanted: Mapped[str] = mapped_column(server_default="live")
+    wanted_revision: Mapped[int]
+    #: What we last put there and read back.
+    put: Mapped[str] = mapped_column(server_default="nothing")
+    put_revision: Mapped[int | None]
+    #: wanted ≠ put, so there is something to do.
+    unsettled: Mapped[bool] = mapped_column(
+        Computed("(wanted = 'live' AND (put <> 'live' OR put_revision IS DISTINCT FROM wanted_revision))"
+                 " OR (wanted = 'ended' AND put = 'live')", persisted=True)
+    )  # fmt: skip
+    #: An armed attempt is open: someone has to look, whatever is wanted meanwhile.
+    looking: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: What was last seen, by anyone's doing.
+    seen: Mapped[str] = mapped_column(server_default="unknown")
+    seen_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    #: {reason, message, url, actions[]}: a flag on any state.
+    needs_you: Mapped[dict[str, Any] | None]
+    #: Not before this; null = now.
+    next_try_at: Mapped[datetime | None]
+    #: Failures in a row of the kind that passes by itself.
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    remote_id: Mapped[str | None]
+    url: Mapped[str | None]
+    #: {field: true|false} of the last read-back of the live page.
+    read_back: Mapped[dict[str, Any] | None]
+    asked_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _owned("publications"),
+        _points_to("listings", "listing_id"),
+        _points_to("connections", "connection_id"),
+        UniqueConstraint("listing_id", "connection_id", name="publications_once"),
+        _in("wanted", ("live", "ended")),
+        _in("put", ("nothing", "live", "ended", "sold")),
+        _in("seen", ("unknown", "live", "ended", "sold")),
+        _in("state", STATES),
+        Index("publications_due", "connection_id", "wanted", "asked_at",
+              postgresql_where=text("unsettled OR looking")),
+        Index("publications_due_at", text("next_try_at NULLS FIRST"),
+              postgresql_where=text("unsettled OR looking")),
+    )  # fmt: skip
+
+
+class Attempt(Owned, Base):
+    """One try to publish. Its row is written before the click, so a crash leaves a question to
+    answer by looking, never a second click."""
+
+    __tablename__ = "attempts"
+    id: Mapped[UUID] = _id()
+    publication_id: Mapped[UUID]
+    connection_id: Mapped[UUID]
+    listing_revision: Mapped[int]
+    #: `~` + 6 base32 characters, in the private SKU field where the site has one.
+    marker: Mapped[str | None]
+    #: base.Draft as JSON, and what it hashes to.
+    draft: Mapped[dict[str, Any]]
+    fields_hash: Mapped[str]
+    #: Perceptual hashes of the renditions sent, in order.
+    photo_hashes: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    #: Ids already there before the click: active, drafts and sold.
+    baseline: Mapped[list[str] | None]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    #: The site's id of what only the seller sees.
+    draft_id: Mapped[str | None]
+    #: Set only once a buyer could see it.
+    remote_id: Mapped[str | None]
+    url: Mapped[str | None]
+    outcome: Mapped[str | None]
+    armed_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    looks: Mapped[int] = mapped_column(server_default=text("0"))
+    #: After "unresolved" its looks go on until this is null.
+    next_look_at: Mapped[datetime | None]
+    #: Screenshot and aria snapshot of the failure: {"screenshot": key, "aria": key, "at": …}
+    evidence: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        _points_to("publications", "publication_id"),
+        _points_to("connections", "connection_id"),
+        _in("outcome", OUTCOMES),
+        Index("attempts_one_open_or_live", "publication_id", unique=True,
+              postgresql_where=text("outcome IS NULL OR outcome = 'live'")),
+        UniqueConstraint("connection_id", "remote_id", name="attempts_remote_id_once"),
+        Index("attempts_by_publication", "publication_id", text("created_at DESC")),
+        Index("attempts_to_look", "connection_id", "next_look_at",
+              postgresql_where=text("next_look_at IS NOT NULL")),
+    )  # fmt: skip
+
+
+class Job(Owned, Base):
+    """What a seller asked for at one moment: pairs of (listing, connection)."""
+
+    __tablename__ = "jobs"
+    #: `job_…`
+    id: Mapped[str] = mapped_column(primary_key=True)
+    listing_id: Mapped[UUID]
+    idempotency_key: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default="running")
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("user_id", "id", name="jobs_user_id_id_key"),
+        _points_to("listings", "listing_id"),
+        UniqueConstraint("user_id", "idempotency_key", name="jobs_idempotency"),
+        _in("status", ("running", "done", "needs_you", "cancelled")),
+        Index("jobs_by_user", "user_id", text("created_at DESC")),
+    )
+
+
+class AutomationResult(Owned, Base):
+    """A pair of a job: follows its publication until the pair is finished, then stands for ever."""
+
+    __tablename__ = "listing_automation_results"
+    id: Mapped[UUID] = _id()
+    job_id: Mapped[str]
+    publication_id: Mapped[UUID]
+    listing_id: Mapped[UUID]
+    connection_id: Mapped[UUID]
+    marketplace: Mapped[str]
+    #: The connection's public id.
+    browser_profile_id: Mapped[str]
+    wanted_revision: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    needs_you: Mapped[dict[str, Any] | None]
+    url: Mapped[str | None]
+    remote_id: Mapped[str | None]
+    read_back: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id", "job_id"], ["jobs.user_id", "jobs.id"], ondelete="CASCADE"),
+        _points_to("publications", "publication_id"),
+        UniqueConstraint("job_id", "publication_id", name="results_once"),
+        _in("state", STATES),
+        Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
+    )

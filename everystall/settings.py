@@ -1,0 +1,115 @@
+"""Every setting, in one place. Names are the environment's; each secret may also come as `NAME_FILE`.
+
+Nothing is read at import: `load()` reads the environment, an `.env` beside where we run, and files.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from everystall.errors import Misconfigured
+
+_SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE")
+
+
+class Settings(BaseSettings):
+    """Read once at start-up and passed on as an argument."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    #: The data folder: embedded database, key ring, photos, evidence. Made with mode 0700.
+    everystall_home: Path = Field(default_factory=lambda: _default_home())
+    #: Where the web listens, on 127.0.0.1.
+    everystall_port: int = Field(default=8720, ge=1, le=65535)
+    #: The login role's address; none = the embedded PostgreSQL.
+    database_url: SecretStr | None = None
+    #: Who migrates; none = the embedded server's owner, or DATABASE_URL's database by its owner.
+    database_admin_url: SecretStr | None = None
+    #: 32 bytes in base64, instead of the key ring file.
+    session_encryption_key: SecretStr | None = None
+    #: Wraps the key ring file (PBKDF2-HMAC-SHA256), asked for once at start-up.
+    session_encryption_passphrase: SecretStr | None = None
+    #: PBKDF2 rounds for a new passphrase; the floor is 100,000.
+    pbkdf2_iterations: int = Field(default=600_000, ge=100_000)
+    #: Where originals and renditions lie: a folder (default `EVERYSTALL_HOME/photos`) or an object store URL.
+    photos_url: str | None = None
+    poshmark_url: str = "https://poshmark.com"
+    mercari_url: str = "https://www.mercari.com"
+    ebay_url: str = "https://www.ebay.com"
+    #: An installed Chromium; none = searched for.
+    chromium: Path | None = None
+    #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
+    worker_visits: int = Field(default=3, ge=1, le=64)
+    #: Slots of the urgent lane, beside the above.
+    worker_urgent: int = Field(default=2, ge=1, le=64)
+    #: Seconds between two posts on one account; none = each marketplace's own human pace.
+    pace_seconds: float | None = Field(default=None, ge=0)
+    #: New listings per account and day; none = each marketplace's own.
+    daily_cap: int | None = Field(default=None, ge=0)
+    #: Days that a session stays usable after its last capture or proven signed-in visit.
+    session_days: float = Field(default=7, gt=0, le=60)
+    #: Days after the seller's last own hand-over when a session ends in any case.
+    consent_days: float = Field(default=60, gt=0, le=365)
+    #: Seconds. The lease of a visit, and how often it is renewed.
+    lease_seconds: float = Field(default=12, gt=0)
+    lease_renew_seconds: float = Field(default=2, gt=0)
+    #: Seconds after the start of the last renewal when the guard kills the browser.
+    guard_seconds: float = Field(default=7, gt=0)
+    #: Seconds that the click of a commit target may take.
+    commit_click_seconds: float = Field(default=3, gt=0)
+    #: Seconds after arming during which we look by ourselves before the seller is asked.
+    settle_seconds: float = Field(default=90, gt=0)
+    #: Seconds that a locator may take.
+    locator_seconds: float = Field(default=3, gt=0)
+    #: Seconds that a navigation may take.
+    page_seconds: float = Field(default=20, gt=0)
+    #: json, or console for a person's eyes.
+    log_format: str = Field(default="console", pattern="^(json|console)$")
+
+    @field_validator("everystall_home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @cached_property
+    def photos_location(self) -> str:
+        return self.photos_url or (self.everystall_home / "photos").as_uri()
+
+    def base_url(self, marketplace: str) -> str:
+        """The base URL for a marketplace's new connections, without a slash at the end."""
+        return str(getattr(self, f"{marketplace}_url")).rstrip("/")
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings from the environment. Raises Misconfigured, naming each wrong one and never its value."""
+    for name in _SECRETS:
+        path = os.environ.get(f"{name}_FILE")
+        if path and name.lower() not in overrides:
+            try:
+                overrides[name.lower()] = Path(path).read_text().strip()
+            except OSError as e:
+                raise Misconfigured(
+                    f"{name}_FILE names a file that cannot be read: {e.strerror}.",
+                    action=f"Make {path} readable for this user, or unset {name}_FILE.",
+                ) from None
+    try:
+        return Settings(**overrides)
+    except ValidationError as e:
+        wrong = "; ".join(f"{'.'.join(map(str, x['loc'])).upper()}: {x['msg']}" for x in e.errors())
+        raise Misconfigured(
+            f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."
+        ) from None
+
+
+def _default_home() -> Path:
+    """/var/lib/everystall as root (PostgreSQL refuses to run as root, and its user must reach it)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/everystall")
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "everystall"
