@@ -340,6 +340,8 @@ class Attempt(Owned, Base):
     outcome: Mapped[str | None]
     armed_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
+    #: The seller pressed "Post again": the next look that finds nothing makes this one unresolved.
+    repost_asked_at: Mapped[datetime | None]
     looks: Mapped[int] = mapped_column(server_default=text("0"))
     #: After "unresolved" its looks go on until this is null.
     next_look_at: Mapped[datetime | None]

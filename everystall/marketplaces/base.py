@@ -260,6 +260,8 @@ class Form(Protocol):
     #: Registrable domains whose cookies belong to a session of this marketplace.
     COOKIE_DOMAINS: tuple[str, ...]
     BASE_URL: str
+    #: A regular expression whose first group is the listing's id in a listing's URL.
+    REMOTE_ID: str
     #: Defaults of an account that the seller may set, name → what it is, in words.
     DEFAULTS: Mapping[str, str]
 

@@ -1,0 +1,222 @@
+"""The life of a publication, in one place: every change of its row goes through `change`, which also
+tells the jobs that wait for it; what the seller decides about one goes through `act`.
+
+Nothing here touches a marketplace. All functions run inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.errors import BadRequest, EverystallError, Refused
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.models import Attempt, Connection, Listing, Publication
+
+#: What the seller can press, and what the button says.
+ACTIONS = {
+    "retry": "Try again",
+    "post_again": "Post again",
+    "it_is_there": "It is there",
+    "leave_it": "Leave it as it is",
+    "give_up": "Do not post it",
+    "end": "Take it down",
+}
+#: Which buttons end which reason.
+ACTIONS_FOR = {
+    "session_expired": ("give_up",),
+    "challenge": ("retry", "give_up"),
+    "account_limited": ("retry", "give_up"),
+    "listing_rejected": ("retry", "give_up"),
+    "not_published": ("retry", "give_up"),
+    "page_changed": ("retry", "give_up"),
+    "marketplace_busy": ("retry", "give_up"),
+    "listing_incomplete": ("retry", "give_up"),
+    "unresolved": ("it_is_there", "post_again", "give_up"),
+    "gone": ("post_again", "give_up"),
+    "changed_since_posted": ("leave_it", "end"),
+    "differs": ("leave_it", "end"),
+}
+
+
+def needs_you(publication: Publication, browser_profile_id: str, reason: str, message: str,
+              url: str | None = None) -> dict[str, Any]:  # fmt: skip
+    """`{reason, message, url, actions[]}`: what happened, what we did, and the buttons that end it."""
+    where = f"/api/listings/{publication.listing_id}/publications/{browser_profile_id}"
+    actions = [
+        {"name": name, "label": ACTIONS[name], "method": "POST", "href": f"{where}/{name}"}
+        for name in ACTIONS_FOR.get(reason, ("retry", "give_up"))
+    ]
+    if reason in ("session_expired", "challenge"):
+        actions.insert(0, {"name": "reconnect", "label": "Connect again", "method": "POST",
+                           "href": "/api/sessions/refresh"})  # fmt: skip
+    return {"reason": reason, "message": message, "url": url, "actions": actions}
+
+
+def reason_of(error: EverystallError) -> str:
+    """The needs_you reason for a failure: what a developer must fix is always `page_changed`."""
+    return error.code if error.code in ACTIONS_FOR else "page_changed"
+
+
+async def change(session: AsyncSession, publication: Publication, **values: Any) -> None:
+    """Set columns of the publication and let every job that waits for it see them."""
+    for name, value in values.items():
+        setattr(publication, name, value)
+    publication.updated_at = func.now()
+    await session.flush()
+    await tell_jobs(session, [publication.id])
+
+
+async def tell_jobs(session: AsyncSession, publication_ids: Iterable[UUID]) -> None:
+    """Copy the publications' state into the pairs that still follow them, and end the jobs whose
+    last pair that was. A pair is finished when it is live as asked, ended, sold, cancelled, or needs
+    the seller; from then on it stands for ever."""
+    ids = list(publication_ids)
+    jobs = (
+        await session.execute(
+            text("""
+            UPDATE listing_automation_results r SET
+                state = p.state, needs_you = p.needs_you, url = p.url, remote_id = p.remote_id,
+                read_back = p.read_back, started_at = coalesce(r.started_at, p.started_at),
+                finished_at = CASE WHEN p.needs_you IS NOT NULL
+                    OR p.state IN ('ended', 'sold', 'cancelled')
+                    OR (p.state = 'live' AND NOT p.unsettled) THEN clock_timestamp() END
+            FROM publications p
+            WHERE p.id = r.publication_id AND r.publication_id = ANY(:ids) AND r.finished_at IS NULL
+            RETURNING r.job_id, r.finished_at IS NOT NULL AS finished
+            """),
+            {"ids": ids},
+        )
+    ).all()
+    await end_jobs(session, {row.job_id for row in jobs if row.finished})
+
+
+async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
+    """Give each of these jobs whose pairs are all finished its last status."""
+    ids = list(job_ids)
+    if not ids:
+        return
+    await session.execute(
+        text("""
+        UPDATE jobs j SET finished_at = clock_timestamp(), status = CASE
+                WHEN r.needs THEN 'needs_you' WHEN r.cancelled THEN 'cancelled' ELSE 'done' END
+        FROM (SELECT job_id, bool_or(needs_you IS NOT NULL) AS needs,
+                     bool_and(state = 'cancelled') AS cancelled
+              FROM listing_automation_results WHERE job_id = ANY(:ids)
+              GROUP BY job_id HAVING bool_and(finished_at IS NOT NULL)) r
+        WHERE j.id = r.job_id AND j.finished_at IS NULL
+        """),
+        {"ids": ids},
+    )
+
+
+async def want_ended(session: AsyncSession, publication: Publication) -> bool:
+    """The seller, or a sale, wants it gone. True if an account has to be visited for that.
+
+    What was never armed ends here and now; what is armed is settled first, then taken down."""
+    if publication.put == "live":
+        await change(session, publication, wanted="ended", state="ending", next_try_at=None,
+                     needs_you=None, tries=0, finished_at=None)  # fmt: skip
+        return True
+    if publication.looking:
+        await change(session, publication, wanted="ended", next_try_at=None, tries=0)
+        return True
+    over = publication.state if publication.state in ("ended", "sold") else "cancelled"
+    await change(session, publication, wanted="ended", state=over, needs_you=None, next_try_at=None,
+                 finished_at=func.now())  # fmt: skip
+    return False
+
+
+async def act(session: AsyncSession, publication: Publication, action: str, *, url: str | None = None) -> None:
+    """What the seller decided about one publication. Raises BadRequest for a decision that does not
+    fit what it waits for. The caller commits; waking the account is the last statement here."""
+    if action not in ACTIONS:
+        raise BadRequest(f"There is no action {action[:40]!r}.", action=f"Use one of {', '.join(ACTIONS)}.")
+    reason = (publication.needs_you or {}).get("reason")
+    if action != "end" and action not in ACTIONS_FOR.get(reason or "", ()):
+        raise Refused(
+            f"“{ACTIONS[action]}” does not fit: this listing on {_label(publication)} "
+            + (f"waits for something else ({reason})." if reason else "does not wait for you."),
+            action="Load the listing again and use one of its actions.",
+        )
+    lane = "visits"
+    if action in ("end", "give_up"):
+        if not await want_ended(session, publication):
+            return
+        lane = "urgent"
+    elif action == "retry":
+        await change(session, publication, needs_you=None, next_try_at=None, tries=0, finished_at=None,
+                     state="reconciling" if publication.looking else "waiting")  # fmt: skip
+    elif action == "leave_it":
+        await change(session, publication, needs_you=None, wanted_revision=publication.put_revision,
+                     state="live")  # fmt: skip
+        return
+    elif action == "it_is_there":
+        await _it_is_there(session, publication, url)
+    elif action == "post_again":
+        await _post_again(session, publication)
+    await _clear_account(session, publication)
+    await engine.wake(session, [publication.connection_id], lane)
+
+
+async def open_attempt(session: AsyncSession, publication: Publication) -> Attempt | None:
+    """The attempt that is neither settled nor unresolved, if there is one."""
+    found = await session.execute(
+        select(Attempt).where(Attempt.publication_id == publication.id, Attempt.outcome.is_(None))
+    )
+    return found.scalar_one_or_none()
+
+
+async def _it_is_there(session: AsyncSession, publication: Publication, url: str | None) -> None:
+    attempt = await open_attempt(session, publication)
+    match = re.search(get_form(publication.marketplace).REMOTE_ID, url or "")
+    if attempt is None or match is None:
+        raise BadRequest(
+            f"Which one is it on {_label(publication)}?",
+            action='Send {"url": "…"} with the address of the listing\'s page.',
+        )
+    attempt.remote_id, attempt.url = match[1], url
+    await change(session, publication, needs_you=None, looking=True, next_try_at=None, state="reconciling",
+                 finished_at=None)  # fmt: skip
+
+
+async def _post_again(session: AsyncSession, publication: Publication) -> None:
+    """With an attempt open: look once more, then try anew. Else it is gone: want it live again."""
+    attempt = await open_attempt(session, publication)
+    if attempt is not None and attempt.armed_at is not None:
+        attempt.repost_asked_at = func.now()
+        await change(session, publication, needs_you=None, looking=True, next_try_at=None,
+                     state="reconciling", finished_at=None)  # fmt: skip
+        return
+    listing = await session.get_one(Listing, publication.listing_id)
+    await change(session, publication, wanted="live", wanted_revision=listing.revision, needs_you=None,
+                 next_try_at=None, tries=0, state="waiting", finished_at=None)  # fmt: skip
+
+
+async def _clear_account(session: AsyncSession, publication: Publication) -> None:
+    """Retry after a challenge: the account is worth a visit again (a lost sign-in is not, until the
+    seller connects anew)."""
+    await session.execute(
+        update(Connection)
+        .where(Connection.id == publication.connection_id,
+               Connection.needs_you["reason"].astext != "session_expired")
+        .values(needs_you=None)
+    )  # fmt: skip
+
+
+def backoff(tries: int, retry_after: float | None, jitter: float) -> timedelta:
+    """Seconds until the next try of what passes by itself: 5, 10, 20 … at most 30 minutes, each
+    ± 25 % (`jitter` in 0..1); never sooner than the marketplace asked."""
+    wait = min(5.0 * 2 ** min(tries, 10), 1800.0) * (0.75 + 0.5 * jitter)
+    return timedelta(seconds=max(wait, retry_after or 0.0))
+
+
+def _label(publication: Publication) -> str:
+    return MARKETPLACES.get(publication.marketplace, publication.marketplace)
