@@ -185,6 +185,8 @@ class Connection(Owned, Base):
     last_post_at: Mapped[datetime | None]
     last_visit_at: Mapped[datetime | None]
     next_check_at: Mapped[datetime | None]
+    #: The seller asked for a new capture of the session; the next hand-over clears it.
+    refresh_asked_at: Mapped[datetime | None]
     #: Who is on it: a number that only grows, and until when (the database's clock).
     lease_fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     lease_holder: Mapped[str | None]
