@@ -7,6 +7,7 @@ knows the site), `adapter.py` (the verbs, loaded by the worker only), `NOTES.md`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -34,6 +35,16 @@ COLORS = (
 )  # fmt: skip
 #: What the seller writes as brand when there is none. An empty brand is a brand not yet told.
 NO_BRAND = "unbranded"
+
+
+#: A space, `~` and 6 base32 characters behind the seller's SKU: how we know a listing as ours.
+MARKER = re.compile(r"\s?~[A-Z2-7]{6}$")
+MARKER_LENGTH = 8
+
+
+def strip_marker(sku: str | None) -> str | None:
+    """The seller's own SKU, without our marker: what people and files ever see. "A1 ~K7Q2XM" → "A1"."""
+    return MARKER.sub("", sku) or None if sku else None
 
 
 class _Frozen(BaseModel):

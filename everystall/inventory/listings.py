@@ -1,0 +1,43 @@
+"""A listing's row and photos as the plain facts that every marketplace's form reads."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
+from everystall.models import Listing, ListingPhoto
+
+
+async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
+    """What the seller wrote, with the photos in their order. One query."""
+    photos = await session.scalars(
+        select(ListingPhoto).where(ListingPhoto.listing_id == listing.id).order_by(ListingPhoto.position)
+    )
+
+    def money(cents: int | None) -> Money | None:
+        return None if cents is None else Money(amount=cents, currency=listing.currency)
+
+    return ListingFacts(
+        title=listing.title,
+        description=listing.description,
+        brand=listing.brand,
+        category=listing.category,
+        size=listing.size,
+        condition=listing.condition,
+        colors=tuple(listing.colors),
+        tags=tuple(listing.tags),
+        price=money(listing.price_cents),
+        original_price=money(listing.original_price_cents),
+        quantity=listing.quantity - listing.quantity_sold,
+        sku=listing.sku,
+        package=Package(**listing.package),
+        ships_from_zip=listing.ships_from_zip,
+        shipping_payer=listing.shipping_payer,  # type: ignore[arg-type]  # pydantic checks the word
+        specifics=listing.specifics,
+        photos=tuple(
+            PhotoFacts(sha256=p.sha256, width=p.width, height=p.height, content_type=p.content_type)
+            for p in photos
+        ),
+        overrides=listing.overrides,
+    )

@@ -1,0 +1,59 @@
+"""What we meant against what a page shows, field by field. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from everystall.marketplaces.base import Draft, Money
+
+#: Bits of 64 in which two renditions of one photo may differ after a site recompressed it. Different
+#: photos of one thing differ in 15 and more (tests/test_compare.py measures both).
+PHOTO_DISTANCE = 10
+
+
+def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
+    """{field: equal?} for each field that the page shows; nested ones as "shipping.payer"."""
+    result: dict[str, bool] = {}
+    meant = draft.model_dump(mode="json")
+    for name, value in shown.items():
+        if isinstance(value, Mapping) and isinstance(meant.get(name), Mapping) and name != "price":
+            for key, inner in value.items():
+                result[f"{name}.{key}"] = _plain(meant[name].get(key)) == _plain(inner)
+        else:
+            result[name] = _plain(meant.get(name)) == _plain(value)
+    return result
+
+
+def differing(compared: Mapping[str, bool]) -> list[str]:
+    """The names of what differs, in order."""
+    return [name for name, equal in compared.items() if not equal]
+
+
+def same_photos(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """All of ours, in our order, perceptually equal (64-bit difference hashes in hex)."""
+    return len(ours) == len(theirs) and all(
+        (int(a, 16) ^ int(b, 16)).bit_count() <= PHOTO_DISTANCE for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def same_thing(draft: Mapping[str, Any], title: str, price: Money | None) -> bool:
+    """Title and price as we posted them: needed, and never enough."""
+    if _plain(draft.get("title")) != _plain(title) and _plain(draft.get("description")) != _plain(title):
+        return False
+    return price is None or draft.get("price") == price.model_dump(mode="json")
+
+
+def _plain(value: Any) -> Any:
+    """Forms trim, fold white space and compose letters; that is no difference."""
+    if isinstance(value, str):
+        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip()
+    if isinstance(value, Money):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if value not in ("", None) else None

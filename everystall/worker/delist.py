@@ -1,0 +1,66 @@
+"""Taking one listing down, and making sure that it is gone.
+
+Gone needs the listing's own page to say so; a list that does not show it, an error or a sign-in page
+proves nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select
+
+from everystall.errors import MarketplaceBusy
+from everystall.inventory.publications import change
+from everystall.marketplaces.base import SeenState
+from everystall.models import Attempt
+from everystall.worker.reconcile import forget_listing_if_over
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+
+async def delist(visit: Visit, publication_id: UUID) -> None:
+    """Look, take down, look. Raises what stopped it; it may be repeated as often as it takes."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        if publication.wanted != "ended" or publication.put != "live":
+            return
+        remote_id = publication.remote_id
+        await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
+    assert remote_id is not None, "put = live is written together with its remote_id"
+    page = await visit.page()
+    state = (await visit.adapter.read(page, remote_id)).state
+    if state not in ("ended", "sold"):
+        await visit.adapter.delist(page, remote_id)
+        state = (await visit.adapter.read(page, remote_id)).state
+    await visit.signed_in()
+    await _record(visit, publication_id, state)
+    if state not in ("ended", "sold"):
+        raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.", retry_after=1)
+
+
+async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
+    """What its own page said, after the click or instead of it."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        await change(session, publication, seen=state, seen_at=func.now())
+        if state not in ("ended", "sold"):
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
+            return
+        attempt = (
+            await session.execute(
+                select(Attempt).where(Attempt.publication_id == publication_id, Attempt.outcome == "live")
+            )
+        ).scalar_one_or_none()
+        if attempt is not None:
+            attempt.outcome, attempt.finished_at = state, func.now()
+        await change(session, publication, put=state, state=state, tries=0, next_try_at=None,
+                     needs_you=None, finished_at=func.now())  # fmt: skip
+        log.info("publication.gone", state=state)
+        await forget_listing_if_over(session, publication.listing_id)

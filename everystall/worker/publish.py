@@ -1,0 +1,292 @@
+"""Posting one listing on one account: compose, look what is there, fill, arm, click once, read back.
+
+Until `arm` commits, nothing a buyer can see has happened and the whole may be repeated. From then on
+nobody clicks again before somebody has looked (reconcile.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import EverystallError, ListingIncomplete, ListingRejected, NotWanted, PageChanged, listed
+from everystall.inventory.listings import facts_of
+from everystall.inventory.publications import change, open_attempt, want_ended
+from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
+from everystall.models import Attempt, Connection, Listing, User
+from everystall.worker import reconcile
+from everystall.worker.compare import compare, differing
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+#: How long something with the same title and price waits for an open attempt without a marker.
+TWIN_WAIT = timedelta(seconds=5)
+
+
+@dataclass
+class Plan:
+    """What is about to be posted, as composed from the listing's present content."""
+
+    publication_id: UUID
+    attempt_id: UUID
+    revision: int
+    draft: Draft
+    #: Ids on this account that we know: reading its lists stops there.
+    known: frozenset[str]
+    #: What an earlier try left at the marketplace for the seller's eyes only.
+    draft_left: str | None = None
+    baseline: frozenset[str] = frozenset()
+    photo_hashes: list[str] = field(default_factory=list)
+    armed: bool = False
+
+
+async def publish(visit: Visit, publication_id: UUID) -> None:
+    """One whole try. Raises what stopped it before the click; after the click it only records."""
+    plan = await _compose(visit, publication_id)
+    if plan is None:
+        return
+    page, photos = await asyncio.gather(visit.page(), _render(visit, plan))
+    await _note_filling(visit, plan)
+    if plan.draft_left is not None:
+        await visit.adapter.discard_draft(page, plan.draft_left)
+    there = await visit.adapter.find_active(page, known=plan.known)
+    plan.baseline = plan.known | {item.remote_id for item in there}
+    await visit.signed_in()
+
+    async def arm(filled: Filled) -> None:
+        await _arm(visit, plan, filled)
+
+    try:
+        answer = await visit.adapter.publish(page, plan.draft, photos, arm)
+    except ListingRejected as e:
+        if plan.armed:
+            await _rejected(visit, plan, e)
+        raise
+    except EverystallError as e:
+        if not plan.armed:
+            raise
+        log.warning("publish.answer_unclear", error=e.code, message=e.message)
+        await _answered(visit, plan, Published())
+        if e.fate == "seller":
+            await visit.failed(plan.publication_id, e)
+        return
+    if not plan.armed:
+        raise PageChanged("The adapter clicked without arming.")  # a bug of ours: never to be hidden
+    await _answered(visit, plan, answer)
+    if answer.remote_id is not None:
+        await reconcile.look(visit, publication_id)
+
+
+async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
+    """The draft and its attempt's row, or None if it is not to be posted now."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        listing = await session.get(Listing, publication.listing_id)
+        if listing is None or publication.wanted != "live":
+            return None
+        if listing.quantity <= listing.quantity_sold or listing.delete_asked_at is not None:
+            await want_ended(session, publication)
+            return None
+        wait = await _pace(visit, session)
+        if wait is not None:
+            await _hold_posts(session, visit.lease.connection_id, wait)
+            return None
+        facts = await facts_of(session, listing)
+        draft, problems = visit.form.compose(facts, visit.connection.defaults)
+        if draft is None:
+            fields = listed(sorted({problem.field for problem in problems}))
+            raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")
+        attempt = await open_attempt(session, publication)
+        if attempt is None:
+            attempt = Attempt(
+                user_id=publication.user_id, publication_id=publication.id,
+                connection_id=publication.connection_id, marker=_marker(visit),
+            )  # fmt: skip
+            session.add(attempt)
+        draft = _marked(draft, attempt.marker, visit.form.LIMITS.sku)
+        left, attempt.draft_id = attempt.draft_id, None
+        attempt.draft = draft.model_dump(mode="json")
+        attempt.fields_hash = _hash(attempt.draft)
+        attempt.listing_revision, attempt.fence = listing.revision, visit.lease.fence
+        if await _twin_open(session, publication.id, attempt):
+            await change(session, publication, next_try_at=func.now() + TWIN_WAIT, state="waiting")
+            return None
+        await change(
+            session, publication, state="composing", wanted_revision=listing.revision,
+            started_at=publication.started_at or func.now(), finished_at=None,
+        )  # fmt: skip
+        return Plan(publication.id, attempt.id, listing.revision, draft,
+                    await reconcile.known_ids(session, visit.lease.connection_id), left)  # fmt: skip
+
+
+async def _note_filling(visit: Visit, plan: Plan) -> None:
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        if publication.wanted != "live":
+            raise NotWanted("It is no longer wanted here.")
+        await change(session, publication, state="filling")
+
+
+async def _render(visit: Visit, plan: Plan) -> list[PhotoFile]:
+    """The renditions, in order; kept in the store, so a second try costs nothing."""
+    photos, rule = visit.tools.photos, visit.form.LIMITS.photos
+
+    async def one(place: int, sha256: str) -> tuple[PhotoFile, str]:
+        data = await photos.rendition(sha256, rule)
+        return PhotoFile(f"photo-{place + 1}.jpg", "image/jpeg", data), await photos.dhash(data)
+
+    made = await asyncio.gather(*(one(i, sha256) for i, sha256 in enumerate(plan.draft.photos)))
+    plan.photo_hashes = [dhash for _, dhash in made]
+    return [file for file, _ in made]
+
+
+async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
+    """The promise before the click, in a transaction of its own. Any change of mind: no click."""
+    wrong = differing(compare(plan.draft, filled.fields))
+    if wrong:
+        raise PageChanged(
+            f"The form at {visit.label} does not show what we filled in ({listed(wrong)}). Nothing was posted."
+        )
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        listing = (
+            await session.execute(
+                select(Listing).where(Listing.id == publication.listing_id).with_for_update(read=True)
+            )
+        ).scalar_one()
+        connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
+        user = await session.get_one(User, visit.lease.user_id, populate_existing=True)
+        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+        if publication.wanted != "live" or listing.delete_asked_at is not None:
+            raise NotWanted("It is no longer wanted here.")
+        if listing.revision != plan.revision:
+            raise NotWanted("The listing was edited meanwhile.")
+        if listing.quantity <= listing.quantity_sold:
+            raise NotWanted("The last one was sold meanwhile.")
+        if connection.paused_at is not None or user.paused_at is not None:
+            raise NotWanted("Posting is paused.")
+        if attempt.armed_at is not None or attempt.outcome is not None:
+            raise NotWanted("This try was settled meanwhile.")
+        twin = await _twin_open(session, publication.id, attempt)
+        if twin:
+            await change(session, publication, next_try_at=func.now() + TWIN_WAIT, state="waiting")
+        else:
+            attempt.armed_at = func.clock_timestamp()
+            attempt.fence = visit.lease.fence
+            attempt.baseline = sorted(plan.baseline)
+            attempt.photo_hashes = plan.photo_hashes
+            attempt.draft_id = filled.draft_id
+            connection.last_post_at = func.clock_timestamp()
+            publication.read_back = compare(plan.draft, filled.fields)
+            await change(session, publication, state="armed", looking=True, tries=0, next_try_at=None)
+    if twin:
+        raise NotWanted("The same title and price is just being posted on this account.")
+    plan.armed = True
+
+
+async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
+    """The click's answer, the moment it is known and before anything is read back."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+        attempt.answered_at = func.clock_timestamp()
+        if answer.remote_id is not None:
+            attempt.remote_id, attempt.url = answer.remote_id, answer.url
+            await change(session, publication, state="reconciling", remote_id=answer.remote_id, url=answer.url)
+        else:
+            await change(session, publication, state="reconciling")
+
+
+async def _rejected(visit: Visit, plan: Plan, error: ListingRejected) -> None:
+    """The page answered our click with a refusal in so many words: proof that nothing is there."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+        attempt.outcome, attempt.finished_at, attempt.error = "rejected", func.now(), error.message
+        await change(session, publication, looking=False, state="waiting", read_back=None)
+
+
+async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
+    """How long the account has to rest before the next post, if it has to: its gap, its daily cap."""
+    settings, able, connection = visit.tools.settings, visit.form.CAPABILITIES, visit.connection
+    gap = connection.pace_seconds
+    if gap is None:
+        gap = able.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
+    cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
+    row = (
+        await session.execute(
+            text("""
+            SELECT extract(epoch FROM c.last_post_at + make_interval(secs => :gap) - now()) AS gap,
+                   (SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
+                       (SELECT armed_at FROM attempts WHERE connection_id = c.id
+                        AND armed_at > now() - interval '1 day'
+                        ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap) AS cap
+            FROM connections c WHERE c.id = :id"""),
+            {"id": connection.id, "gap": gap, "cap": cap},
+        )
+    ).one()
+    wait = max(float(row.gap or 0), float(row.cap or 0))
+    return timedelta(seconds=wait) if wait > 0 else None
+
+
+async def _hold_posts(session: AsyncSession, connection_id: UUID, wait: timedelta) -> None:
+    """Everything that waits to be posted on the account rests; delists and looks do not."""
+    await session.execute(
+        text("""UPDATE publications SET next_try_at = now() + :wait
+                WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
+                  AND needs_you IS NULL AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
+        {"id": connection_id, "wait": wait},
+    )
+
+
+async def _twin_open(session: AsyncSession, publication_id: UUID, attempt: Attempt) -> bool:
+    """Is another attempt without a marker, same title and price, open on this account? Then the two
+    could not be told apart."""
+    if attempt.marker is not None:
+        return False
+    await session.flush()
+    found = await session.execute(
+        text("""SELECT 1 FROM attempts WHERE connection_id = :connection AND publication_id <> :mine
+                AND armed_at IS NOT NULL AND marker IS NULL
+                AND (outcome IS NULL OR (outcome = 'unresolved' AND next_look_at IS NOT NULL))
+                AND draft ->> 'title' = :title AND draft -> 'price' = CAST(:price AS jsonb) LIMIT 1"""),
+        {"connection": attempt.connection_id, "mine": publication_id, "title": attempt.draft["title"],
+         "price": json.dumps(attempt.draft["price"])},
+    )  # fmt: skip
+    return found.first() is not None
+
+
+def _marker(visit: Visit) -> str | None:
+    """`~` and 30 random bits, where only the seller sees it."""
+    if not visit.form.CAPABILITIES.marker_field:
+        return None
+    return "~" + base64.b32encode(os.urandom(5)).decode()[:6]
+
+
+def _marked(draft: Draft, marker: str | None, limit: int) -> Draft:
+    if marker is None:
+        return draft
+    if draft.sku and len(draft.sku) > limit - MARKER_LENGTH:
+        raise ListingIncomplete(
+            f"The SKU is too long: with our mark it may have {limit - MARKER_LENGTH} characters here."
+        )
+    return draft.model_copy(update={"sku": f"{draft.sku} {marker}" if draft.sku else marker})
+
+
+def _hash(draft: object) -> str:
+    return hashlib.sha256(json.dumps(draft, sort_keys=True).encode()).hexdigest()
+

@@ -1,0 +1,312 @@
+"""Finding out what became of a click: in active, drafts and sold, by our marker, else by an id that
+was not there before with the same title, price and photos. Nothing here clicks "publish".
+
+Each look is a step of its own. The only proofs of absence are a refusal in answer to our click and our
+own draft lying there unpublished; a list that does not show the listing proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import EverystallError
+from everystall.inventory.publications import change, needs_you, open_attempt
+from everystall.marketplaces.base import Active, Draft, Seen
+from everystall.models import Attempt, Listing, Publication
+from everystall.worker.compare import compare, differing, same_photos, same_thing
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+#: Seconds between the looks inside the settle window, then after it (facts: five minutes, an hour, a day).
+SOON = (1.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
+LATER = (300.0, 3600.0, 86400.0)
+
+
+async def look(visit: Visit, publication_id: UUID) -> None:
+    """One look for the open, armed attempt of this publication, and what follows from it."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        attempt = await open_attempt(session, publication)
+        if attempt is None or attempt.armed_at is None:
+            await change(session, publication, looking=False)
+            return
+        if publication.state == "armed":
+            await change(session, publication, state="reconciling")
+    page = await visit.page()
+    found, seen = await _find(visit, page, attempt)
+    if found is None:
+        await _not_found(visit, publication_id, attempt)
+    elif found.state == "draft":
+        await _only_a_draft(visit, page, publication_id, attempt)
+    elif seen is None or seen.state in ("unknown", "draft"):
+        await _remember(visit, publication_id, attempt.id, found)
+        await _not_found(visit, publication_id, attempt)
+    else:
+        await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+
+
+async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
+    """A look for an attempt that the seller gave up ("Post again"). If it turns up beside a newer one,
+    the newer is taken down: the older has the buyers' likes, and two would sell it twice."""
+    async with visit.lease.transaction() as session:
+        attempt = (
+            await session.scalars(
+                select(Attempt)
+                .where(Attempt.publication_id == publication_id, Attempt.outcome == "unresolved",
+                       Attempt.next_look_at <= func.now())
+                .order_by(Attempt.next_look_at).limit(1)
+            )
+        ).first()  # fmt: skip
+        if attempt is None:
+            return
+        publication = await visit.locked(session, publication_id)
+        newer = await _newer(session, publication_id, attempt.id)
+        if newer is not None and newer.outcome is None and newer.armed_at is not None:
+            attempt.next_look_at = func.now() + timedelta(seconds=30)  # one question at a time
+            return
+    page = await visit.page()
+    found, seen = await _find(visit, page, attempt)
+    if found is None or seen is None or seen.state not in ("live", "sold"):
+        async with visit.lease.transaction() as session:
+            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+            mine.looks += 1
+            mine.next_look_at = _next_later(mine.looks)
+        return
+    log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
+    if newer is not None and newer.outcome == "live" and newer.remote_id is not None:
+        await visit.adapter.delist(page, newer.remote_id)
+        if (await visit.adapter.read(page, newer.remote_id)).state != "ended":
+            return  # due again at once: next_look_at stands
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        newer = await _newer(session, publication_id, attempt.id)
+        if newer is not None and newer.outcome in (None, "live"):
+            newer.outcome, newer.finished_at = "ended", func.now()
+            await session.flush()
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        mine.next_look_at, mine.outcome, mine.remote_id = None, None, found.remote_id
+        await change(session, publication, looking=True, next_try_at=None, state="reconciling",
+                     remote_id=found.remote_id, url=found.url)  # fmt: skip
+    await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+
+
+async def settle(
+    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, remote_id: str, seen: Seen
+) -> None:  # fmt: skip
+    """The listing's own page told us what it is: write it down."""
+    draft = Draft.model_validate(attempt.draft)
+    read_back = compare(draft, seen.fields)
+    if seen.state == "live" and seen.photo_urls:
+        read_back["photos"] = same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls))
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        mine.remote_id, mine.url, mine.outcome = remote_id, seen.url, seen.state
+        mine.finished_at = None if seen.state == "live" else func.now()
+        common: dict[str, Any] = {
+            "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
+            "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
+        }  # fmt: skip
+        if seen.state == "sold":
+            await change(session, publication, put="sold", wanted="ended", state="sold", **common)
+        elif seen.state == "ended":
+            by_others = publication.wanted == "live"
+            await change(session, publication, put="ended", wanted="ended", state="ended", **common)
+            if by_others:
+                await _tell_gone(visit, session, publication)
+        else:
+            # what the form showed just before the click stands for what the live page does not show
+            merged = {**(publication.read_back or {}), **read_back}
+            state = "live" if publication.wanted == "live" else "ending"
+            await change(session, publication, put="live", put_revision=mine.listing_revision, state=state,
+                         read_back=merged, **common)  # fmt: skip
+            log.info("publication.live", remote_id=remote_id, differs=differing(merged))
+
+
+async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
+    """Every id on this account that we have met: our own attempts', and what stood there before them."""
+    rows = await session.execute(
+        text("""
+        SELECT remote_id FROM attempts WHERE connection_id = :id AND remote_id IS NOT NULL
+        UNION SELECT unnest(baseline) FROM (SELECT baseline FROM attempts WHERE connection_id = :id
+            AND baseline IS NOT NULL ORDER BY armed_at DESC NULLS LAST LIMIT 1) newest"""),
+        {"id": connection_id},
+    )
+    return frozenset(row[0] for row in rows)
+
+
+async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
+    """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
+    listing = await session.get(Listing, listing_id)
+    if listing is None or listing.delete_asked_at is None:
+        return
+    await session.flush()
+    open_ = await session.execute(
+        text("SELECT 1 FROM publications WHERE listing_id = :id AND (unsettled OR looking OR put = 'live')"),
+        {"id": listing_id},
+    )
+    if open_.first() is None:
+        await session.delete(listing)
+
+
+async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | None, Seen | None]:
+    """The listing of this attempt: as its row in a list, and as its own page says."""
+    remote_id = attempt.remote_id
+    if remote_id is not None:
+        seen = await visit.adapter.read(page, remote_id)
+        return Active(remote_id, "live", attempt.draft["title"], url=seen.url or attempt.url), seen
+    there = await visit.adapter.find_active(page, known=frozenset(attempt.baseline or ()))
+    await visit.signed_in()
+    if attempt.marker is not None:
+        ours = [item for item in there if item.sku is not None and item.sku.endswith(attempt.marker)]
+        if ours:
+            best = next((item for item in ours if item.state != "draft"), ours[0])
+            seen = None if best.state == "draft" else await visit.adapter.read(page, best.remote_id)
+            return best, seen
+    before = frozenset(attempt.baseline or ())
+    draft_of_ours = None
+    for item in there:
+        if item.state == "draft" and item.remote_id == attempt.draft_id:
+            draft_of_ours = item
+        if item.state == "draft" or item.remote_id in before:
+            continue
+        if not same_thing(attempt.draft, item.title, item.price) or await _taken(visit, item.remote_id):
+            continue
+        seen = await visit.adapter.read(page, item.remote_id)
+        marked = seen.fields.get("sku")
+        if attempt.marker is not None and marked:
+            if str(marked).endswith(attempt.marker):
+                return item, seen
+            continue
+        if same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls)):
+            return item, seen
+    return draft_of_ours, None
+
+
+async def _taken(visit: Visit, remote_id: str) -> bool:
+    """Is that listing already another attempt's?"""
+    async with visit.lease.transaction() as session:
+        found = await session.execute(
+            select(Attempt.id).where(
+                Attempt.connection_id == visit.lease.connection_id, Attempt.remote_id == remote_id
+            )
+        )
+        return found.first() is not None
+
+
+async def _hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
+    """Difference hashes of a live page's photos; one that does not load makes an impossible one."""
+
+    async def one(url: str) -> str:
+        try:
+            return await visit.tools.photos.dhash(await page.fetch(url))
+        except EverystallError as e:
+            log.warning("photo.not_read_back", error=e.code)
+            return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+    return list(await asyncio.gather(*map(one, urls)))
+
+
+async def _remember(visit: Visit, publication_id: UUID, attempt_id: UUID, found: Active) -> None:
+    """Its id is known, its page is not there yet: keep the id."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt_id, populate_existing=True)
+        mine.remote_id, mine.url = found.remote_id, found.url
+        await change(session, publication, remote_id=found.remote_id, url=found.url)
+
+
+async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> None:
+    """Nothing seen: that is no proof. Look again; after the window, ask the seller and go on looking."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        mine.looks += 1
+        if mine.repost_asked_at is not None:
+            mine.outcome = "unresolved"
+            mine.next_look_at = _next_later(0)
+            await change(session, publication, looking=False, needs_you=None, state="waiting",
+                         next_try_at=None)  # fmt: skip
+            return
+        age = (
+            await session.execute(
+                text("SELECT extract(epoch FROM now() - armed_at) FROM attempts WHERE id = :id"),
+                {"id": mine.id},
+            )
+        ).scalar_one()
+        if age < visit.tools.settings.settle_seconds:
+            wait = SOON[min(mine.looks, len(SOON)) - 1]
+            wait = min(wait, max(visit.tools.settings.settle_seconds - float(age), 0.1))
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=wait))
+            return
+        later = [seconds for seconds in LATER if seconds > age + 1]
+        asked = publication.needs_you or needs_you(
+            publication, visit.connection.public_id, "unresolved",
+            f"{visit.label} did not say whether the listing was posted, and we do not see it there. We "
+            "clicked once, will not click again by ourselves, and go on looking.",
+            visit.connection.base_url,
+        )  # fmt: skip
+        await change(
+            session, publication, needs_you=asked, finished_at=func.now(), looking=bool(later),
+            next_try_at=func.now() + timedelta(seconds=later[0] - float(age)) if later else None,
+        )  # fmt: skip
+
+
+async def _only_a_draft(visit: Visit, page: Page, publication_id: UUID, attempt: Attempt) -> None:
+    """Our own draft lies there unpublished: proof that the click did nothing. Delete it, try again."""
+    if attempt.draft_id is not None:
+        await visit.adapter.discard_draft(page, attempt.draft_id)
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        mine.outcome, mine.finished_at = "draft_only", func.now()
+        if publication.tries >= 1:
+            await change(
+                session, publication, looking=False, state="waiting", finished_at=func.now(),
+                needs_you=needs_you(publication, visit.connection.public_id, "not_published",
+                                    f"{visit.label} kept the listing as a draft again and did not "
+                                    "publish it. We deleted our draft.", visit.connection.base_url),
+            )  # fmt: skip
+            return
+        await change(session, publication, looking=False, state="waiting", tries=publication.tries + 1,
+                     needs_you=None, next_try_at=None)  # fmt: skip
+
+
+async def _tell_gone(visit: Visit, session: AsyncSession, publication: Publication) -> None:
+    """It was there and somebody took it down, not we: never fought, the seller is told."""
+    await change(
+        session, publication,
+        needs_you=needs_you(publication, visit.connection.public_id, "gone",
+                            f"The listing on {visit.label} was taken down, and not by us. We left it so.",
+                            publication.url),
+    )  # fmt: skip
+
+
+async def _newer(session: AsyncSession, publication_id: UUID, attempt_id: UUID) -> Attempt | None:
+    return (
+        await session.scalars(
+            select(Attempt)
+            .where(Attempt.publication_id == publication_id, Attempt.id != attempt_id,
+                   Attempt.outcome.is_(None) | (Attempt.outcome == "live"))
+            .limit(1)
+        )
+    ).first()  # fmt: skip
+
+
+def _next_later(looks: int) -> Any:
+    """Five minutes, an hour, a day after; then never."""
+    return func.now() + timedelta(seconds=LATER[looks]) if looks < len(LATER) else None
+
