@@ -1,0 +1,131 @@
+# Every command a person needs. A fresh machine needs git, make, Python 3.11 or newer and python3-venv;
+# the rest is fetched into .venv from locks with hashes. `make` alone says what there is.
+
+SHELL   := /bin/sh
+VENV    := .venv
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+UV      := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-emit-index-url --no-header
+# A virtual environment or a PYTHONPATH of the caller's must not leak into ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help:  ## this list
+	@echo 'make COMMAND [ARGS="…"]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+# ---- what a person runs ---------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/ready chromium  ## post a listing with four photos to three practice marketplaces, before your eyes
+	@$(PY) -m everystall demo $(ARGS)
+
+.PHONY: run
+run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this machine, real marketplaces
+	@$(PY) -m everystall up $(ARGS)
+
+.PHONY: test
+test: $(VENV)/ready-dev chromium  ## all tests, on the embedded PostgreSQL and a real Chromium
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: test-postgres
+test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)
+	@$(PY) -m tests.on_debian_postgres $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/ready-dev  ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-timing
+
+.PHONY: contracts
+contracts: $(VENV)/ready-dev  ## only the import contracts: who may import whom
+	@$(BIN)/lint-imports --no-timing
+
+.PHONY: format
+format: $(VENV)/ready-dev  ## write the code as ruff would
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
+	@$(PY) -m benchmarks $(ARGS)
+
+.PHONY: chromium
+chromium: $(VENV)/ready  ## find a Chromium, or fetch one
+	@$(PY) -m everystall.browser.chromium
+
+.PHONY: doctor
+doctor: $(VENV)/ready  ## check this machine
+	@$(PY) -m everystall doctor
+
+.PHONY: lock
+lock: $(VENV)/uv-ready  ## write the three locks anew (ARGS=--upgrade for newer versions)
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	echo uv | $(COMPILE) $(ARGS) - -o requirements-uv.lock
+
+.PHONY: clean
+clean:  ## remove the environment and the caches (the demo's data in .data too)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .data dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- set-up: done once, and again when a lock changes ---------------------------------------------
+
+# The Python to build on: PYTHON=… if you say so, else the first of these that is new enough.
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+
+$(VENV)/uv-ready: requirements-uv.lock
+	@set -e; found=; seen=; \
+	for python in $(PYTHONS); do \
+	  command -v "$$python" >/dev/null 2>&1 || continue; \
+	  seen="$$seen $$("$$python" -c 'import sys; print(sys.version.split()[0])' 2>/dev/null || true)"; \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Everystall needs Python 3.11 or newer; here is:$${seen:- none}." >&2; \
+	  echo "Debian 12+, Ubuntu 24.04+:  sudo apt-get install python3 python3-venv" >&2; \
+	  echo "macOS:                      brew install python@3.13" >&2; \
+	  echo "Another place:              make PYTHON=/path/to/python3.12 …" >&2; \
+	  exit 1; \
+	fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  version=$$("$$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "This Python ($$found, $$version) cannot make virtual environments. The command that mends it:" >&2; \
+	  echo "  sudo apt-get install python3-venv      (or python$$version-venv; as root without sudo)" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Setting up: a virtual environment in $(VENV) ($$("$$found" -V))"; \
+	[ -x $(PY) ] || rm -rf $(VENV); \
+	"$$found" -m venv $(VENV); \
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-uv.lock
+	@touch $@
+
+# `ready` is what the product needs, `ready-dev` what lint and tests need besides. The second holds the
+# first, so once it is there both are kept by the longer lock, and neither undoes the other.
+$(VENV)/ready: $(VENV)/uv-ready requirements.lock
+	@echo "Setting up: packages from the lock"
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes \
+	  $(if $(wildcard $(VENV)/ready-dev),requirements-dev.lock,requirements.lock)
+	@$(LINK)
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/uv-ready requirements-dev.lock
+	@echo "Setting up: packages for lint and tests from the lock"
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements-dev.lock
+	@$(LINK)
+	@touch $(VENV)/ready $@
+
+# The clone itself, without a build: its folder on the path of .venv, and the command `everystall`.
+define LINK
+printf '%s\n' '$(CURDIR)' > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/everystall.pth"; \
+printf '#!/bin/sh\nexec "%s" -m everystall "$$@"\n' '$(CURDIR)/$(PY)' > $(BIN)/everystall; \
+chmod +x $(BIN)/everystall
+endef
