@@ -10,6 +10,7 @@
     ├── MarketplaceBusy  StorageFull                        passes by itself: tried again
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
+        └── SealBroken
 
 A failure carries its fate; no caller ever reads a message to decide what to do. A message never
 holds a secret, a cookie or a path of the marketplace's with a token in it.
@@ -242,6 +243,13 @@ class Misconfigured(EverystallError):
     status = 500
     fate = "operator"
     action = "Run `everystall doctor`."
+
+
+class SealBroken(Misconfigured):
+    """A sealed row does not open: it was changed outside Everystall, or the key is another."""
+
+    code = "seal_broken"
+    action = "Run `everystall keys verify`; the seller can connect the account again meanwhile."
 
 
 def listed(words: Sequence[str]) -> str:

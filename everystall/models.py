@@ -187,6 +187,8 @@ class Connection(Owned, Base):
     next_check_at: Mapped[datetime | None]
     #: The seller asked for a new capture of the session; the next hand-over clears it.
     refresh_asked_at: Mapped[datetime | None]
+    #: The number of the last session kept (vault/sessions.py); only grows, whatever expires or is deleted.
+    session_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     #: Who is on it: a number that only grows, and until when (the database's clock).
     lease_fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     lease_holder: Mapped[str | None]
