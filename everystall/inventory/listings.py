@@ -33,7 +33,7 @@ async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
         sku=listing.sku,
         package=Package(**listing.package),
         ships_from_zip=listing.ships_from_zip,
-        shipping_payer=listing.shipping_payer,  # type: ignore[arg-type]  # pydantic checks the word
+        shipping_payer=listing.shipping_payer,
         specifics=listing.specifics,
         photos=tuple(
             PhotoFacts(sha256=p.sha256, width=p.width, height=p.height, content_type=p.content_type)

@@ -49,11 +49,11 @@ def same_thing(draft: Mapping[str, Any], title: str, price: Money | None) -> boo
 def _plain(value: Any) -> Any:
     """Forms trim, fold white space and compose letters; that is no difference."""
     if isinstance(value, str):
-        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip()
+        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip() or None
     if isinstance(value, Money):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return value if value not in ("", None) else None
+    return value

@@ -1,0 +1,122 @@
+"""The worker process: three lanes of visits over one PostgreSQL, ticks, signals, a clean end.
+
+Any number of these may run on any number of machines; nothing here remembers anything that the
+database does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+import procrastinate
+import structlog
+from sqlalchemy import text
+
+from everystall import engine
+from everystall.browser.driver import Driver
+from everystall.browser.session import sweep_profiles
+from everystall.content.photos import Photos
+from everystall.db import Database
+from everystall.errors import LeaseLost, Misconfigured
+from everystall.settings import Settings
+from everystall.vault.keyring import Keyring
+from everystall.vault.sessions import Vault
+from everystall.worker.visit import Tools, visit
+
+log = structlog.get_logger()
+
+#: Rows that one look for due accounts takes at most.
+BATCH = 500
+#: Seconds that a stopping worker gives its visits to finish their step.
+GRACE_SECONDS = 60.0
+#: Seconds between two clean-ups of what has expired.
+CLEAN_SECONDS = 60.0
+
+
+async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None:
+    """Work until SIGTERM or SIGINT. `settings.database_url` is set (the CLI fills in the embedded
+    server's). Raises Misconfigured if this machine cannot work."""
+    if settings.database_url is None:
+        raise Misconfigured("The worker was given no database.")
+    url = settings.database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        db = Database(url)
+        stack.push_async_callback(db.close)
+        await db.check_login()
+        keyring = Keyring.load(settings)
+        await sweep_profiles(settings)
+        photos = Photos(settings)
+        stack.push_async_callback(photos.close)
+        driver = Driver()
+        stack.push_async_callback(driver.close)
+        await asyncio.gather(driver.get(), photos.warm())  # the first visit shall not wait for either
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        tools = Tools(db, Vault(db, keyring, settings), photos, settings, driver, stopping)
+        app = make_app(url, tools)
+        await stack.enter_async_context(app.open_async())
+        slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1}
+        lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=GRACE_SECONDS))
+        stopped = asyncio.create_task(stopping.wait())
+        log.info("worker.ready", **slots)
+        if ready is not None:
+            ready.set()
+        await asyncio.wait({lanes, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("worker.stopping")
+        if not lanes.done():
+            lanes.cancel()
+        stopped.cancel()
+        await asyncio.gather(lanes, stopped, return_exceptions=True)
+        if not stopping.is_set():
+            lanes.result()  # the lanes ended by themselves: say why
+
+
+def make_app(url: str, tools: Tools) -> procrastinate.App:
+    """The engine's app with our two tasks on it."""
+    app = engine.make_app(url)
+
+    @app.task(name="visit")
+    async def visit_(connection_id: str, lane: str) -> None:
+        try:
+            await visit(tools, UUID(connection_id), lane)
+        except LeaseLost:
+            log.warning("visit.lease_lost", connection_id=connection_id)
+
+    cleaned = 0.0
+
+    @app.periodic(cron="*/5 * * * * *")
+    @app.task(name="tick", queue="ticks", queueing_lock="tick", pass_context=False)
+    async def tick_(timestamp: int) -> None:
+        nonlocal cleaned
+        await engine.rescue(app)
+        await find_due(tools.db)
+        if time.monotonic() - cleaned > CLEAN_SECONDS:
+            cleaned = time.monotonic()
+            async with tools.db.as_app() as session:
+                await session.execute(text("SELECT everystall.expire()"))
+
+    return app
+
+
+async def find_due(db: Database) -> int:
+    """Wake every account that has something due: what a lost wake-up costs is the seconds between
+    two of these. Returns how many were woken."""
+    woken = 0
+    while True:
+        async with db.as_app() as session:
+            rows = (
+                await session.execute(text("SELECT connection_id, lane FROM everystall.due(:n)"), {"n": BATCH})
+            ).all()
+            for lane in ("urgent", "visits"):
+                ids = [row.connection_id for row in rows if row.lane == lane]
+                if ids:
+                    await engine.wake(session, ids, lane)
+        woken += len(rows)
+        if len(rows) < BATCH:
+            return woken

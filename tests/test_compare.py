@@ -1,0 +1,60 @@
+"""What counts as equal between a draft and a page, and what never does."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everystall.marketplaces.base import Draft, Money
+from everystall.worker.compare import compare, differing, same_photos, same_thing
+
+DRAFT = Draft(
+    title="Linen shirt",
+    description="Worn twice.\n\nNo flaws.",
+    price=Money(amount=2500),
+    category=("Men", "Shirts"),
+    colors=("Blue",),
+    options={"smart_sell": False},
+    shipping={"payer": "buyer"},
+)
+
+
+def test_white_space_and_composition_are_no_difference():
+    shown = {"title": " Linen  shirt", "description": "Worn twice. No flaws.", "colors": ["Blue"]}
+    assert differing(compare(DRAFT, shown)) == []
+
+
+def test_a_price_that_the_site_changed_is_a_difference():
+    assert compare(DRAFT, {"price": Money(amount=2400)}) == {"price": False}
+    assert compare(DRAFT, {"price": {"amount": 2500, "currency": "USD"}}) == {"price": True}
+
+
+def test_an_option_that_the_site_switched_on_is_a_difference():
+    assert compare(DRAFT, {"options": {"smart_sell": True}}) == {"options.smart_sell": False}
+    assert compare(DRAFT, {"shipping": {"payer": "buyer"}}) == {"shipping.payer": True}
+
+
+def test_a_field_that_the_page_does_not_show_is_not_judged():
+    assert compare(DRAFT, {}) == {}
+
+
+def test_an_empty_brand_and_no_brand_are_the_same():
+    assert compare(DRAFT, {"brand": ""}) == {"brand": True}
+    assert compare(DRAFT, {"brand": "Zara"}) == {"brand": False}
+
+
+@given(st.text(max_size=80))
+def test_a_title_is_the_same_thing_only_if_it_is_the_same_words(title):
+    draft = DRAFT.model_dump(mode="json")
+    same = " ".join(title.split()) in ("Linen shirt", "Worn twice. No flaws.")
+    assert same_thing(draft, title, Money(amount=2500)) == same
+    assert not same_thing(draft, "Linen shirt", Money(amount=2501))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=5), st.data())
+def test_photos_are_equal_in_order_and_number_only(values, data):
+    ours = [f"{value:016x}" for value in values]
+    assert same_photos(ours, ours)
+    if ours:
+        assert not same_photos(ours, ours[:-1])
+        flipped = values[0] ^ (2**data.draw(st.integers(0, 40)) * 0xFFFFF & (2**64 - 1))
+        distance = (flipped ^ values[0]).bit_count()
+        assert same_photos(ours, [f"{flipped:016x}", *ours[1:]]) == (distance <= 10)
