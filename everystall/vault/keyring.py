@@ -162,8 +162,7 @@ class Keyring:
                     if passphrase is None:
                         raise Misconfigured(
                             f"The key ring {path} is wrapped by a passphrase, which this process lacks.",
-                            action="Set SESSION_ENCRYPTION_PASSPHRASE, or SESSION_ENCRYPTION_PASSPHRASE_FILE, and "
-                            "start again.",
+                            action="Set SESSION_ENCRYPTION_PASSPHRASE (or its _FILE) and start again.",
                         )
                     lock = Lock.make(passphrase, iterations, salt)
                 try:

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 from uuid import UUID, uuid4
 
 from sqlalchemy import delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.db import Database
 from everystall.errors import BadRequest, NotFound, SessionMissing
 from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit
 from everystall.settings import Settings
@@ -36,6 +36,14 @@ LOCK = "everystall.vault"
 _usable = or_(MarketplaceSession.failed_at.is_(None),
                   MarketplaceSession.worked_at > MarketplaceSession.failed_at)  # fmt: skip
 _alive = MarketplaceSession.expires_at > func.now()
+
+
+class ActsAsUser(Protocol):
+    """db.Database, or rotation.AsUser."""
+
+    def as_user(self, user_id: UUID, /) -> AbstractAsyncContextManager[AsyncSession]:
+        """One transaction with that user's rights and no others'."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +65,7 @@ class Opened:
 class Vault:
     """The sessions of all sellers, each opened as that seller only."""
 
-    def __init__(self, db: Database, keyring: Keyring, settings: Settings) -> None:
+    def __init__(self, db: ActsAsUser, keyring: Keyring, settings: Settings) -> None:
         self._db = db
         self._keyring = keyring
         self._settings = settings
@@ -117,18 +125,18 @@ class Vault:
         async with self._db.as_user(user_id) as session:
             held = (
                 await session.execute(
-                    update(Connection)
+                    select(Connection.session_seq, Connection.marketplace, func.clock_timestamp())
                     .where(
                         Connection.id == connection_id,
                         Connection.lease_fence == fence,
                         Connection.lease_until > func.clock_timestamp(),
                     )
-                    .values(session_seq=Connection.session_seq + 1)
-                    .returning(Connection.session_seq, Connection.marketplace, func.clock_timestamp())
+                    .with_for_update(key_share=True)
                 )
             ).one_or_none()
             if held is None:
                 return None
+            last_seq, marketplace, now = held
             of_account = MarketplaceSession.connection_id == connection_id
             opened = (
                 await session.execute(
@@ -143,16 +151,20 @@ class Vault:
                 .limit(1)
             )
             if opened is None or newer.first() is not None:
-                await session.rollback()
                 return None
-            seq, marketplace, now = held
             expires_at = self._expiry(proved_at=now, consented_at=opened.consented_at)
             if expires_at <= now:
-                await session.rollback()
                 return None
+            seq = int(last_seq) + 1
+            await session.execute(
+                update(Connection)
+                .where(Connection.id == connection_id)
+                .values(session_seq=seq)
+                .execution_options(synchronize_session=False)
+            )
             await self._keep(session, user_id, connection_id, marketplace, seq, _payload(storage), "visit",
                              now, opened.consented_at, expires_at, worked_at=now)  # fmt: skip
-            return int(seq)
+            return seq
 
     async def mark(self, user_id: UUID, session_id: UUID, worked: bool) -> None:
         """What a visit found: signed in (the expiry moves on, older ones go) or signed out."""
@@ -162,6 +174,7 @@ class Vault:
                     update(MarketplaceSession)
                     .where(MarketplaceSession.id == session_id)
                     .values(failed_at=func.now())
+                    .execution_options(synchronize_session=False)
                 )
             return
         async with self._db.as_user(user_id) as session:
@@ -170,16 +183,22 @@ class Vault:
                     update(MarketplaceSession)
                     .where(MarketplaceSession.id == session_id)
                     .values(worked_at=func.now(), failed_at=None)
-                    .returning(MarketplaceSession, func.now())
+                    .returning(
+                        MarketplaceSession.connection_id,
+                        MarketplaceSession.consented_at,
+                        MarketplaceSession.expires_at,
+                        func.now(),
+                    )
+                    .execution_options(synchronize_session=False)
                 )
             ).one_or_none()
             if marked is None:
                 return
-            row, now = marked
-            await self._forget_older(session, row.connection_id)
-            until = self._expiry(proved_at=now, consented_at=row.consented_at)
+            connection_id, consented_at, expires_at, now = marked
+            await self._forget_older(session, connection_id)
+        until = self._expiry(proved_at=now, consented_at=consented_at)
         # Every visit would seal anew for minutes gained; a tenth of the days is soon enough.
-        if until - row.expires_at > timedelta(days=self._settings.session_days / 10):
+        if until - expires_at > timedelta(days=self._settings.session_days / 10):
             await self._extend(user_id, session_id, until)
 
     async def forget(self, session: AsyncSession, connection_id: UUID) -> None:
@@ -236,9 +255,10 @@ class Vault:
         self, session: AsyncSession, rows: Any, purpose: str
     ) -> tuple[MarketplaceSession, UserKey]:
         """The first of the rows and its data key, and a row of the audit; the caller commits."""
-        row = (await session.execute(rows)).scalars().first()
-        if row is None:
+        found = (await session.execute(rows.add_columns(func.clock_timestamp()))).first()
+        if found is None or found[0].expires_at <= found[1]:
             raise SessionMissing
+        row = found[0]
         key = (
             await session.execute(
                 select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
@@ -255,8 +275,6 @@ class Vault:
 
     def _unseal(self, row: MarketplaceSession, key: UserKey) -> Opened:
         """Only after the audit's transaction has committed."""
-        if row.expires_at <= datetime.now(UTC):
-            raise SessionMissing
         with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
             secret = envelope.unseal(data_key, row.sealed, binding(row))
         return Opened(row.id, row.seq, secret, row.captured_at, row.consented_at, row.expires_at)

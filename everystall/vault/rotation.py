@@ -1,0 +1,338 @@
+"""Changing keys while sellers sleep: rotate, rewrap, reencrypt, retire, verify, and the check at start.
+
+Row-level security gives the login role no rows of two sellers at once, on purpose; so all of this runs
+over the admin URL (DATABASE_ADMIN_URL, or the embedded server's owner), by an operator, and never in
+the web or a worker. `rewrap` touches wrapped data keys only and sees no session. `reencrypt` and
+`verify` open sessions: they do it as each user (role and claims set for one transaction, so the policies
+hold and the audit row is the user's own), with "keys rotate" or "keys verify" in the seller's audit.
+
+Everything may be stopped at any moment and run again: what is done is not done twice. A row that does
+not open is logged and left as it is; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
+from everystall.models import MarketplaceSession, UserKey
+from everystall.settings import Settings
+from everystall.vault import envelope
+from everystall.vault.keyring import Keyring
+from everystall.vault.sessions import LOCK, Vault, binding, make_data_key
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+#: `progress(done, total)`, after each batch or user.
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+class AsUser:
+    """An admin engine that acts as one user at a time: `db.Database.as_user`, without its login role."""
+
+    def __init__(self, admin: AsyncEngine) -> None:
+        self._admin = admin
+
+    @asynccontextmanager
+    async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self._admin, expire_on_commit=False) as session, session.begin():
+            await session.execute(
+                text(
+                    "SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', "
+                    "json_build_object('sub', CAST(:user AS text), 'role', 'authenticated')::text, true)"
+                ),
+                {"user": str(user_id)},
+            )
+            yield session
+
+
+@dataclass
+class Verified:
+    """What `verify` found: sessions opened, and which rows did not, with the reason."""
+
+    keys: int = 0
+    sessions: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not self.broken
+
+
+# ---- at start -------------------------------------------------------------------------------------
+
+
+async def check(admin: AsyncEngine, keyring: Keyring) -> None:
+    """Is this the ring of this database? One data key per ring key is unwrapped. Misconfigured if not:
+    nothing is written, so nothing is lost. Call it at start, before the first session is saved."""
+    async with _everyone(admin) as connection:
+        rows = await connection.execute(
+            select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
+            .distinct(UserKey.kid)
+            .order_by(UserKey.kid, UserKey.created_at)
+        )
+        samples = rows.all()
+    for kid, wrapped, user_id, version in samples:
+        try:
+            keyring.unwrap(wrapped, kid, user_id, version).wipe()
+        except SealBroken:
+            raise Misconfigured(
+                f"Ring key {kid!r} is not the one that sealed this database's vault.",
+                action="Put the right SESSION_ENCRYPTION_KEY, or this installation's own keys/ring.json "
+                "(from its backup), in place and start again. Nothing stored was changed.",
+            ) from None
+
+
+# ---- rotation -------------------------------------------------------------------------------------
+
+
+async def rotate(
+    admin: AsyncEngine,
+    keyring: Keyring,
+    settings: Settings,
+    *,
+    rewrap: bool = False,
+    reencrypt: bool = False,
+    retire: str | None = None,
+    progress: Progress = _silent,
+) -> str:
+    """`everystall keys rotate [--rewrap] [--reencrypt] [--retire KID]`; the current kid afterwards.
+
+    Makes a new ring key, except where an earlier rotation is unfinished and this one is to finish it
+    (rewrap or reencrypt, and data keys are left under an older key), where only a key is to be retired,
+    or where the environment holds the keys (the operator puts the new one in front).
+    """
+    await check(admin, keyring)
+    working = rewrap or reencrypt
+    unfinished = working and await _count_older(admin, keyring.current) > 0
+    if not unfinished and (working or retire is None) and not (keyring.path is None and working):
+        keyring.rotate()
+    if reencrypt:
+        await reencrypt_all(admin, keyring, settings, progress=progress)
+    if rewrap:
+        await rewrap_all(admin, keyring, progress=progress)
+    if retire is not None:
+        await retire_key(admin, keyring, retire)
+    return keyring.current
+
+
+async def rewrap_all(admin: AsyncEngine, keyring: Keyring, *, progress: Progress = _silent) -> int:
+    """Wraps every data key by the current ring key; how many. No session is opened. In batches of 500,
+    each a transaction; rows that another run holds are left to it, and waited for at the end."""
+    done, total, skip = 0, await _count_older(admin, keyring.current), True
+    broken: list[UUID] = []
+    while True:
+        async with _everyone(admin) as connection:
+            rows = (
+                await connection.execute(
+                    select(UserKey.id, UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
+                    .where(UserKey.kid != keyring.current, UserKey.id.not_in(broken))
+                    .order_by(UserKey.id)
+                    .limit(BATCH)
+                    .with_for_update(skip_locked=skip)
+                )
+            ).all()
+            for row in rows:
+                try:
+                    data_key = keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version)
+                except SealBroken:
+                    log.error("keys.broken", user_key=str(row.id), kid=row.kid)
+                    broken.append(row.id)
+                    continue
+                with data_key as key:
+                    kid, wrapped = keyring.wrap(key, row.user_id, row.version)
+                await connection.execute(
+                    update(UserKey).where(UserKey.id == row.id).values(kid=kid, wrapped=wrapped)
+                )
+        done += len(rows)
+        if rows:
+            progress(done, max(done, total))
+        elif not skip:
+            return done - len(broken)
+        else:
+            skip = False
+
+
+async def reencrypt_all(
+    admin: AsyncEngine, keyring: Keyring, settings: Settings, *, progress: Progress = _silent
+) -> int:
+    """Gives every user whose data key hangs on an older ring key a new one, seals their sessions with it
+    and deletes the old ones; how many users. For when a data key may be known to somebody."""
+    async with _everyone(admin) as connection:
+        users = (
+            await connection.execute(
+                select(UserKey.user_id).where(UserKey.kid != keyring.current).group_by(UserKey.user_id)
+            )
+        ).scalars().all()  # fmt: skip
+    for done, user_id in enumerate(users, 1):
+        await _reencrypt_user(admin, keyring, settings, user_id)
+        progress(done, len(users))
+    return len(users)
+
+
+async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settings, user_id: UUID) -> None:
+    as_user = AsUser(admin)
+    vault = Vault(as_user, keyring, settings)
+    async with as_user.as_user(user_id) as session:
+        newest = (
+            await session.execute(
+                select(UserKey.version, UserKey.kid)
+                .where(UserKey.user_id == user_id)
+                .order_by(UserKey.version.desc())
+                .limit(1)
+                .with_for_update()
+            )
+        ).one()
+        version = newest.version
+        if newest.kid != keyring.current:
+            version += 1
+            await make_data_key(session, keyring, user_id, version)
+    old = MarketplaceSession.dek_version < version
+    broken: list[UUID] = []
+    while True:
+        async with as_user.as_user(user_id) as session:
+            left = select(MarketplaceSession.id).where(old, MarketplaceSession.id.not_in(broken))
+            rows = (await session.execute(left)).scalars().all()
+        if not rows:
+            break
+        for row_id in rows:
+            try:
+                await _reseal(as_user, vault, keyring, user_id, row_id, version)
+            except SealBroken:
+                log.error("keys.session_broken", session=str(row_id))
+                broken.append(row_id)
+    async with _everyone(admin) as connection:
+        # Expired sessions are invisible to everyone and waiting for the clean-up; without their data key
+        # they would only be in its way.
+        await connection.execute(
+            delete(MarketplaceSession).where(
+                MarketplaceSession.user_id == user_id, old, MarketplaceSession.expires_at <= func.now()
+            )
+        )
+        still = select(MarketplaceSession.dek_version).where(MarketplaceSession.user_id == user_id)
+        await connection.execute(
+            delete(UserKey).where(
+                UserKey.user_id == user_id, UserKey.version < version, UserKey.version.not_in(still)
+            )
+        )
+
+
+async def _reseal(
+    as_user: AsUser, vault: Vault, keyring: Keyring, user_id: UUID, row_id: UUID, version: int
+) -> None:
+    """One session under the new data key; the audit's row was committed before it was opened."""
+    try:
+        opened = await vault.reopen(user_id, row_id, purpose="keys rotate")
+    except SessionMissing:
+        return  # deleted or expired meanwhile
+    with opened.secret as plain:
+        async with as_user.as_user(user_id) as session:
+            row = (
+                await session.execute(
+                    select(MarketplaceSession).where(MarketplaceSession.id == row_id).with_for_update()
+                )
+            ).scalar_one_or_none()
+            if row is None:
+                return
+            key = (
+                await session.execute(
+                    select(UserKey).where(UserKey.user_id == user_id, UserKey.version == version)
+                )
+            ).scalar_one()
+            with keyring.unwrap(key.wrapped, key.kid, user_id, version) as data_key:
+                row.sealed = envelope.seal(data_key, plain, binding(row))
+            row.dek_version = version
+
+
+async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
+    """Destroys a ring key for good. Refused while a data key needs it; no data key can be made while we
+    count. Backups taken before it was rewrapped stay sealed for ever without it: that is the point."""
+    async with _everyone(admin) as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": LOCK})
+        used = await connection.execute(select(func.count()).select_from(UserKey).where(UserKey.kid == kid))
+        keyring.retire(kid, in_use=used.scalar_one())
+
+
+# ---- verify ---------------------------------------------------------------------------------------
+
+
+async def verify(
+    admin: AsyncEngine, keyring: Keyring, settings: Settings, *, progress: Progress = _silent
+) -> Verified:
+    """`everystall keys verify`: unwraps every data key and opens every session that has not expired,
+    as its owner and with an audit row. Names what does not open; changes nothing else."""
+    found = Verified()
+    as_user = AsUser(admin)
+    vault = Vault(as_user, keyring, settings)
+    async with _everyone(admin) as connection:
+        keys = (
+            await connection.execute(
+                select(UserKey.id, UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
+            )
+        ).all()
+        sessions: Sequence[tuple[UUID, UUID]] = [
+            (row.user_id, row.id)
+            for row in await connection.execute(
+                select(MarketplaceSession.user_id, MarketplaceSession.id)
+                .where(MarketplaceSession.expires_at > func.now())
+                .order_by(MarketplaceSession.user_id, MarketplaceSession.id)
+            )
+        ]
+    total = len(keys) + len(sessions)
+    for row in keys:
+        try:
+            keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version).wipe()
+        except EverystallError as e:
+            found.broken.append(f"data key {row.id} (ring key {row.kid}): {e.message}")
+        found.keys += 1
+        if found.keys % BATCH == 0:
+            progress(found.keys, total)
+    for user_id, row_id in sessions:
+        try:
+            (await vault.reopen(user_id, row_id, purpose="keys verify")).secret.wipe()
+        except SessionMissing:
+            continue
+        except EverystallError as e:
+            found.broken.append(f"session {row_id}: {e.message}")
+        found.sessions += 1
+        progress(len(keys) + found.sessions, total)
+    return found
+
+
+# ---- parts ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _everyone(admin: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction that sees all users' rows. Misconfigured if this login would see none."""
+    async with admin.begin() as connection:
+        allowed = await connection.execute(
+            text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        )
+        if not allowed.scalar_one():
+            raise Misconfigured(
+                "The vault's keys are all sellers', and this login sees no more than one's.",
+                action="Set DATABASE_ADMIN_URL to a login that is superuser or has BYPASSRLS.",
+            )
+        yield connection
+
+
+async def _count_older(admin: AsyncEngine, kid: str) -> int:
+    async with _everyone(admin) as connection:
+        counted = await connection.execute(
+            select(func.count()).select_from(UserKey).where(UserKey.kid != kid)
+        )
+        return int(counted.scalar_one())
