@@ -136,9 +136,13 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
 
 async def act(session: AsyncSession, publication: Publication, action: str, *, url: str | None = None) -> None:
     """What the seller decided about one publication. Raises BadRequest for a decision that does not
-    fit what it waits for. The caller commits; waking the account is the last statement here."""
+    fit what it waits for. The caller commits and has locked nothing: rows are locked here in the order
+    in which a visit locks them, the connection before the publication. Waking is the last statement."""
     if action not in ACTIONS:
         raise BadRequest(f"There is no action {action[:40]!r}.", action=f"Use one of {', '.join(ACTIONS)}.")
+    if action in ("retry", "it_is_there", "post_again"):
+        await _clear_account(session, publication)
+    await session.refresh(publication, with_for_update=True)
     reason = (publication.needs_you or {}).get("reason")
     if action != "end" and action not in ACTIONS_FOR.get(reason or "", ()):
         raise Refused(
@@ -162,7 +166,6 @@ async def act(session: AsyncSession, publication: Publication, action: str, *, u
         await _it_is_there(session, publication, url)
     elif action == "post_again":
         await _post_again(session, publication)
-    await _clear_account(session, publication)
     await engine.wake(session, [publication.connection_id], lane)
 
 
