@@ -2,12 +2,12 @@
 
     EverystallError
     ├── Refused                  the caller's request cannot be done as it stands (4xx)
-    │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge
+    │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge  Conflict
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
     ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
-    ├── MarketplaceBusy  StorageFull                        passes by itself: tried again
+    ├── MarketplaceBusy  StorageFull  DatabaseAway          passes by itself: tried again
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
         └── SealBroken
@@ -95,6 +95,14 @@ class TooLarge(Refused):
     code = "too_large"
     status = 413
     action = "Send less; the message says how much is taken."
+
+
+class Conflict(Refused):
+    """Something else changed that at the same moment."""
+
+    code = "conflict"
+    status = 409
+    action = "Load it again and repeat what you did."
 
 
 class PhotoRefused(Refused):
@@ -234,6 +242,15 @@ class StorageFull(EverystallError):
     status = 507
     fate = "operator"
     action = "Make room on the disk that EVERYSTALL_HOME or PHOTOS_URL names, then send it again; nothing was stored."
+
+
+class DatabaseAway(EverystallError):
+    """The database does not answer."""
+
+    code = "database_away"
+    status = 503
+    fate = "retry"
+    action = "Try again in a moment; nothing was changed."
 
 
 class Misconfigured(EverystallError):
