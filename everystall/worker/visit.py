@@ -303,11 +303,11 @@ class Visit:
         if now == self._stored:
             return
         self._stored = now
-        if await self.tools.vault.save_rotated(
+        seq = await self.tools.vault.save_rotated(
             self.lease.user_id, self.lease.connection_id, now.to_json(),
             opened_seq=self._seq, fence=self.lease.fence,
-        ):  # fmt: skip
-            self._seq += 1
+        )  # fmt: skip
+        self._seq = seq or self._seq
 
     async def _close(self) -> None:
         """Write rotated cookies back, then end the browser. Never raises: the work is recorded already."""
