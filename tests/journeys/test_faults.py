@@ -1,0 +1,167 @@
+"""What a marketplace does to us, and that the seller ends with exactly one listing or a plain question."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.journeys.conftest import ALL, Seller, Stall
+
+pytestmark = [pytest.mark.journey, pytest.mark.browser]
+
+
+@pytest.fixture(params=ALL)
+def marketplace(request) -> str:
+    return request.param
+
+
+async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, dict]:
+    """A session is handed over and a listing asked for; nothing was visited yet."""
+    profile = await stall.connect(seller, marketplace)
+    return profile, await stall.post(seller, await stall.listing(seller), [marketplace])
+
+
+@pytest.mark.parametrize("kind", ["error_after", "reset_after"])
+async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, marketplace, kind):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind=kind, times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live(marketplace)) == 1
+    assert len(stall.events(marketplace, "published")) == 1
+
+
+async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="index_lag", seconds=1.5, times=100)
+    stall.sandbox.fault(marketplace, kind="reset_after", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live(marketplace)) == 1
+
+
+@pytest.mark.parametrize("kind", ["error_before", "reset_before"])
+async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketplace, kind):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind=kind, times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    if job["status"] == "needs_you":  # nobody could know: the seller is asked
+        (pair,) = job["automationResults"]
+        assert pair["needsYou"]["reason"] in ("unresolved", "listing_rejected", "not_published")
+        assert {action["name"] for action in pair["needsYou"]["actions"]} & {"post_again", "retry"}
+        assert stall.live(marketplace) == []
+    else:
+        assert job["status"] == "done", job
+        assert len(stall.live(marketplace)) == 1
+
+
+async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="late_commit", seconds=2, times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live(marketplace)) == 1
+
+
+async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
+    profile, job = await _posted(stall, alice, "mercari")
+    stall.sandbox.fault("mercari", kind="reset_before", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    (pair,) = job["automationResults"]
+    assert (job["status"], pair["needsYou"]["reason"]) == ("needs_you", "unresolved")
+    again = next(action for action in pair["needsYou"]["actions"] if action["name"] == "post_again")
+    assert (await alice.client.post(again["href"])).status_code == 200
+    await stall.visit(profile)
+    assert len(stall.live("mercari")) == 1
+    # the job's history stands; the publication went on
+    assert (await stall.job(alice, job["jobId"]))["status"] == "needs_you"
+    rows = await stall.rows("SELECT state, needs_you FROM publications")
+    assert rows == [{"state": "live", "needs_you": None}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("captcha", "challenge"), ("login_wall", "session_expired"), ("item_limit", "account_limited")]
+)
+async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
+    stall, alice, marketplace, kind, reason
+):  # fmt: skip
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind=kind, times=1000)
+    await stall.visit(profile)
+    job = await stall.job(alice, job["jobId"])
+    (pair,) = job["automationResults"]
+    assert job["status"] == "needs_you", job
+    assert pair["needsYou"]["reason"] == reason
+    assert pair["needsYou"]["message"]
+    assert pair["needsYou"]["actions"]
+    assert stall.live(marketplace) == []
+
+
+async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="captcha", times=1000)
+    await stall.visit(profile)
+    (pair,) = (await stall.job(alice, job["jobId"]))["automationResults"]
+    stall.sandbox.no_faults()
+    retry = next(action for action in pair["needsYou"]["actions"] if action["name"] == "retry")
+    assert (await alice.client.post(retry["href"])).status_code == 200
+    await stall.visit(profile)
+    assert len(stall.live(marketplace)) == 1
+
+
+async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconnecting(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.expire_sessions(marketplace)
+    await stall.visit(profile)
+    job = await stall.job(alice, job["jobId"])
+    assert job["automationResults"][0]["needsYou"]["reason"] == "session_expired"
+    assert await stall.connect(alice, marketplace) == profile
+    await stall.visit(profile)
+    assert len(stall.live(marketplace)) == 1
+
+
+async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="soft_reject", times=1000)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    (pair,) = job["automationResults"]
+    assert job["status"] == "needs_you"
+    assert pair["state"] != "live"
+    assert stall.live(marketplace) == []
+
+
+async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="down", times=1000)
+    await stall.visit(profile)
+    row = (await stall.rows("SELECT state, needs_you, tries, next_try_at > now() AS later FROM publications"))[0]
+    assert row == {"state": "waiting", "needs_you": None, "tries": 1, "later": True}
+    stall.sandbox.no_faults()
+    await stall.rows("UPDATE publications SET next_try_at = now() RETURNING id")
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+
+
+async def test_recompressed_photos_still_read_back_equal(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="recompress", times=1000)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done"
+    assert (await stall.rows("SELECT read_back FROM publications"))[0]["read_back"]["photos"] is True
+
+
+async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="layout", times=1000)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+
+
+async def test_after_a_visit_with_rotating_cookies_the_sellers_own_tab_still_works_or_the_seller_is_told(
+    stall, alice, marketplace
+):
+    stall.sandbox.rotate_sessions(marketplace)
+    profile, job = await _posted(stall, alice, marketplace)
+    await stall.until_done(alice, job["jobId"], profile)
+    second = await stall.post(alice, await stall.listing(alice, title="A second linen shirt"), [marketplace])
+    second = await stall.until_done(alice, second["jobId"], profile)
+    told = second["status"] == "needs_you"
+    assert told or len(stall.live(marketplace)) == 2
