@@ -1,0 +1,351 @@
+"""One port, several sites: who is asked is told by the Host header; an unknown host gets a 404."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from everystall.sandbox import drift
+from everystall.sandbox.control import control
+from everystall.sandbox.core import (
+    Account,
+    CookieMaker,
+    Item,
+    ItemLimit,
+    Session,
+    SoftReject,
+    World,
+)
+
+#: The sites, by folder. One that is not there (or has no `site`) is left out.
+SITES = ("poshmark", "mercari", "ebay")
+
+_HERE = Path(__file__).parent
+
+
+class Failed(Exception):
+    """The answer is an error page with this status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Reset(Exception):
+    """The connection is cut in the middle of the answer."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks."""
+
+    site: Site
+    world: World
+    session: Session | None
+
+    @property
+    def account(self) -> Account | None:
+        return self.session.account if self.session else None
+
+
+def visit_of(request: Request) -> Visit:
+    """Who asks, as Site found out before it called the endpoint."""
+    visit = request.scope["sandbox.visit"]
+    assert isinstance(visit, Visit)
+    return visit
+
+
+class Site:
+    """One practice site: an ASGI app that plays the faults, knows the session and drifts."""
+
+    def __init__(
+        self, world: World, marketplace: str, label: str, *, routes: Sequence[BaseRoute],
+        token_of: Callable[[dict[str, str]], str | None], cookies: CookieMaker,
+        vocabulary: drift.Vocabulary | None = None, folder: Path, login_path: str = "/login",
+        captcha_page: Callable[[Request], Response] | None = None,
+    ) -> None:  # fmt: skip
+        self.world, self.marketplace, self.label = world, marketplace, label
+        self.token_of, self.cookies, self.login_path = token_of, cookies, login_path
+        self.vocabulary = vocabulary or drift.Vocabulary()
+        self._captcha_page = captcha_page
+        self._templates = Environment(
+            loader=ChoiceLoader(
+                [FileSystemLoader(folder / "templates"), FileSystemLoader(_HERE / "templates")]
+            ),
+            autoescape=True,
+        )
+        self._templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+        static: list[BaseRoute] = [Mount("/practice", StaticFiles(directory=_HERE / "static"))]
+        if (folder / "static").is_dir():
+            static.append(Mount("/static", StaticFiles(directory=folder / "static")))
+        self._app = Starlette(routes=[*static, *routes], exception_handlers={404: self._not_found})
+
+    # ---- for the site's endpoints ----
+
+    def page(self, request: Request, template: str, status_code: int = 200, **context: Any) -> Response:
+        """A rendered page, with `practice`, `account` and `site` beside what is given."""
+        setting = self.world.drift(self.marketplace)
+        visit: Visit | None = request.scope.get("sandbox.visit")
+        practice = {
+            "marketplace": self.marketplace,
+            "layout": self.layout(request),
+            "drift": {"seed": setting.seed, "strength": setting.strength},
+        }
+        html = self._templates.get_template(template).render(
+            **{"practice": practice, "account": visit.account if visit else None, "site": self} | context
+        )
+        return HTMLResponse(html, status_code)
+
+    def layout(self, request: Request) -> str:
+        """ "b" while the fault `layout` lasts for this account, else "a"."""
+        account = visit_of(request).account
+        taken = self.world.faults.take(self.marketplace, account.name if account else None, "layout")
+        return "b" if taken else "a"
+
+    def login_wall(self, request: Request) -> Response:
+        """Where a signed-out visitor of a private page ends."""
+        return RedirectResponse(f"{self.login_path}?from={request.url.path}", 302)
+
+    def set_cookies(self, response: Response, session: Session) -> Response:
+        """The session's cookies, as after a sign-in or a page."""
+        for cookie in self.cookies(session):
+            response.set_cookie(
+                cookie.name, cookie.value, max_age=cookie.max_age, path=cookie.path, secure=True,
+                httponly=cookie.http_only, samesite="lax",
+            )  # fmt: skip
+        return response
+
+    async def submit(self, request: Request, commit: Callable[[], Item]) -> Item:
+        """The click that makes a listing live, with the faults that are due. Raises SoftReject and
+        ItemLimit for the site to say, Failed and Reset for Site to answer."""
+        account = visit_of(request).account
+        name = account.name if account else None
+        fault = self.world.faults.take(self.marketplace, name, "submit_before", path=request.url.path)
+        if fault is not None:
+            if fault.kind == "late_commit":
+                _later(3.0 if fault.seconds is None else fault.seconds, commit)
+                raise Failed(504)
+            if account is not None:
+                self.world.refuse(account, fault.kind)
+            refusals: dict[str, type[Exception]] = {
+                "soft_reject": SoftReject, "item_limit": ItemLimit, "reset_before": Reset,
+            }  # fmt: skip
+            raise refusals[fault.kind]() if fault.kind in refusals else Failed(fault.status)
+        item = commit()
+        fault = self.world.faults.take(self.marketplace, name, "submit_after", path=request.url.path)
+        if fault is not None:
+            raise Reset if fault.kind == "reset_after" else Failed(fault.status)
+        return item
+
+    # ---- ASGI ----
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        cookies = {name: morsel.value for name, morsel in _cookies(request).items()}
+        token = self.token_of(cookies)
+        session = self.world.session(self.marketplace, token)
+        try:
+            response = await self._before(request, session)
+            if response is not None:
+                await response(scope, receive, _closing(send))
+                return
+            if session is not None and not session.alive:
+                session = None
+            scope["sandbox.visit"] = Visit(self, self.world, session)
+            await self._run(request, session, token, scope, receive, send)
+        except Failed as e:
+            await self._error(request, e.status)(scope, receive, _closing(send))
+        except Reset:
+            await _cut(send)
+
+    async def _before(self, request: Request, session: Session | None) -> Response | None:
+        """The faults that strike before the site itself is asked."""
+        path = request.url.path
+        if path.startswith(("/practice/", "/static/")):
+            return None
+        name = session.account.name if session else None
+        take = self.world.faults.take
+        down = take(self.marketplace, name, "any", kind="down", path=path)
+        if down is not None:
+            if down.status == 0:
+                raise Reset
+            raise Failed(503 if down.status == 500 else down.status)
+        slow = take(self.marketplace, name, "any", kind="slow", path=path)
+        if slow is not None:
+            await asyncio.sleep(0.5 if slow.seconds is None else slow.seconds)
+        if not _is_page(request):
+            return None
+        latency = take(self.marketplace, name, "page", kind="latency", path=path)
+        if latency is not None:
+            await asyncio.sleep(1.0 if latency.seconds is None else latency.seconds)
+        if session is None or path == self.login_path:
+            return None
+        if take(self.marketplace, name, "page", kind="session_expired", path=path):
+            session.revoked = True
+        if take(self.marketplace, name, "page", kind="login_wall", path=path):
+            return self.login_wall(request)
+        if take(self.marketplace, name, "page", kind="captcha", path=path):
+            request.scope["sandbox.visit"] = Visit(self, self.world, session)
+            if self._captcha_page is not None:
+                return self._captcha_page(request)
+            return self.page(request, "captcha.html", 403)
+        return None
+
+    async def _run(
+        self, request: Request, session: Session | None, token: str | None, scope: Scope, receive: Receive,
+        send: Send,
+    ) -> None:  # fmt: skip
+        """The site's own answer: drifted, with the session's cookies where it is a signed-in page."""
+        start: Message = {}
+        body = bytearray()
+        setting = self.world.drift(self.marketplace)
+
+        async def hold(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        await self._app(scope, receive, hold)
+        response = Response(bytes(body), start["status"])
+        response.raw_headers = [
+            (name, value) for name, value in start["headers"] if name != b"content-length"
+        ]
+        kind = response.headers.get("content-type", "").split(";")[0]
+        is_page = _is_page(request) and kind == "text/html" and start["status"] < 400
+        if is_page and session is not None and session.alive and b"set-cookie" not in dict(start["headers"]):
+            self.world.rotate(session, token)
+            self.set_cookies(response, session)
+        text_kinds = ("text/html", "text/javascript", "application/javascript", "text/css")
+        if setting.strength and kind in text_kinds:
+            text = bytes(body).decode()
+            response.body = drift.apply(text, self.vocabulary, setting.seed, setting.strength).encode()
+        if setting.strength:
+            for name in ("etag", "last-modified"):
+                with suppress(KeyError):
+                    del response.headers[name]
+        if kind.startswith("text/") or "javascript" in kind or kind == "application/json":
+            # a script or a page kept from before a drift or a fault would be the wrong one
+            response.headers["cache-control"] = "no-store"
+        response.headers["content-length"] = str(len(response.body))
+        await response(scope, receive, _closing(send))
+
+    async def _not_found(self, request: Request, _: Exception) -> Response:
+        return self._error(request, 404)
+
+    def _error(self, request: Request, status: int) -> Response:
+        request.scope.setdefault("sandbox.visit", Visit(self, self.world, None))
+        if _is_page(request) or "text/html" in request.headers.get("accept", ""):
+            return self.page(request, "error.html", status, status=status)
+        return JSONResponse({"error": {"errorType": "ServerError", "statusCode": status}}, status)
+
+
+class Hosts:
+    """The whole practice world as one ASGI app."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sites: dict[str, ASGIApp] = {}
+        for name in SITES:
+            try:
+                module = import_module(f"everystall.sandbox.{name}")
+            except ModuleNotFoundError as e:
+                if e.name != f"everystall.sandbox.{name}":
+                    raise
+                continue
+            if hasattr(module, "site"):
+                self.sites[name] = module.site(world)
+        self._control = control(world)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        name = host.rsplit(":", 1)[0].lower()
+        if name.endswith(".localhost") and name.removesuffix(".localhost") in self.sites:
+            await self.sites[name.removesuffix(".localhost")](scope, receive, send)
+        elif name in ("127.0.0.1", "localhost"):
+            await self._control(scope, receive, send)
+        else:
+            await JSONResponse({"error": "no such practice site"}, 404)(scope, receive, send)
+
+
+def build(world: World | None = None) -> Hosts:
+    """The app; `world` to look into it from a test."""
+    return Hosts(world or World())
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _cookies(request: Request) -> SimpleCookie:
+    jar: SimpleCookie = SimpleCookie()
+    for name, value in request.cookies.items():
+        jar[name] = value
+    return jar
+
+
+def _is_page(request: Request) -> bool:
+    """A top-level navigation (browsers say so; other clients by what they accept)."""
+    mode = request.headers.get("sec-fetch-mode")
+    if mode is not None:
+        return mode == "navigate" and request.headers.get("sec-fetch-dest") == "document"
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _closing(send: Send) -> Send:
+    """Each answer closes its connection: Chromium silently repeats a request, POST included, when a
+    reused connection is cut, and the ledger would blame the wrong one."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return closing
+
+
+def _later(seconds: float, commit: Callable[[], Any]) -> None:
+    """The click's effect comes when its answer has long failed."""
+    asyncio.get_running_loop().call_later(seconds, commit)
+
+
+async def _cut(send: Callable[[Message], Awaitable[None]]) -> None:
+    """Cuts the connection with a TCP reset. uvicorn's `send` is a method of the cycle that has it."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("this server does not show its transport: use uvicorn")
+    raw = transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def dumps(value: Any) -> str:
+    """JSON that may stand in a page's script."""
+    return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
