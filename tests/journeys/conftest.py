@@ -53,8 +53,9 @@ SHIRT = {
 
 @pytest.fixture(scope="session")
 def practice() -> Any:
-    with start_in_thread() as sandbox:
-        yield sandbox
+    sandbox = start_in_thread()
+    yield sandbox
+    sandbox.stop()
 
 
 @pytest.fixture(scope="session")

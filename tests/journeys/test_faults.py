@@ -101,7 +101,7 @@ async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
     stall.sandbox.fault(marketplace, kind="captcha", times=1000)
     await stall.visit(profile)
     (pair,) = (await stall.job(alice, job["jobId"]))["automationResults"]
-    stall.sandbox.no_faults()
+    stall.sandbox.clear_faults()
     retry = next(action for action in pair["needsYou"]["actions"] if action["name"] == "retry")
     assert (await alice.client.post(retry["href"])).status_code == 200
     await stall.visit(profile)
@@ -110,7 +110,7 @@ async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
 
 async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconnecting(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
-    stall.sandbox.expire_sessions(marketplace)
+    stall.sandbox.sessions(marketplace, alice.name, lifetime_seconds=0)
     await stall.visit(profile)
     job = await stall.job(alice, job["jobId"])
     assert job["automationResults"][0]["needsYou"]["reason"] == "session_expired"
@@ -135,7 +135,7 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     await stall.visit(profile)
     row = (await stall.rows("SELECT state, needs_you, tries, next_try_at > now() AS later FROM publications"))[0]
     assert row == {"state": "waiting", "needs_you": None, "tries": 1, "later": True}
-    stall.sandbox.no_faults()
+    stall.sandbox.clear_faults()
     await stall.rows("UPDATE publications SET next_try_at = now() RETURNING id")
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
@@ -158,7 +158,7 @@ async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):
 async def test_after_a_visit_with_rotating_cookies_the_sellers_own_tab_still_works_or_the_seller_is_told(
     stall, alice, marketplace
 ):
-    stall.sandbox.rotate_sessions(marketplace)
+    stall.sandbox.sessions(marketplace, alice.name, rotate=True, grace_seconds=0.5)
     profile, job = await _posted(stall, alice, marketplace)
     await stall.until_done(alice, job["jobId"], profile)
     second = await stall.post(alice, await stall.listing(alice, title="A second linen shirt"), [marketplace])

@@ -85,7 +85,7 @@ async def test_a_listing_edited_while_it_is_filled_in_goes_live_as_edited(stall:
         await asyncio.sleep(0.02)
     await alice.client.patch(f"/api/listings/{listing}", json={"title": "Linen shirt, as edited"})
     await visiting
-    stall.sandbox.no_faults()
+    stall.sandbox.clear_faults()
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done"
     (item,) = stall.live("poshmark")
