@@ -1,0 +1,139 @@
+"""A seller's accounts and whether we are signed in there; which of them a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import NotFound, WhichAccount
+from everystall.marketplaces import MARKETPLACES
+from everystall.models import Connection, MarketplaceSession
+
+#: connected: a session that is not known to be signed out · expired: there was one · missing: none
+Status = Literal["connected", "expired", "missing"]
+#: needs_you of an account that the seller took away and whose history is kept.
+DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """An account and its sign-in as it stands."""
+
+    connection: Connection
+    status: Status
+    expires_at: datetime | None
+    #: When a visit last saw it signed in.
+    verified_at: datetime | None
+
+    @property
+    def forgotten(self) -> bool:
+        return (self.connection.needs_you or {}).get("reason") == DISCONNECTED
+
+
+async def find_sign_ins(
+    session: AsyncSession,
+    *,
+    marketplaces: Iterable[str] | None = None,
+    public_ids: Iterable[str] | None = None,
+) -> list[SignIn]:
+    """The seller's accounts with their sign-ins, oldest first; all, or those of some marketplaces and/or
+    those with some public ids. One query."""
+    kept = (
+        select(
+            MarketplaceSession.connection_id,
+            func.max(MarketplaceSession.expires_at)
+            .filter(
+                MarketplaceSession.expires_at > func.now(),
+                or_(
+                    MarketplaceSession.failed_at.is_(None),
+                    MarketplaceSession.worked_at > MarketplaceSession.failed_at,
+                ),
+            )
+            .label("expires_at"),
+            func.max(MarketplaceSession.worked_at).label("verified_at"),
+        )
+        .group_by(MarketplaceSession.connection_id)
+        .subquery()
+    )
+    wanted: Any = (
+        select(Connection, kept.c.expires_at, kept.c.verified_at)
+        .outerjoin(kept, kept.c.connection_id == Connection.id)
+        .order_by(Connection.created_at, Connection.id)
+    )
+    if marketplaces is not None:
+        wanted = wanted.where(Connection.marketplace.in_(list(marketplaces)))
+    if public_ids is not None:
+        wanted = wanted.where(Connection.public_id.in_(list(public_ids)))
+    rows = (await session.execute(wanted)).all()
+    return [_sign_in(connection, expires_at, verified_at) for connection, expires_at, verified_at in rows]
+
+
+def _sign_in(connection: Connection, expires_at: datetime | None, verified_at: datetime | None) -> SignIn:
+    reason = (connection.needs_you or {}).get("reason")
+    status: Status = "connected"
+    if reason == DISCONNECTED:
+        status, expires_at = "missing", None
+    elif expires_at is None or reason == "session_expired":
+        status = "expired"
+    return SignIn(connection, status, expires_at, verified_at)
+
+
+async def get_connection(session: AsyncSession, public_id: str, *, lock: bool = False) -> Connection:
+    """The seller's account of that browserProfileId. Raises NotFound."""
+    wanted = select(Connection).where(Connection.public_id == public_id)
+    found = (await session.execute(wanted.with_for_update() if lock else wanted)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"There is no account of yours {public_id[:60]!r}.")
+    return found
+
+
+def choose(
+    sign_ins: Sequence[SignIn], marketplaces: Sequence[str], public_ids: Sequence[str], *, every: bool = False
+) -> dict[str, list[SignIn]]:
+    """Which accounts of which marketplace are meant: of each marketplace all that are named in
+    `public_ids`, else its only one (`every`: else all of them); none stands for "not connected".
+
+    Raises NotFound for a named account that is not among them, WhichAccount with the candidates of every
+    marketplace that has several and none named.
+    """
+    known = {one.connection.public_id for one in sign_ins}
+    for public_id in public_ids:
+        if public_id not in known:
+            raise NotFound(f"There is no account of yours {public_id[:60]!r} on these marketplaces.")
+    meant: dict[str, list[SignIn]] = {}
+    unclear: list[SignIn] = []
+    for marketplace in marketplaces:
+        there = [one for one in sign_ins if one.connection.marketplace == marketplace]
+        named = [one for one in there if one.connection.public_id in public_ids]
+        candidates = named or [one for one in there if not one.forgotten]
+        if not named and len(candidates) > 1 and not every:
+            unclear += candidates
+        meant[marketplace] = candidates
+    if unclear:
+        names = sorted({MARKETPLACES[one.connection.marketplace] for one in unclear})
+        raise WhichAccount(
+            f"You have several accounts on {', '.join(names)}: which shall it be?",
+            action="Name the accounts in `connections`.",
+            connections=[described(one.connection) for one in unclear],
+        )
+    return meant
+
+
+def described(connection: Connection) -> dict[str, Any]:
+    """An account, in an error's details."""
+    return {
+        "marketplace": connection.marketplace,
+        "browserProfileId": connection.public_id,
+        "label": connection.label,
+        "accountName": connection.account_name,
+    }
+
+
+def ids_of(sign_ins: Iterable[SignIn]) -> list[UUID]:
+    return [one.connection.id for one in sign_ins]

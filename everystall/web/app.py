@@ -1,0 +1,91 @@
+"""The web: receives sessions, listings and wishes, commits rows and wake-ups together, answers in JSON.
+
+Never imports a browser: a listing is checked by the marketplaces' forms alone. Nothing happens at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from everystall import __version__
+from everystall.content.photos import Photos
+from everystall.db import Database
+from everystall.errors import Misconfigured
+from everystall.settings import Settings
+from everystall.vault.keyring import Keyring
+from everystall.vault.sessions import Vault
+from everystall.web import answers, connections, health, jobs, listings, publications, sessions
+from everystall.web import photos as listing_photos
+from everystall.web.deps import Parts
+from everystall.web.edge import Edge
+
+#: `/api/listings/post` stands before `/api/listings/{listingId}`.
+ROUTERS = (
+    health.router,
+    sessions.router,
+    connections.router,
+    jobs.router,
+    listings.router,
+    listing_photos.router,
+    publications.router,
+)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    vault: Vault | None = None,
+    photos: Photos | None = None,
+) -> FastAPI:
+    """The application. What is not given is made at start-up from the settings, and closed at the end.
+
+    Raises Misconfigured at start-up: no database, a login that could bypass row-level security, no key.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.parts = await _parts(settings, database, vault, photos, stack)
+            yield
+
+    app = FastAPI(
+        title="Everystall",
+        version=__version__,
+        summary="Write a listing once; sell it at every stall.",
+        lifespan=lifespan,
+        # their pages load scripts from other people's servers
+        docs_url=None,
+        redoc_url=None,
+    )
+    if database is not None and vault is not None and photos is not None:
+        app.state.parts = Parts(settings, database, vault, photos)
+    answers.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Edge)
+    return app
+
+
+async def _parts(
+    settings: Settings,
+    database: Database | None,
+    vault: Vault | None,
+    photos: Photos | None,
+    stack: AsyncExitStack,
+) -> Parts:
+    if database is None:
+        if settings.database_url is None:
+            raise Misconfigured("The web was given no database.")
+        database = Database(settings.database_url.get_secret_value())
+        stack.push_async_callback(database.close)
+        await database.check_login()
+    if vault is None:
+        vault = Vault(database, Keyring.load(settings), settings)
+    if photos is None:
+        photos = Photos(settings)
+        stack.push_async_callback(photos.close)
+    return Parts(settings, database, vault, photos)

@@ -1,0 +1,236 @@
+"""A seller's accounts at the marketplaces: names, defaults, pace, pause, and taking one away."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from pydantic.alias_generators import to_camel
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.errors import BadRequest, ListingLive, NotFound, listed
+from everystall.inventory.connections import DISCONNECTED, SignIn, find_sign_ins, get_connection
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.models import Connection, Publication, User
+from everystall.web.deps import AllParts, Seller, Transaction
+from everystall.web.shapes import Body, Done, Line100, NeedsYou, Shape, camel, snake
+
+router = APIRouter(prefix="/api", tags=["connections"])
+
+
+class ConnectionOut(Shape):
+    browser_profile_id: str
+    marketplace: str
+    marketplace_label: str
+    #: The seller's own name for it.
+    label: str | None
+    account_name: str | None
+    base_url: str
+    status: Literal["connected", "expired", "missing"]
+    expires_at: datetime | None
+    last_verified_at: datetime | None
+    refresh_asked_at: datetime | None
+    last_visit_at: datetime | None
+    needs_you: NeedsYou | None
+    paused: bool
+    #: Seconds between two posts; null: the marketplace's own human pace.
+    pace_seconds: float | None
+    defaults: dict[str, Any]
+    #: What may be set in `defaults`, in words.
+    defaults_known: dict[str, str]
+    created_at: datetime
+
+
+class ConnectionsOut(Shape):
+    #: Everything is paused.
+    paused: bool
+    connections: list[ConnectionOut]
+
+
+class ConnectionBody(Body):
+    label: Line100 = None
+    #: Replaces those that are named; null takes one away.
+    defaults: Annotated[dict[str, Any], Field(max_length=100)] | None = None
+    pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+
+
+@router.get("/connections")
+async def list_connections(session: Transaction, who: Seller) -> ConnectionsOut:
+    paused = await session.scalar(select(User.paused_at).where(User.id == who.user_id))
+    sign_ins = await find_sign_ins(session)
+    return ConnectionsOut(paused=paused is not None, connections=[_shown(one) for one in sign_ins])
+
+
+@router.get("/connections/{browserProfileId}")
+async def get_one(browserProfileId: str, session: Transaction) -> ConnectionOut:
+    return await _fresh(session, browserProfileId)
+
+
+@router.patch("/connections/{browserProfileId}")
+async def patch_connection(
+    browserProfileId: str, body: ConnectionBody, session: Transaction
+) -> ConnectionOut:
+    connection = await get_connection(session, browserProfileId, lock=True)
+    if "label" in body.model_fields_set:
+        connection.label = body.label
+    if "pace_seconds" in body.model_fields_set:
+        connection.pace_seconds = body.pace_seconds
+    if body.defaults is not None:
+        given = checked_defaults(connection.marketplace, body.defaults)
+        merged = {**connection.defaults, **given}
+        connection.defaults = {name: value for name, value in merged.items() if value is not None}
+    return await _fresh(session, browserProfileId)
+
+
+def checked_defaults(marketplace: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Under our names. Raises BadRequest for a name that the marketplace does not know, or a value that is
+    no plain one; whether it fits is said by `check`, with the limit."""
+    known = get_form(marketplace).DEFAULTS
+    values = snake(given)
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise BadRequest(
+            f"{MARKETPLACES[marketplace]} has no default {listed([name[:60] for name in unknown])}.",
+            action=f"Use {listed([to_camel(name) for name in known])}.",
+            known={to_camel(name): said for name, said in known.items()},
+        )
+    for name, value in values.items():
+        plain = value is None or isinstance(value, str | int | float | bool)
+        if not plain or (isinstance(value, str) and len(value) > 500):
+            raise BadRequest(
+                f"defaults.{to_camel(name)} is a text of at most 500 characters, a number, true or false."
+            )
+    return values
+
+
+@router.post("/connections/{browserProfileId}/pause")
+async def pause_connection(browserProfileId: str, session: Transaction) -> ConnectionOut:
+    """Nothing is posted there until `resume`; taking down goes on."""
+    connection = await get_connection(session, browserProfileId, lock=True)
+    connection.paused_at = connection.paused_at or func.now()
+    return await _fresh(session, browserProfileId)
+
+
+@router.post("/connections/{browserProfileId}/resume")
+async def resume_connection(browserProfileId: str, session: Transaction) -> ConnectionOut:
+    """Goes on after a pause, and after a challenge that the seller has answered. A sign-in that is lost
+    comes back by connecting again only."""
+    connection = await get_connection(session, browserProfileId, lock=True)
+    connection.paused_at = None
+    reason = (connection.needs_you or {}).get("reason")
+    if reason not in (None, "session_expired", DISCONNECTED):
+        connection.needs_you = None
+        await session.execute(
+            update(Publication)
+            .where(
+                Publication.connection_id == connection.id, Publication.needs_you["reason"].astext == reason
+            )
+            .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
+            .execution_options(synchronize_session=False)
+        )
+    shown = await _fresh(session, browserProfileId)
+    await engine.wake(session, [connection.id])
+    return shown
+
+
+@router.delete("/connections/{browserProfileId}")
+async def delete_connection(
+    browserProfileId: str, session: Transaction, parts: AllParts, force: bool = False
+) -> Done:
+    """Forgets the session. 409 `listing_live` while listings are live there, because nobody could take
+    them down any more, unless `?force=true`. The account itself goes too if nothing was ever posted
+    there; else its history stays."""
+    connection = await get_connection(session, browserProfileId, lock=True)
+    live, ever = await _posted_there(session, connection)
+    label = MARKETPLACES[connection.marketplace]
+    if live and not force:
+        raise ListingLive(
+            f"{live} listing{'s are' if live > 1 else ' is'} live on this {label} account; without the "
+            "session nobody could take them down when they sell elsewhere.",
+            action="Take them down first, or send it with ?force=true and look after them yourself.",
+            live=live,
+        )
+    await parts.vault.forget(session, connection.id)
+    if not ever:
+        await session.execute(delete(Connection).where(Connection.id == connection.id))
+        return Done(message=f"The session is forgotten and the {label} account is gone from here.")
+    connection.needs_you = {
+        "reason": DISCONNECTED,
+        "message": f"You took this {label} account away. Connect it again to use it.",
+        "url": connection.base_url,
+        "actions": [],
+    }
+    connection.next_check_at = None
+    return Done(
+        message=f"The session is forgotten. What was posted on this {label} account stays listed here."
+    )
+
+
+async def _posted_there(session: AsyncSession, connection: Connection) -> tuple[int, int]:
+    """(live or being posted, ever)"""
+    row = (
+        await session.execute(
+            select(
+                func.count().filter((Publication.put == "live") | Publication.looking), func.count()
+            ).where(Publication.connection_id == connection.id)
+        )
+    ).one()
+    return row[0], row[1]
+
+
+@router.post("/pause")
+async def pause_all(session: Transaction, who: Seller) -> Done:
+    """Nothing is posted on any account until `resume`; taking down goes on."""
+    await session.execute(
+        update(User).where(User.id == who.user_id).values(paused_at=func.coalesce(User.paused_at, func.now()))
+    )
+    return Done(
+        message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere."
+    )
+
+
+@router.post("/resume")
+async def resume_all(session: Transaction, who: Seller) -> Done:
+    """Goes on; an account that was paused by itself stays paused."""
+    await session.execute(update(User).where(User.id == who.user_id).values(paused_at=None))
+    ids = sorted(await session.scalars(select(Connection.id)))
+    if ids:
+        await engine.wake(session, ids)
+    return Done(message="Posting goes on.")
+
+
+async def _fresh(session: AsyncSession, public_id: str) -> ConnectionOut:
+    await session.flush()
+    session.expire_all()
+    found = await find_sign_ins(session, public_ids=[public_id])
+    if not found:
+        raise NotFound(f"There is no account of yours {public_id[:60]!r}.")
+    return _shown(found[0])
+
+
+def _shown(one: SignIn) -> ConnectionOut:
+    row = one.connection
+    known = get_form(row.marketplace).DEFAULTS
+    return ConnectionOut(
+        browser_profile_id=row.public_id,
+        marketplace=row.marketplace,
+        marketplace_label=MARKETPLACES[row.marketplace],
+        label=row.label,
+        account_name=row.account_name,
+        base_url=row.base_url,
+        status=one.status,
+        expires_at=one.expires_at,
+        last_verified_at=one.verified_at,
+        refresh_asked_at=row.refresh_asked_at,
+        last_visit_at=row.last_visit_at,
+        needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
+        paused=row.paused_at is not None,
+        pace_seconds=row.pace_seconds,
+        defaults=camel(row.defaults),
+        defaults_known={to_camel(name): said for name, said in known.items()},
+        created_at=row.created_at,
+    )

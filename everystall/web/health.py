@@ -1,0 +1,51 @@
+"""For the machine that runs us: is the process up, and can it work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+
+from everystall import __version__
+from everystall.web.deps import AllParts
+from everystall.web.shapes import Shape
+
+router = APIRouter(tags=["health"])
+
+
+class Health(Shape):
+    status: str
+    version: str
+
+
+class Ready(Shape):
+    ready: bool
+    #: ok, or what is wrong with it
+    database: str
+    key: str
+    #: When a worker last said that it lives; null: not in the last minutes. For information: without one
+    #: everything is accepted and waits.
+    worker_seen_at: datetime | None
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/readyz", responses={503: {"model": Ready}})
+async def readyz(parts: AllParts, response: Response) -> Ready:
+    seen, database = None, "ok"
+    try:
+        async with parts.database.as_app() as session:
+            seen = (
+                await session.execute(
+                    text("SELECT max(last_heartbeat) FROM procrastinate.procrastinate_workers")
+                )
+            ).scalar_one()
+    except Exception as e:  # whatever it is, this process cannot work now; the log of the cause is elsewhere
+        database = f"does not answer ({type(e).__name__})"
+    ready = database == "ok"
+    response.status_code = 200 if ready else 503
+    return Ready(ready=ready, database=database, key="ok", worker_seen_at=seen)

@@ -1,0 +1,474 @@
+"""Listings: what the seller wrote once, kept as it was written, and what each marketplace still needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from sqlalchemy import exists, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.errors import BadRequest, ListingLive, NotFound, listed
+from everystall.inventory import jobs
+from everystall.inventory.listings import facts_of
+from everystall.inventory.publications import want_ended
+from everystall.marketplaces import MARKETPLACES
+from everystall.marketplaces.base import COLORS, CONDITIONS
+from everystall.marketplaces.taxonomy import CATEGORIES, find_category
+from everystall.models import Attempt, Listing, ListingPhoto, Publication
+from everystall.web.cursors import cursor_of, read_cursor
+from everystall.web.deps import ListingId, Seller, Transaction, as_id
+from everystall.web.publications import publications_of
+from everystall.web.shapes import (
+    Body,
+    Line60,
+    Line100,
+    Line200,
+    Line1000,
+    Marketplace,
+    MoneyBody,
+    MoneyOut,
+    ProblemOut,
+    Prose,
+    PublicationOut,
+    Shape,
+    camel,
+    snake,
+)
+
+router = APIRouter(prefix="/api/listings", tags=["listings"])
+
+
+# ---- shapes ---------------------------------------------------------------------------------------
+
+
+def _category(value: str) -> str:
+    if find_category(value) is None:
+        near = difflib.get_close_matches(value, CATEGORIES, n=3, cutoff=0.3)
+        raise ValueError(f"is no category of ours; did you mean {listed(near) or 'women.dresses.midi'}?")
+    return value
+
+
+def _condition(value: str) -> str:
+    if value not in CONDITIONS:
+        raise ValueError(f"is no condition of ours; use {', '.join(CONDITIONS)}")
+    return value
+
+
+def _color(value: Any) -> Any:
+    color = value.lower() if isinstance(value, str) else value
+    if color not in COLORS:
+        raise ValueError(f"is no colour of ours; use {', '.join(COLORS)}")
+    return color
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is a whole number")
+    return value
+
+
+Word = Annotated[str, Field(min_length=1, max_length=100)]
+Inches = Annotated[float, Field(gt=0, le=200)]
+
+
+class PackageBody(Body):
+    """Ounces and inches."""
+
+    weight_oz: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2400)] | None = None
+    length_in: Inches | None = None
+    width_in: Inches | None = None
+    height_in: Inches | None = None
+
+
+class FactsBody(Body):
+    """Everything that may also stand otherwise for one marketplace. Left out or null: not told."""
+
+    title: Line1000 = None
+    description: Prose = None
+    brand: Line200 = None
+    category: Annotated[str, Field(max_length=200), AfterValidator(_category)] | None = None
+    size: Line60 = None
+    #: new_with_tags, new_without_tags, new_with_flaws, like_new, good, fair, poor
+    condition: Annotated[str, AfterValidator(_condition)] | None = None
+    #: The main one first.
+    colors: Annotated[list[Annotated[str, BeforeValidator(_color)]], Field(max_length=10)] | None = None
+    tags: Annotated[list[Word], Field(max_length=50)] | None = None
+    price: MoneyBody | None = None
+    original_price: MoneyBody | None = None
+    sku: Line100 = None
+    package: PackageBody | None = None
+    ships_from_zip: Annotated[str, Field(pattern=r"^\d{5}(-\d{4})?$")] | None = None
+    shipping_payer: Literal["buyer", "seller"] | None = None
+    #: Free facts: {"Material": "Cotton"}
+    specifics: Annotated[
+        dict[Word, Annotated[str, Field(max_length=1000)]], Field(max_length=100)
+    ] | None = None  # fmt: skip
+
+
+Own = str | int | float | bool | None | list[str] | dict[str, Any]
+_OWN: TypeAdapter[Own] = TypeAdapter(Own)
+
+
+class ListingBody(FactsBody):
+    quantity: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=100_000)] = 1
+    #: Per marketplace, what stands there instead: {"ebay": {"title": "…", "price": {…}}}
+    overrides: dict[Marketplace, Annotated[dict[str, Any], Field(max_length=60)]] | None = None
+
+    def columns(self, given: set[str] | None = None) -> dict[str, Any]:
+        """The listing's columns; only the fields given, if that is said."""
+        values = _facts(self, given)
+        for name in ("price", "original_price"):
+            if name in values:
+                money = values.pop(name)
+                values[f"{name}_cents"] = money["amount"] if money else None
+        if given is None or "quantity" in given:
+            values["quantity"] = self.quantity
+        if given is None or "overrides" in given:
+            values["overrides"] = {place: _own_facts(own) for place, own in (self.overrides or {}).items()}
+        empty: dict[str, Any] = {"colors": [], "tags": [], "package": {}, "specifics": {}}
+        return {name: empty.get(name) if value is None else value for name, value in values.items()}
+
+
+def _facts(body: FactsBody, given: set[str] | None) -> dict[str, Any]:
+    names = FactsBody.model_fields.keys() if given is None else FactsBody.model_fields.keys() & given
+    values = body.model_dump(include=set(names), by_alias=False, exclude_none=False)
+    if values.get("package"):
+        values["package"] = {name: value for name, value in values["package"].items() if value is not None}
+    return values
+
+
+def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
+    """One marketplace's own values under our names: facts checked like the listing's own."""
+    values = snake(own)
+    facts = {name: value for name, value in values.items() if name in FactsBody.model_fields}
+    checked = _facts(FactsBody.model_validate(facts), set(facts))
+    return {name: checked.get(name, value) for name, value in values.items()}
+
+
+def _check_overrides(body: ListingBody) -> None:
+    """Raises BadRequest naming the field: what is wrong in one marketplace's own values."""
+    for place, own in (body.overrides or {}).items():
+        try:
+            _own_facts(own)
+            for value in own.values():
+                _OWN.validate_python(value)
+        except ValueError as e:
+            errors: list[Any] = getattr(e, "errors", list)()
+            where = ".".join([place, *map(str, errors[0]["loc"])]) if errors else place
+            said = str(errors[0]["msg"]).removeprefix("Value error, ") if errors else "is not usable"
+            raise _Wrong(
+                f"overrides.{where}: {said}.", fields=[{"field": f"overrides.{where}", "message": said}]
+            ) from None
+
+
+class _Wrong(BadRequest):
+    """The request is malformed."""
+
+    status = 422
+
+
+class PhotoOut(Shape):
+    photo_id: str
+    #: 0 is the cover.
+    position: int
+    width: int
+    height: int
+    content_type: str
+    byte_size: int
+    sha256: str
+    url: str
+
+    @classmethod
+    def of(cls, row: ListingPhoto) -> PhotoOut:
+        return cls(
+            photo_id=str(row.id), position=row.position, width=row.width, height=row.height,
+            content_type=row.content_type, byte_size=row.byte_size, sha256=row.sha256,
+            url=f"/api/listings/{row.listing_id}/photos/{row.id}",
+        )  # fmt: skip
+
+
+class PackageOut(Shape):
+    weight_oz: int | None = None
+    length_in: float | None = None
+    width_in: float | None = None
+    height_in: float | None = None
+
+
+class ListingOut(Shape):
+    listing_id: str
+    title: str | None
+    description: str | None
+    brand: str | None
+    category: str | None
+    size: str | None
+    condition: str | None
+    colors: list[str]
+    tags: list[str]
+    price: MoneyOut | None
+    original_price: MoneyOut | None
+    quantity: int
+    quantity_sold: int
+    sku: str | None
+    package: PackageOut
+    ships_from_zip: str | None
+    shipping_payer: str | None
+    specifics: dict[str, str]
+    overrides: dict[str, dict[str, Any]]
+    #: Counts the changes of content.
+    revision: int
+    photos: list[PhotoOut]
+    publications: list[PublicationOut]
+    #: Set while it is being taken down everywhere, after which it is gone.
+    delete_asked_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ListingsOut(Shape):
+    listings: list[ListingOut]
+    next_cursor: str | None
+
+
+class CheckBody(Body):
+    """None given: every marketplace."""
+
+    marketplaces: Annotated[list[str], Field(max_length=50)] = []
+    connections: Annotated[list[str], Field(max_length=200)] = []
+
+
+class CheckedOut(Shape):
+    marketplace: str
+    label: str
+    browser_profile_id: str | None
+    #: Nothing is wrong with the listing there. Whether we are signed in is `session`.
+    ready: bool
+    session: Literal["connected", "expired", "missing"]
+    problems: list[ProblemOut]
+    #: What would be posted, in the marketplace's own words; null while something is missing.
+    draft: dict[str, Any] | None
+
+
+class CheckOut(Shape):
+    listing_id: str
+    ready: bool
+    marketplaces: list[CheckedOut]
+
+
+class DeletedOut(Shape):
+    success: Literal[True] = True
+    #: False: it is being taken down first, and goes when the last one is gone.
+    deleted: bool
+    message: str
+    publications: list[PublicationOut]
+
+
+# ---- the routes -----------------------------------------------------------------------------------
+
+
+@router.post("", status_code=201)
+async def create_listing(body: ListingBody, session: Transaction, who: Seller) -> ListingOut:
+    """A draft: everything may still be missing. `check` says what each marketplace needs."""
+    _check_overrides(body)
+    listing = Listing(user_id=who.user_id, **body.columns())
+    session.add(listing)
+    await session.flush()
+    await session.refresh(listing)
+    return (await _shown(session, [listing]))[0]
+
+
+@router.get("")
+async def list_listings(
+    session: Transaction,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> ListingsOut:
+    """Newest first."""
+    wanted = select(Listing).order_by(Listing.created_at.desc(), Listing.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        at, last = read_cursor(cursor)
+        wanted = wanted.where(tuple_(Listing.created_at, Listing.id) < tuple_(at, as_id(last)))
+    found = list(await session.scalars(wanted))
+    shown, more = found[:limit], len(found) > limit
+    return ListingsOut(
+        listings=await _shown(session, shown),
+        next_cursor=cursor_of(shown[-1].created_at, shown[-1].id) if more else None,
+    )
+
+
+@router.get("/{listingId}")
+async def get_listing(listing_id: ListingId, session: Transaction) -> ListingOut:
+    return (await _shown(session, [await find_listing(session, listing_id)]))[0]
+
+
+@router.patch("/{listingId}")
+async def patch_listing(listing_id: ListingId, body: ListingBody, session: Transaction) -> ListingOut:
+    """Changes what is given; null clears. A change of content makes a new revision; what is posted stays
+    as it is until it is posted again."""
+    _check_overrides(body)
+    listing = await find_listing(session, listing_id, lock=True)
+    values = body.columns(body.model_fields_set)
+    if values.get("quantity", listing.quantity) < listing.quantity_sold:
+        raise _Wrong(
+            f"quantity: {listing.quantity_sold} of these are sold already.",
+            fields=[
+                {"field": "quantity", "message": f"is at least {listing.quantity_sold}, the number sold"}
+            ],
+        )
+    changed = {name: value for name, value in values.items() if getattr(listing, name) != value}
+    if changed:
+        for name, value in changed.items():
+            setattr(listing, name, value)
+        await touch(session, listing)
+    return (await _shown(session, [listing]))[0]
+
+
+@router.delete("/{listingId}", responses={202: {"model": DeletedOut}})
+async def delete_listing(
+    listing_id: ListingId, session: Transaction, response: Response, end: bool = False
+) -> DeletedOut:
+    """409 `listing_live` while it is, or may be, live somewhere; `?end=true` takes it down everywhere
+    first (202) and then deletes it."""
+    publications = list(
+        await session.scalars(
+            select(Publication)
+            .where(Publication.listing_id == listing_id)
+            .order_by(Publication.id)
+            .with_for_update()
+        )
+    )
+    listing = await find_listing(session, listing_id, lock=True)
+    standing = [row for row in publications if row.put == "live" or row.looking]
+    in_question = await session.scalar(
+        select(
+            exists().where(
+                Attempt.publication_id.in_([row.id for row in publications]),
+                Attempt.outcome == "unresolved",
+                Attempt.next_look_at.is_not(None),
+            )
+        )
+    )
+    if not standing and not in_question:
+        await session.delete(listing)
+        return DeletedOut(deleted=True, message="The listing is deleted.", publications=[])
+    places = listed(list(dict.fromkeys(MARKETPLACES[row.marketplace] for row in standing)))
+    if not end:
+        shown = (await publications_of(session, [listing_id]))[listing_id]
+        raise ListingLive(
+            f"This listing is live on {places}."
+            if places
+            else "This listing may have been posted; we still look.",
+            publications=[one.model_dump(mode="json", by_alias=True) for one in shown],
+        )
+    listing.delete_asked_at = listing.delete_asked_at or func.now()
+    for row in publications:
+        await want_ended(session, row)
+    await session.flush()
+    shown = (await publications_of(session, [listing_id]))[listing_id]
+    await engine.wake(session, sorted({row.connection_id for row in standing}), "urgent")
+    response.status_code = 202
+    return DeletedOut(
+        deleted=False,
+        message=f"It is being taken down{' on ' + places if places else ''}; then it is deleted.",
+        publications=shown,
+    )
+
+
+@router.post("/{listingId}/check")
+async def check_listing(
+    listing_id: ListingId, session: Transaction, body: CheckBody | None = None
+) -> CheckOut:
+    """What each marketplace still needs, by field, all at once; and what it would post."""
+    body = body or CheckBody()
+    listing = await find_listing(session, listing_id)
+    marketplaces = body.marketplaces or ([] if body.connections else list(MARKETPLACES))
+    meant = await jobs.accounts_meant(session, marketplaces, body.connections, every=True)
+    checked = jobs.check(await facts_of(session, listing), meant)
+    shown = [_checked(one) for one in checked]
+    return CheckOut(
+        listing_id=str(listing_id), ready=all(one.ready for one in shown), marketplaces=shown
+    )  # fmt: skip
+
+
+def _checked(one: jobs.Checked) -> CheckedOut:
+    return CheckedOut(
+        marketplace=one.marketplace,
+        label=MARKETPLACES[one.marketplace],
+        browser_profile_id=one.sign_in.connection.public_id if one.sign_in else None,
+        ready=one.draft is not None and not one.problems,
+        session=one.sign_in.status if one.sign_in else "missing",
+        problems=[ProblemOut(**problem) for problem in jobs.problems_as_json([one])],
+        draft=camel(one.draft.model_dump(mode="json")) if one.draft else None,
+    )
+
+
+# ---- what several routes need ---------------------------------------------------------------------
+
+
+async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = False) -> Listing:
+    """The seller's own, or NotFound."""
+    wanted = select(Listing).where(Listing.id == listing_id)
+    found = (await session.execute(wanted.with_for_update() if lock else wanted)).scalar_one_or_none()
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def touch(session: AsyncSession, listing: Listing) -> None:
+    """The content changed."""
+    listing.revision += 1
+    listing.updated_at = func.clock_timestamp()
+    await session.flush()
+    await session.refresh(listing)
+
+
+async def photos_of(session: AsyncSession, listing_ids: Sequence[UUID]) -> list[ListingPhoto]:
+    """In order."""
+    rows = await session.scalars(
+        select(ListingPhoto)
+        .where(ListingPhoto.listing_id.in_(listing_ids))
+        .order_by(ListingPhoto.position)
+        .execution_options(populate_existing=True)
+    )
+    return list(rows)
+
+
+async def _shown(session: AsyncSession, listings: Sequence[Listing]) -> list[ListingOut]:
+    ids = [listing.id for listing in listings]
+    photos: dict[UUID, list[PhotoOut]] = {id: [] for id in ids}
+    for photo in await photos_of(session, ids):
+        photos[photo.listing_id].append(PhotoOut.of(photo))
+    publications = await publications_of(session, ids)
+    return [_listing(listing, photos[listing.id], publications[listing.id]) for listing in listings]
+
+
+def _listing(row: Listing, photos: list[PhotoOut], publications: list[PublicationOut]) -> ListingOut:
+    def money(cents: int | None) -> MoneyOut | None:
+        return None if cents is None else MoneyOut(amount=cents, currency=row.currency)
+
+    same = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "quantity",
+            "quantity_sold", "sku", "ships_from_zip", "shipping_payer", "specifics", "revision",
+            "delete_asked_at", "created_at", "updated_at")  # fmt: skip
+    return ListingOut(
+        **{name: getattr(row, name) for name in same},
+        listing_id=str(row.id),
+        price=money(row.price_cents),
+        original_price=money(row.original_price_cents),
+        package=PackageOut(**row.package),
+        overrides={place: _own_shown(own) for place, own in row.overrides.items()},
+        photos=photos,
+        publications=publications,
+    )
+
+
+def _own_shown(own: dict[str, Any]) -> dict[str, Any]:
+    shown = camel(own)
+    if isinstance(shown.get("package"), dict):
+        shown["package"] = camel(shown["package"])
+    return shown

@@ -1,0 +1,72 @@
+"""What the seller decides about one listing on one account: retry, post again, it is there, take it down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import NotFound
+from everystall.inventory.publications import ACTIONS, act
+from everystall.models import Connection, Publication
+from everystall.web.deps import ListingId, Transaction
+from everystall.web.shapes import ActionOut, Body, PublicationOut
+
+router = APIRouter(prefix="/api/listings/{listingId}/publications", tags=["publications"])
+
+
+class ActionBody(Body):
+    #: For `it_is_there`: the address of the listing's page.
+    url: Annotated[str, Field(max_length=2000)] | None = None
+
+
+@router.post("/{browserProfileId}/{action}")
+async def decide(
+    listing_id: ListingId,
+    browserProfileId: str,
+    action: str,
+    session: Transaction,
+    body: ActionBody | None = None,
+) -> PublicationOut:
+    """One of the buttons of `needsYou.actions`, or `end` (take it down) at any time."""
+    wanted = (
+        select(Publication)
+        .join(Connection, Connection.id == Publication.connection_id)
+        .where(Publication.listing_id == listing_id, Connection.public_id == browserProfileId)
+    )
+    publication = (await session.execute(wanted)).scalar_one_or_none()
+    if publication is None:
+        raise NotFound("That listing was never posted to an account of yours with that id.")
+    await act(session, publication, action, url=body.url if body else None)
+    await session.flush()
+    await session.refresh(publication)
+    return PublicationOut.now(publication, browserProfileId, actions_of(publication, browserProfileId))
+
+
+async def publications_of(
+    session: AsyncSession, listing_ids: Sequence[UUID]
+) -> dict[UUID, list[PublicationOut]]:
+    """The publications of each of these listings, as they stand. One query."""
+    rows = await session.execute(
+        select(Publication, Connection.public_id)
+        .join(Connection, Connection.id == Publication.connection_id)
+        .where(Publication.listing_id.in_(listing_ids))
+        .order_by(Publication.created_at, Connection.public_id)
+    )
+    found: dict[UUID, list[PublicationOut]] = {id: [] for id in listing_ids}
+    for row, public_id in rows:
+        found[row.listing_id].append(PublicationOut.now(row, public_id, actions_of(row, public_id)))
+    return found
+
+
+def actions_of(publication: Publication, browser_profile_id: str) -> list[ActionOut]:
+    """What the seller may do beside what `needsYou` offers."""
+    if publication.wanted == "ended" or (publication.put != "live" and not publication.unsettled):
+        return []
+    href = f"/api/listings/{publication.listing_id}/publications/{browser_profile_id}/end"
+    return [ActionOut(name="end", label=ACTIONS["end"], method="POST", href=href)]

@@ -1,0 +1,225 @@
+"""The seller's own browser hands over a signed-in session, asks whether it still works, asks for a new one.
+
+A session is never shown, logged or repeated in an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.errors import NotFound, SessionMissing
+from everystall.inventory.connections import SignIn, find_sign_ins, ids_of
+from everystall.inventory.handover import Handover, take
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.models import Connection
+from everystall.web.deps import AllParts, SessionsSeller, SessionsTransaction
+from everystall.web.shapes import Body, NeedsYou, Shape
+
+router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _no_halves(value: Any) -> Any:
+    """Entries with half a surrogate pair cannot be put back by any tool; sites do not keep sign-ins so."""
+    if not isinstance(value, dict):
+        return value
+    return {k: v for k, v in value.items() if not any("\ud800" <= c <= "\udfff" for c in f"{k}{v}")}
+
+
+class CookieBody(Body):
+    """As chrome.cookies, browser.cookies or Playwright tell it; more fields do no harm."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, Field(max_length=4096)]
+    value: Annotated[str, Field(max_length=8192)]
+    domain: Annotated[str, Field(min_length=1, max_length=255)]
+    path: Annotated[str, Field(max_length=2048)] | None = None
+    secure: bool = False
+    http_only: bool = False
+    host_only: bool | None = None
+    same_site: Annotated[str, Field(max_length=40)] | None = None
+    #: Seconds since 1970; -1 or nothing: until the browser closes.
+    expires: Annotated[float, Field(ge=-1, le=1e11)] | None = None
+    expiration_date: Annotated[float, Field(ge=-1, le=1e11)] | None = None
+    partition_key: str | dict[str, Any] | None = None
+
+
+Storage = Annotated[
+    dict[Annotated[str, Field(max_length=2000)], str], Field(max_length=5000), BeforeValidator(_no_halves)
+]
+
+
+class SyncBody(Shape):
+    """What the extension sends. What it adds in later versions does no harm."""
+
+    marketplace: Annotated[str, Field(max_length=60)]
+    cookies: Annotated[list[CookieBody], Field(max_length=500)]
+    local_storage: Storage = {}
+    session_storage: Storage = {}
+    is_logged_in: bool
+    timestamp: Annotated[datetime, AfterValidator(_in_utc)]
+    user_agent: Annotated[str, Field(max_length=1000, pattern=r"^[ -~]*$")] | None = None
+    browser_profile_id: Annotated[str, Field(max_length=100, pattern=r"^[\w-]+$")] | None = None
+
+
+class SyncedOut(Shape):
+    success: Literal[True] = True
+    marketplace: str
+    browser_profile_id: str
+    message: str
+
+
+class WhichBody(Body):
+    """One marketplace, one account, or neither: all of them."""
+
+    marketplace: Annotated[str, Field(max_length=60)] | None = None
+    browser_profile_id: Annotated[str, Field(max_length=100)] | None = None
+
+
+class SessionOut(Shape):
+    marketplace: str
+    browser_profile_id: str | None
+    label: str | None
+    account_name: str | None
+    #: connected · expired: there was one, connect it again · missing: never connected, or taken away
+    status: Literal["connected", "expired", "missing"]
+    expires_at: datetime | None
+    #: When a visit last saw it signed in.
+    last_verified_at: datetime | None
+    #: When a new capture was asked for and has not come yet.
+    refresh_asked_at: datetime | None
+    needs_you: NeedsYou | None
+
+
+class SessionsOut(Shape):
+    success: Literal[True] = True
+    #: Every one of them is connected.
+    valid: bool
+    message: str
+    sessions: list[SessionOut]
+
+
+@router.post("/sync")
+async def sync_session(
+    body: SyncBody, session: SessionsTransaction, who: SessionsSeller, parts: AllParts
+) -> SyncedOut:
+    """Seals one marketplace's session. Only cookies of that marketplace's own domains are kept."""
+    get_form(body.marketplace)
+    label = MARKETPLACES[body.marketplace]
+    if not body.is_logged_in:
+        raise SessionMissing(
+            f"You are not signed in to {label} in that browser; nothing was kept.",
+            action=f"Sign in to {label} there, then connect it again.",
+            missing=[{"marketplace": body.marketplace, "browserProfileId": None, "status": "missing"}],
+        )
+    taken = await take(
+        session,
+        parts.vault,
+        parts.settings,
+        who.user_id,
+        Handover(
+            marketplace=body.marketplace,
+            cookies=[cookie.model_dump(by_alias=True, exclude_none=True) for cookie in body.cookies],
+            local_storage=body.local_storage,
+            session_storage=body.session_storage,
+            user_agent=body.user_agent or None,
+            captured_at=body.timestamp,
+            browser_profile_id=body.browser_profile_id,
+        ),
+    )
+    connection = taken.connection
+    name = f" as {connection.account_name}" if connection.account_name else ""
+    message = f"Session synced successfully: {label} is connected{name}."
+    if taken.elsewhere:
+        message += f" It is another account's than {body.browser_profile_id}, so it was kept for its own."
+    if taken.foreign:
+        message += f" {taken.foreign} cookies of other sites were left out."
+    return SyncedOut(marketplace=body.marketplace, browser_profile_id=connection.public_id, message=message)
+
+
+@router.post("/validate")
+async def validate_sessions(body: WhichBody, session: SessionsTransaction) -> SessionsOut:
+    """Whether the sign-ins still stand, as far as is known; nothing is visited for it."""
+    return _shown(await _meant(session, body), body)
+
+
+@router.post("/refresh")
+async def refresh_sessions(body: WhichBody, session: SessionsTransaction) -> SessionsOut:
+    """Asks the seller's browser for a new capture, and has a visit see whether the old one still works."""
+    sign_ins = await _meant(session, body)
+    if not sign_ins and body.browser_profile_id is None:
+        return _shown([], body)
+    ids = sorted(ids_of(sign_ins))
+    await session.execute(
+        update(Connection)
+        .where(Connection.id.in_(ids))
+        .values(refresh_asked_at=func.now(), next_check_at=func.now())
+    )
+    sign_ins = await _meant(session, body, fresh=True)
+    await engine.wake(session, ids)
+    shown = _shown(sign_ins, body)
+    return shown.model_copy(
+        update={"message": "Asked for a new capture: open the marketplace in the browser with the extension."}
+    )
+
+
+async def _meant(session: AsyncSession, body: WhichBody, *, fresh: bool = False) -> list[SignIn]:
+    if body.marketplace is not None:
+        get_form(body.marketplace)
+    if fresh:
+        session.expire_all()
+    sign_ins = await find_sign_ins(
+        session,
+        marketplaces=[body.marketplace] if body.marketplace is not None else None,
+        public_ids=[body.browser_profile_id] if body.browser_profile_id is not None else None,
+    )
+    if body.browser_profile_id is not None and not sign_ins:
+        raise NotFound(f"There is no account of yours {body.browser_profile_id[:60]!r}.")
+    return sign_ins
+
+
+def _shown(sign_ins: Sequence[SignIn], body: WhichBody) -> SessionsOut:
+    shown = [_one(sign_in) for sign_in in sign_ins]
+    wanted = [body.marketplace] if body.marketplace is not None else list(MARKETPLACES)
+    if body.browser_profile_id is None:
+        there = {one.marketplace for one in shown}
+        shown += [_none(marketplace) for marketplace in wanted if marketplace not in there]
+    broken = [one for one in shown if one.status != "connected"]
+    message = "Every sign-in stands."
+    if broken:
+        message = "; ".join(f"{MARKETPLACES[one.marketplace]}: {one.status}" for one in broken) + "."
+    return SessionsOut(valid=not broken, message=message, sessions=shown)
+
+
+def _one(sign_in: SignIn) -> SessionOut:
+    connection = sign_in.connection
+    return SessionOut(
+        marketplace=connection.marketplace,
+        browser_profile_id=connection.public_id,
+        label=connection.label,
+        account_name=connection.account_name,
+        status=sign_in.status,
+        expires_at=sign_in.expires_at,
+        last_verified_at=sign_in.verified_at,
+        refresh_asked_at=connection.refresh_asked_at,
+        needs_you=NeedsYou(**connection.needs_you) if connection.needs_you else None,
+    )
+
+
+def _none(marketplace: str) -> SessionOut:
+    return SessionOut(
+        marketplace=marketplace, browser_profile_id=None, label=None, account_name=None, status="missing",
+        expires_at=None, last_verified_at=None, refresh_asked_at=None, needs_you=None,
+    )  # fmt: skip
