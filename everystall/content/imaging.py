@@ -1,0 +1,240 @@
+"""What touches the pixels of a file that somebody sent: runs only as a child process of photos.py, under
+limits of memory, time, files and core dumps, with an empty environment.
+
+It speaks over stdin and stdout: a line of JSON, then `size` bytes. It imports nothing of Everystall, so it
+starts in a tenth of a second, reads no file and no setting, and ends when its stdin does. It never writes
+a file and never answers with anything but JSON and JPEG bytes (no pickle: a child taken over by a hostile
+file must not reach its parent).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+
+#: More is a bomb: 40 megapixels are 160 MB as RGBA; a warning of Pillow's is an error here.
+MAX_PIXELS = 40_000_000
+#: Shortest side that a buyer could see anything on.
+MIN_SIDE = 50
+#: Address space of the child: 40 megapixels decoded, laid on white and turned, and Python itself.
+MEMORY_BYTES = 1_500_000_000
+#: Processor seconds for one file.
+CPU_SECONDS = 20
+#: Pillow's names → what we call them. MPO is what many phones write as .jpg; opened as JPEG.
+FORMATS = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp",
+           "GIF": "image/gif", "AVIF": "image/avif"}  # fmt: skip
+#: Never below this quality; rather fewer pixels.
+MIN_QUALITY = 45
+WHITE = (255, 255, 255)
+
+
+class Unusable(Exception):
+    """The file is no photo we can use; the message is for the person who sent it."""
+
+
+def main(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answers until stdin ends."""
+    confine()
+    sink.write(json.dumps({"ready": True, "formats": formats()}).encode() + b"\n")
+    sink.flush()
+    while line := source.readline():
+        request = json.loads(line)
+        data = source.read(request["size"])
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + CPU_SECONDS, soft_only=True)
+        answer, made = reply(request, data)
+        sink.write(json.dumps({**answer, "size": len(made)}).encode() + b"\n" + made)
+        sink.flush()
+        if answer.get("last"):
+            return
+
+
+def confine() -> None:
+    """The limits of this process, for good. What a system lacks (macOS has no RLIMIT_AS) is left out."""
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    Image.preinit()
+    Image.init()
+    ImageCms.createProfile("sRGB")
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NOFILE, 32)
+    _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+
+
+def formats() -> list[str]:
+    """Pillow's names of what this Pillow can read, of what we take."""
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def reply(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """({"ok": …} or {"refused": words}, bytes). After running out of memory also "last": we end."""
+    try:
+        if request["do"] == "look":
+            return {"ok": look(data)}, b""
+        if request["do"] == "dhash":
+            return {"ok": dhash(data)}, b""
+        return {"ok": True}, render(data, **request["rule"])
+    except Unusable as e:
+        return {"refused": str(e)}, b""
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return {"refused": f"The photo has more than {MAX_PIXELS // 1_000_000} megapixels."}, b""
+    except MemoryError:
+        return {"refused": "The photo needs more memory than a photo may.", "last": True}, b""
+    except (
+        Exception
+    ) as e:  # whatever a decoder raises on a broken file: SyntaxError, struct.error, EOFError …
+        return {"refused": "The photo is damaged or cut off.", "because": type(e).__name__}, b""
+
+
+def look(data: bytes) -> dict[str, Any]:
+    """Decodes all of it; {"width", "height" upright, "content_type"}."""
+    image = _open(data)
+    content_type = FORMATS[image.format or ""]
+    image.load()
+    width, height = _turned(image)
+    if min(width, height) < MIN_SIDE:
+        raise Unusable(f"The photo is {width} x {height} pixels; each side needs {MIN_SIDE} at least.")
+    return {"width": width, "height": height, "content_type": content_type}
+
+
+def render(data: bytes, longest_side: int, quality: int, ratio: float | None, max_bytes: int) -> bytes:
+    """A JPEG: upright, sRGB, no metadata, the whole photo on white in the ratio asked for, no side longer
+    than asked for, never enlarged, quality (then size) lowered until it fits `max_bytes`."""
+    image = _open(data)
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (longest_side, longest_side))  # decodes at 1/2, 1/4, 1/8 where that is enough
+    upright = _on_white(_upright(image))
+    while True:
+        placed = _fitted(upright, longest_side, ratio)
+        for step in range(quality, min(MIN_QUALITY, quality) - 1, -9):
+            made = io.BytesIO()
+            placed.save(made, "JPEG", quality=step)
+            if made.tell() <= max_bytes:
+                return made.getvalue()
+        longest_side = int(max(placed.size) * 0.8)
+        if longest_side < MIN_SIDE:
+            raise Unusable(f"The photo cannot be made smaller than {max_bytes} bytes.")
+
+
+def dhash(data: bytes) -> str:
+    """64 bits as 16 hex digits: is each pixel of a 9 x 8 grey miniature brighter than its right neighbour?
+    Survives recompression and scaling. Our own few lines: imagehash would bring SciPy and PyWavelets."""
+    image = _open(data)
+    image.draft("L", (72, 64))
+    small = _on_white(_upright(image)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    pixels = small.tobytes()
+    bits = 0
+    for row in range(8):
+        for column in range(8):
+            at = row * 9 + column
+            bits = bits << 1 | (pixels[at] > pixels[at + 1])
+    return f"{bits:016x}"
+
+
+# ---- parts ----------------------------------------------------------------------------------------
+
+
+def _open(data: bytes) -> Image.Image:
+    """The first frame, not yet decoded. Only the listed formats are tried."""
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+        raise Unusable(
+            "The photo is HEIC, which cannot be read here; save it as JPEG "
+            "(iPhone: Settings, Camera, Formats, Most Compatible)."
+        )
+    try:
+        return Image.open(io.BytesIO(data), formats=formats())
+    except UnidentifiedImageError:
+        raise Unusable("The file is not a photo that can be read (JPEG, PNG, WebP, AVIF or GIF).") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's 1 to 8; 1 where it says nothing or nonsense."""
+    try:
+        found = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF of a sound photo
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _turned(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if _orientation(image) == 1:
+        image.load()
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """sRGB on white, in a new image that has no metadata of the old one."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith(("I", "F")):
+        # 16-bit grey: scaled, where Pillow's own conversion would clip
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+        profile = None
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    if alpha is not None:
+        image = image.convert("RGB")
+    if profile:
+        image = _to_srgb(image, profile)
+    clean = Image.new("RGB", image.size, WHITE)
+    clean.paste(image.convert("RGB"), mask=alpha)
+    return clean
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Converted if the profile says something else than sRGB; as it is where the profile is damaged."""
+    with suppress(ImageCms.PyCMSError, OSError, ValueError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if converted is not None:
+            return converted
+    return image
+
+
+def _fitted(photo: Image.Image, longest_side: int, ratio: float | None) -> Image.Image:
+    """The whole photo, scaled down where needed, on a white ground of the ratio (width / height)."""
+    width, height = photo.size
+    ground_width, ground_height = float(width), float(height)
+    if ratio is not None:
+        ground_width, ground_height = max(width, height * ratio), max(height, width / ratio)
+    scale = min(1.0, longest_side / max(ground_width, ground_height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size != photo.size:
+        photo = photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if ratio is None:
+        return photo
+    ground = Image.new(
+        "RGB", (max(size[0], round(ground_width * scale)), max(size[1], round(ground_height * scale))), WHITE
+    )
+    ground.paste(photo, ((ground.width - size[0]) // 2, (ground.height - size[1]) // 2))
+    return ground
+
+
+def _limit(which: int, value: int, *, soft_only: bool = False) -> None:
+    with suppress(ValueError, OSError):
+        hard = resource.getrlimit(which)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(which, (value, hard if soft_only else value))
+
+
+if __name__ == "__main__":
+    main(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,322 @@
+"""Keeps photos: originals as they came, under the hash of their bytes, and renditions that a site takes.
+
+Pixels are decoded in child processes only (imaging.py): a bomb, a broken file or a decoder's bug ends a
+child, never us. A name in the store is made of hashes; no name that a user gave ever gets there. What is
+sent out is always encoded anew, so no EXIF, GPS or hidden second file leaves the house.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from everystall.errors import Misconfigured, NotFound, PhotoRefused, StorageFull
+from everystall.marketplaces.base import PhotoFacts, PhotoRule
+from everystall.settings import Settings
+
+log = structlog.get_logger()
+
+#: Bytes of one original.
+MAX_BYTES = 25_000_000
+#: Children at most; each is started when it is first needed and then kept.
+CHILDREN = 2
+_CHILD = Path(__file__).with_name("imaging.py")
+#: Seconds for one file, the child's start apart.
+TIMEOUT = 30.0
+#: Part of a rendition's name: raise it when the rendering changes.
+RENDERING = 1
+_TAKES = "Send a JPEG, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
+#: No space (28), quota (122 on Linux, 69 on macOS), file too large (27). obstore tells it in text only.
+_FULL = re.compile(r"\(os error (28|122|69|27)\)|code: (28|122|69|27)\b|StorageFull|QuotaExceeded")
+
+
+class StoredPhoto(PhotoFacts):
+    """What `put` found: size in pixels upright, type, hash, and bytes."""
+
+    byte_size: int
+
+
+class Photos:
+    """The photo store of an installation, and its children. `close()` when done."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._location = settings.photos_location
+        self._store, self._folder = _open_store(self._location)
+        self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="photos")
+        self._children: list[_Child] = []
+        self._lock = threading.Lock()
+
+    async def warm(self) -> None:
+        """Starts a child, so that the first photo need not wait for it (0.1 to 0.3 s)."""
+        await self._in_thread(lambda: self._give_back(self._take()))
+
+    async def close(self) -> None:
+        """Ends the children."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        for child in self._children:
+            child.end()
+        self._children.clear()
+
+    # ---- store ----
+
+    async def put(self, data: bytes) -> StoredPhoto:
+        """Stores an original as it is; the same bytes twice are one. PhotoRefused: not a photo we can use,
+        in words. StorageFull: nothing was stored, not even half."""
+        if len(data) > MAX_BYTES:
+            raise PhotoRefused(
+                f"The photo has {len(data) / 1e6:.1f} MB; {MAX_BYTES // 1_000_000} MB are taken.",
+                action=_TAKES,
+            )
+        if not data:
+            raise PhotoRefused("The file is empty.", action=_TAKES)
+        found, _ = await self._ask({"do": "look"}, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        await self._write(f"originals/{sha256}", data)
+        return StoredPhoto(sha256=sha256, byte_size=len(data), **found)
+
+    async def get(self, sha256: str) -> bytes:
+        """The original's bytes. NotFound."""
+        return await self._read(f"originals/{_hash(sha256)}")
+
+    async def rendition(self, sha256: str, rule: PhotoRule) -> bytes:
+        """The JPEG that a site takes: upright, sRGB, without metadata, the whole photo fitted on white and
+        never cropped or enlarged. Made once, then kept."""
+        wanted = {
+            "longest_side": rule.longest_side,
+            "quality": rule.quality,
+            "ratio": rule.ratio,
+            "max_bytes": rule.max_bytes,
+        }
+        recipe = hashlib.sha256(json.dumps([RENDERING, wanted], sort_keys=True).encode()).hexdigest()[:16]
+        name = f"renditions/{_hash(sha256)}/{recipe}.jpg"
+        try:
+            return await self._read(name)
+        except NotFound:
+            pass
+        _, made = await self._ask({"do": "render", "rule": wanted}, await self.get(sha256))
+        try:
+            await self._write(name, made)
+        except StorageFull:
+            log.warning("photos.rendition_not_kept", sha256=sha256)  # it can be made again; the post goes on
+        return made
+
+    async def _read(self, name: str) -> bytes:
+        try:
+            found = await obstore.get_async(self._store, name)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            raise NotFound("There is no such photo.") from None
+        except (BaseError, OSError) as e:
+            raise self._no_store(e, "read") from None
+
+    async def _write(self, name: str, data: bytes) -> None:
+        """All of it or nothing: the store writes beside and renames. Quiet if it is there already."""
+        try:
+            if (await obstore.head_async(self._store, name))["size"] == len(data):
+                return
+        except FileNotFoundError:
+            pass
+        except (BaseError, OSError) as e:
+            raise self._no_store(e, "read") from None
+        try:
+            await obstore.put_async(self._store, name, data)
+            if self._folder is not None:
+                await asyncio.to_thread(_settle, self._folder / name)
+        except (BaseError, OSError) as e:
+            raise self._no_store(e, "written") from None
+
+    def _no_store(self, error: Exception, done: str) -> StorageFull | Misconfigured:
+        if _FULL.search(str(error)):
+            return StorageFull("There is no room to store the photo; nothing was stored.")
+        log.error("photos.store_failed", error=type(error).__name__, location=_bare(self._location))
+        return Misconfigured(
+            f"The photo store {_bare(self._location)} cannot be {done}.",
+            action="Check PHOTOS_URL, its credentials and the folder's permissions.",
+        )
+
+    # ---- pixels ----
+
+    async def dhash(self, data: bytes) -> str:
+        """64 bits of how a photo looks, as 16 hex digits: near for the same photo recompressed or scaled
+        (`hamming` ≤ 10), far for another. PhotoRefused if it is none."""
+        if len(data) > MAX_BYTES:
+            raise PhotoRefused(f"The photo has more than {MAX_BYTES // 1_000_000} MB.", action=_TAKES)
+        found, _ = await self._ask({"do": "dhash"}, data)
+        return str(found)
+
+    async def _ask(self, request: dict[str, Any], data: bytes) -> tuple[Any, bytes]:
+        answer, made = await self._in_thread(partial(self._ask_child, request, data))
+        if "refused" in answer:
+            log.info("photos.refused", request=request["do"], because=answer.get("because"))
+            raise PhotoRefused(answer["refused"], action=_TAKES)
+        return answer["ok"], made
+
+    async def _in_thread(self, work: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _ask_child(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        child = self._take()
+        try:
+            answer, made = child.ask(request, data)
+        except _ChildEnded:
+            child.end()
+            log.warning("photos.child_ended", request=request["do"], size=len(data))
+            return {"refused": "The photo takes too long or too much memory to read."}, b""
+        except BaseException:
+            child.end()
+            raise
+        if answer.get("last"):
+            child.end()
+        else:
+            self._give_back(child)
+        return answer, made
+
+    def _take(self) -> _Child:
+        with self._lock:
+            while self._children:
+                child = self._children.pop()
+                if child.alive:
+                    return child
+                child.end()
+        return _Child()
+
+    def _give_back(self, child: _Child) -> None:
+        with self._lock:
+            self._children.append(child)
+
+
+def hamming(a: str, b: str) -> int:
+    """How many of the 64 bits of two dhashes differ."""
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+class _ChildEnded(Exception):
+    """Killed by a limit or the timeout."""
+
+
+class _Child:
+    """One process of imaging.py. It has no environment (so no key of ours), and no file of ours open."""
+
+    def __init__(self) -> None:
+        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-X", "faulthandler=0", str(_CHILD)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=keep,
+            cwd="/", start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        self._stdout: IO[bytes] = self._process.stdout
+        try:
+            self._within(TIMEOUT, self._line)
+        except _ChildEnded:
+            self.end()
+            raise Misconfigured("The process that reads photos does not start.") from None
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """Its answer. _ChildEnded if it died or took too long; then it is of no more use."""
+        answer: tuple[dict[str, Any], bytes] = self._within(TIMEOUT, lambda: self._exchange(request, data))
+        return answer
+
+    def _exchange(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        self._stdin.write(json.dumps({**request, "size": len(data)}).encode() + b"\n" + data)
+        self._stdin.flush()
+        answer = self._line()
+        size = answer["size"]
+        made = self._stdout.read(size)
+        if len(made) != size:
+            raise _ChildEnded
+        return answer, made
+
+    def _line(self) -> dict[str, Any]:
+        line = self._stdout.readline(10_000)
+        if not line.endswith(b"\n"):
+            raise _ChildEnded
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _within(self, seconds: float, work: Any) -> Any:
+        timer = threading.Timer(seconds, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            return work()
+        except (OSError, ValueError, KeyError):  # a pipe that broke, or an answer that is none
+            raise _ChildEnded from None
+        finally:
+            timer.cancel()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._stdout.close()
+        with suppress(OSError):  # what was not sent yet went with it
+            self._stdin.close()
+
+
+def _open_store(location: str) -> tuple[ObjectStore, Path | None]:
+    """The store, and its folder if it is one (made with mode 0700)."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        try:
+            return from_url(location), None
+        except (BaseError, ValueError, OSError):
+            raise Misconfigured(
+                f"PHOTOS_URL {_bare(location)} is not an object store that we know.",
+                action="Use a folder, or a URL as file:///path, s3://bucket/path, gs://bucket or az://container.",
+            ) from None
+    folder = Path(unquote(parts.path) if parts.scheme else location).expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        return LocalStore(folder, mkdir=True), folder
+    except (BaseError, OSError) as e:
+        raise Misconfigured(
+            f"The photo folder {folder} cannot be used: {getattr(e, 'strerror', None) or type(e).__name__}.",
+            action=f"Make {folder} writable for the user that runs Everystall, or set PHOTOS_URL.",
+        ) from None
+
+
+def _settle(path: Path) -> None:
+    """On the disk, not only in its cache, before we say that it is stored."""
+    for each in (path, path.parent):
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _bare(location: str) -> str:
+    """The location without what may be secret in a URL."""
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else location
+
+
+def _hash(sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise NotFound("There is no such photo.")
+    return sha256
