@@ -42,11 +42,11 @@ lint: $(VENV)/ready-dev  ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: contracts
 contracts: $(VENV)/ready-dev  ## only the import contracts: who may import whom
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: format
 format: $(VENV)/ready-dev  ## write the code as ruff would
