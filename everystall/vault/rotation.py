@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
@@ -81,7 +82,7 @@ async def check(admin: AsyncEngine, keyring: Keyring) -> None:
     async with _everyone(admin) as connection:
         rows = await connection.execute(
             select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
-            .distinct(UserKey.kid)
+            .ext(distinct_on(UserKey.kid))
             .order_by(UserKey.kid, UserKey.created_at)
         )
         samples = rows.all()

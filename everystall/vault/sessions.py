@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, insert, or_, select, text, update
+from sqlalchemy import delete, false, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,8 +33,10 @@ from everystall.vault.keyring import Keyring
 LOCK = "everystall.vault"
 
 #: Not found signed out, or found signed in since.
-_usable = or_(MarketplaceSession.failed_at.is_(None),
-                  MarketplaceSession.worked_at > MarketplaceSession.failed_at)  # fmt: skip
+_usable = or_(
+    MarketplaceSession.failed_at.is_(None),
+    func.coalesce(MarketplaceSession.worked_at > MarketplaceSession.failed_at, false()),
+)
 _alive = MarketplaceSession.expires_at > func.now()
 
 
