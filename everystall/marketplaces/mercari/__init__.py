@@ -1,0 +1,1 @@
+"""Mercari (United States)."""

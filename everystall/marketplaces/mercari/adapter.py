@@ -1,0 +1,338 @@
+"""Mercari through its own pages: post, look, take down. One click publishes and one deletes, each made
+once; an answer that does not settle it is left to whoever looks afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
+from everystall.marketplaces.base import (
+    Account,
+    Active,
+    Arm,
+    Draft,
+    Filled,
+    Money,
+    PhotoFile,
+    Published,
+    Seen,
+    SeenState,
+)
+from everystall.marketplaces.mercari import pages as on
+from everystall.marketplaces.mercari.form import LABEL, REMOTE_ID
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+
+#: Seconds that all photos together may take to go up, and that the answer to a click may take.
+UPLOAD_SECONDS = 90.0
+ANSWER_SECONDS = 20.0
+#: Pages of one list that are read when nothing known turns up.
+MOST_PAGES = 5
+
+
+class Mercari:
+    """See everystall.marketplaces.base.Adapter."""
+
+    site = on.SITE
+
+    async def find_active(
+        self,
+        page: Page,
+        *,
+        known: frozenset[str] = frozenset(),
+        look_for: Sequence[str] = ("live", "draft", "sold"),
+    ) -> list[Active]:
+        """Up to three page loads where each list's first page holds something known or is the last."""
+        lists: tuple[tuple[Literal["live", "draft", "sold"], str], ...] = (
+            ("live", on.ACTIVE),
+            ("sold", on.IN_PROGRESS),
+            ("draft", on.DRAFTS),
+        )
+        found: list[Active] = []
+        for state, path in lists:
+            if state in look_for:
+                found += await _read_list(page, path, state, known)
+        return found
+
+    async def check_session(self, page: Page) -> Account:
+        await page.goto(on.ACTIVE, ready=on.LISTINGS)
+        shown = await page.read(on.ACCOUNT)
+        return Account(id=shown["id"], name=shown["name"])
+
+    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+        await page.goto(on.SELL, ready=on.TITLE)
+        if await page.has(on.WELCOME):
+            await page.click(on.WELCOME)
+        await page.set_files(on.PHOTOS, photos)
+        await page.fill(on.TITLE, draft.title)
+        await page.fill(on.DESCRIPTION, draft.description)
+        await _choose_category(page, draft.category)
+        await _choose_brand(page, draft.brand)
+        if draft.size is not None:
+            await page.click(on.SIZE)
+            await page.click(on.SIZE_OPTION.named(size=draft.size))
+        number, testid = on.CONDITIONS[draft.condition or ""]
+        await page.click(on.CONDITION.named(label=draft.condition or "", number=number, testid=testid))
+        await _choose_shipping(page, draft.shipping)
+        await page.fill(on.PRICE, _dollars(draft.price.amount))
+        await _set_smart_pricing(page, draft)
+        last = on.PHOTO_DONE.named(place=str(len(photos) - 1), number=str(len(photos)))
+        await page.wait_for(last, seconds=UPLOAD_SECONDS)
+        shown = await _ready(page, len(photos))
+        await arm(Filled(fields=_filled(shown, draft)))
+        await page.commit(on.LIST)
+        return await _answer(page)
+
+    async def read(self, page: Page, remote_id: str) -> Seen:
+        await page.goto(on.item_path(remote_id))
+        try:
+            which = await page.first(on.ITEM_GONE, on.ITEM)
+        except PageChanged:
+            return Seen(state="unknown", url=page.url)
+        if which == 0:
+            return Seen(state="ended", url=page.url)
+        shown = await page.read(on.PAGE)
+        state = _state(shown, remote_id)
+        if state == "unknown":
+            return Seen(state="unknown", url=page.url)
+        return Seen(state=state, url=shown["url"], fields=_seen(shown), photo_urls=tuple(shown["photos"]))
+
+    async def delist(self, page: Page, remote_id: str) -> None:
+        await page.goto(on.edit_path(remote_id))
+        if await page.first(on.ITEM_GONE, on.DELETE) == 0:
+            return
+        await page.commit(on.DELETE)
+        await _left_the_form(page)
+
+    async def discard_draft(self, page: Page, draft_id: str) -> None:
+        await page.goto(on.edit_path(draft_id))
+        if await page.first(on.ITEM_GONE, on.DELETE_DRAFT) == 0:
+            return
+        await page.click(on.DELETE_DRAFT)
+        await _left_the_form(page)
+
+
+ADAPTER = Mercari()
+
+
+# ---- filling --------------------------------------------------------------------------------------
+
+
+async def _choose_category(page: Page, path: Sequence[str]) -> None:
+    await page.click(on.CATEGORY)
+    for step in path:
+        row = on.CATEGORY_STEP.named(step=step)
+        await page.click(row)
+        # "Other" stands on several levels: the next is only looked for once this one has gone
+        await page.wait_gone(row)
+
+
+async def _choose_brand(page: Page, brand: str | None) -> None:
+    if brand is None:
+        await page.click(on.NO_BRAND)
+        return
+    await page.fill(on.BRAND, brand)
+    if await page.first(on.BRAND_OPTIONS, on.BRAND_NONE) == 0:
+        same = [name for name in await page.texts(on.BRAND_OPTIONS) if _folded(name) == _folded(brand)]
+        if same:
+            await page.click(on.BRAND_OPTION.named(brand=same[0].strip()))
+            return
+    raise ListingRejected(
+        f"{LABEL} does not know the brand “{brand}”.",
+        action=f"Write the brand as {LABEL} does, or set it to “unbranded” for {LABEL}, and press Retry.",
+    )
+
+
+async def _choose_shipping(page: Page, shipping: Mapping[str, Any]) -> None:
+    shown = await page.read(on.FORM)
+    if shown["zip"] != shipping["ships_from_zip"]:
+        await page.click(on.SHIPS_FROM)
+        await page.fill(on.ZIP, shipping["ships_from_zip"])
+        await page.click(on.ZIP_SAVE)
+    await page.click(on.SHIPPING)
+    if await page.first(on.POUNDS, on.SHIPPING_TIP) == 1:
+        await page.click(on.SHIPPING_TIP)
+    pounds, ounces = divmod(int(shipping["weight_oz"]), 16)
+    await page.fill(on.POUNDS, str(pounds))
+    await page.fill(on.OUNCES, str(ounces))
+    await page.check(on.FITS[bool(shipping["fits_in_shoebox"])], True)
+    for name, target in on.SIDES.items():
+        if name in shipping:
+            await page.fill(target, f"{shipping[name]:g}")
+    await page.click(on.WEIGHT_NEXT)
+    await page.wait_for(on.CARRIER_SAVE)
+    carrier = on.CARRIER.named(carrier=shipping["carrier"])
+    if not await page.has(carrier):
+        raise ListingRejected(
+            f"{LABEL} offers no {shipping['carrier']} label for this package.",
+            action="Choose another carrier for it, and press Retry.",
+        )
+    await page.check(carrier, True)
+    await page.click(on.CARRIER_SAVE)
+    payer = shipping["payer"]
+    if await page.first(on.FREE_SHIPPING[payer], on.PAYER) == 0:
+        await page.click(on.FREE_SHIPPING[payer])
+    else:
+        await page.click(on.PAYER)
+        await page.click(on.PAYERS[payer])
+
+
+async def _set_smart_pricing(page: Page, draft: Draft) -> None:
+    """It is on when the form opens, and lowers the price."""
+    wanted = draft.options.get("smart_pricing", False)
+    on_now = await page.first(on.SMART_OFF, on.SMART_ON) == 0
+    if on_now and not wanted:
+        await page.click(on.SMART_OFF)
+    elif wanted and not on_now:
+        await page.click(on.SMART_ON)
+    if wanted:
+        await page.fill(on.SMART_FLOOR, draft.specifics["Smart Pricing floor"])
+
+
+async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
+    """The form, once "List" can be pressed. It says itself why it cannot."""
+    try:
+        await page.wait_for(on.LIST_READY)
+    except PageChanged:
+        wrong = (await page.read(on.FORM))["wrong"]
+        if wrong:
+            raise ListingRejected(f"{LABEL} says: {' '.join(wrong)[:300]}") from None
+        raise
+    shown: Mapping[str, Any] = await page.read(on.FORM)
+    if shown["photos"] != photos:
+        raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
+    return shown
+
+
+def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+    """What the form shows, in the draft's names."""
+    brand = shown["brand"].strip() or None
+    weight = re.search(r"(\d+) lb (\d+) oz", shown["shipping"])
+    conditions = {number: label for label, (number, _) in on.CONDITIONS.items()}
+    return {
+        "title": shown["title"],
+        "description": shown["description"],
+        "price": _money(shown["price"]),
+        "category": _steps(shown["category"]),
+        # Mercari writes a brand its own way ("Levi's" for "levi's"): the same brand
+        "brand": draft.brand if brand and draft.brand and _folded(brand) == _folded(draft.brand) else brand,
+        "size": shown["size"],
+        "condition": conditions.get(shown["condition"]),
+        "shipping": {
+            "payer": shown["payer"],
+            "ships_from_zip": shown["zip"],
+            "carrier": shown["shipping"].split(" ", 1)[0] or None,
+            "weight_oz": int(weight[1]) * 16 + int(weight[2]) if weight else None,
+        },
+        "options": {"smart_pricing": shown["smart"]},
+        "specifics": {"Smart Pricing floor": shown["floor"]} if shown["smart"] else {},
+    }
+
+
+# ---- after the click ------------------------------------------------------------------------------
+
+
+async def _answer(page: Page) -> Published:
+    """What came of it. Nothing known: somebody must look. Never a second click."""
+    try:
+        which = await page.first(
+            on.REFUSED, on.KEPT_AS_DRAFT, on.ITEM, on.LISTINGS, on.FAILED, seconds=ANSWER_SECONDS
+        )
+    except (PageChanged, MarketplaceBusy):
+        return Published()
+    if which == 0:
+        raise ListingRejected(f"{LABEL} says: {(await page.text(on.REFUSED))[:300]}")
+    if which == 1:
+        raise NotPublished(f"{LABEL} kept the listing as a draft and asks for something more.")
+    found = re.search(REMOTE_ID, page.url)
+    if which == 2 and found:
+        return Published(remote_id=found[1], url=page.url.split("?")[0])
+    return Published()
+
+
+async def _left_the_form(page: Page) -> None:
+    """Deleting ends on my listings. Where it does not, the caller's look says what is so."""
+    try:
+        await page.first(on.LISTINGS, on.FAILED, seconds=ANSWER_SECONDS)
+    except (PageChanged, MarketplaceBusy):
+        return
+
+
+# ---- reading --------------------------------------------------------------------------------------
+
+
+async def _read_list(
+    page: Page, path: str, state: Literal["live", "draft", "sold"], known: frozenset[str]
+) -> list[Active]:
+    found: list[Active] = []
+    for number in range(1, MOST_PAGES + 1):
+        await page.goto(path if number == 1 else f"{path}?page={number}", ready=on.LISTINGS)
+        shown = await page.read(on.ROWS)
+        for row in shown["rows"]:
+            found.append(
+                Active(
+                    remote_id=row["id"],
+                    state=state,
+                    title=row["title"],
+                    price=_money(row["price"]),
+                    url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
+                    photo_url=row["photo"],
+                )
+            )
+        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+            break
+    return found
+
+
+def _state(shown: Mapping[str, Any], remote_id: str) -> SeenState:
+    if shown["id"] != remote_id or not shown["title"]:
+        return "unknown"
+    availability = str(shown["availability"] or "")
+    if shown["soldBadge"] or availability.endswith(("SoldOut", "OutOfStock")):
+        return "sold"
+    if shown["inactive"] or availability.endswith("Discontinued"):
+        return "ended"
+    return "live" if availability.endswith("InStock") else "unknown"
+
+
+def _seen(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Names and types of Draft; only what the page shows."""
+    fields: dict[str, Any] = {
+        "title": shown["title"],
+        "description": shown["description"],
+        "price": _money(shown["price"]),
+        "category": _steps(shown["category"]),
+        "size": shown["size"],
+        "condition": "New" if shown["condition"] == "New with tags" else shown["condition"],
+    }
+    fields = {name: value for name, value in fields.items() if value not in (None, ())}
+    fields["brand"] = (
+        None if shown["brand"] in (None, "", "No brand", "No brand / Not sure") else shown["brand"]
+    )
+    if shown["shipping"]:
+        payer = "seller" if "free" in shown["shipping"].lower() else "buyer"
+        fields["shipping"] = {"payer": payer}
+    return fields
+
+
+def _steps(path: str | None) -> tuple[str, ...]:
+    return tuple(step.strip() for step in (path or "").split(" > ") if step.strip())
+
+
+def _money(text: str | None) -> Money | None:
+    found = re.search(r"([\d,]+)(?:\.(\d\d?))?", text or "")
+    if not found:
+        return None
+    return Money(amount=int(found[1].replace(",", "")) * 100 + int((found[2] or "0").ljust(2, "0")))
+
+
+def _dollars(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02}"
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("’", "'").split()).casefold()

@@ -1,0 +1,315 @@
+"""What Mercari's pages look like: the only file that knows the site. Each source is in NOTES.md.
+
+Nothing here acts: targets are data, and the scripts only read.
+"""
+
+from __future__ import annotations
+
+from everystall.browser.targets import Obstacle, Site, Target
+
+SELL = "/sell/"
+ACTIVE = "/mypage/listings/active/"
+#: Sold and not yet over. A listing that sold since we looked is here; /complete/ holds only older ones.
+IN_PROGRESS = "/mypage/listings/in_progress/"
+DRAFTS = "/mypage/listings/draft/action-required/"
+
+
+def item_path(remote_id: str) -> str:
+    return f"/us/item/{remote_id}/"
+
+
+def edit_path(remote_id: str) -> str:
+    return f"/sell/edit/{remote_id}/"
+
+
+SITE = Site(
+    obstacles=(
+        Obstacle(
+            "blocked",
+            "Mercari's guard does not let this browser in",
+            ('h1:text-is("Sorry, you have been blocked")', "#cf-error-details", "#challenge-running"),
+            (r"[?&]__cf_chl_",),
+        ),
+        Obstacle(
+            "captcha",
+            "Mercari asks you to show that you are not a robot",
+            ('iframe[title*="recaptcha challenge" i]', 'iframe[src*="/recaptcha/"][src*="bframe"]', "#captcha"),
+            (r"/captcha/?($|\?)",),
+        ),
+        Obstacle(
+            "second_factor",
+            "Mercari asks for a code that it sent you",
+            ('input[autocomplete="one-time-code"]', 'h1:text-is("Enter verification code")'),
+            (r"/login/verif",),
+        ),
+        Obstacle(
+            "login",
+            "Mercari asks you to sign in",
+            ('form:has(input[type="password"])',),
+            (r"/login/?($|\?)",),
+        ),
+        Obstacle(
+            "limited",
+            "Mercari says that this account has reached its limit",
+            (
+                '[data-testid="DialogWrapper"]:has-text("active listings"):has-text("limit")',
+                '[role="dialog"]:has-text("listing too fast")',
+                '[role="dialog"]:has-text("limit of")',
+            ),
+        ),
+        Obstacle(
+            "busy",
+            "Mercari is having trouble",
+            ('h1:text-is("Something went wrong on our end")', 'h1:text-is("We’ll be right back")'),
+        ),
+    ),
+    domains=("mercari.com",),
+    parts=(
+        "mercdn.net", "google.com", "gstatic.com", "recaptcha.net", "googleapis.com", "cloudflare.com",
+    ),
+)  # fmt: skip
+
+
+def _test(intent: str, testid: str, *others: str, **more: object) -> Target:
+    return Target(intent, (f'[data-testid="{testid}"]', *others), **more)  # type: ignore[arg-type]
+
+
+DIALOG = '[data-testid="DialogWrapper"]'
+
+# ---- the sell form --------------------------------------------------------------------------------
+
+TITLE = _test("the listing's title", "Title", "#sellName", 'input[name="sellName"]')
+DESCRIPTION = _test("the listing's description", "Description", "#sellDescription")
+PHOTOS = _test("the file field for photos", "SellPhotoInput", 'form input[type="file"][multiple]')
+PHOTO_DONE = Target(
+    "photo {place} of the listing, uploaded",
+    (
+        '[data-testid="UploadedPhoto"]:has(img) >> nth={place}',
+        '[data-testid="PhotoTiles"] img >> nth={place}',
+        'img[alt="Photo {number}"]',
+    ),
+    heal=False,
+)
+WELCOME = Target(
+    "the button that closes the welcome dialog",
+    ('[data-testid="WelcomeButton"]', '[role="dialog"] >> role=button[name="Get started"i]'),
+    heal=False,
+)
+CATEGORY = _test("the button that opens the category menu", "SellCategoryFieldButton",
+                 'role=button[name="Select a category"i]')  # fmt: skip
+CATEGORY_STEP = Target(
+    "the row “{step}” of the category menu",
+    (f'{DIALOG} >> role=button[name="{{step}}"s]', '[role="dialog"] >> role=button[name="{step}"s]'),
+)
+BRAND = _test("the listing's brand", "Brand", "#sellBrandId")
+BRAND_OPTIONS = Target(
+    "the brands that Mercari proposes",
+    ('[role="listbox"]:visible [role="option"]', '#sellBrandId ~ [role="listbox"] [role="option"]'),
+    heal=False,
+)
+BRAND_OPTION = Target(
+    "the brand “{brand}” among those that Mercari proposes",
+    ('[role="listbox"] >> role=option[name="{brand}"s]', '[role="option"]:text-is("{brand}")'),
+)
+BRAND_NONE = _test("the note that no brand matches", "BrandNoResults", 'text="No matching brands"')
+NO_BRAND = _test("the choice “No brand / Not sure”", "NoBrandLink",
+                 'role=button[name="No brand / Not sure"i]')  # fmt: skip
+SIZE = _test("the box that opens the sizes", "Size", "#itemSizeId")
+SIZE_OPTION = Target(
+    "the size “{size}”",
+    ('[data-testid="Size-option"]:text-is("{size}")', 'li[role="option"]:text-is("{size}")'),
+)
+CONDITION = Target(
+    "the condition “{label}”",
+    ('[data-testid="Condition{testid}"]', 'label:has(input[name="sellCondition"][id="{number}"])'),
+)
+#: The site's label → (its number, the end of its test id).
+CONDITIONS = {
+    "New": ("1", "New"),
+    "Like new": ("2", "LikeNew"),
+    "Good": ("3", "Good"),
+    "Fair": ("4", "Fair"),
+    "Poor": ("5", "Poor"),
+}
+SHIPS_FROM = Target(
+    "the button that opens where the parcel is sent from",
+    ('[data-testid="ShipsFromAddButton"]', '[data-testid="ShipsFromEditButton"]',
+     'section:has-text("Ships from") >> role=button'),
+)  # fmt: skip
+ZIP = _test("the ZIP code field", "ZipCodeInput", 'input[name="zipCode"]')
+ZIP_SAVE = _test("the button that keeps the ZIP code", "ShipsFromSaveButton",
+                 '[role="dialog"] >> role=button[name="Save"i]')  # fmt: skip
+SHIPPING = _test("the button that opens the shipping label", "SelectShipping",
+                 'role=button[name="Select a shipping label"i]')  # fmt: skip
+SHIPPING_TIP = _test("the button that closes the packing tip", "ShippingTipButton",
+                     '[role="dialog"] >> role=button[name="Got it"i]')  # fmt: skip
+POUNDS = _test("the package's pounds", "ItemWeightInPounds", 'input[name="weightPounds"]')
+OUNCES = _test("the package's ounces", "ItemWeightInOunces", 'input[name="weightOunces"]')
+FITS = {
+    True: _test(
+        "it fits in a shoebox: yes", "FitsInShoeboxYes", '[role="dialog"] >> role=radio[name="Yes"i]'
+    ),
+    False: _test("it fits in a shoebox: no", "FitsInShoeboxNo", '[role="dialog"] >> role=radio[name="No"i]'),
+}
+SIDES = {
+    "length_in": _test("the package's length", "InputLength", 'input[name="inputLength"]'),
+    "width_in": _test("the package's width", "InputWidth", 'input[name="inputWidth"]'),
+    "height_in": _test("the package's height", "InputHeight", 'input[name="inputHeight"]'),
+}
+WEIGHT_NEXT = _test("the button from the weight to the carriers", "SelectCarrierButton",
+                    '[role="dialog"] >> role=button[name="Next"i]')  # fmt: skip
+CARRIER = Target(
+    "the carrier {carrier}",
+    (
+        '[data-testid="Carrier-{carrier}"] input',
+        '[role="dialog"] input[name="carrier"][value="{carrier}"]',
+        '[role="dialog"] >> role=radio[name="{carrier}"i]',
+    ),
+    heal=False,
+)
+CARRIER_SAVE = _test("the button that keeps the carrier", "SelectCarrierSaveButton",
+                     '[role="dialog"] >> role=button[name="Save"i]')  # fmt: skip
+FREE_SHIPPING = {
+    "seller": _test("free shipping: yes", "FreeShippingYesButton", 'role=button[name="Yes (Recommended)"i]'),
+    "buyer": _test("free shipping: no", "FreeShippingNoButton",
+                   'section:has-text("free shipping") >> role=button[name="No"s]'),
+}  # fmt: skip
+PAYER = _test("the menu of who pays the postage", "ShippingPayerOption",
+              '[role="button"]:text-is("Who pays for shipping?")')  # fmt: skip
+PAYERS = {
+    "buyer": Target("the buyer pays", ('[role="option"]:text-is("Buyer will pay")', 'text="Buyer will pay"')),
+    "seller": Target("the seller pays", ('[role="option"]:text-is("I\'ll pay")', 'text="I\'ll pay"')),
+}
+PRICE = _test("the listing's price", "Price", "#Price", 'input[name="sellPrice"]')
+SMART_OFF = _test("the button that turns Smart Pricing off", "SmartPricingTurnOffButton",
+                  'section:has-text("Smart Pricing is on") >> role=button[name="Turn off"i]')  # fmt: skip
+SMART_ON = _test("the button that turns Smart Pricing on", "SmartPricingButton",
+                 'section:has-text("Smart Pricing is off") >> role=button[name="Turn on"i]')  # fmt: skip
+SMART_FLOOR = _test("Smart Pricing's floor", "SmartPricingFloorPrice", "#sellMinPriceForAutoPriceDrop")
+LIST_READY = Target(
+    "the button “List”, ready",
+    ('[data-testid="ListButton"]:enabled', 'form button[type="submit"]:text-is("List"):enabled'),
+    heal=False,
+)
+LIST = Target(
+    "the button “List”",
+    ('[data-testid="ListButton"]', 'form button[type="submit"]:text-is("List")'),
+    effect="commit",
+)
+
+# ---- what the site answers ------------------------------------------------------------------------
+
+ITEM = _test("a listing's own page", "ItemName", "main h1")
+ITEM_GONE = _test("the page of a listing that is no more", "ItemNotFound",
+                  'h1:text-is("Sorry, this item is no longer available")')  # fmt: skip
+LISTINGS = _test("my listings", "MyListings", 'h1:text-is("My listings")')
+KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNotice",
+                      'h1:text-is("Action required")')  # fmt: skip
+REFUSED = _test("the reason for which the listing is refused", "SellErrorMessage",
+                '[role="alert"].refused:visible')  # fmt: skip
+FAILED = _test("the note that something went wrong", "Toast", '[role="status"]:has-text("went wrong")')
+
+# ---- a listing of mine ----------------------------------------------------------------------------
+
+DELETE = Target(
+    "the button that deletes the listing at once",
+    ('[data-testid="DeleteButton"]', 'form >> role=button[name="Delete"s]'),
+    effect="commit",
+)
+DELETE_DRAFT = Target("the button that deletes the draft", DELETE.locators, effect="draft", heal=False)
+
+# ---- reading --------------------------------------------------------------------------------------
+
+#: Who is signed in: the id in the link to one's own profile (/u/{id}/).
+ACCOUNT = """() => {
+  const link = document.querySelector('a[data-testid="ProfileLink"][href*="/u/"], header a[href*="/u/"]');
+  const found = link && /\\/u\\/([^/?#]+)/.exec(link.getAttribute("href"));
+  return found ? {id: found[1], name: link.textContent.trim() || null} : {id: null, name: null};
+}"""
+
+#: The rows of one page of one's own listings, newest first, and whether there is a next page.
+ROWS = """() => {
+  const rows = new Map();
+  const link = /\\/(?:us\\/item|sell\\/edit)\\/(m\\d+)/;
+  for (const a of document.querySelectorAll('main a[href*="/item/m"], main a[href*="/sell/edit/m"]')) {
+    const id = link.exec(a.getAttribute("href"))?.[1];
+    if (!id) continue;
+    const row = rows.get(id) ?? {id, title: "", price: null, photo: null};
+    rows.set(id, row);
+    const image = a.querySelector("img");
+    if (image) { row.photo = image.src; row.title = row.title || image.alt; }
+    let box = a;
+    while (box.parentElement && box.parentElement.tagName !== "MAIN") {
+      const ids = new Set([...box.parentElement.querySelectorAll("a[href]")]
+        .map((other) => link.exec(other.getAttribute("href"))?.[1]).filter(Boolean));
+      if (ids.size > 1) break;
+      box = box.parentElement;
+    }
+    row.price = row.price ?? /\\$\\s*([\\d,]+(?:\\.\\d\\d)?)/.exec(
+      [...box.querySelectorAll("*")].filter((e) => !e.children.length && /^\\s*\\$/.test(e.textContent))
+        .map((e) => e.textContent).join(" "))?.[1] ?? null;
+    if (!image && a.textContent.trim()) row.title = a.textContent.trim();
+  }
+  return {rows: [...rows.values()], more: !!document.querySelector('a[rel="next"]')};
+}"""
+
+#: The form, as it stands.
+FORM = """() => {
+  const one = (...all) => all.map((s) => document.querySelector(s)).find(Boolean);
+  const text = (...all) => one(...all)?.textContent.trim() ?? null;
+  const value = (...all) => one(...all)?.value ?? null;
+  const condition = document.querySelector('input[name="sellCondition"]:checked');
+  const pressed = (id) => document.querySelector(`[data-testid="${id}"]`)?.getAttribute("aria-pressed") === "true";
+  const size = one('[data-testid="Size"]', "#itemSizeId");
+  const none = one('[data-testid="NoBrandChosen"]');
+  const section = (words) => [...document.querySelectorAll("form section")]
+    .find((s) => s.textContent.includes(words))?.textContent ?? "";
+  return {
+    title: value('[data-testid="Title"]', "#sellName"),
+    description: value('[data-testid="Description"]', "#sellDescription"),
+    category: text('[data-testid="SellCategoryFieldButton"]'),
+    brand: value('[data-testid="Brand"]', "#sellBrandId"),
+    noBrand: !!none && !none.hidden,
+    size: size && size.offsetParent ? size.textContent.trim() : null,
+    condition: condition ? condition.id : null,
+    zip: text('[data-testid="ShipsFromZip"]') ?? /\\b\\d{5}\\b/.exec(section("Ships from"))?.[0] ?? null,
+    shipping: text('[data-testid="SelectShipping"]') ?? "",
+    payer: pressed("FreeShippingYesButton") ? "seller" : pressed("FreeShippingNoButton") ? "buyer"
+      : one('[data-testid="ShippingPayerOption"]')?.getAttribute("data-value")
+        ?? ({"Buyer will pay": "buyer", "I'll pay": "seller"})[text('[data-testid="ShippingPayerOption"]')] ?? null,
+    price: value('[data-testid="Price"]', "#Price"),
+    smart: !!one('[data-testid="SmartPricingTurnOffButton"]') || !!one('[data-testid="SmartPricingFloorPrice"]')
+      || section("Smart Pricing").includes("Smart Pricing is on"),
+    floor: value('[data-testid="SmartPricingFloorPrice"]'),
+    photos: document.querySelectorAll('[data-testid="UploadedPhoto"] img, [data-testid="PhotoTiles"] img').length,
+    wrong: [...document.querySelectorAll('form [role="alert"]')].map((e) => e.textContent.trim()).filter(Boolean),
+  };
+}"""
+
+#: A listing's own page: what it says of itself, in its data for search engines and in its details.
+PAGE = """() => {
+  const all = [...document.querySelectorAll('script[type="application/ld+json"]')].flatMap((e) => {
+    try { return JSON.parse(e.textContent); } catch { return []; }
+  });
+  const data = all.find((x) => x["@type"] === "Product") ?? {};
+  const offer = [data.offers ?? {}].flat()[0];
+  const text = (id) => document.querySelector(`[data-testid="${id}"]`)?.textContent.trim() ?? null;
+  const seen = (id) => !!document.querySelector(`[data-testid="${id}"]`);
+  const images = [...document.querySelectorAll('[data-testid="ItemPhoto"] img')].map((e) => e.src);
+  return {
+    id: /\\/item\\/(m\\d+)/.exec(location.pathname)?.[1] ?? null,
+    url: location.origin + location.pathname,
+    availability: offer.availability ?? null,
+    soldBadge: seen("SoldBadge"),
+    inactive: seen("InactiveBadge"),
+    title: text("ItemName") ?? data.name ?? null,
+    description: document.querySelector('[data-testid="ItemDescription"]')?.textContent ?? data.description ?? null,
+    price: text("ItemPrice") ?? (offer.price != null ? String(offer.price) : null),
+    brand: text("ItemDetailsBrand") ?? data.brand?.name ?? null,
+    size: text("ItemDetailsSize") ?? data.size ?? null,
+    condition: text("ItemDetailsCondition"),
+    category: text("ItemDetailsCategory") ?? data.category ?? null,
+    shipping: text("ItemDetailsShipping"),
+    photos: images.length ? images : [data.image ?? []].flat(),
+  };
+}"""
