@@ -1,0 +1,314 @@
+"""The command `everystall`: every way to start, look after and check this installation.
+
+Imports nothing heavy at the top: `--help` answers at once. A failure that we know by name becomes one
+plain message and what to do, never a traceback; Ctrl-C ends everything that was started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from everystall import __version__
+from everystall.errors import EverystallError, Misconfigured
+
+if TYPE_CHECKING:
+    from everystall.settings import Settings
+
+app = typer.Typer(
+    name="everystall",
+    help="Write a listing once; sell it at every stall.",
+    epilog="Settings come from the environment or from .env: see .env.example.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="The vault's keys.", no_args_is_help=True)
+token = typer.Typer(help="Tokens for the API.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(token, name="token")
+
+#: Exit codes, as a shell has them: 1 for what we explain, 130 for Ctrl-C.
+FAILED, INTERRUPTED = 1, 130
+
+WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
+
+
+def main() -> None:
+    """The entry point. Leaves by sys.exit, always."""
+    from everystall.processes import interruptible
+
+    try:
+        with interruptible():
+            app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except EverystallError as e:
+        typer.echo(f"{e.message}\n{e.action}", err=True)
+        sys.exit(FAILED)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"everystall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everystall(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# ---- running --------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="Post, report and end, instead of staying up.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write what happened to this file, as JSON.")] = None,
+) -> None:
+    """Post a listing with four photos to three practice marketplaces, before your eyes.
+
+    Needs nothing set up. Exits 0 only if all three are live and read back equal.
+    """
+    from everystall.demo import show
+
+    if not show.run(once=once, report=report.absolute() if report else None):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def up(with_parent: WithParent = False) -> None:
+    """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
+    import time
+
+    from everystall.installation import is_working, opened
+    from everystall.processes import Children, claim_port, end_with_parent, wait_until
+
+    if with_parent:
+        end_with_parent()
+    began = time.time()
+    settings = _settings()
+    claim_port(settings.everystall_port)
+    with opened(settings, own=True) as settings, Children() as children:
+        env = {**os.environ, **settings.addresses()}
+        children.start("worker", "worker", env=env)
+        children.start("web", "web", env=env)
+        wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
+        url = f"http://127.0.0.1:{settings.everystall_port}"
+        typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
+        typer.echo(f"  data     {settings.everystall_home}")
+        typer.echo(f"  ready?   {url}/readyz")
+        typer.echo("  a token  everystall token create --email you@example.com")
+        typer.echo("Ctrl-C ends it.")
+        try:
+            while (ended := children.ended()) is None:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            typer.echo("Ending: visits finish their step (Ctrl-C again: at once).", err=True)
+            raise
+        raise Misconfigured(
+            f"The {ended[0]} ended by itself with code {ended[1]}, so everything was ended.",
+            action="See what it says above, mend it and start again; nothing is lost.",
+        )
+
+
+@app.command()
+def web(with_parent: WithParent = False) -> None:
+    """Run the web alone (API on EVERYSTALL_PORT)."""
+    from everystall.processes import claim_port, end_with_parent
+
+    settings = _settings()
+    claim_port(settings.everystall_port)
+    if with_parent:
+        end_with_parent()
+    from everystall.installation import opened
+
+    with opened(settings) as settings:
+        asyncio.run(_serve(settings))
+
+
+@app.command()
+def worker(with_parent: WithParent = False) -> None:
+    """Run a worker alone: it visits marketplaces. Any number may run over one DATABASE_URL."""
+    from everystall.processes import end_with_parent
+
+    settings = _settings()
+    if with_parent:
+        end_with_parent()
+    from everystall.installation import opened
+
+    with opened(settings) as settings:
+        from everystall.worker.run import run
+
+        asyncio.run(run(settings))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Where it listens, on 127.0.0.1.", min=1, max=65535)] = 8730,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve the practice marketplaces: http://poshmark.localhost:PORT and so on."""
+    from everystall.processes import end_with_parent, is_free
+
+    if not is_free(port):
+        raise Misconfigured(f"Port {port} on 127.0.0.1 is taken.", action="Give another with --port.")
+    if with_parent:
+        end_with_parent()
+    else:
+        typer.echo(f"http://poshmark.localhost:{port}  http://mercari.localhost:{port}  http://ebay.localhost:{port}")
+        typer.echo('Any user name with the password "practice" signs in. Ctrl-C ends it.')
+    from everystall.sandbox import serve
+
+    serve(port)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version: tables, policies, functions and roles."""
+    from everystall.installation import migrate as bring_up_to_date
+    from everystall.installation import opened
+
+    with opened(_settings(), prepared=False) as settings:
+        bring_up_to_date(settings)
+    typer.echo("The database is of this version.")
+
+
+# ---- looking after it -----------------------------------------------------------------------------
+
+
+@keys.command()
+def rotate(
+    rewrap: Annotated[bool, typer.Option(help="Wrap all data keys by the newest key.")] = False,
+    reencrypt: Annotated[bool, typer.Option(help="Give every seller a new data key, and seal anew.")] = False,
+    retire: Annotated[str | None, typer.Option(help="Destroy this old key for good.", metavar="KID")] = None,
+) -> None:
+    """Make a new key the current one. May be stopped and run again at any moment."""
+    from everystall.installation import admin, opened
+    from everystall.vault import rotation
+    from everystall.vault.keyring import Keyring
+
+    with opened(_settings()) as settings:
+        keyring = Keyring.load(settings)
+
+        async def work() -> str:
+            async with admin(settings) as engine:
+                return await rotation.rotate(
+                    engine, keyring, settings,
+                    rewrap=rewrap, reencrypt=reencrypt, retire=retire, progress=_progress,
+                )  # fmt: skip
+
+        typer.echo(f"The current key is {asyncio.run(work())}.")
+
+
+@keys.command()
+def verify() -> None:
+    """Open every sealed session, and name what does not open. Each opening is in its seller's audit."""
+    from everystall.installation import admin, opened
+    from everystall.vault import rotation
+    from everystall.vault.keyring import Keyring
+
+    with opened(_settings()) as settings:
+        keyring = Keyring.load(settings)
+
+        async def work() -> rotation.Verified:
+            async with admin(settings) as engine:
+                return await rotation.verify(engine, keyring, settings, progress=_progress)
+
+        found = asyncio.run(work())
+        for line in found.broken:
+            typer.echo(line, err=True)
+        typer.echo(f"{found.keys} data keys and {found.sessions} sessions open; {len(found.broken)} do not.")
+        if not found.sound:
+            raise typer.Exit(FAILED)
+
+
+@token.command()
+def create(
+    email: Annotated[str, typer.Option(help="Whose: the seller is made where missing.")],
+    name: Annotated[str, typer.Option(help="What you call it.")] = "made at the command line",
+) -> None:
+    """Make an API token and print it. It is shown this once."""
+    from everystall.installation import make_token, opened
+
+    with opened(_settings()) as settings:
+        typer.echo(asyncio.run(make_token(settings, email, name)))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: Python, Chromium, database, key, folder, port. Exit 1 if anything is wrong."""
+    from everystall import doctor
+
+    if not doctor.examine(_settings()):
+        raise typer.Exit(FAILED)
+
+
+# ---- what the commands share ----------------------------------------------------------------------
+
+
+def _settings() -> Settings:
+    from everystall import settings
+
+    loaded = settings.load()
+    _log(loaded)
+    return loaded
+
+
+def _progress(done: int, total: int) -> None:
+    typer.echo(f"  {done} of {total}", err=True)
+
+
+async def _serve(settings: Settings) -> None:
+    """The web on 127.0.0.1 until a signal. What start-up refuses comes out as it is, not as a traceback."""
+    import uvicorn
+
+    from everystall.web.app import create_app
+
+    web_app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            web_app, host="127.0.0.1", port=settings.everystall_port, lifespan="off", log_level="warning",
+            access_log=False, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
+    async with web_app.router.lifespan_context(web_app):
+        await server.serve()
+
+
+def _log(settings: Settings) -> None:
+    """Lines to standard error; never a local variable of a traceback, which could be a secret."""
+    import logging
+
+    import structlog
+
+    last: structlog.typing.Processor
+    if settings.log_format == "json":
+        last = structlog.processors.JSONRenderer()
+        before: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
+    else:
+        last = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        before = []
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *before,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

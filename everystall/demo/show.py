@@ -1,0 +1,161 @@
+"""`everystall demo`: one listing, four photographs, three practice marketplaces, and what came of it.
+
+Prints as it happens, then a table; writes the report; says no to nothing: what is not live, or not read
+back as it was meant, is shown as such and makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from everystall.demo.stage import LISTING, PHOTOS, Stage, capture, set_up
+from everystall.marketplaces import MARKETPLACES
+
+#: Seconds after which the demo no longer waits. A whole run takes about ten.
+PATIENCE = 300.0
+_STYLE = {"live": "bold green", "needs_you": "bold red", "cancelled": "red"}
+
+
+def run(*, once: bool, report: Path | None) -> bool:
+    """True if every marketplace is live and was read back equal. Stays up until Ctrl-C unless `once`."""
+    console = Console(highlight=False)
+    console.print("[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n")
+    console.print("Starting PostgreSQL, the practice marketplaces, the web and a worker …")
+    with set_up() as stage:
+        console.print(f"  ready in {stage.up_seconds:.1f} s: {stage.url}")
+        result = asyncio.run(perform(stage, console))
+        if report is not None:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_text(json.dumps(result, indent=2) + "\n")
+        console.print(table_of(result["publications"]))
+        good = is_good(result)
+        console.print(
+            f"[bold green]All live and read back equal, in {result['seconds']} s.[/bold green]"
+            if good
+            else f"[bold red]Not all is well (job {result['job_id']}: {result['status']}).[/bold red] Logs: {stage.logs}"
+        )
+        if not once:
+            _stay(stage, console)
+        return good
+
+
+async def perform(stage: Stage, console: Console) -> dict[str, Any]:
+    """Sign in, hand over, write, photograph, post, follow. Returns the report."""
+    seller = f"seller{time.strftime('%H%M%S')}"  # a seller of its own for each run: nothing was posted before
+    stage.new_seller(f"{seller}@example.com")
+    console.print(f"Signing {seller} in at the marketplaces' own pages, in Chromium …")
+    captured = await asyncio.gather(*(capture(stage, name, seller) for name in MARKETPLACES))
+    for name, session in zip(MARKETPLACES, captured, strict=True):
+        profile = stage.connect(name, session)
+        console.print(f"  {MARKETPLACES[name]:<9} {len(session['cookies'])} cookies sealed as {profile}")
+    listing_id = stage.new_listing()
+    console.print(f'Wrote the listing "{LISTING["title"]}" with {len(PHOTOS)} photographs.')
+    started = time.monotonic()
+    job_id = str(stage.post(listing_id, list(MARKETPLACES))["jobId"])
+    console.print(f"Posted to all: {job_id}\n")
+    job = follow(stage, job_id, console)
+    seconds = round(time.monotonic() - started, 2)
+    publications = stage.call("GET", f"/api/listings/{listing_id}/publications")
+    return {
+        "job_id": job_id,
+        "status": job["status"],
+        "seconds": seconds,
+        "publications": [_told(pair, publications) for pair in job["automationResults"]],
+    }
+
+
+def follow(stage: Stage, job_id: str, console: Console) -> Any:
+    """Shows the job's pairs as they change, until it ends; the job as it ended."""
+    started = time.monotonic()
+    seen: dict[str, list[tuple[str, float]]] = {}
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        while True:
+            job = stage.call("GET", f"/api/jobs/{job_id}")
+            now = time.monotonic() - started
+            for pair in job["automationResults"]:
+                state = "needs_you" if pair["needsYou"] else pair["state"]
+                steps = seen.setdefault(pair["marketplace"], [])
+                if not steps or steps[-1][0] != state:
+                    steps.append((state, now))
+                    if not console.is_terminal:
+                        console.print(f"  {now:5.1f} s  {MARKETPLACES[pair['marketplace']]:<9} {state}")
+            live.update(_progress(seen))
+            if job["status"] != "running" or now > PATIENCE:
+                return job
+            time.sleep(0.1)
+
+
+def _progress(seen: Mapping[str, Sequence[tuple[str, float]]]) -> RenderableType:
+    lines = []
+    for name, steps in seen.items():
+        line = Text(f"  {MARKETPLACES[name]:<9} ")
+        for place, (state, at) in enumerate(steps):
+            line.append(" → " if place else "")
+            line.append(state, style=_STYLE.get(state, "cyan" if place == len(steps) - 1 else "dim"))
+            line.append(f" {at:.1f}", style="dim")
+        lines.append(line)
+    return Group(*lines)
+
+
+def _told(pair: Mapping[str, Any], publications: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A pair in the report's words."""
+    own = next(p for p in publications if p["browserProfileId"] == pair["browserProfileId"])
+    began, ended = (datetime.fromisoformat(pair[at]) if pair[at] else None for at in ("startedAt", "finishedAt"))
+    told: dict[str, Any] = {
+        "marketplace": pair["marketplace"],
+        "state": pair["state"],
+        "url": pair["url"],
+        "remote_id": pair["remoteId"],
+        "seconds": round((ended - began).total_seconds(), 2) if began and ended else None,
+        "read_back": {name: bool(equal) for name, equal in (own["readBack"] or {}).items()},
+    }
+    if pair["needsYou"]:
+        told["needs_you"] = {key: pair["needsYou"][key] for key in ("reason", "message")}
+    return told
+
+
+def is_good(result: Mapping[str, Any]) -> bool:
+    """All three are live, and whatever the live pages show is what was meant."""
+    publications = result["publications"]
+    return len(publications) == len(MARKETPLACES) and all(
+        each["state"] == "live" and each["read_back"] and all(each["read_back"].values()) for each in publications
+    )
+
+
+def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("marketplace", "state", "URL", "seconds", "read back")
+    for each in publications:
+        wanting = [name for name, equal in each["read_back"].items() if not equal]
+        back = f"{len(each['read_back'])} fields equal" if each["read_back"] and not wanting else "nothing"
+        if wanting:
+            back = f"[red]differs: {', '.join(wanting)}[/red]"
+        state = f"[{_STYLE.get(each['state'], 'yellow')}]{each['state']}[/]"
+        if "needs_you" in each:
+            state = f"[red]needs you[/red]: {each['needs_you']['message']}"
+        table.add_row(MARKETPLACES[each["marketplace"]], state, each["url"] or "", str(each["seconds"]), back)
+    return table
+
+
+def _stay(stage: Stage, console: Console) -> None:
+    """Until Ctrl-C, or until something falls over."""
+    say: Callable[[str], None] = console.print
+    say("\nIt keeps running. Look at it:")
+    for name in MARKETPLACES:
+        say(f"  {stage.site(name)}/")
+    say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
+    say(f"  {stage.url}/openapi.json   the API (token: EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create)")
+    say("Ctrl-C ends it.")
+    while stage.children.ended() is None:
+        time.sleep(0.5)
+    say(f"Something ended by itself; see {stage.logs}.")

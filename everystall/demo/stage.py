@@ -1,0 +1,235 @@
+"""A whole Everystall of real processes beside the practice marketplaces, for the demo and the benchmarks.
+
+`everystall sandbox` and `everystall up` run as anybody would run them; all that happens here goes through
+the HTTP API and a real Chromium. Uses its own data folder and free ports, never a setting that names a
+database, a key or a marketplace of yours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from everystall.browser.session import open_browser
+from everystall.errors import EverystallError, Misconfigured
+from everystall.marketplaces import MARKETPLACES, get_adapter
+from everystall.processes import Children, answers, free_port, wait_until
+from everystall.sandbox.testing import sign_in_at
+from everystall.settings import Settings, load
+
+PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
+
+#: What the demo sells is what the photos show.
+LISTING: dict[str, Any] = {
+    "title": "Set of 4 photo prints: flower, Alps, airplane, Nagasaki boats",
+    "description": (
+        "Four prints on matte paper, 8 x 10 in, of photographs in the public domain: a pink lily leek by "
+        "Karl Blossfeldt (1928), an Alpine landscape by Adolphe Braun (1865-1870), an airplane seen from "
+        "above by Fédèle Azari (1914-1929) and boats on the river in Nagasaki by Felice Beato (about "
+        "1865).\n\nUnframed, never hung, shipped flat between two boards. The photos show all four."
+    ),
+    "brand": "unbranded",
+    "category": "home.wall_art",
+    "condition": "new_without_tags",
+    "colors": ["brown", "cream"],
+    "price": {"amount": 3200, "currency": "USD"},
+    "originalPrice": {"amount": 4800, "currency": "USD"},
+    "quantity": 1,
+    "sku": "PRINTS-4",
+    "package": {"weightOz": 12, "lengthIn": 12, "widthIn": 10, "heightIn": 1},
+    "shipsFromZip": "97205",
+    "shippingPayer": "buyer",
+}
+#: Per marketplace, the account defaults that a seller would have set once.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ebay": {
+        "payment_policy": "Immediate payment",
+        "return_policy": "30 days, buyer pays",
+        "shipping_policy": "Ground, buyer pays",
+    }
+}
+
+#: The only settings of the caller's that hold here too.
+_KEPT = {"CHROMIUM", "LOG_FORMAT", "EVERYSTALL_HOME", "EVERYSTALL_PORT"}
+
+
+@dataclass
+class Stage:
+    """What runs, and how to reach it."""
+
+    settings: Settings
+    env: dict[str, str]
+    sandbox_port: int
+    logs: Path
+    children: Children
+    #: Seconds from `everystall up` to ready.
+    up_seconds: float
+    api: httpx.Client
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.everystall_port}"
+
+    def site(self, marketplace: str) -> str:
+        return f"http://{marketplace}.localhost:{self.sandbox_port}"
+
+    def everystall(self, *arguments: str) -> str:
+        """Runs `everystall ARGUMENTS` here and returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "everystall", *arguments],
+            env=self.env, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        if done.returncode:
+            raise Misconfigured(f"`everystall {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
+        return done.stdout.strip()
+
+    def control(self, method: str, path: str, **body: Any) -> Any:
+        """The sandbox's own control: ledger, faults, buyers."""
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            answer = client.request(
+                method, f"http://127.0.0.1:{self.sandbox_port}/_control/{path}", json=body or None
+            )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of our API's answer. Raises Refusal in its own words."""
+        answer = self.api.request(method, path, **options)
+        if answer.is_error:
+            raise Refusal(method, path, answer)
+        return answer.json() if answer.content else None
+
+    def new_seller(self, email: str) -> None:
+        """From here on the API is asked as this seller."""
+        token = self.everystall("token", "create", "--email", email, "--name", "demo").split()[-1]
+        self.api.headers["Authorization"] = f"Bearer {token}"
+
+    def connect(self, marketplace: str, captured: Mapping[str, Any]) -> str:
+        """Hands a captured session over and sets the account's defaults; the browserProfileId."""
+        synced = self.call(
+            "POST",
+            "/api/sessions/sync",
+            json={
+                "marketplace": marketplace,
+                "cookies": captured["cookies"],
+                "localStorage": captured["localStorage"],
+                "sessionStorage": captured["sessionStorage"],
+                "isLoggedIn": True,
+                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "userAgent": captured["userAgent"],
+            },
+        )
+        profile = str(synced["browserProfileId"])
+        if DEFAULTS.get(marketplace):
+            self.call("PATCH", f"/api/connections/{profile}", json={"defaults": DEFAULTS[marketplace]})
+        return profile
+
+    def new_listing(self, photos: Sequence[Path] = PHOTOS, **changes: Any) -> str:
+        """A listing with its photos; the listingId."""
+        made = self.call("POST", "/api/listings", json={**LISTING, **changes})
+        listing_id = str(made["listingId"])
+        files = [("photos", (photo.name, photo.read_bytes(), "image/jpeg")) for photo in photos]
+        self.call("POST", f"/api/listings/{listing_id}/photos", files=files)
+        return listing_id
+
+    def post(self, listing_id: str, marketplaces: Sequence[str]) -> Any:
+        return self.call(
+            "POST", "/api/listings/post", json={"listingId": listing_id, "marketplaces": list(marketplaces)}
+        )
+
+
+class Refusal(EverystallError):
+    """Our own API said no."""
+
+    def __init__(self, method: str, path: str, answer: httpx.Response) -> None:
+        super().__init__(f"{method} {path} was answered {answer.status_code}: {answer.text[:2000]}")
+
+
+@contextmanager
+def set_up(
+    *, home: Path | None = None, more: Mapping[str, str] | None = None, sandbox: str = "everystall"
+) -> Iterator[Stage]:
+    """The sandbox and `everystall up`, ready; all of it ended at the end. `more` is added to the
+    environment, `sandbox` is the module that serves the marketplaces (the benchmarks count page loads)."""
+    home = home or Path(os.environ.get("EVERYSTALL_HOME") or own_home())
+    home.mkdir(parents=True, exist_ok=True)
+    os.chdir(home)  # an .env of yours is for the real thing
+    logs = home / "logs"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    port = int(os.environ.get("EVERYSTALL_PORT") or free_port())
+    sandbox_port = free_port()
+    env = {
+        **_clean(os.environ),
+        "EVERYSTALL_HOME": str(home),
+        "EVERYSTALL_PORT": str(port),
+        **{f"{name.upper()}_URL": f"http://{name}.localhost:{sandbox_port}" for name in MARKETPLACES},
+        "PACE_SECONDS": "0",
+        "DAILY_CAP": "100000",
+        **(more or {}),
+    }
+    os.environ.clear()
+    os.environ.update(env)
+    settings = load()
+    with Children() as children, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as api:
+        children.start(
+            "sandbox", "sandbox", "--port", str(sandbox_port), module=sandbox, env=env, log=logs / "sandbox.log"
+        )
+        started = time.monotonic()
+        began = time.time()
+        children.start("everystall", "up", env=env, log=logs / "everystall.log")
+        wait_until(
+            lambda: is_working(port, began), children, what="Everystall", log=logs / "everystall.log", seconds=120
+        )
+        up_seconds = time.monotonic() - started
+        wait_until(
+            lambda: answers(f"http://127.0.0.1:{sandbox_port}/_control/state") is not None,
+            children, what="The sandbox", log=logs / "sandbox.log",
+        )  # fmt: skip
+        yield Stage(settings, env, sandbox_port, logs, children, up_seconds, api)
+
+
+async def capture(stage: Stage, marketplace: str, username: str) -> dict[str, Any]:
+    """Signs in through the marketplace's own page in a real Chromium, and takes what the extension
+    would: cookies (httpOnly ones too), localStorage, sessionStorage, user agent."""
+    base_url = stage.site(marketplace)
+    async with open_browser(
+        site=get_adapter(marketplace).site, base_url=base_url, storage=None, settings=stage.settings
+    ) as browser:
+        return await sign_in_at(browser.page.raw.context, base_url, marketplace, username)
+
+
+def is_working(port: int, since: float) -> bool:
+    """The web answers, its database is there, and a worker reported after `since` (Unix time)."""
+    ready = answers(f"http://127.0.0.1:{port}/readyz")
+    if not ready or not ready.get("ready") or not isinstance(seen := ready.get("workerSeenAt"), str):
+        return False
+    return datetime.fromisoformat(seen).timestamp() >= since
+
+
+def own_home() -> Path:
+    """The clone's `.data/demo`; as root under a folder that others may not enter (PostgreSQL refuses to
+    run as root, so its user must reach the data), a folder of this clone's in /var/lib/everystall."""
+    clone = Path(__file__).resolve().parents[2]
+    home = clone / ".data" / "demo"
+    if os.geteuid() == 0 and not all(p.stat().st_mode & stat.S_IXOTH for p in (clone, *clone.parents)):
+        name = hashlib.sha256(str(clone).encode()).hexdigest()[:10]
+        home = Path("/var/lib/everystall") / f"demo-{name}"
+    return home
+
+
+def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {name.upper() for name in Settings.model_fields} - _KEPT
+    names |= {f"{name}_FILE" for name in names}
+    return {name: value for name, value in environment.items() if name not in names}

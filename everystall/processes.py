@@ -1,0 +1,192 @@
+"""Child processes that live and end with us: what `up`, the demo and the benchmarks are made of.
+
+Each child is `python -m everystall …` in a session of its own, so that Ctrl-C reaches only us and we end
+them in order. A child started `--with-parent` also ends by itself when we are gone, however we went: it
+reads a pipe that closes with us. Never restarts anything: one that fell over is news for the operator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+
+from everystall.errors import Misconfigured
+
+#: Seconds. A worker gives its visits 60 to finish their step; more than that and it is killed.
+STOP_SECONDS = 65.0
+
+
+class Children:
+    """`with Children() as children: children.start("web", …)`. Leaving the block ends them all."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(
+        self,
+        name: str,
+        *arguments: str,
+        module: str = "everystall",
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Starts `python -m MODULE ARGUMENTS --with-parent`, in our environment or in `env`. Its output
+        goes to `log`, or where ours goes."""
+        command = [sys.executable, "-m", module, *arguments, "--with-parent"]
+        with open(log, "ab") if log else contextlib.nullcontext() as out:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # never written to: it closes with us
+                stdout=out,
+                stderr=out,
+                env={**(os.environ if env is None else env), "PYTHONPATH": _path()},
+                start_new_session=True,
+            )
+        self._running[name] = child
+        return child
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def ended(self) -> tuple[str, int] | None:
+        """The first child that is no longer there and its exit code, or None while all run."""
+        for name, child in self._running.items():
+            code = child.poll()
+            if code is not None:
+                return name, code
+        return None
+
+    def stop(self, name: str | None = None) -> None:
+        """SIGTERM to one or all at once, SIGKILL to whoever is still there after STOP_SECONDS, or at
+        once if we are interrupted again meanwhile."""
+        names = [name] if name else list(self._running)
+        children = [self._running.pop(each) for each in names]
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        try:
+            for child in children:
+                child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            for child in children:
+                if child.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+                if child.stdin:
+                    child.stdin.close()
+
+
+def end_with_parent() -> None:
+    """In a child: SIGTERM ourselves as soon as our standard input closes."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end us as Ctrl-C does, so that the `with` blocks run."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def wait_until(
+    is_ready: Callable[[], bool], children: Children, *, what: str, seconds: float = 60.0, log: Path | None = None
+) -> None:
+    """Polls every 50 ms. Raises Misconfigured as soon as a child has ended, or after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not is_ready():
+        ended = children.ended()
+        if ended is not None:
+            raise Misconfigured(
+                f"{what} did not start: its {ended[0]} ended with code {ended[1]}.",
+                action=f"See what it says in {log}." if log else "See what it says above.",
+            )
+        if time.monotonic() > deadline:
+            raise Misconfigured(
+                f"{what} was not ready within {seconds:.0f} seconds.",
+                action=f"See what it says in {log}." if log else "See what it says above.",
+            )
+        time.sleep(0.05)
+
+
+def answers(url: str, host: str | None = None) -> dict[str, object] | None:
+    """The JSON of a 200 at `url`, or None. Loopback only, so no proxy is asked."""
+    try:
+        with httpx.Client(trust_env=False, timeout=2) as client:
+            answer = client.get(url, headers={"Host": host} if host else None)
+            return dict(answer.json()) if answer.status_code == 200 else None
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def claim_port(port: int) -> None:
+    """Raises Misconfigured if the web could not listen there, and says who does if it is one of us."""
+    if is_free(port):
+        return
+    ours = answers(f"http://127.0.0.1:{port}/healthz")
+    if ours and "version" in ours:
+        raise Misconfigured(
+            f"Everystall {ours['version']} runs on port {port} already.",
+            action=f"Use it at http://127.0.0.1:{port}, or set EVERYSTALL_PORT (and EVERYSTALL_HOME) for another.",
+        )
+    raise Misconfigured(
+        f"Port {port} on 127.0.0.1 is taken by another program, or not allowed to this user.",
+        action="Stop what listens there, or set EVERYSTALL_PORT to a free port.",
+    )
+
+
+def _path() -> str:
+    """So that `-m everystall` finds this very package, whatever folder we were called from."""
+    own = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,73 @@
+"""What the docs say is so: every setting, every command, every link."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from everystall.settings import _SECRETS, Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+ENV = (ROOT / ".env.example").read_text()
+
+
+def test_every_setting_is_in_env_example_and_nothing_else_is():
+    listed = re.findall(r"^# ([A-Z][A-Z_0-9]+)=", ENV, re.M)
+    assert sorted(listed) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_env_example_shows_the_defaults():
+    for name, value in re.findall(r"^# ([A-Z][A-Z_0-9]+)=(.*)$", ENV, re.M):
+        default = Settings.model_fields[name.lower()].default
+        if isinstance(default, int | float | str):
+            assert value == f"{default:g}" if isinstance(default, float) else value == str(default), name
+
+
+def test_every_secret_is_said_to_be_one():
+    for name in _SECRETS:
+        before = ENV[: ENV.index(f"\n# {name}=")].rsplit("\n# ", 2)
+        assert "Secret." in " ".join(before[-2:]), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, link
+
+
+def test_every_make_command_has_one_line_of_help():
+    makefile = (ROOT / "Makefile").read_text()
+    phony = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.M))
+    helped = re.findall(r"^([a-z-]+):.*## .+$", makefile, re.M)
+    assert sorted(helped) == sorted(phony)
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(f"  {name} " in shown for name in helped)
+
+
+def test_commands_of_make_that_the_docs_name_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    named = {n for page in PAGES for n in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.M)}
+    assert named
+    for name in named:
+        assert re.search(rf"^{name}:", makefile, re.M), name
+
+
+def test_every_error_code_that_the_api_page_names_exists():
+    from everystall import errors
+
+    codes = {c.code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.EverystallError)}
+    named = set(re.findall(r"^4\d\d `(\w+)`|`(\w+)` or 4\d\d|409 `(\w+)`|422 `(\w+)`", (ROOT / "docs/api.md").read_text()))
+    for code in {each for group in named for each in group if each}:
+        assert code in codes, code
