@@ -62,7 +62,7 @@ class AsUser:
 
 @dataclass
 class Verified:
-    """What `verify` found: sessions opened, and which rows did not, with the reason."""
+    """What `verify` found: how many data keys and sessions open, and which do not, with the reason."""
 
     keys: int = 0
     sessions: int = 0
@@ -78,8 +78,11 @@ class Verified:
 
 async def check(admin: AsyncEngine, keyring: Keyring) -> None:
     """Is this the ring of this database? One data key per ring key is unwrapped. Misconfigured if not:
-    nothing is written, so nothing is lost. Call it at start, before the first session is saved."""
-    async with _everyone(admin) as connection:
+    nothing is written, so nothing is lost. Call it at start, before the first session is saved. A login
+    that does not see all sellers' rows cannot tell: then the first use of a wrong key tells."""
+    async with admin.begin() as connection:
+        if not await _sees_everyone(connection):
+            return
         rows = await connection.execute(
             select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
             .ext(distinct_on(UserKey.kid))
@@ -293,23 +296,22 @@ async def verify(
             )
         ]
     total = len(keys) + len(sessions)
-    for row in keys:
+    for done, row in enumerate(keys, 1):
         try:
             keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version).wipe()
+            found.keys += 1
         except EverystallError as e:
             found.broken.append(f"data key {row.id} (ring key {row.kid}): {e.message}")
-        found.keys += 1
-        if found.keys % BATCH == 0:
-            progress(found.keys, total)
-    for user_id, row_id in sessions:
+        progress(done, total)
+    for done, (user_id, row_id) in enumerate(sessions, len(keys) + 1):
         try:
             (await vault.reopen(user_id, row_id, purpose="keys verify")).secret.wipe()
+            found.sessions += 1
         except SessionMissing:
-            continue
+            pass  # forgotten or expired meanwhile
         except EverystallError as e:
             found.broken.append(f"session {row_id}: {e.message}")
-        found.sessions += 1
-        progress(len(keys) + found.sessions, total)
+        progress(done, total)
     return found
 
 
@@ -320,15 +322,19 @@ async def verify(
 async def _everyone(admin: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction that sees all users' rows. Misconfigured if this login would see none."""
     async with admin.begin() as connection:
-        allowed = await connection.execute(
-            text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
-        )
-        if not allowed.scalar_one():
+        if not await _sees_everyone(connection):
             raise Misconfigured(
                 "The vault's keys are all sellers', and this login sees no more than one's.",
                 action="Set DATABASE_ADMIN_URL to a login that is superuser or has BYPASSRLS.",
             )
         yield connection
+
+
+async def _sees_everyone(connection: AsyncConnection) -> bool:
+    found = await connection.execute(
+        text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+    )
+    return bool(found.scalar_one())
 
 
 async def _count_older(admin: AsyncEngine, kid: str) -> int:
