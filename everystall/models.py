@@ -42,8 +42,9 @@ def _in(column: str, words: tuple[str, ...]) -> CheckConstraint:
 class Base(DeclarativeBase):
     type_annotation_map = {
         datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
+        # None is SQL NULL, never a JSON null: `needs_you IS NULL` must mean what it says
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[Any]: JSONB(none_as_null=True),
         list[str]: ARRAY(TEXT),
         bytes: LargeBinary,
         str: TEXT,
@@ -313,7 +314,7 @@ class Publication(Owned, Base):
         Index("publications_due", "connection_id", "wanted", "asked_at",
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
-              postgresql_where=text("unsettled OR looking")),
+              postgresql_where=text("looking OR (unsettled AND needs_you IS NULL)")),
     )  # fmt: skip
 
 
@@ -364,6 +365,7 @@ class Attempt(Owned, Base):
         Index("attempts_by_publication", "publication_id", text("created_at DESC")),
         Index("attempts_to_look", "connection_id", "next_look_at",
               postgresql_where=text("next_look_at IS NOT NULL")),
+        Index("attempts_due", "next_look_at", postgresql_where=text("outcome = 'unresolved'")),
     )  # fmt: skip
 
 

@@ -134,7 +134,9 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     return False
 
 
-async def act(session: AsyncSession, publication: Publication, action: str, *, url: str | None = None) -> None:
+async def act(
+    session: AsyncSession, publication: Publication, action: str, *, url: str | None = None
+) -> None:
     """What the seller decided about one publication. Raises BadRequest for a decision that does not
     fit what it waits for. The caller commits and has locked nothing: rows are locked here in the order
     in which a visit locks them, the connection before the publication. Waking is the last statement."""

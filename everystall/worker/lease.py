@@ -114,7 +114,9 @@ class Lease:
                     )  # fmt: skip
                     ours = held.first() is not None
             except (SQLAlchemyError, OSError) as e:
-                log.warning("lease.not_renewed", connection_id=str(self.connection_id), error=type(e).__name__)
+                log.warning(
+                    "lease.not_renewed", connection_id=str(self.connection_id), error=type(e).__name__
+                )
                 if self.deadline.passed:
                     self.lost.set()
                     return

@@ -20,7 +20,14 @@ import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import EverystallError, ListingIncomplete, ListingRejected, NotWanted, PageChanged, listed
+from everystall.errors import (
+    EverystallError,
+    ListingIncomplete,
+    ListingRejected,
+    NotWanted,
+    PageChanged,
+    listed,
+)
 from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import change, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
@@ -206,7 +213,9 @@ async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
         attempt.answered_at = func.clock_timestamp()
         if answer.remote_id is not None:
             attempt.remote_id, attempt.url = answer.remote_id, answer.url
-            await change(session, publication, state="reconciling", remote_id=answer.remote_id, url=answer.url)
+            await change(
+                session, publication, state="reconciling", remote_id=answer.remote_id, url=answer.url
+            )
         else:
             await change(session, publication, state="reconciling")
 
@@ -289,4 +298,3 @@ def _marked(draft: Draft, marker: str | None, limit: int) -> Draft:
 
 def _hash(draft: object) -> str:
     return hashlib.sha256(json.dumps(draft, sort_keys=True).encode()).hexdigest()
-

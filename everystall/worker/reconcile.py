@@ -309,4 +309,3 @@ async def _newer(session: AsyncSession, publication_id: UUID, attempt_id: UUID) 
 def _next_later(looks: int) -> Any:
     """Five minutes, an hour, a day after; then never."""
     return func.now() + timedelta(seconds=LATER[looks]) if looks < len(LATER) else None
-

@@ -111,7 +111,9 @@ async def find_due(db: Database) -> int:
     while True:
         async with db.as_app() as session:
             rows = (
-                await session.execute(text("SELECT connection_id, lane FROM everystall.due(:n)"), {"n": BATCH})
+                await session.execute(
+                    text("SELECT connection_id, lane FROM everystall.due(:n)"), {"n": BATCH}
+                )
             ).all()
             for lane in ("urgent", "visits"):
                 ids = [row.connection_id for row in rows if row.lane == lane]

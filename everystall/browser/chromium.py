@@ -1,0 +1,105 @@
+"""Finds the Chromium of this machine; `python -m everystall.browser.chromium` installs one where none is.
+
+Never downloads by itself while Everystall runs: only the command does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from everystall.errors import Misconfigured
+from everystall.settings import Settings, load
+
+#: Names on PATH, then places that are not on it.
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PLACES = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+#: Playwright's own browsers, newest last.
+CACHED = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/Chromium.app/Contents/MacOS/Chromium")
+
+#: What a visit's Chromium is started with: no calls home, no crash handler that outlives it. The sandbox
+#: is off only for root, where Chromium refuses to start otherwise.
+LAUNCH_ARGS: tuple[str, ...] = (
+    "--disable-background-networking",
+    "--disable-breakpad",
+    "--disable-component-update",
+    "--disable-crash-reporter",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    *(("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()),
+)
+
+
+def find_chromium(settings: Settings) -> Path:
+    """The executable. Raises Misconfigured with the command that installs one."""
+    if settings.chromium is not None:
+        if os.access(settings.chromium, os.X_OK):
+            return settings.chromium
+        raise Misconfigured(
+            f"CHROMIUM names {settings.chromium}, which is not a program that this user can start.",
+            action="Correct CHROMIUM, or unset it to have an installed one found.",
+        )
+    found = _find()
+    if found is None:
+        raise Misconfigured(
+            "There is no Chromium on this machine.",
+            action="Run `make chromium`, or install one (Debian: apt-get install chromium) and try again.",
+        )
+    return found
+
+
+def _find() -> Path | None:
+    for name in NAMES:
+        path = shutil.which(name)
+        if path is not None:
+            return Path(path)
+    for place in PLACES:
+        if os.access(place, os.X_OK):
+            return Path(place)
+    cache = Path(
+        os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+        or Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "ms-playwright"
+    )
+    cached = sorted(path for pattern in CACHED for path in cache.glob(pattern))
+    return cached[-1] if cached else None
+
+
+def install() -> Path:
+    """An installed one, else Playwright's, else Debian's. Raises Misconfigured if none can be had."""
+    try:
+        return find_chromium(load())
+    except Misconfigured as e:
+        if "CHROMIUM names" in e.message:
+            raise
+    tries = [[sys.executable, "-m", "playwright", "install", "chromium"]]
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        tries += [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]]
+    for command in tries:
+        subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        found = _find()
+        if found is not None:
+            return found
+    raise Misconfigured(
+        "No Chromium could be installed.",
+        action="Install one (Debian or Ubuntu: sudo apt-get install chromium), or set CHROMIUM to its path.",
+    )
+
+
+def main() -> None:
+    try:
+        sys.stdout.write(f"Chromium: {install()}\n")
+    except Misconfigured as e:
+        sys.exit(f"{e.message} {e.action}")
+
+
+if __name__ == "__main__":
+    main()

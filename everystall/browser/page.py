@@ -1,0 +1,357 @@
+"""A page in the words of an adapter: targets instead of selectors, our errors instead of Playwright's.
+
+Before anything is looked for, and while it is, the page is looked at for what is not ours to work on:
+a sign-in page, a captcha, a limit. A commit target is clicked once, never healed, never retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urljoin, urlsplit
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import FilePayload, Locator, Response
+from playwright.async_api import Page as RawPage
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+from everystall.browser.guard import Deadline
+from everystall.browser.targets import Obstacle, Site, Target
+from everystall.errors import (
+    AccountLimited,
+    ChallengeShown,
+    EverystallError,
+    LeaseLost,
+    MarketplaceBusy,
+    PageChanged,
+    SessionExpired,
+)
+from everystall.settings import Settings
+
+if TYPE_CHECKING:
+    from everystall.marketplaces.base import PhotoFile
+
+#: Seconds between two looks for a target, and between two looks for an obstacle meanwhile.
+POLL = 0.03
+OBSTACLE_POLL = 0.4
+State = Literal["visible", "attached"]
+
+
+@contextmanager
+def translated(deadline: Deadline | None = None) -> Iterator[None]:
+    """Playwright's errors as ours; no URL and no page text in a message."""
+    try:
+        yield
+    except PlaywrightTimeout as e:
+        raise MarketplaceBusy("The page did not answer in time.") from e
+    except PlaywrightError as e:
+        if deadline is not None and deadline.passed:
+            raise LeaseLost from e
+        if "closed" in e.message or "crashed" in e.message or "disconnected" in e.message:
+            raise MarketplaceBusy("The browser ended while it worked.") from e
+        found = re.search(r"net::(ERR_[A-Z_]+)", e.message)
+        raise MarketplaceBusy(
+            f"The marketplace cannot be reached ({found[1]})." if found else "The browser could not do that."
+        ) from e
+
+
+class Page:
+    """One page. All waits are settings.locator_seconds unless said otherwise."""
+
+    def __init__(
+        self, raw: RawPage, *, site: Site, base_url: str, settings: Settings, deadline: Deadline | None = None
+    ) -> None:
+        #: Playwright's page, for evidence and for nobody else.
+        self.raw = raw
+        self.base_url = base_url
+        self._site = site
+        self._settings = settings
+        self._deadline = deadline
+        #: Text of dialogs that the page opened; each was dismissed.
+        self.dialogs: list[str] = []
+        self._accept_dialogs = False
+        raw.on("dialog", self._on_dialog)
+
+    @property
+    def url(self) -> str:
+        return self.raw.url
+
+    # ---- going places ----
+
+    async def goto(self, path: str, *, ready: Target | None = None) -> None:
+        """Opens a path of the marketplace, or an address on its hosts, and waits for `ready`."""
+        try:
+            with translated(self._deadline):
+                address = urljoin(self.base_url + "/", path)
+                response = await self.raw.goto(address, wait_until="domcontentloaded")
+        except MarketplaceBusy as e:
+            if "ERR_BLOCKED_BY_CLIENT" in e.message:
+                raise PageChanged("The marketplace led us to a page that is not its own.") from e
+            raise
+        await self._judge(response)
+        await self.look_out()
+        if ready is not None:
+            await self.wait_for(ready, seconds=self._settings.page_seconds)
+
+    async def look_out(self) -> None:
+        """Raises if the page shows something that is not ours to work on."""
+        for obstacle in self._site.obstacles:
+            if await self._shown(obstacle):
+                raise _error_for(obstacle)
+
+    async def wait_url(self, pattern: str, *, seconds: float | None = None) -> None:
+        """Until the address matches the regular expression."""
+        end = time.monotonic() + (seconds or self._settings.page_seconds)
+        looked = time.monotonic()
+        while not re.search(pattern, self.raw.url):
+            if time.monotonic() - looked > OBSTACLE_POLL:
+                looked = time.monotonic()
+                await self.look_out()
+            if time.monotonic() > end:
+                raise MarketplaceBusy("The marketplace did not go on to the next page.")
+            await asyncio.sleep(POLL)
+
+    # ---- acting ----
+
+    async def fill(self, target: Target, text: str) -> None:
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.fill(text, timeout=self._milliseconds)
+
+    async def type(self, target: Target, text: str) -> None:
+        """Key by key, for fields that take nothing else."""
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.press_sequentially(text, timeout=self._settings.page_seconds * 1000)
+
+    async def press(self, target: Target, key: str) -> None:
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.press(key, timeout=self._milliseconds)
+
+    async def click(self, target: Target) -> None:
+        """For what only the seller can see. A commit target goes through `commit`."""
+        if target.effect == "commit":
+            raise PageChanged(f"“{target.intent}” would publish: it is clicked by commit only.")
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.click(timeout=self._milliseconds)
+
+    async def hover(self, target: Target) -> None:
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.hover(timeout=self._milliseconds)
+
+    async def check(self, target: Target, on: bool) -> None:
+        found = await self._find(target, state="attached")
+        with translated(self._deadline):
+            await found.set_checked(on, timeout=self._milliseconds, force=not await found.is_visible())
+
+    async def select(self, target: Target, label: str) -> None:
+        """An option of a <select>, by its exact label."""
+        found = await self._find(target)
+        with translated(self._deadline):
+            await found.select_option(label=label, timeout=self._milliseconds)
+
+    async def set_files(self, target: Target, files: Sequence[PhotoFile]) -> None:
+        """Bytes, never paths: the browser may run where our files are not."""
+        found = await self._find(target, state="attached")
+        with translated(self._deadline):
+            await found.set_input_files(
+                [FilePayload(name=one.name, mimeType=one.content_type, buffer=one.data) for one in files],
+                timeout=self._settings.page_seconds * 1000,
+            )
+
+    async def commit(self, target: Target, *, accept_dialog: bool = False) -> None:
+        """The one click that a buyer can see the outcome of. LeaseLost if we may no longer act."""
+        if target.effect != "commit":
+            raise PageChanged(f"“{target.intent}” is not marked as what publishes.")
+        found = await self._find(target)
+        if not await found.is_enabled():
+            raise PageChanged(f"The page does not let us press {target.intent}.")
+        if self._deadline is not None and self._deadline.passed:
+            raise LeaseLost
+        self._accept_dialogs = accept_dialog
+        with translated(self._deadline):
+            await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)
+
+    # ---- waiting ----
+
+    async def wait_for(
+        self, target: Target, *, state: State = "visible", seconds: float | None = None
+    ) -> None:  # fmt: skip
+        await self._find(target, state=state, seconds=seconds)
+
+    async def wait_gone(self, target: Target, *, seconds: float | None = None) -> None:
+        end = time.monotonic() + (seconds or self._settings.locator_seconds)
+        while await self.has(target):
+            if time.monotonic() > end:
+                raise PageChanged(f"This did not go away: {target.intent}.")
+            await asyncio.sleep(POLL)
+
+    async def first(self, *targets: Target, seconds: float | None = None) -> int:
+        """Which of them shows first, as its place."""
+        end = time.monotonic() + (seconds or self._settings.locator_seconds)
+        looked = time.monotonic()
+        while True:
+            for place, target in enumerate(targets):
+                if await self.has(target):
+                    return place
+            if time.monotonic() - looked > OBSTACLE_POLL:
+                looked = time.monotonic()
+                await self.look_out()
+            if time.monotonic() > end:
+                await self.look_out()
+                raise PageChanged(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
+            await asyncio.sleep(POLL)
+
+    # ---- reading ----
+
+    async def has(self, target: Target) -> bool:
+        """Is it visible now?"""
+        return await self.count(target) > 0
+
+    async def count(self, target: Target) -> int:
+        """How many are visible now, by the first locator that finds any."""
+        with translated(self._deadline):
+            for locator in self._locators(target):
+                found = await locator.locator("visible=true").count()
+                if found:
+                    return found
+        return 0
+
+    async def text(self, target: Target) -> str:
+        found = await self._find(target)
+        with translated(self._deadline):
+            return await found.inner_text(timeout=self._milliseconds)
+
+    async def texts(self, target: Target) -> list[str]:
+        """Of all that are visible now."""
+        with translated(self._deadline):
+            for locator in self._locators(target):
+                found = await locator.locator("visible=true").all_inner_texts()
+                if found:
+                    return found
+        return []
+
+    async def value(self, target: Target) -> str:
+        found = await self._find(target, state="attached")
+        with translated(self._deadline):
+            return await found.input_value(timeout=self._milliseconds)
+
+    async def attribute(self, target: Target, name: str) -> str | None:
+        found = await self._find(target, state="attached")
+        with translated(self._deadline):
+            return await found.get_attribute(name, timeout=self._milliseconds)
+
+    async def is_checked(self, target: Target) -> bool:
+        found = await self._find(target, state="attached")
+        with translated(self._deadline):
+            return await found.is_checked(timeout=self._milliseconds)
+
+    async def is_enabled(self, target: Target) -> bool:
+        found = await self._find(target)
+        with translated(self._deadline):
+            return await found.is_enabled(timeout=self._milliseconds)
+
+    async def read(self, script: str, arg: Any = None) -> Any:
+        """The result of a function that only reads the page: one round trip for a whole list."""
+        with translated(self._deadline):
+            return await self.raw.evaluate(script, arg)
+
+    async def fetch(self, url: str) -> bytes:
+        """What the page itself would get from an address on the marketplace's hosts (its photos)."""
+        url = urljoin(self.raw.url, url)
+        host = urlsplit(url).hostname or ""
+        own = (urlsplit(self.base_url).hostname or "", *self._site.domains, *self._site.parts)
+        if not any(host == one or host.endswith("." + one) for one in own):
+            raise PageChanged("A photo lies on a host that is not the marketplace's.")
+        with translated(self._deadline):
+            got = await self.raw.evaluate(
+                """async (url) => {
+                    const answer = await fetch(url, {credentials: 'include'});
+                    if (!answer.ok) return null;
+                    const reader = new FileReader();
+                    const blob = await answer.blob();
+                    return await new Promise((done) => {
+                        reader.onload = () => done(reader.result.split(',')[1] || '');
+                        reader.readAsDataURL(blob);
+                    });
+                }""",
+                url,
+            )
+        if got is None:
+            raise MarketplaceBusy("The marketplace did not give us back a photo.")
+        return base64.b64decode(got)
+
+    # ---- parts ----
+
+    @property
+    def _milliseconds(self) -> float:
+        return self._settings.locator_seconds * 1000
+
+    def _locators(self, target: Target) -> Iterator[Locator]:
+        root = self.raw if target.frame is None else self.raw.frame_locator(target.frame)
+        for text in target.locators:
+            yield root.locator(text)
+
+    async def _find(
+        self, target: Target, *, state: State = "visible", seconds: float | None = None
+    ) -> Locator:  # fmt: skip
+        """The ladder. Rung 1: the locators, in order; one visible match is a find, several are none.
+        Rungs 2 to 4 (likeness, model, agent) belong here, before PageChanged is raised."""
+        end = time.monotonic() + (seconds or self._settings.locator_seconds)
+        looked = time.monotonic()
+        while True:
+            with translated(self._deadline):
+                for locator in self._locators(target):
+                    wanted = locator.locator("visible=true") if state == "visible" else locator
+                    if await wanted.count() == 1:
+                        return wanted
+            now = time.monotonic()
+            if now - looked > OBSTACLE_POLL or now > end:
+                looked = now
+                await self.look_out()
+            if now > end:
+                raise PageChanged(f"We do not find this on the page: {target.intent}.")
+            await asyncio.sleep(POLL)
+
+    async def _shown(self, obstacle: Obstacle) -> bool:
+        if any(re.search(pattern, self.raw.url) for pattern in obstacle.urls):
+            return True
+        with translated(self._deadline):
+            for text in obstacle.locators:
+                if await self.raw.locator(text).locator("visible=true").count():
+                    return True
+        return False
+
+    async def _judge(self, response: Response | None) -> None:
+        if response is None:
+            return
+        if response.status == 429:
+            wait = response.headers.get("retry-after", "")
+            raise MarketplaceBusy("The marketplace asks us to slow down.",
+                                  retry_after=float(wait) if wait.isdigit() else 60.0)  # fmt: skip
+        if response.status >= 500:
+            await self.look_out()
+            raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).")
+
+    async def _on_dialog(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message[:200])
+        with suppress(PlaywrightError):
+            await (dialog.accept() if self._accept_dialogs else dialog.dismiss())
+
+
+def _error_for(obstacle: Obstacle) -> EverystallError:
+    if obstacle.kind == "login":
+        return SessionExpired(obstacle.says)
+    if obstacle.kind == "limited":
+        return AccountLimited(obstacle.says)
+    if obstacle.kind == "busy":
+        return MarketplaceBusy(obstacle.says)
+    return ChallengeShown(obstacle.says)

@@ -1,0 +1,295 @@
+"""One Chromium per visit, with the seller's own sign-in, inside the marketplace's walls.
+
+The profile is a temporary folder only this user can read; it goes with the visit. Cookies and storage
+reach the browser over its own pipe, never through a file, an argument or the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import structlog
+from playwright.async_api import BrowserContext, Playwright, Request, SetCookieParam, async_playwright
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page as RawPage
+
+from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.browser.guard import Deadline, Guard
+from everystall.browser.page import Page, translated
+from everystall.browser.targets import Site
+from everystall.errors import MarketplaceBusy
+from everystall.settings import Settings
+
+log = structlog.get_logger()
+
+#: Marks a tab whose storage was filled in once, so that what the site rotates is not put back.
+_FLAG = "__everystall_filled"
+_SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None", "no_restriction": "None"}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A sign-in as it is sealed: cookies in Playwright's form, the base origin's storage, the user agent."""
+
+    cookies: tuple[Mapping[str, Any], ...] = ()
+    local: Mapping[str, str] = field(default_factory=dict)
+    session: Mapping[str, str] = field(default_factory=dict)
+    user_agent: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Storage:
+        """Takes the extension's cookies (chrome.cookies) and Playwright's alike."""
+        cookies = sorted((_cookie(one) for one in data.get("cookies") or ()),
+                         key=lambda one: (one["name"], one["domain"], one["path"]))  # fmt: skip
+        local, session = dict(data.get("localStorage") or {}), dict(data.get("sessionStorage") or {})
+        return cls(tuple(cookies), local, session, data.get("userAgent"))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cookies": [dict(one) for one in self.cookies], "localStorage": dict(self.local),
+            "sessionStorage": dict(self.session), "userAgent": self.user_agent,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Storage({len(self.cookies)} cookies, ***)"
+
+
+def _cookie(one: Mapping[str, Any]) -> dict[str, Any]:
+    expires = one.get("expires", one.get("expirationDate"))
+    domain = str(one["domain"])
+    if one.get("hostOnly") is False and not domain.startswith("."):
+        domain = "." + domain
+    cookie: dict[str, Any] = {
+        "name": str(one["name"]), "value": str(one["value"]), "domain": domain,
+        "path": str(one.get("path") or "/"), "httpOnly": bool(one.get("httpOnly")),
+        "secure": bool(one.get("secure")), "expires": -1 if expires in (None, -1) else int(float(expires)),
+    }  # fmt: skip
+    same_site = _SAME_SITE.get(str(one.get("sameSite", "")).lower())
+    if same_site:
+        cookie["sameSite"] = same_site
+    return cookie
+
+
+@dataclass
+class Browser:
+    """What a visit works with."""
+
+    page: Page
+    site: Site
+    base_url: str
+    #: Hosts that pages loaded parts from and that the adapter does not list.
+    unlisted_hosts: set[str]
+    #: Top-level navigations, in order, without their query.
+    navigations: list[str]
+    _context: BrowserContext
+    _given: Storage
+
+    async def storage(self) -> Storage:
+        """Cookies and the base origin's storage as they are now."""
+        with translated():
+            cookies = await self._context.cookies()
+            local, session = dict(self._given.local), dict(self._given.session)
+            raw = self.page.raw
+            if raw.url.startswith(self.base_url + "/"):
+                with suppress(PlaywrightError):
+                    stores = await raw.evaluate(
+                        "() => [Object.assign({}, localStorage), Object.assign({}, sessionStorage)]"
+                    )
+                    local, session = stores
+                    session.pop(_FLAG, None)
+        domains = (urlsplit(self.base_url).hostname or "", *self.site.domains)
+        return Storage.from_json({
+            "cookies": [one for one in cookies if _within(str(one.get("domain", "")).lstrip("."), domains)],
+            "localStorage": local, "sessionStorage": session, "userAgent": self._given.user_agent,
+        })  # fmt: skip
+
+
+@asynccontextmanager
+async def open_browser(
+    *,
+    site: Site,
+    base_url: str,
+    storage: Storage | None,
+    settings: Settings,
+    deadline: Deadline | None = None,
+    playwright: Playwright | None = None,
+) -> AsyncIterator[Browser]:
+    """A signed-in browser that ends with the block. With a deadline it is started under the guard.
+
+    Raises Misconfigured (no Chromium) and MarketplaceBusy (it did not start this time)."""
+    given = storage or Storage()
+    chromium = find_chromium(settings)
+    async with AsyncExitStack() as stack:
+        if playwright is None:
+            playwright = await stack.enter_async_context(async_playwright())
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_profiles(settings)))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        host = urlsplit(base_url).hostname or ""
+        guard = None
+        program, env = chromium, {}
+        if deadline is not None:
+            # a unix socket's path may have 107 bytes: not every data folder leaves room for that
+            nook = Path(tempfile.mkdtemp(prefix="evs-"))
+            stack.callback(shutil.rmtree, nook, ignore_errors=True)
+            guard = Guard(nook, chromium, deadline)
+            stack.callback(guard.close)
+            program, env = guard.program, guard.env
+        try:
+            launching = asyncio.ensure_future(
+                playwright.chromium.launch_persistent_context(
+                    folder / "profile",
+                    executable_path=program,
+                    headless=True,
+                    args=[*LAUNCH_ARGS, *_walls(host)],
+                    env={**_quiet_env(folder), **env},
+                    user_agent=given.user_agent,
+                    accept_downloads=False,
+                    viewport={"width": 1280, "height": 900},
+                    timeout=settings.page_seconds * 1000,
+                    chromium_sandbox=os.geteuid() != 0,
+                )
+            )
+            if guard is not None:
+                linked = asyncio.ensure_future(guard.connected())
+                await asyncio.wait({launching, linked}, return_when=asyncio.FIRST_COMPLETED)
+            context = await launching
+        except PlaywrightError as e:
+            raise MarketplaceBusy("The browser did not start this time.") from e
+        finally:
+            if guard is not None and not linked.done():
+                linked.cancel()
+        stack.push_async_callback(_close, context)
+        yield await _prepare(context, site, base_url, given, settings, deadline)
+
+
+async def _prepare(
+    context: BrowserContext, site: Site, base_url: str, given: Storage, settings: Settings,
+    deadline: Deadline | None,
+) -> Browser:  # fmt: skip
+    raw = context.pages[0] if context.pages else await context.new_page()
+    context.set_default_timeout(settings.locator_seconds * 1000)
+    context.set_default_navigation_timeout(settings.page_seconds * 1000)
+    browser = Browser(Page(raw, site=site, base_url=base_url, settings=settings, deadline=deadline), site,
+                      base_url, set(), [], context, given)  # fmt: skip
+    host = urlsplit(base_url).hostname or ""
+    with translated():
+        if given.cookies:
+            await context.add_cookies(cast("list[SetCookieParam]", [dict(one) for one in given.cookies]))
+        if given.local or given.session:
+            await context.add_init_script(_fill_script(base_url, given))
+        await _wall_in(context, raw, (host, *site.domains))
+    listed = (host, *site.domains, *site.parts)
+
+    def note(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("http", "https"):
+            return
+        with suppress(PlaywrightError):
+            if request.is_navigation_request() and request.frame == raw.main_frame:
+                browser.navigations.append(f"{parts.scheme}://{parts.netloc}{parts.path}")
+                return
+        if not _within(parts.hostname or "", listed):
+            browser.unlisted_hosts.add(parts.hostname or "")
+
+    context.on("request", note)
+    return browser
+
+
+async def _wall_in(context: BrowserContext, raw: RawPage, domains: Sequence[str]) -> None:
+    """Top-level navigation to the marketplace's own hosts only. Chromium itself asks for documents alone,
+    so that photos and scripts pay no toll (a Playwright route would stop every request)."""
+    cdp = await context.new_cdp_session(raw)
+    main = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
+    tasks: set[asyncio.Future[None]] = set()
+
+    async def decide(event: dict[str, Any]) -> None:
+        url = urlsplit(event["request"]["url"])
+        own = url.scheme in ("http", "https") and _within(url.hostname or "", domains)
+        with suppress(PlaywrightError):
+            if own or event["frameId"] != main:
+                await cdp.send("Fetch.continueRequest", {"requestId": event["requestId"]})
+            else:
+                log.warning("browser.navigation_refused", host=url.hostname)
+                refusal = {"requestId": event["requestId"], "errorReason": "BlockedByClient"}
+                await cdp.send("Fetch.failRequest", refusal)
+
+    def paused(event: dict[str, Any]) -> None:
+        task = asyncio.ensure_future(decide(event))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    cdp.on("Fetch.requestPaused", paused)
+    await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*", "resourceType": "Document"}]})
+
+
+def _walls(host: str) -> list[str]:
+    """On the practice marketplaces nothing may leave this machine, whatever a page asks for."""
+    if host == "localhost" or host.endswith(".localhost") or host == "127.0.0.1":
+        ours = ("*.localhost", "localhost", "127.0.0.1")
+        return ["--host-resolver-rules=MAP * ~NOTFOUND, " + ", ".join(f"EXCLUDE {one}" for one in ours)]
+    return []
+
+
+def _quiet_env(folder: Path) -> dict[str, str]:
+    """Chromium needs little of our environment, and nothing that may hold a secret."""
+    names = ("PATH", "LANG", "LC_ALL", "TZ", "DISPLAY")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {**kept, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+
+
+def _fill_script(base_url: str, given: Storage) -> str:
+    parts = urlsplit(base_url)
+    stores = json.dumps([dict(given.local), dict(given.session)]).replace("</", "<\\/")
+    return f"""(() => {{
+        if (location.origin !== {json.dumps(f"{parts.scheme}://{parts.netloc}")}) return;
+        if (sessionStorage.getItem({json.dumps(_FLAG)})) return;
+        const [local, session] = {stores};
+        for (const [k, v] of Object.entries(local)) localStorage.setItem(k, v);
+        for (const [k, v] of Object.entries(session)) sessionStorage.setItem(k, v);
+        sessionStorage.setItem({json.dumps(_FLAG)}, '1');
+    }})()"""
+
+
+def _within(host: str, domains: Sequence[str]) -> bool:
+    """The domain itself, or a name below it."""
+    return any(host == domain or host.endswith("." + domain) for domain in domains if domain)
+
+
+async def _close(context: BrowserContext) -> None:
+    with suppress(PlaywrightError, TimeoutError):
+        await asyncio.wait_for(context.close(), 5)
+
+
+def _profiles(settings: Settings) -> Path:
+    folder = settings.everystall_home / "run" / "profiles"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+async def sweep_profiles(settings: Settings) -> None:
+    """Remove what the visits of dead processes left; their folder's name begins with the process id."""
+    for folder in _profiles(settings).iterdir():
+        owner = re.match(r"(\d+)-", folder.name)
+        if owner is None or not _alive(int(owner[1])):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
