@@ -21,7 +21,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
-from playwright.async_api import BrowserContext, Playwright, Request, SetCookieParam, async_playwright
+from playwright.async_api import BrowserContext, Playwright, Request, async_playwright
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 
@@ -186,7 +186,7 @@ async def _prepare(
     host = urlsplit(base_url).hostname or ""
     with translated():
         if given.cookies:
-            await context.add_cookies(cast("list[SetCookieParam]", [dict(one) for one in given.cookies]))
+            await context.add_cookies(cast("Any", [dict(one) for one in given.cookies]))
         if given.local or given.session:
             await context.add_init_script(_fill_script(base_url, given))
         await _wall_in(context, raw, (host, *site.domains))
