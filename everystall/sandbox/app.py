@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,13 +82,14 @@ class Site:
         self.token_of, self.cookies, self.login_path = token_of, cookies, login_path
         self.vocabulary = vocabulary or drift.Vocabulary()
         self._captcha_page = captcha_page
-        self._templates = Environment(
+        #: To add globals that the site's templates use.
+        self.templates = Environment(
             loader=ChoiceLoader(
                 [FileSystemLoader(folder / "templates"), FileSystemLoader(_HERE / "templates")]
             ),
             autoescape=True,
         )
-        self._templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+        self.templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
         static: list[BaseRoute] = [Mount("/practice", StaticFiles(directory=_HERE / "static"))]
         if (folder / "static").is_dir():
             static.append(Mount("/static", StaticFiles(directory=folder / "static")))
@@ -107,7 +106,7 @@ class Site:
             "layout": self.layout(request),
             "drift": {"seed": setting.seed, "strength": setting.strength},
         }
-        html = self._templates.get_template(template).render(
+        html = self.templates.get_template(template).render(
             **{"practice": practice, "account": visit.account if visit else None, "site": self} | context
         )
         return HTMLResponse(html, status_code)
@@ -159,8 +158,7 @@ class Site:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        cookies = {name: morsel.value for name, morsel in _cookies(request).items()}
-        token = self.token_of(cookies)
+        token = self.token_of(request.cookies)
         session = self.world.session(self.marketplace, token)
         try:
             response = await self._before(request, session)
@@ -304,13 +302,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def _cookies(request: Request) -> SimpleCookie:
-    jar: SimpleCookie = SimpleCookie()
-    for name, value in request.cookies.items():
-        jar[name] = value
-    return jar
-
-
 def _is_page(request: Request) -> bool:
     """A top-level navigation (browsers say so; other clients by what they accept)."""
     mode = request.headers.get("sec-fetch-mode")
@@ -344,8 +335,3 @@ async def _cut(send: Callable[[Message], Awaitable[None]]) -> None:
     raw = transport.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-def dumps(value: Any) -> str:
-    """JSON that may stand in a page's script."""
-    return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
