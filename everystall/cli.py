@@ -91,7 +91,7 @@ def up(with_parent: WithParent = False) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
-    from everystall.installation import is_working, opened
+    from everystall.installation import addresses, is_working, opened
     from everystall.processes import Children, claim_port, end_with_parent, wait_until
 
     if with_parent:
@@ -100,7 +100,7 @@ def up(with_parent: WithParent = False) -> None:
     settings = _settings()
     claim_port(settings.everystall_port)
     with opened(settings, own=True) as settings, Children() as children:
-        env = {**os.environ, **settings.addresses()}
+        env = {**os.environ, **addresses(settings)}
         children.start("worker", "worker", env=env)
         children.start("web", "web", env=env)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
@@ -166,7 +166,9 @@ def sandbox(
     if with_parent:
         end_with_parent()
     else:
-        typer.echo(f"http://poshmark.localhost:{port}  http://mercari.localhost:{port}  http://ebay.localhost:{port}")
+        typer.echo(
+            f"http://poshmark.localhost:{port}  http://mercari.localhost:{port}  http://ebay.localhost:{port}"
+        )
         typer.echo('Any user name with the password "practice" signs in. Ctrl-C ends it.')
     from everystall.sandbox import serve
 
@@ -180,8 +182,7 @@ def migrate() -> None:
     from everystall.installation import opened
 
     with opened(_settings(), prepared=False) as settings:
-        bring_up_to_date(settings)
-    typer.echo("The database is of this version.")
+        typer.echo(bring_up_to_date(settings))
 
 
 # ---- looking after it -----------------------------------------------------------------------------

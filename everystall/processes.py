@@ -124,7 +124,12 @@ def interruptible() -> Iterator[None]:
 
 
 def wait_until(
-    is_ready: Callable[[], bool], children: Children, *, what: str, seconds: float = 60.0, log: Path | None = None
+    is_ready: Callable[[], bool],
+    children: Children,
+    *,
+    what: str,
+    seconds: float = 60.0,
+    log: Path | None = None,
 ) -> None:
     """Polls every 50 ms. Raises Misconfigured as soon as a child has ended, or after `seconds`."""
     deadline = time.monotonic() + seconds
@@ -178,7 +183,7 @@ def claim_port(port: int) -> None:
     if ours and "version" in ours:
         raise Misconfigured(
             f"Everystall {ours['version']} runs on port {port} already.",
-            action=f"Use it at http://127.0.0.1:{port}, or set EVERYSTALL_PORT (and EVERYSTALL_HOME) for another.",
+            action=f"Use it at http://127.0.0.1:{port}, or set EVERYSTALL_PORT and EVERYSTALL_HOME for another.",
         )
     raise Misconfigured(
         f"Port {port} on 127.0.0.1 is taken by another program, or not allowed to this user.",

@@ -36,7 +36,7 @@ def test_help_loads_nothing_heavy():
         "import sys\nsys.argv = ['everystall', '--help']\n"
         "from everystall.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'sqlalchemy', 'playwright', 'fastapi', 'PIL', 'procrastinate', 'cryptography'} & set(sys.modules)\n"
+        "heavy = {'sqlalchemy', 'playwright', 'fastapi', 'PIL', 'procrastinate'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -25,6 +25,10 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def is_up(port: int) -> bool:
+    return answers(f"http://127.0.0.1:{port}/_control/state") is not None
+
+
 def until_gone(pid: int, seconds: float = 5) -> bool:
     deadline = time.monotonic() + seconds
     while is_running(pid) and time.monotonic() < deadline:
@@ -37,7 +41,7 @@ def test_leaving_the_block_ends_the_children():
     with Children() as children:
         children.start("sandbox", "sandbox", "--port", str(port))
         pid = children.pid("sandbox")
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/_control/state") is not None, children, what="It")
+        wait_until(lambda: is_up(port), children, what="It")
         assert is_running(pid)
     assert not is_running(pid)
     assert is_free(port)
@@ -52,7 +56,8 @@ def test_a_child_ends_when_its_parent_is_killed():
             "import sys, time; from everystall.processes import Children, wait_until, answers\n"
             "children = Children()\n"
             f"child = children.start('sandbox', 'sandbox', '--port', '{port}')\n"
-            f"wait_until(lambda: answers('http://127.0.0.1:{port}/_control/state') is not None, children, what='It')\n"
+            f"url = 'http://127.0.0.1:{port}/_control/state'\n"
+            "wait_until(lambda: answers(url) is not None, children, what='It')\n"
             "print(child.pid, flush=True); time.sleep(60)",
         ],
         stdout=subprocess.PIPE,
@@ -94,7 +99,7 @@ def test_a_signal_ends_the_sandbox_cleanly(number: signal.Signals):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     deadline = time.monotonic() + 20
-    while answers(f"http://127.0.0.1:{port}/_control/state") is None and time.monotonic() < deadline:
+    while not is_up(port) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)

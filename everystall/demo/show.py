@@ -30,7 +30,9 @@ _STYLE = {"live": "bold green", "needs_you": "bold red", "cancelled": "red"}
 def run(*, once: bool, report: Path | None) -> bool:
     """True if every marketplace is live and was read back equal. Stays up until Ctrl-C unless `once`."""
     console = Console(highlight=False)
-    console.print("[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n")
+    console.print(
+        "[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n"
+    )
     console.print("Starting PostgreSQL, the practice marketplaces, the web and a worker …")
     with set_up() as stage:
         console.print(f"  ready in {stage.up_seconds:.1f} s: {stage.url}")
@@ -40,11 +42,11 @@ def run(*, once: bool, report: Path | None) -> bool:
             report.write_text(json.dumps(result, indent=2) + "\n")
         console.print(table_of(result["publications"]))
         good = is_good(result)
-        console.print(
-            f"[bold green]All live and read back equal, in {result['seconds']} s.[/bold green]"
-            if good
-            else f"[bold red]Not all is well (job {result['job_id']}: {result['status']}).[/bold red] Logs: {stage.logs}"
-        )
+        if good:
+            console.print(f"[bold green]All live and read back equal, in {result['seconds']} s.[/]")
+        else:
+            console.print(f"[bold red]Not all is well[/]: {result['job_id']} is {result['status']}.")
+            console.print(f"What happened is in {stage.logs}")
         if not once:
             _stay(stage, console)
         return good
@@ -111,7 +113,9 @@ def _progress(seen: Mapping[str, Sequence[tuple[str, float]]]) -> RenderableType
 def _told(pair: Mapping[str, Any], publications: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A pair in the report's words."""
     own = next(p for p in publications if p["browserProfileId"] == pair["browserProfileId"])
-    began, ended = (datetime.fromisoformat(pair[at]) if pair[at] else None for at in ("startedAt", "finishedAt"))
+    began, ended = (
+        datetime.fromisoformat(pair[at]) if pair[at] else None for at in ("startedAt", "finishedAt")
+    )
     told: dict[str, Any] = {
         "marketplace": pair["marketplace"],
         "state": pair["state"],
@@ -128,9 +132,9 @@ def _told(pair: Mapping[str, Any], publications: Sequence[Mapping[str, Any]]) ->
 def is_good(result: Mapping[str, Any]) -> bool:
     """All three are live, and whatever the live pages show is what was meant."""
     publications = result["publications"]
-    return len(publications) == len(MARKETPLACES) and all(
-        each["state"] == "live" and each["read_back"] and all(each["read_back"].values()) for each in publications
-    )
+    live = [each for each in publications if each["state"] == "live"]
+    equal = [each for each in live if each["read_back"] and all(each["read_back"].values())]
+    return len(equal) == len(publications) == len(MARKETPLACES)
 
 
 def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
@@ -154,7 +158,10 @@ def _stay(stage: Stage, console: Console) -> None:
     for name in MARKETPLACES:
         say(f"  {stage.site(name)}/")
     say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
-    say(f"  {stage.url}/openapi.json   the API (token: EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create)")
+    say(f"  {stage.url}/openapi.json   the API; a token for it:")
+    say(
+        f"    EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create --email you@example.com"
+    )
     say("Ctrl-C ends it.")
     while stage.children.ended() is None:
         time.sleep(0.5)

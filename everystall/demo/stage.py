@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import httpx
 
 from everystall.browser.session import open_browser
 from everystall.errors import EverystallError, Misconfigured
+from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES, get_adapter
 from everystall.processes import Children, answers, free_port, wait_until
 from everystall.sandbox.testing import sign_in_at
@@ -182,15 +182,28 @@ def set_up(
     os.environ.clear()
     os.environ.update(env)
     settings = load()
-    with Children() as children, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as api:
+    with (
+        Children() as children,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as api,
+    ):
         children.start(
-            "sandbox", "sandbox", "--port", str(sandbox_port), module=sandbox, env=env, log=logs / "sandbox.log"
+            "sandbox",
+            "sandbox",
+            "--port",
+            str(sandbox_port),
+            module=sandbox,
+            env=env,
+            log=logs / "sandbox.log",
         )
         started = time.monotonic()
         began = time.time()
         children.start("everystall", "up", env=env, log=logs / "everystall.log")
         wait_until(
-            lambda: is_working(port, began), children, what="Everystall", log=logs / "everystall.log", seconds=120
+            lambda: is_working(port, began),
+            children,
+            what="Everystall",
+            log=logs / "everystall.log",
+            seconds=120,
         )
         up_seconds = time.monotonic() - started
         wait_until(
@@ -208,14 +221,6 @@ async def capture(stage: Stage, marketplace: str, username: str) -> dict[str, An
         site=get_adapter(marketplace).site, base_url=base_url, storage=None, settings=stage.settings
     ) as browser:
         return await sign_in_at(browser.page.raw.context, base_url, marketplace, username)
-
-
-def is_working(port: int, since: float) -> bool:
-    """The web answers, its database is there, and a worker reported after `since` (Unix time)."""
-    ready = answers(f"http://127.0.0.1:{port}/readyz")
-    if not ready or not ready.get("ready") or not isinstance(seen := ready.get("workerSeenAt"), str):
-        return False
-    return datetime.fromisoformat(seen).timestamp() >= since
 
 
 def own_home() -> Path:

@@ -1,0 +1,195 @@
+"""What is measured, figure by figure. Each function takes the stage and returns what docs/benchmarks.md
+shows. Times are seconds by one clock on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from benchmarks import bare
+from benchmarks.memory import pss_of, worker_pid
+from everystall.demo.stage import Stage, capture
+from everystall.installation import is_working
+from everystall.marketplaces import MARKETPLACES
+from everystall.processes import Children, answers, free_port, wait_until
+
+_number = count(1)
+
+
+@dataclass
+class Bench:
+    """The stage, one seller's sessions, and every POST that was made on the way."""
+
+    stage: Stage
+    runs: int
+    say: Callable[[str], None]
+    captured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Seconds that each POST /api/listings/post took.
+    posts: list[float] = field(default_factory=list)
+    #: Seconds from each POST's answer to the start of its first visit, on an idle system.
+    pick_ups: list[float] = field(default_factory=list)
+
+    def seller(self, *marketplaces: str) -> None:
+        """A new seller, signed in to these; of their own is what they post."""
+        name = f"bench{next(_number)}"
+        self.stage.new_seller(f"{name}-{time.time_ns()}@example.com")
+        for marketplace in marketplaces:
+            self.captured[marketplace] = asyncio.run(capture(self.stage, marketplace, name))
+            self.stage.connect(marketplace, self.captured[marketplace])
+
+    def listing(self) -> str:
+        """A new listing with the four photos; titles differ, as a seller's do."""
+        number = next(_number)
+        return self.stage.new_listing(title=f"Set of 4 photo prints, lot {number}", sku=f"LOT-{number}")
+
+    def publish(self, *marketplaces: str) -> float:
+        """Posts a new listing and waits; seconds from the POST's answer to the last page read back."""
+        return self.follow(*self.post(self.listing(), marketplaces))
+
+    def post(self, listing_id: str, marketplaces: Sequence[str]) -> tuple[float, list[str]]:
+        started = time.perf_counter()
+        job = self.stage.post(listing_id, marketplaces)
+        self.posts.append(time.perf_counter() - started)
+        return time.time(), [job["jobId"]]
+
+    def follow(self, answered: float, jobs: Sequence[str]) -> float:
+        """Waits until all are done. Raises if one is not live or was not read back equal."""
+        ends = []
+        for job_id in jobs:
+            deadline = time.monotonic() + 300
+            while (job := self.stage.call("GET", f"/api/jobs/{job_id}"))["status"] == "running":
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{job_id} did not end: {job}")
+                time.sleep(0.05)
+            if job["status"] != "done":
+                raise RuntimeError(f"{job_id} is {job['status']}: {job['automationResults']}")
+            ends += [
+                datetime.fromisoformat(pair["finishedAt"]).timestamp() for pair in job["automationResults"]
+            ]
+        return max(ends) - answered
+
+    def loads(self, marketplace: str) -> int:
+        counted = answers(f"http://127.0.0.1:{self.stage.sandbox_port}/_loads") or {}
+        return int(str(counted.get(marketplace, 0)))
+
+    def latency(self, seconds: float) -> None:
+        """Every page of every marketplace takes so much longer."""
+        self.stage.control("DELETE", "faults")
+        for marketplace in MARKETPLACES if seconds else ():
+            self.stage.control("POST", "faults", marketplace=marketplace, kind="latency", seconds=seconds)
+
+
+def overhead(bench: Bench) -> dict[str, dict[str, float]]:
+    """Ours beside a bare script, in turns, per marketplace."""
+    found = {}
+    for marketplace in MARKETPLACES:
+        ours, theirs, our_loads, their_loads = [], [], [], []
+        for _ in range(bench.runs):
+            before = bench.loads(marketplace)
+            ours.append(bench.publish(marketplace))
+            our_loads.append(bench.loads(marketplace) - before)
+            before = bench.loads(marketplace)
+            theirs.append(asyncio.run(bare.publish(bench.stage, marketplace, bench.captured[marketplace])))
+            their_loads.append(bench.loads(marketplace) - before)
+        found[marketplace] = {
+            "ours": statistics.median(ours),
+            "bare": statistics.median(theirs),
+            "our_loads": statistics.median(our_loads),
+            "bare_loads": statistics.median(their_loads),
+        }
+        bench.say(f"  {marketplace}: {found[marketplace]}")
+    return found
+
+
+def fan_out(bench: Bench, latency: float) -> dict[str, Any]:
+    """One listing to all three, over the slowest of the three alone."""
+    bench.latency(latency)
+    alone: dict[str, list[float]] = {marketplace: [] for marketplace in MARKETPLACES}
+    together: list[float] = []
+    for run in range(bench.runs):
+        slowest = max(alone, key=lambda each: statistics.median(alone[each] or [0.0]))
+        for marketplace in MARKETPLACES if run < 2 else (slowest,):
+            alone[marketplace].append(bench.publish(marketplace))
+        together.append(bench.publish(*MARKETPLACES))
+    bench.latency(0)
+    slowest = max(alone, key=lambda each: statistics.median(alone[each]))
+    return {
+        "together": statistics.median(together),
+        "slowest": slowest,
+        "alone": statistics.median(alone[slowest]),
+        "runs_alone": len(alone[slowest]),
+        "ratio": statistics.median(together) / statistics.median(alone[slowest]),
+    }
+
+
+def reuse(bench: Bench, marketplace: str = "poshmark", listings: int = 10) -> dict[str, float]:
+    """Ten listings to one account in one visit, over ten visits one after the other."""
+    in_one, separate = [], []
+    for _ in range(bench.runs):
+        ids = [bench.listing() for _ in range(listings)]
+        profile = bench.stage.call("GET", "/api/connections")["connections"]
+        of_it = next(each["browserProfileId"] for each in profile if each["marketplace"] == marketplace)
+        bench.stage.call("POST", f"/api/connections/{of_it}/pause")
+        jobs = [job for each in ids for job in bench.post(each, [marketplace])[1]]
+        began = time.time()
+        bench.stage.call("POST", f"/api/connections/{of_it}/resume")
+        in_one.append(bench.follow(began, jobs))
+        ids = [bench.listing() for _ in range(listings)]
+        separate.append(sum(bench.follow(*bench.post(each, [marketplace])) for each in ids))
+    return {
+        "in_one": statistics.median(in_one),
+        "separate": statistics.median(separate),
+        "ratio": statistics.median(in_one) / statistics.median(separate),
+    }
+
+
+def memory(bench: Bench, marketplace: str = "poshmark") -> dict[int, float]:
+    """The highest PSS in MB of worker and browsers while 1, 2 and 4 visits run at once."""
+    pid = worker_pid(bench.stage.children.pid("everystall"))
+    found = {}
+    bench.latency(0.3)
+    sellers = []
+    for _ in range(4):
+        bench.seller(marketplace)
+        sellers.append(bench.stage.api.headers["Authorization"])
+    for visits in (1, 2, 4):
+        peaks = []
+        for _ in range(bench.runs):
+            jobs = []
+            for token in sellers[:visits]:
+                bench.stage.api.headers["Authorization"] = token
+                jobs.append((token, bench.post(bench.listing(), [marketplace])[1][0]))
+            peak = 0.0
+            for token, job_id in jobs:
+                bench.stage.api.headers["Authorization"] = token
+                while bench.stage.call("GET", f"/api/jobs/{job_id}")["status"] == "running":
+                    peak = max(peak, pss_of(pid))
+            peaks.append(peak)
+        found[visits] = statistics.median(peaks)
+    bench.latency(0)
+    return found
+
+
+def warm_start(stage: Stage, runs: int) -> float:
+    """`everystall up` to ready, on a data folder that was used before. The stage's own has ended."""
+    seconds = []
+    for _ in range(runs):
+        env = {**stage.env, "EVERYSTALL_PORT": str(free_port())}
+        with Children() as children:
+            started, began = time.perf_counter(), time.time()
+            log = stage.logs / "warm.log"
+            children.start("everystall", "up", env=env, log=log)
+            port = int(env["EVERYSTALL_PORT"])
+            wait_until(lambda p=port, b=began: is_working(p, b), children, what="Everystall", log=log)  # type: ignore[misc]
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def p95(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=20)[-1]

@@ -1,0 +1,135 @@
+"""`everystall doctor`: can this machine run Everystall? Each line is something tried just now, and what to do
+where it fails. Changes nothing but what any start would change; shows no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.db import Database
+from everystall.errors import EverystallError, Misconfigured
+from everystall.installation import addresses, opened
+from everystall.processes import answers, is_free
+from everystall.settings import Settings
+
+#: MB. A worker's browsers, photos and the database need room; below this a warning is an error.
+ROOM = 500
+
+
+def examine(settings: Settings) -> bool:
+    """Prints the table; True if nothing is wrong."""
+    checks: list[tuple[str, Callable[[Settings], str]]] = [
+        ("Python", _python),
+        ("Folder", _folder),
+        ("Chromium", _chromium),
+        ("Database, key", _database),
+        ("Port", _port),
+    ]
+    table = Table("what", "", "found, or what to do")
+    good = True
+    for name, check in checks:
+        try:
+            table.add_row(name, "[green]ok[/green]", check(settings))
+        except EverystallError as e:
+            good = False
+            table.add_row(name, "[bold red]wrong[/bold red]", f"{e.message}\n[bold]{e.action}[/bold]")
+    Console(highlight=False).print(table)
+    return good
+
+
+def _python(_: Settings) -> str:
+    return f"{sys.version.split()[0]} at {sys.executable}"
+
+
+def _folder(settings: Settings) -> str:
+    home = settings.everystall_home
+    try:
+        home.mkdir(parents=True, mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=home):
+            pass
+    except OSError as e:
+        raise Misconfigured(
+            f"{home} cannot be written: {e.strerror}.",
+            action="Make it this user's (chown), or set EVERYSTALL_HOME to another folder.",
+        ) from None
+    others = home.stat().st_mode & 0o007
+    if others & 0o006:
+        raise Misconfigured(
+            f"Others can read or write {home} (mode {home.stat().st_mode & 0o777:03o}).",
+            action=f"chmod 700 {home}",
+        )
+    free = shutil.disk_usage(home).free // 1_000_000
+    if free < ROOM:
+        raise Misconfigured(f"Only {free} MB are free at {home}.", action=f"Make room: at least {ROOM} MB.")
+    return f"{home}, {free / 1000:.0f} GB free"
+
+
+def _chromium(settings: Settings) -> str:
+    path = find_chromium(settings)
+    version = _run([str(path), "--version"]).strip().splitlines()[-1:]
+    with tempfile.TemporaryDirectory(prefix="everystall-doctor-") as profile:
+        arguments = [*LAUNCH_ARGS, "--headless", f"--user-data-dir={profile}", "--dump-dom"]
+        page = _run([str(path), *arguments, "data:text/html,<p>everystall</p>"])
+    if "everystall" not in page:
+        raise Misconfigured(
+            f"{path} starts but shows no page.", action="Run it by hand to see why, or `make chromium`."
+        )
+    return f"{version[0] if version else 'starts'} at {path}"
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Misconfigured(
+            f"{command[0]} does not run: {type(e).__name__}.", action="Install another, or set CHROMIUM."
+        ) from None
+    if done.returncode:
+        said = (done.stderr.strip() or "no word").splitlines()[-1]
+        raise Misconfigured(
+            f"{command[0]} does not start (exit {done.returncode}): {said[:300]}",
+            action="Install what it misses (Debian: apt-get install chromium), or set CHROMIUM to another.",
+        )
+    return done.stdout
+
+
+def _database(settings: Settings) -> str:
+    embedded = settings.database_url is None
+    with opened(settings) as filled:
+        database = Database(addresses(filled)["DATABASE_URL"])
+
+        async def check() -> str:
+            try:
+                await database.check_login()
+                async with database.engine.connect() as connection:
+                    return str((await connection.exec_driver_sql("SHOW server_version")).scalar_one())
+            finally:
+                await database.close()
+
+        version = asyncio.run(check())
+    kind = "embedded" if embedded else "yours"
+    key = "its key opens what is sealed there"
+    if filled.database_admin_url is None:
+        key = "the key is not checked without DATABASE_ADMIN_URL"
+    return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+
+
+def _port(settings: Settings) -> str:
+    port = settings.everystall_port
+    if is_free(port):
+        return f"{port} on 127.0.0.1 is free"
+    ours = answers(f"http://127.0.0.1:{port}/healthz")
+    if ours and "version" in ours:
+        return f"{port} on 127.0.0.1 has Everystall {ours['version']} on it"
+    raise Misconfigured(
+        f"Port {port} on 127.0.0.1 is taken by another program.",
+        action="Stop what listens there, or set EVERYSTALL_PORT.",
+    )

@@ -1,0 +1,124 @@
+"""This installation: its database found or started, brought to this version, its key checked against what
+is there; and what only its operator does (a new seller, a new token).
+
+Without DATABASE_URL there is an embedded PostgreSQL in EVERYSTALL_HOME. Whoever starts it ends it; who finds
+it running leaves it so. A wrong key is said before anything is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import SecretStr
+from sqlalchemy import insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from everystall import db
+from everystall.embedded import Embedded
+from everystall.errors import BadRequest, Misconfigured
+from everystall.models import ApiToken, User
+from everystall.processes import answers
+from everystall.settings import Settings
+from everystall.vault import rotation
+from everystall.vault.keyring import Keyring
+from everystall.web.tokens import hash_of, new_token
+
+
+@contextmanager
+def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> Iterator[Settings]:
+    """The settings with the database's addresses filled in, while it is there.
+
+    `own`: for `up`, which has the data folder to itself. `prepared`: the database is of this version (brought
+    there, where we have an admin's address) and the key is the one that its sessions are sealed with.
+    """
+    if settings.database_url is not None:
+        if prepared and settings.database_admin_url is not None:
+            prepare(settings)
+        yield settings
+        return
+    with Embedded(settings, own=own) as server:
+        settings = settings.model_copy(
+            update={
+                "database_url": SecretStr(server.url),
+                "database_admin_url": SecretStr(server.admin_url),
+            }
+        )
+        if prepared:
+            prepare(settings)
+        yield settings
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """The database's, as environment variables for child processes."""
+    urls = {"DATABASE_URL": settings.database_url, "DATABASE_ADMIN_URL": settings.database_admin_url}
+    return {name: url.get_secret_value() for name, url in urls.items() if url is not None}
+
+
+def prepare(settings: Settings) -> None:
+    """Migrates, then checks the key. Raises Misconfigured."""
+    migrate(settings)
+    keyring = Keyring.load(settings)
+
+    async def check() -> None:
+        async with admin(settings) as engine:
+            await rotation.check(engine, keyring)
+
+    asyncio.run(check())
+
+
+def migrate(settings: Settings) -> str:
+    """Brings the database to this version; says so in one line. Raises Misconfigured."""
+    return db.migrate(_admin_url(settings), addresses(settings)["DATABASE_URL"])
+
+
+@asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The operator's own way in, which sees all sellers' rows."""
+    engine = create_async_engine(db.driver_url(_admin_url(settings)))
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _admin_url(settings: Settings) -> str:
+    if settings.database_admin_url is None:
+        raise Misconfigured(
+            "This needs more rights than the login role of DATABASE_URL has.",
+            action="Set DATABASE_ADMIN_URL to a superuser's address of the same database.",
+        )
+    return settings.database_admin_url.get_secret_value()
+
+
+async def make_token(settings: Settings, email: str, name: str) -> str:
+    """A new API token of the seller with that address, who is made where missing. It is stored as a hash
+    only: this is the one time that it is seen."""
+    email = email.strip().lower()
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email) or len(email) > 254:
+        raise BadRequest("That is not an e-mail address.", action="Give one like you@example.com.")
+    token = new_token()
+    async with admin(settings) as engine:
+        try:
+            async with engine.begin() as connection:
+                user_id: UUID | None = await connection.scalar(select(User.id).where(User.email == email))
+                if user_id is None:
+                    user_id = await connection.scalar(insert(User).values(email=email).returning(User.id))
+                row = {"user_id": user_id, "name": name[:100], "token_hash": hash_of(token)}
+                await connection.execute(insert(ApiToken).values(**row))
+        except DBAPIError as e:
+            raise db.unreachable(engine.url, e) from None
+    return token
+
+
+def is_working(port: int, since: float) -> bool:
+    """The web answers, its database is there, and a worker reported after `since` (Unix time)."""
+    ready = answers(f"http://127.0.0.1:{port}/readyz")
+    if not ready or not ready.get("ready") or not isinstance(seen := ready.get("workerSeenAt"), str):
+        return False
+    return datetime.fromisoformat(seen).timestamp() >= since
