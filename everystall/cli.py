@@ -298,7 +298,9 @@ def _log(settings: Settings) -> None:
         last = structlog.processors.JSONRenderer()
         before: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
     else:
-        last = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
         before = []
     structlog.configure(
         processors=[

@@ -1,8 +1,8 @@
 """This installation: its database found or started, brought to this version, its key checked against what
 is there; and what only its operator does (a new seller, a new token).
 
-Without DATABASE_URL there is an embedded PostgreSQL in EVERYSTALL_HOME. Whoever starts it ends it; who finds
-it running leaves it so. A wrong key is said before anything is written.
+Without DATABASE_URL there is an embedded PostgreSQL in EVERYSTALL_HOME: the first of us starts it, the last
+ends it. A wrong key is said before anything is written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from everystall import db
-from everystall.embedded import Embedded
+from everystall.embedded import HomeLock, Server
 from everystall.errors import BadRequest, Misconfigured
 from everystall.models import ApiToken, User
 from everystall.processes import answers
@@ -42,12 +42,12 @@ def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> I
             prepare(settings)
         yield settings
         return
-    with Embedded(settings, own=own) as server:
+    with ExitStack() as stack:
+        if own:
+            stack.enter_context(HomeLock(settings.everystall_home, "everystall up"))
+        server = stack.enter_context(Server(settings.everystall_home))
         settings = settings.model_copy(
-            update={
-                "database_url": SecretStr(server.url),
-                "database_admin_url": SecretStr(server.admin_url),
-            }
+            update={"database_url": SecretStr(server.login), "database_admin_url": SecretStr(server.admin)}
         )
         if prepared:
             prepare(settings)

@@ -183,7 +183,7 @@ def claim_port(port: int) -> None:
     if ours and "version" in ours:
         raise Misconfigured(
             f"Everystall {ours['version']} runs on port {port} already.",
-            action=f"Use it at http://127.0.0.1:{port}, or set EVERYSTALL_PORT and EVERYSTALL_HOME for another.",
+            action=f"Use http://127.0.0.1:{port}, or set EVERYSTALL_PORT and EVERYSTALL_HOME for one more.",
         )
     raise Misconfigured(
         f"Port {port} on 127.0.0.1 is taken by another program, or not allowed to this user.",

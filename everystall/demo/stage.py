@@ -7,9 +7,7 @@ database, a key or a marketplace of yours.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -224,14 +222,8 @@ async def capture(stage: Stage, marketplace: str, username: str) -> dict[str, An
 
 
 def own_home() -> Path:
-    """The clone's `.data/demo`; as root under a folder that others may not enter (PostgreSQL refuses to
-    run as root, so its user must reach the data), a folder of this clone's in /var/lib/everystall."""
-    clone = Path(__file__).resolve().parents[2]
-    home = clone / ".data" / "demo"
-    if os.geteuid() == 0 and not all(p.stat().st_mode & stat.S_IXOTH for p in (clone, *clone.parents)):
-        name = hashlib.sha256(str(clone).encode()).hexdigest()[:10]
-        home = Path("/var/lib/everystall") / f"demo-{name}"
-    return home
+    """A data folder of this clone's own."""
+    return Path(__file__).resolve().parents[2] / ".data" / "demo"
 
 
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:
