@@ -1,0 +1,270 @@
+"""The way to PostgreSQL: one transaction as a seller or as the login role, and the migrations.
+
+Row-level security is the wall between sellers, so nothing here ever sets a role or a claim for longer than
+one transaction (psycopg's pool would hand them to the next caller), and nothing acts as a seller without
+claims. Nobody else commits: leaving the block does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from everystall.errors import Misconfigured
+
+OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
+#: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
+MINIMUM_VERSION = 15
+#: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
+_MIGRATING = 0x65766572
+
+
+class Database:
+    """One pool of connections for one process; `login_url` is DATABASE_URL's."""
+
+    def __init__(self, login_url: str) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            driver_url(login_url),
+            pool_size=5,
+            max_overflow=15,
+            pool_pre_ping=True,  # a restarted server costs nobody an error
+            connect_args={"connect_timeout": 10},
+        )
+
+    @asynccontextmanager
+    async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
+        """One transaction as this seller: commits on a clean exit, rolls back on any error."""
+        claims = json.dumps({"sub": str(user_id), "role": SELLER})
+        async with self.as_app() as session:
+            await session.execute(
+                text(
+                    "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"
+                ),
+                {"role": SELLER, "claims": claims},
+            )
+            yield session
+
+    @asynccontextmanager
+    async def as_app(self) -> AsyncIterator[AsyncSession]:
+        """One transaction as the login role itself, before a seller is known. It sees no seller's table,
+        only the functions of schema `everystall`."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def check_login(self) -> None:
+        """Raises Misconfigured if this login could read past row-level security, or cannot work at all."""
+        name, where = self.engine.url.username or "", place(self.engine.url)
+        try:
+            async with self.engine.connect() as connection:
+                version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
+                wrong = (await connection.execute(text(_PAST_THE_WALL))).scalars().all()
+                ready = (await connection.execute(text(_READY))).scalar_one()
+        except (DBAPIError, OSError) as e:
+            raise unreachable(self.engine.url, e) from None
+        if int(version) // 10_000 < MINIMUM_VERSION:
+            raise _too_old(int(version))
+        if wrong:
+            raise Misconfigured(
+                f"DATABASE_URL logs in as {name!r}, which could read past row-level security "
+                f"({', '.join(wrong)}), so nothing was started.",
+                action="Name a login role of its own in DATABASE_URL (for example everystall_app) and run "
+                "`everystall migrate` with DATABASE_ADMIN_URL set to this one: it makes the role.",
+            )
+        if not ready:
+            raise Misconfigured(
+                f"The database at {where} has not been set up for {name!r}.",
+                action="Run `everystall migrate` with DATABASE_ADMIN_URL set.",
+            )
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def driver_url(url: str) -> URL:
+    """`postgres://…` in any of its spellings, as SQLAlchemy with psycopg wants it."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Misconfigured(
+            "DATABASE_URL or DATABASE_ADMIN_URL is not a database address.",
+            action="Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        ) from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise Misconfigured(
+            f"Everystall needs PostgreSQL, not {parsed.get_backend_name()}.",
+            action="Set DATABASE_URL to a PostgreSQL, or unset it: then one comes with Everystall.",
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def place(url: URL) -> str:
+    """Host, port and database: what may be shown of an address."""
+    return f"{url.host or 'the local socket'}:{url.port or 5432}/{url.database or ''}"
+
+
+def unreachable(url: URL, error: Exception) -> Misconfigured:
+    """What to say of a database that does not let us in; never the address with its password."""
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).strip().splitlines()
+    return Misconfigured(
+        f"The database at {place(url)} does not let {url.username or 'us'!r} in: "
+        f"{said[-1].strip() if said else type(cause).__name__}",
+        action="Check that it runs, and user and password in DATABASE_URL (and DATABASE_ADMIN_URL).",
+    )
+
+
+def _too_old(version: int) -> Misconfigured:
+    return Misconfigured(
+        f"This is PostgreSQL {version // 10_000}; Everystall needs {MINIMUM_VERSION} or newer.",
+        action="Upgrade it, or unset DATABASE_URL: then one comes with Everystall.",
+    )
+
+
+#: Why this login must not be used: what it is, or may become by SET ROLE.
+_PAST_THE_WALL = f"""
+SELECT DISTINCT CASE WHEN r.rolname = session_user THEN '' ELSE 'may become ' || r.rolname || ', ' END
+       || CASE WHEN r.rolsuper THEN 'a superuser' WHEN r.rolbypassrls THEN 'BYPASSRLS'
+               WHEN r.rolname = '{ENGINE}' THEN 'the engine' ELSE 'the owner of tables' END
+FROM pg_roles r
+WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+  AND (NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) OR r.rolname = session_user)
+  AND (r.rolsuper OR r.rolbypassrls OR r.rolname IN ('{OWNER}', '{ENGINE}')
+       OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
+                  AND c.relkind IN ('r', 'p') AND c.relowner = r.oid))
+"""
+
+_READY = f"""
+SELECT to_regproc('everystall.wake') IS NOT NULL
+   AND to_regclass('procrastinate.procrastinate_jobs') IS NOT NULL
+   AND has_schema_privilege('procrastinate', 'USAGE')
+   AND EXISTS (SELECT FROM pg_roles WHERE rolname = '{SELLER}' AND pg_has_role(session_user, oid, 'MEMBER'))
+"""
+
+
+# ---- migrations -----------------------------------------------------------------------------------
+
+
+def migrate(admin_url: str, login_url: str) -> str:
+    """Brings the database to this version in one transaction: roles, tables, policies, functions, the
+    login role that `login_url` names. Safe to repeat. Returns what it did, in one line for a person.
+    `admin_url` is a superuser's, or one that owns the database and may create roles."""
+    admin, login = driver_url(admin_url), driver_url(login_url)
+    if not login.username or login.username == admin.username:
+        raise Misconfigured(
+            f"DATABASE_URL logs in as {login.username or 'nobody'!r}, who also migrates. The web and the "
+            "worker need a role of their own, which can not read past row-level security.",
+            action="Name another user in DATABASE_URL (for example everystall_app, with a password): "
+            "`everystall migrate` makes the role. DATABASE_ADMIN_URL keeps the one you have now.",
+        )
+    engine = create_engine(admin, connect_args={"connect_timeout": 10})
+    try:
+        with engine.begin() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+            if version // 10_000 < MINIMUM_VERSION:
+                raise _too_old(version)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATING})
+            _make_roles(connection, login)
+            connection.execute(text(f"SET ROLE {OWNER}"))
+            before = MigrationContext.configure(connection).get_current_revision()
+            config = migrations(connection)
+            command.upgrade(config, "head")
+            head = ScriptDirectory.from_config(config).get_current_head()
+            _let_in(connection, str(login.username))
+            connection.execute(text("RESET ROLE"))
+    except OperationalError as e:
+        raise unreachable(admin, e) from None
+    except DBAPIError as e:
+        if not isinstance(e.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise Misconfigured(
+            f"{admin.username!r} may not set up the database: {str(e.orig).splitlines()[0]}.",
+            action="Set DATABASE_ADMIN_URL to a superuser, or to the owner of the database with CREATEROLE.",
+        ) from None
+    finally:
+        engine.dispose()
+    done = f"already at {head}" if before == head else f"now at {head}"
+    return f"The database at {place(admin)} is {done}; {login.username} may log in."
+
+
+def migrations(connection: Connection) -> Config:
+    """Alembic's configuration for this open connection; env.py takes the connection from it."""
+    here = Path(__file__).resolve().parent
+    beside = [here / "migrations", here.parent / "migrations"]  # in the wheel; in the repository
+    config = Config()
+    config.set_main_option("script_location", str(next((p for p in beside if p.is_dir()), beside[-1])))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _make_roles(connection: Connection, login: URL) -> None:
+    """The three nologin roles and the login role, where missing; and the admin may act as the first two."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    run = raw.execute
+
+    def exists(role: str) -> bool:
+        return run("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
+
+    for role in (OWNER, ENGINE, SELLER):
+        if not exists(role):
+            run(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    name = sql.Identifier(str(login.username))
+    if not exists(str(login.username)):
+        # The server gets a SCRAM verifier, so the password itself never shows in its log.
+        password = raw.pgconn.encrypt_password(
+            str(login.password or "").encode(), str(login.username).encode(), b"scram-sha-256"
+        ).decode()
+        run(
+            sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}").format(
+                name, sql.Literal(password if login.password else None)
+            )
+        )
+    else:
+        inherits = run("SELECT rolinherit FROM pg_roles WHERE rolname = %s", [login.username]).fetchone()
+        if inherits and inherits[0]:
+            run(sql.SQL("ALTER ROLE {} NOINHERIT").format(name))
+    member = run("SELECT pg_has_role(%s, %s, 'MEMBER')", [login.username, SELLER]).fetchone()
+    if member and not member[0]:
+        run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SELLER), name))
+    me = run("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    if me and not me[0]:
+        for role in (OWNER, ENGINE, SELLER):  # the last for the keys' rotation, which acts as each seller
+            run(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    database = sql.Identifier(raw.info.dbname)
+    run(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(OWNER)))
+    run(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(sql.Identifier(OWNER)))
+    run(
+        sql.SQL("GRANT USAGE ON SCHEMA public TO {}, {}").format(
+            sql.Identifier(SELLER), sql.Identifier(ENGINE)
+        )
+    )
+
+
+def _let_in(connection: Connection, login: str) -> None:
+    """What the login role may: procrastinate's tables, and the listed functions. No seller's table."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    name = sql.Identifier(login)
+    for role, statement in (
+        (OWNER, "GRANT USAGE ON SCHEMA procrastinate TO {}"),
+        (OWNER, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA procrastinate TO {}"),
+        (OWNER, "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA procrastinate TO {}"),
+        (OWNER, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA procrastinate TO {}"),
+        (ENGINE, "GRANT USAGE ON SCHEMA everystall TO {}"),
+        (ENGINE, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA everystall TO {}"),
+    ):
+        raw.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        raw.execute(sql.SQL(statement).format(name))

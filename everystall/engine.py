@@ -1,0 +1,130 @@
+"""Waking accounts: procrastinate on the same PostgreSQL. Nothing else knows procrastinate.
+
+The engine carries no work, only "visit account A now": rows hold the work. One wake-up per account and lane
+waits at most, one visit per account runs at most, on any machine, and again if its worker dies. Never
+schedules a future job (its lock would hold the account's place meanwhile).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import procrastinate
+import structlog
+from procrastinate import exceptions
+from procrastinate.jobs import Status
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from everystall.db import driver_url
+
+log = structlog.get_logger()
+
+#: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only.
+#: Each has slots of its own in every worker.
+LANES = ("urgent", "visits", "ticks")
+#: Seconds between two signs of life of a worker, and without one when its visits are taken over.
+HEARTBEAT_SECONDS = 2.0
+STALLED_SECONDS = 8.0
+#: Seconds between two looks for jobs without a notification; retry_job sends none.
+POLL_SECONDS = 1.0
+
+#: Under this name a session remembers whom to wake when it commits.
+_TO_WAKE = "everystall.wake"
+
+
+def make_app(database_url: str) -> procrastinate.App:
+    """A procrastinate app on this database, with no task yet. `database_url` is the login role's."""
+    url = driver_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connector = procrastinate.PsycopgConnector(
+        conninfo=url,
+        kwargs={"options": "-c search_path=procrastinate", "connect_timeout": 10},
+        min_size=1,
+        max_size=8,
+    )
+    return procrastinate.App(connector=connector)
+
+
+async def wake(session: AsyncSession, connection_ids: Sequence[UUID], lane: str = "visits") -> None:
+    """Wakes these accounts when, and only if, the session's transaction commits.
+
+    All wake-ups of a transaction are sent together as its last statement, so none locks a waiting job
+    longer than the commit takes, and two transactions always ask in the same order: no deadlock. An
+    account that is not the seller's makes the commit fail (InsufficientPrivilege)."""
+    if lane not in ("urgent", "visits"):
+        raise ValueError(f"nobody is woken in the lane {lane!r}")
+    sync = session.sync_session
+    if _TO_WAKE not in sync.info:
+        sync.info[_TO_WAKE] = {}
+        event.listen(sync, "before_commit", _send)
+        event.listen(sync, "after_rollback", _forget)
+    sync.info[_TO_WAKE].setdefault(lane, set()).update(connection_ids)
+
+
+def _send(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # only a savepoint; the transaction is not at its end
+    waiting: dict[str, set[UUID]] = dict(session.info[_TO_WAKE])
+    session.info[_TO_WAKE].clear()
+    session.flush()
+    for lane in ("urgent", "visits"):
+        if waiting.get(lane):
+            session.execute(
+                text("SELECT everystall.wake(CAST(:ids AS uuid[]), :lane)"),
+                {"ids": sorted(waiting[lane]), "lane": lane},
+            )
+
+
+def _forget(session: Session) -> None:
+    session.info[_TO_WAKE].clear()
+
+
+async def rescue(app: procrastinate.App) -> int:
+    """Hands on the visits of workers whose signs of life stopped; how many."""
+    stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
+    for job in stalled:
+        try:
+            await app.job_manager.retry_job(job)
+            log.warning("engine.rescued", job=job.id, lock=job.lock)
+        except exceptions.UniqueViolation:
+            # A newer wake-up of the same account waits already and will do the work. While this one
+            # stands it holds the account's lock.
+            try:
+                await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+                log.warning("engine.replaced", job=job.id, lock=job.lock)
+            except exceptions.ConnectorException:
+                log.info("engine.rescued_elsewhere", job=job.id)
+        except exceptions.ConnectorException:  # finished, or rescued by another worker, a moment ago
+            log.info("engine.rescued_elsewhere", job=job.id)
+    return len(stalled)
+
+
+async def run_lanes(
+    app: procrastinate.App, slots: Mapping[str, int], *, grace_seconds: float | None = None
+) -> None:
+    """Works off the lanes until cancelled, each with its number of slots. Cancelled, it takes nothing
+    new, gives what runs `grace_seconds` to finish (None: as long as it takes), then cancels that. The
+    app is open; signals are the caller's."""
+    unknown = set(slots) - set(LANES)
+    if unknown:
+        raise ValueError(f"there is no lane {', '.join(sorted(unknown))}")
+    async with asyncio.TaskGroup() as lanes:
+        for lane, number in slots.items():
+            lanes.create_task(
+                app.run_worker_async(
+                    queues=[lane],
+                    name=lane,
+                    concurrency=number,
+                    wait=True,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                    shutdown_graceful_timeout=grace_seconds,
+                ),
+                name=f"lane {lane}",
+            )

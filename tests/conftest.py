@@ -1,0 +1,189 @@
+"""What all tests stand on: a real PostgreSQL with a fresh migrated database per test, and two sellers.
+
+The server is the embedded one (fsync off, a folder of its own), or the one that EVERYSTALL_TEST_ADMIN_URL
+names, as a superuser. One database is migrated per run and copied for each test that asks for one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import make_url
+
+from everystall.db import Database, migrate
+from everystall.embedded import Server
+from everystall.models import Connection, Listing
+
+
+@dataclass(frozen=True)
+class Urls:
+    """A database's two addresses: DATABASE_URL and DATABASE_ADMIN_URL."""
+
+    login: str
+    admin: str
+
+    def named(self, database: str) -> Urls:
+        return Urls(_named(self.login, database), _named(self.admin, database))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Urls]:
+    """The server's addresses; the login role is made by the first `migrate`, and goes with the run."""
+    role, password = f"everystall_test_{secrets.token_hex(4)}", secrets.token_hex(16)
+    outside = os.environ.get("EVERYSTALL_TEST_ADMIN_URL")
+    embedded, home = None, None
+    if outside is None:
+        home = Path(tempfile.mkdtemp(prefix="everystall-test-"))
+        embedded = Server(home, fsync=False)
+        outside = embedded.start().admin
+    login = make_url(outside).set(username=role, password=password)
+    try:
+        yield Urls(login.render_as_string(hide_password=False), outside)
+        with psycopg.connect(outside, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE IF EXISTS {role}")
+    finally:
+        if embedded is not None and home is not None:
+            embedded.stop()
+            shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def template(server: Urls) -> Iterator[str]:
+    """The name of a migrated database that each test gets a copy of."""
+    name = f"everystall_template_{secrets.token_hex(4)}"
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            urls = server.named(name)
+            migrate(urls.admin, urls.login)
+            yield name
+        finally:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_urls(server: Urls, template: str) -> Iterator[Urls]:
+    """A migrated database of this test's own."""
+    name = f"everystall_test_{secrets.token_hex(6)}"
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.named(name)
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database(server: Urls) -> Iterator[Urls]:
+    """A database of this test's own with nothing in it."""
+    name = f"everystall_empty_{secrets.token_hex(6)}"
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.named(name)
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(database_urls: Urls) -> AsyncIterator[Database]:
+    database = Database(database_urls.login)
+    yield database
+    await database.close()
+
+
+Admin = psycopg.AsyncConnection[dict[str, Any]]
+
+
+@pytest.fixture
+async def admin(database_urls: Urls) -> AsyncIterator[Admin]:
+    """As superuser: for looking and for setting the stage, never for acting. Rows are dicts."""
+    async with await psycopg.AsyncConnection.connect(
+        database_urls.admin, autocommit=True, row_factory=dict_row
+    ) as connection:
+        yield connection
+
+
+async def _seller(admin: Admin, name: str) -> UUID:
+    made = await admin.execute("INSERT INTO users (email) VALUES (%s) RETURNING id", [f"{name}@example.com"])
+    row = await made.fetchone()
+    assert row is not None
+    return UUID(str(row["id"]))
+
+
+@pytest.fixture
+async def alice(admin: Admin) -> UUID:
+    return await _seller(admin, "alice")
+
+
+@pytest.fixture
+async def bob(admin: Admin) -> UUID:
+    return await _seller(admin, "bob")
+
+
+@pytest.fixture
+def make_listing(db: Database) -> Callable[..., Awaitable[Listing]]:
+    """`await make_listing(alice, title=…)`: a listing that lacks nothing, through the seller's own rights."""
+
+    async def make(user_id: UUID, **fields: Any) -> Listing:
+        listing = Listing(
+            user_id=user_id,
+            **{
+                "title": "Linen shirt, hardly worn",
+                "description": "A light linen shirt. Worn twice, washed cold, no flaws that I can see.",
+                "brand": "Levi's",
+                "category": "men.shirts.casual",
+                "size": "M",
+                "condition": "good",
+                "colors": ["blue"],
+                "price_cents": 2500,
+                "original_price_cents": 6000,
+                "sku": "A-17",
+                "package": {"weight_oz": 12, "length_in": 12, "width_in": 9, "height_in": 2},
+                "ships_from_zip": "94110",
+                "shipping_payer": "buyer",
+                **fields,
+            },
+        )
+        async with db.as_user(user_id) as session:
+            session.add(listing)
+        return listing
+
+    return make
+
+
+@pytest.fixture
+def make_connection(db: Database) -> Callable[..., Awaitable[Connection]]:
+    """`await make_connection(alice, "mercari", base_url=…)`: an account, without a session."""
+
+    async def make(user_id: UUID, marketplace: str = "poshmark", **fields: Any) -> Connection:
+        account = uuid4().hex[:12]
+        connection = Connection(
+            user_id=user_id,
+            **{
+                "public_id": f"bp_{marketplace}_{account}",
+                "marketplace": marketplace,
+                "account_id": account,
+                "account_name": "seller",
+                "base_url": f"http://{marketplace}.localhost:1",
+                **fields,
+            },
+        )
+        async with db.as_user(user_id) as session:
+            session.add(connection)
+        return connection
+
+    return make
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
