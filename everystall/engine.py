@@ -102,29 +102,36 @@ async def rescue(app: procrastinate.App) -> int:
     return len(stalled)
 
 
-async def run_lanes(
-    app: procrastinate.App, slots: Mapping[str, int], *, grace_seconds: float | None = None
-) -> None:
+async def run_lanes(app: procrastinate.App, slots: Mapping[str, int], *, grace_seconds: float = 60.0) -> None:
     """Works off the lanes until cancelled, each with its number of slots. Cancelled, it takes nothing
-    new, gives what runs `grace_seconds` to finish (None: as long as it takes), then cancels that. The
-    app is open; signals are the caller's."""
+    new, gives what runs `grace_seconds` to finish, then cancels that. The app is open; signals are the
+    caller's."""
     unknown = set(slots) - set(LANES)
     if unknown:
         raise ValueError(f"there is no lane {', '.join(sorted(unknown))}")
     async with asyncio.TaskGroup() as lanes:
         for lane, number in slots.items():
-            lanes.create_task(
-                app.run_worker_async(
-                    queues=[lane],
-                    name=lane,
-                    concurrency=number,
-                    wait=True,
-                    fetch_job_polling_interval=POLL_SECONDS,
-                    delete_jobs="always",
-                    install_signal_handlers=False,
-                    update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=STALLED_SECONDS,
-                    shutdown_graceful_timeout=grace_seconds,
-                ),
-                name=f"lane {lane}",
+            lanes.create_task(_run_lane(app, lane, number, grace_seconds), name=f"lane {lane}")
+
+
+async def _run_lane(app: procrastinate.App, lane: str, number: int, grace_seconds: float) -> None:
+    """procrastinate's worker ends by itself when a sign of life could not be given (the database
+    restarts, say); the lane does not."""
+    while True:
+        try:
+            await app.run_worker_async(
+                queues=[lane],
+                name=lane,
+                concurrency=number,
+                wait=True,
+                fetch_job_polling_interval=POLL_SECONDS,
+                delete_jobs="always",
+                install_signal_handlers=False,
+                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                stalled_worker_timeout=STALLED_SECONDS,
+                shutdown_graceful_timeout=grace_seconds,
             )
+            log.warning("engine.lane_ended", lane=lane)
+        except exceptions.ConnectorException as e:
+            log.warning("engine.database_away", lane=lane, error=type(e.__cause__ or e).__name__)
+        await asyncio.sleep(POLL_SECONDS)
