@@ -7,6 +7,7 @@ shown.
 from __future__ import annotations
 
 import errno
+import traceback
 from typing import Any, Final
 
 import structlog
@@ -122,6 +123,10 @@ async def _machine(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error(
-        "web.broke", method=request.method, path=request.url.path, kind=type(error).__name__, exc_info=error
+        "web.broke",
+        method=request.method,
+        path=request.url.path,
+        # as text: a renderer of its own could show local variables, and those hold sessions
+        traceback="".join(traceback.format_exception(error)),
     )
     return answer(EverystallError("Something went wrong on our side; it was written to the log."))

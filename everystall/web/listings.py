@@ -145,9 +145,12 @@ def _facts(body: FactsBody, given: set[str] | None) -> dict[str, Any]:
 
 
 def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
-    """One marketplace's own values under our names: facts checked like the listing's own."""
+    """One marketplace's own values under our names: facts checked like the listing's own, except that a
+    category may be the site's own menu path."""
     values = snake(own)
-    facts = {name: value for name, value in values.items() if name in FactsBody.model_fields}
+    facts = {
+        name: value for name, value in values.items() if name in FactsBody.model_fields.keys() - {"category"}
+    }
     checked = _facts(FactsBody.model_validate(facts), set(facts))
     return {name: checked.get(name, value) for name, value in values.items()}
 
@@ -203,6 +206,8 @@ class PackageOut(Shape):
 
 class ListingOut(Shape):
     listing_id: str
+    #: The same.
+    id: str
     title: str | None
     description: str | None
     brand: str | None
@@ -458,6 +463,7 @@ def _listing(row: Listing, photos: list[PhotoOut], publications: list[Publicatio
     return ListingOut(
         **{name: getattr(row, name) for name in same},
         listing_id=str(row.id),
+        id=str(row.id),
         price=money(row.price_cents),
         original_price=money(row.original_price_cents),
         package=PackageOut(**row.package),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
 from everystall.inventory.publications import ACTIONS, act
-from everystall.models import Connection, Publication
+from everystall.models import Connection, Listing, Publication
 from everystall.web.deps import ListingId, Transaction
 from everystall.web.shapes import ActionOut, Body, PublicationOut
 
@@ -23,6 +23,14 @@ router = APIRouter(prefix="/api/listings/{listingId}/publications", tags=["publi
 class ActionBody(Body):
     #: For `it_is_there`: the address of the listing's page.
     url: Annotated[str, Field(max_length=2000)] | None = None
+
+
+@router.get("")
+async def list_publications(listing_id: ListingId, session: Transaction) -> list[PublicationOut]:
+    """Where the listing is, or was, or shall be: one per account."""
+    if await session.get(Listing, listing_id) is None:
+        raise NotFound
+    return (await publications_of(session, [listing_id]))[listing_id]
 
 
 @router.post("/{browserProfileId}/{action}")

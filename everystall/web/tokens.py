@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import BadRequest
 
 PREFIX = "evs_"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -21,3 +27,25 @@ def new_token() -> str:
 def hash_of(token: str) -> bytes:
     """What is stored, and what everystall.sign_in() is asked for."""
     return hashlib.sha256(token.encode()).digest()
+
+
+async def make_token(admin: AsyncSession, email: str, name: str, scopes: Sequence[str] = ()) -> str:
+    """A new token for the seller with that e-mail address, who is made where missing. The only time that
+    it can be read. `admin`: a transaction of the database's administrator, not the login role's."""
+    email = email.strip().lower()
+    if email.count("@") != 1 or not all(email.split("@")) or len(email) > 254 or not email.isprintable():
+        raise BadRequest(
+            f"{email[:80]!r} is not an e-mail address.", action="Give one, such as you@example.com."
+        )
+    token = new_token()
+    await admin.execute(
+        text("INSERT INTO users (email) VALUES (:email) ON CONFLICT (email) DO NOTHING"), {"email": email}
+    )
+    await admin.execute(
+        text(
+            "INSERT INTO api_tokens (user_id, name, token_hash, scopes) "
+            "SELECT id, :name, :hash, :scopes FROM users WHERE email = :email"
+        ),
+        {"email": email, "name": name, "hash": hash_of(token), "scopes": list(scopes)},
+    )
+    return token

@@ -1,0 +1,157 @@
+"""The outermost layer: tokens, shapes of errors, sizes, health; and that the web loads no browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from everystall.web.app import create_app
+
+
+def test_the_web_loads_no_browser():
+    code = (
+        "import sys, everystall.web.app\n"
+        "from everystall.marketplaces import MARKETPLACES, get_form\n"
+        "[get_form(name) for name in MARKETPLACES]\n"
+        "loaded = [m for m in sys.modules if m.startswith(('playwright', 'everystall.browser'))]\n"
+        "sys.exit(repr(loaded) if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_without_a_token_nothing_is_told(site):
+    client = site.client()
+    for path in ("/api/listings", "/api/connections", "/api/jobs", "/api/jobs/job_x"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert {"error", "message", "action"} <= answer.json().keys()
+
+
+@pytest.mark.parametrize("token", ["evs_unknown_" + "x" * 43, "nonsense", "evs_", "evs_" + "y" * 5000])
+async def test_a_token_that_is_not_ours_is_refused(site, token):
+    answer = await site.client(token).get("/api/listings")
+    assert (answer.status_code, answer.json()["error"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
+async def test_a_revoked_or_expired_token_is_refused(site, alice, column):
+    assert (await alice.get("/api/listings")).status_code == 200
+    await site.rows(f"UPDATE api_tokens SET {column} = now() - interval '1 second'")
+    assert (await alice.get("/api/listings")).status_code == 401
+
+
+async def test_a_token_is_stored_as_a_hash_only_and_says_when_it_was_used(site, alice):
+    await alice.get("/api/listings")
+    (row,) = await site.rows("SELECT * FROM api_tokens")
+    assert alice.token not in repr(row)
+    assert alice.token.startswith("evs_")
+    assert len(row["token_hash"]) == 32
+    assert row["last_used_at"] is not None
+
+
+async def test_the_extensions_token_hands_over_sessions_and_nothing_else(site, alice):
+    extension = await site.seller("alice", scopes=("sessions:write",))
+    assert (await extension.connect("mercari")).startswith("bp_mercari_")
+    assert (await extension.post("/api/sessions/validate", {})).status_code == 200
+    for path in ("/api/listings", "/api/jobs", "/api/connections"):
+        answer = await extension.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (403, "not_allowed")
+    everything = await site.seller("alice", scopes=("*",))
+    assert (await everything.get("/api/listings")).status_code == 200
+
+
+async def test_an_unknown_address_and_method_answer_in_the_one_shape(alice):
+    nowhere = await alice.get("/api/nowhere")
+    assert (nowhere.status_code, nowhere.json()["error"]) == (404, "not_found")
+    wrong = await alice.client.put("/api/listings")
+    assert (wrong.status_code, wrong.json()["error"]) == (405, "method_not_allowed")
+    assert {"error", "message", "action"} <= nowhere.json().keys() & wrong.json().keys()
+
+
+async def test_wrong_fields_are_named_and_what_was_in_them_is_not_repeated(alice):
+    secret = "s3cret-cookie-value"
+    answer = await alice.post("/api/sessions/sync", {"marketplace": "mercari", "cookies": secret})
+    assert (answer.status_code, answer.json()["error"]) == (422, "bad_request")
+    named = {field["field"] for field in answer.json()["fields"]}
+    assert {"cookies", "isLoggedIn", "timestamp"} <= named
+    assert secret not in answer.text
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1", b"\xff\xfe", b'{"title": NaN}', b"[" * 100_000, b'"x"', b"null"]
+)
+async def test_what_is_no_json_of_ours_is_refused(alice, body):
+    answer = await alice.client.post(
+        "/api/listings", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"] == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/api/sessions/sync", 2),
+        ("/api/listings", 1),
+        ("/api/listings/x/photos", 26),
+        ("/api/listings/post", 1),
+    ],
+)
+async def test_too_much_is_refused_with_and_without_a_length(alice, path, limit):
+    megabytes = limit * 1024 * 1024 + 1
+
+    async def pieces() -> AsyncIterator[bytes]:
+        left = megabytes
+        while left > 0:
+            yield b" " * min(left, 65_536)
+            left -= 65_536
+
+    json = {"content-type": "application/json"}
+    if "photos" in path:
+        path, json = f"/api/listings/{await alice.listing(photos=0)}/photos", {"content-type": "image/jpeg"}
+    for content in (b" " * megabytes, pieces()):
+        answer = await alice.client.post(path, content=content, headers=json)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_large"), answer.text
+        assert f"{limit} MB" in answer.json()["message"]
+
+
+async def test_what_nobody_foresaw_tells_nothing(site, alice, monkeypatch):
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("everystall.web.jobs.jobs.get_job", broken)
+    answer = await alice.get("/api/jobs/job_x")
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal")
+    assert "secret detail" not in answer.text
+
+
+async def test_answers_carry_headers_that_keep_browsers_from_guessing(alice):
+    answer = await alice.get("/api/listings")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_health_and_readiness_need_no_token(site):
+    client = site.client()
+    assert (await client.get("/healthz")).json()["status"] == "ok"
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"], ready.json()["workerSeenAt"]) == (200, True, None)
+
+
+async def test_not_ready_while_the_database_is_away(site):
+    away = site.settings.model_copy(update={"database_url": None})
+    app = create_app(away, database=type(site.database)("postgresql://nobody:x@127.0.0.1:9/none"),
+                     vault=site.vault, photos=site.app.state.parts.photos)  # fmt: skip
+    site.app = app
+    client = site.client("evs_a_b")
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert (await client.get("/healthz")).status_code == 200
+    away_answer = await client.get("/api/listings")
+    assert (away_answer.status_code, away_answer.json()["error"]) == (503, "database_away")
+    await app.state.parts.database.close()
