@@ -4,7 +4,9 @@ once; an answer that does not settle it is left to whoever looks afterwards.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,10 +28,11 @@ from everystall.marketplaces.mercari.form import LABEL, REMOTE_ID
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
+    from everystall.browser.targets import Target
 
 #: Seconds that all photos together may take to go up, and that the answer to a click may take.
 UPLOAD_SECONDS = 90.0
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 15.0
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
 
@@ -103,17 +106,17 @@ class Mercari:
 
     async def delist(self, page: Page, remote_id: str) -> None:
         await page.goto(on.edit_path(remote_id))
-        if await page.first(on.ITEM_GONE, on.DELETE) == 0:
+        if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.DELETE) < 2:
             return
         await page.commit(on.DELETE)
-        await _left_the_form(page)
+        await _first_of(page, on.LISTINGS, on.FAILED)
 
     async def discard_draft(self, page: Page, draft_id: str) -> None:
         await page.goto(on.edit_path(draft_id))
-        if await page.first(on.ITEM_GONE, on.DELETE_DRAFT) == 0:
+        if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.DELETE_DRAFT) < 2:
             return
         await page.click(on.DELETE_DRAFT)
-        await _left_the_form(page)
+        await _first_of(page, on.LISTINGS, on.FAILED)
 
 
 ADAPTER = Mercari()
@@ -238,12 +241,7 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
 
 async def _answer(page: Page) -> Published:
     """What came of it. Nothing known: somebody must look. Never a second click."""
-    try:
-        which = await page.first(
-            on.REFUSED, on.KEPT_AS_DRAFT, on.ITEM, on.LISTINGS, on.FAILED, seconds=ANSWER_SECONDS
-        )
-    except (PageChanged, MarketplaceBusy):
-        return Published()
+    which = await _first_of(page, on.REFUSED, on.KEPT_AS_DRAFT, on.ITEM, on.LISTINGS, on.FAILED)
     if which == 0:
         raise ListingRejected(f"{LABEL} says: {(await page.text(on.REFUSED))[:300]}")
     if which == 1:
@@ -254,12 +252,17 @@ async def _answer(page: Page) -> Published:
     return Published()
 
 
-async def _left_the_form(page: Page) -> None:
-    """Deleting ends on my listings. Where it does not, the caller's look says what is so."""
-    try:
-        await page.first(on.LISTINGS, on.FAILED, seconds=ANSWER_SECONDS)
-    except (PageChanged, MarketplaceBusy):
-        return
+async def _first_of(page: Page, *targets: Target) -> int | None:
+    """Which of them the answer shows, or None. A page that is just changing cannot be looked at: again."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        try:
+            return await page.first(*targets, seconds=left)
+        except PageChanged:
+            return None
+        except MarketplaceBusy:
+            await asyncio.sleep(0.1)
+    return None
 
 
 # ---- reading --------------------------------------------------------------------------------------

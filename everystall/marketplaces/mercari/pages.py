@@ -33,7 +33,11 @@ SITE = Site(
         Obstacle(
             "captcha",
             "Mercari asks you to show that you are not a robot",
-            ('iframe[title*="recaptcha challenge" i]', 'iframe[src*="/recaptcha/"][src*="bframe"]', "#captcha"),
+            (
+                'iframe[title*="recaptcha challenge" i]',
+                'iframe[src*="/recaptcha/"][src*="bframe"]',
+                "#captcha",
+            ),
             (r"/captcha/?($|\?)",),
         ),
         Obstacle(
@@ -60,7 +64,7 @@ SITE = Site(
         Obstacle(
             "busy",
             "Mercari is having trouble",
-            ('h1:text-is("Something went wrong on our end")', 'h1:text-is("We’ll be right back")'),
+            ('h1:text-is("Something went wrong")', 'h1:text-is("We’ll be right back")'),
         ),
     ),
     domains=("mercari.com",),
@@ -199,9 +203,11 @@ LIST = Target(
 
 # ---- what the site answers ------------------------------------------------------------------------
 
-ITEM = _test("a listing's own page", "ItemName", "main h1")
+ITEM = _test("a listing's own page", "ItemName", "main article h1")
 ITEM_GONE = _test("the page of a listing that is no more", "ItemNotFound",
                   'h1:text-is("Sorry, this item is no longer available")')  # fmt: skip
+NOT_EDITABLE = _test("the page of a listing that can no longer be edited", "ItemNotEditable",
+                     'h1:text-is("This item can no longer be edited")')  # fmt: skip
 LISTINGS = _test("my listings", "MyListings", 'h1:text-is("My listings")')
 KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNotice",
                       'h1:text-is("Action required")')  # fmt: skip
@@ -259,7 +265,7 @@ FORM = """() => {
   const text = (...all) => one(...all)?.textContent.trim() ?? null;
   const value = (...all) => one(...all)?.value ?? null;
   const condition = document.querySelector('input[name="sellCondition"]:checked');
-  const pressed = (id) => document.querySelector(`[data-testid="${id}"]`)?.getAttribute("aria-pressed") === "true";
+  const pressed = (id) => !!document.querySelector(`[data-testid="${id}"][aria-pressed="true"]`);
   const size = one('[data-testid="Size"]', "#itemSizeId");
   const none = one('[data-testid="NoBrandChosen"]');
   const section = (words) => [...document.querySelectorAll("form section")]
@@ -276,13 +282,15 @@ FORM = """() => {
     shipping: text('[data-testid="SelectShipping"]') ?? "",
     payer: pressed("FreeShippingYesButton") ? "seller" : pressed("FreeShippingNoButton") ? "buyer"
       : one('[data-testid="ShippingPayerOption"]')?.getAttribute("data-value")
-        ?? ({"Buyer will pay": "buyer", "I'll pay": "seller"})[text('[data-testid="ShippingPayerOption"]')] ?? null,
+        ?? ({"Buyer will pay": "buyer", "I'll pay": "seller"})[text('[data-testid="ShippingPayerOption"]')]
+        ?? null,
     price: value('[data-testid="Price"]', "#Price"),
-    smart: !!one('[data-testid="SmartPricingTurnOffButton"]') || !!one('[data-testid="SmartPricingFloorPrice"]')
+    smart: !!one('[data-testid="SmartPricingTurnOffButton"]', '[data-testid="SmartPricingFloorPrice"]')
       || section("Smart Pricing").includes("Smart Pricing is on"),
     floor: value('[data-testid="SmartPricingFloorPrice"]'),
-    photos: document.querySelectorAll('[data-testid="UploadedPhoto"] img, [data-testid="PhotoTiles"] img').length,
-    wrong: [...document.querySelectorAll('form [role="alert"]')].map((e) => e.textContent.trim()).filter(Boolean),
+    photos: document.querySelectorAll('[data-testid="UploadedPhoto"] img, form img[alt^="Photo "]').length,
+    wrong: [...document.querySelectorAll('form [role="alert"]')].map((e) => e.textContent.trim())
+      .filter(Boolean),
   };
 }"""
 
@@ -303,7 +311,8 @@ PAGE = """() => {
     soldBadge: seen("SoldBadge"),
     inactive: seen("InactiveBadge"),
     title: text("ItemName") ?? data.name ?? null,
-    description: document.querySelector('[data-testid="ItemDescription"]')?.textContent ?? data.description ?? null,
+    description: document.querySelector('[data-testid="ItemDescription"]')?.textContent
+      ?? data.description ?? null,
     price: text("ItemPrice") ?? (offer.price != null ? String(offer.price) : null),
     brand: text("ItemDetailsBrand") ?? data.brand?.name ?? null,
     size: text("ItemDetailsSize") ?? data.size ?? null,

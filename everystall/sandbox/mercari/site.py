@@ -138,7 +138,10 @@ def _unpack(text: str) -> dict[str, Any]:
 
 async def login(request: Request) -> Response:
     here = visit_of(request)
-    answered: Mapping[str, Any] = await request.form() if request.method == "POST" else {}
+    answered: Mapping[str, Any] = {}
+    if request.method == "POST":
+        async with request.form() as form:
+            answered = dict(form)
     after = str(answered.get("next") or request.query_params.get("from") or "/mypage/listings/active/")
     if not after.startswith("/") or after.startswith("//"):
         after = "/"
@@ -362,30 +365,37 @@ async def api(request: Request) -> Response:
     theirs = here.world.session(NAME, _session_token(bearer))
     if here.session is None or theirs is not here.session or not request.headers.get("x-csrf-token"):
         return _unauthenticated()
-    form: Mapping[str, Any] = {}
     if request.headers.get("content-type", "").startswith("multipart/"):
-        form = await request.form()
-        try:
-            call = json.loads(str(form.get("operations", "")))
-        except ValueError:
-            call = {}
-    else:
-        call = await request.json()
+        async with request.form() as form:
+            return await _upload(request, form)
+    call = await request.json()
     name = str(call.get("operationName", ""))
-    if call.get("extensions", {}).get("persistedQuery", {}).get("sha256Hash") != OPERATIONS.get(name, 0):
+    if not _persisted(call, name):
         return _error("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
-    if name == "uploadTempListingPhotos":
-        return await _upload(request, form)
     wish = call.get("variables", {}).get("input", {})
     verbs = {"createListing": _create, "saveDraft": _save_draft, "editListing": _edit,
              "UpdateItemStatusMutation": _set_status}  # fmt: skip
+    if name not in verbs:
+        return _error(name, "BAD_USER_INPUT")
     return await verbs[name](request, wish)
+
+
+def _persisted(call: Mapping[str, Any], name: str) -> bool:
+    """Is it one of the queries that the site's own script sends?"""
+    asked = call.get("extensions", {}).get("persistedQuery", {}).get("sha256Hash")
+    return name in OPERATIONS and asked == OPERATIONS[name]
 
 
 async def _upload(request: Request, form: Mapping[str, Any]) -> Response:
     """One photo per request."""
     here = visit_of(request)
     assert here.account is not None
+    try:
+        call = json.loads(str(form.get("operations", "")))
+    except ValueError:
+        call = {}
+    if not _persisted(call, "uploadTempListingPhotos"):
+        return _error("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
     file = form.get("0")
     if file is None or isinstance(file, str):
         return _error("no file", "BAD_USER_INPUT")

@@ -466,6 +466,7 @@ async function send(operation) {
   try {
     answer = await api(operation, { input: { ...input(), id: data.item?.id } });
     body = await answer.json();
+    if (!body.data && !body.errors) throw new Error();
   } catch {
     toast("Something went wrong. Please try again.");
     refresh();
