@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from everystall.web.app import create_app
+from everystall.web.tokens import make_token
 
 
 def test_the_web_loads_no_browser():
@@ -155,3 +157,25 @@ async def test_not_ready_while_the_database_is_away(site):
     away_answer = await client.get("/api/listings")
     assert (away_answer.status_code, away_answer.json()["error"]) == (503, "database_away")
     await app.state.parts.database.close()
+
+
+async def test_an_administrator_who_is_no_superuser_makes_tokens_and_leaves_the_wall_standing(site):
+    role = f"plain_{secrets.token_hex(4)}"
+    await site.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    await site.rows(f"GRANT everystall_owner TO {role}")
+    plain = type(site.database)(
+        site.admin.engine.url.set(username=role, password="x").render_as_string(hide_password=False)
+    )
+    try:
+        tokens = []
+        for _ in range(2):  # the second finds the seller that the first made
+            async with plain.as_app() as session:
+                tokens.append(await make_token(session, "Carol@Example.com", "test"))
+    finally:
+        await plain.close()
+        await site.rows(f"DROP ROLE {role}")
+    for token in tokens:
+        assert (await site.client(token).get("/api/listings")).status_code == 200
+    assert await site.rows("SELECT email FROM users") == [{"email": "carol@example.com"}]
+    forced = "SELECT relforcerowsecurity AS f FROM pg_class WHERE relname IN ('users', 'api_tokens')"
+    assert await site.rows(forced) == [{"f": True}, {"f": True}]
