@@ -147,9 +147,12 @@ WHERE pg_has_role(session_user, r.oid, 'MEMBER')
 """
 
 _READY = f"""
-SELECT to_regproc('everystall.wake') IS NOT NULL
-   AND to_regclass('procrastinate.procrastinate_jobs') IS NOT NULL
-   AND has_schema_privilege('procrastinate', 'USAGE')
+SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+               WHERE n.nspname = 'everystall' AND f.proname = 'wake'
+                 AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
+   AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'procrastinate' AND c.relname = 'procrastinate_jobs'
+                 AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT'))
    AND EXISTS (SELECT FROM pg_roles WHERE rolname = '{SELLER}' AND pg_has_role(session_user, oid, 'MEMBER'))
 """
 

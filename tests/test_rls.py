@@ -1,0 +1,337 @@
+"""The wall between sellers: whatever is asked, and however a pooled connection was left, Bob never sees
+what is Alice's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from everystall.db import Database
+from everystall.errors import Misconfigured
+from everystall.models import Base, Connection, Listing
+
+OWNED = sorted(table.name for table in Base.metadata.sorted_tables if "user_id" in table.columns)
+EVERYTHING = [*OWNED, "users"]
+
+
+@pytest.fixture
+async def stocked(db, admin, alice, make_listing, make_connection):
+    """Alice has a row in every table."""
+    listing, connection = await make_listing(alice), await make_connection(alice)
+    ids = {"u": alice, "l": listing.id, "c": connection.id, "p": uuid4(), "x": uuid4()}
+    for statement in (
+        "INSERT INTO api_tokens (user_id, name, token_hash) VALUES (%(u)s, 'x', 'hash')",
+        """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
+           byte_size) VALUES (%(u)s, %(l)s, 0, 'a', 'image/jpeg', 1, 1, 1)""",
+        """INSERT INTO user_marketplace_sessions (user_id, connection_id, marketplace, seq, dek_version,
+           sealed, origin, captured_at, expires_at, consented_at) VALUES (%(u)s, %(c)s, 'poshmark', 1, 1, 'x',
+           'extension', now(), now() + interval '7 days', now())""",
+        "INSERT INTO user_keys (user_id, version, kid, wrapped) VALUES (%(u)s, 1, 'k1', 'x')",
+        """INSERT INTO vault_audit (user_id, connection_id, session_id, seq, kid, purpose)
+           VALUES (%(u)s, %(c)s, %(x)s, 1, 'k1', 'post')""",
+        """INSERT INTO publications (id, user_id, listing_id, connection_id, marketplace, wanted_revision)
+           VALUES (%(p)s, %(u)s, %(l)s, %(c)s, 'poshmark', 1)""",
+        """INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, fields_hash,
+           fence) VALUES (%(u)s, %(p)s, %(c)s, 1, '{}', 'h', 1)""",
+        "INSERT INTO jobs (id, user_id, listing_id) VALUES ('job_1', %(u)s, %(l)s)",
+        """INSERT INTO listing_automation_results (user_id, job_id, publication_id, listing_id, connection_id,
+           marketplace, browser_profile_id, wanted_revision)
+           VALUES (%(u)s, 'job_1', %(p)s, %(l)s, %(c)s, 'poshmark', 'bp', 1)""",
+    ):
+        await admin.execute(statement, ids)
+    for table in EVERYTHING:
+        row = await (await admin.execute(f"SELECT count(*) AS n FROM {table}")).fetchone()
+        assert row["n"] >= 1, f"the stage has no row in {table}"
+    return ids
+
+
+@pytest.mark.parametrize("table", EVERYTHING)
+async def test_alice_sees_her_rows_and_bob_neither_sees_nor_changes_nor_deletes_them(
+    db, admin, stocked, alice, bob, table
+):
+    mine = "id" if table == "users" else "user_id"
+    async with db.as_user(alice) as session:
+        assert (await session.execute(text(f"SELECT {mine} FROM {table}"))).scalars().all() == [alice]
+    async with db.as_user(bob) as session:
+        seen = (await session.execute(text(f"SELECT {mine} FROM {table}"))).scalars().all()
+        assert seen == ([bob] if table == "users" else [])
+    before = await _rows(admin, table)
+    for statement in (f"UPDATE {table} SET {mine} = {mine}", f"DELETE FROM {table}"):
+        changed = 0
+        with contextlib.suppress(ProgrammingError):  # permission denied: as good
+            async with db.as_user(bob) as session:
+                changed = (await session.execute(text(statement))).rowcount
+        assert changed == (1 if (table, statement[:6]) == ("users", "UPDATE") else 0)
+    assert await _rows(admin, table) == before
+
+
+@pytest.mark.parametrize("table", OWNED)
+async def test_nobody_makes_a_row_for_somebody_else_or_gives_one_away(db, stocked, alice, bob, table):
+    async with db.as_user(alice) as session:
+        row = (await session.execute(text(f"SELECT to_jsonb(t) FROM {table} t"))).scalar_one()
+    columns = [c for c in row if c not in ("unsettled",) and not (table == "vault_audit" and c == "id")]
+    values = {**row, "user_id": str(bob)}
+    if "id" in values and table not in ("jobs", "vault_audit"):
+        values["id"] = str(uuid4())
+    names = ", ".join(columns)
+    with pytest.raises(DBAPIError, match=r"row-level security|violates foreign key"):
+        async with db.as_user(alice) as session:
+            await session.execute(
+                text(
+                    f"INSERT INTO {table} ({names}) SELECT {names} "
+                    f"FROM jsonb_populate_record(NULL::{table}, :row)"
+                ),
+                {"row": json.dumps(values)},
+            )
+    with pytest.raises(DBAPIError, match=r"row-level security|permission denied"):
+        async with db.as_user(alice) as session:
+            await session.execute(text(f"UPDATE {table} SET user_id = :bob"), {"bob": bob})
+
+
+async def test_a_row_cannot_point_at_another_sellers(db, make_listing, make_connection, alice, bob):
+    hers, his = await make_listing(alice), await make_connection(bob)
+    with pytest.raises(DBAPIError, match="violates foreign key"):
+        async with db.as_user(bob) as session:
+            await session.execute(
+                text("""INSERT INTO publications
+                        (user_id, listing_id, connection_id, marketplace, wanted_revision)
+                        VALUES (:u, :l, :c, 'poshmark', 1)"""),
+                {"u": bob, "l": hers.id, "c": his.id},
+            )
+
+
+@pytest.mark.parametrize("table", EVERYTHING)
+async def test_without_claims_nobody_has_any_row(db, stocked, table):
+    for claims in ("", "{}"):
+        async with db.as_app() as session:
+            await session.execute(
+                text(
+                    "SELECT set_config('role', 'authenticated', true), "
+                    "set_config('request.jwt.claims', :c, true)"
+                ),
+                {"c": claims},
+            )
+            assert (await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0
+    with pytest.raises(
+        DBAPIError, match="permission denied"
+    ):  # and the login role itself has no right at all
+        async with db.as_app() as session:
+            await session.execute(text(f"SELECT 1 FROM {table}"))
+
+
+async def test_what_is_in_the_audit_stays_as_it_is(db, stocked, alice):
+    for statement in (
+        "UPDATE vault_audit SET purpose = 'x'",
+        "DELETE FROM vault_audit",
+        "TRUNCATE vault_audit",
+    ):
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with db.as_user(alice) as session:
+                await session.execute(text(statement))
+
+
+async def test_an_expired_session_is_nobodys_before_any_clean_up(db, admin, stocked, alice):
+    await admin.execute("UPDATE user_marketplace_sessions SET expires_at = now() - interval '1 second'")
+    async with db.as_user(alice) as session:
+        assert (
+            await session.execute(text("SELECT count(*) FROM user_marketplace_sessions"))
+        ).scalar_one() == 0
+
+
+async def test_a_seller_cannot_reach_the_queue_or_become_somebody_else(db, alice):
+    for statement in (
+        "SELECT * FROM procrastinate.procrastinate_jobs",
+        "SELECT everystall.due(1)",
+        "SELECT everystall.sign_in('x')",
+        "SELECT everystall.expire()",
+        "SELECT everystall.owner_numbers()",
+        "SELECT everystall.connection_owner(gen_random_uuid())",
+        "SET ROLE everystall_owner",
+        "SET ROLE everystall_engine",
+        "CREATE TABLE public.mine (id int)",
+        "CREATE FUNCTION everystall.mine() RETURNS int LANGUAGE sql RETURN 1",
+    ):
+        with pytest.raises(DBAPIError, match=r"permission denied|must be (owner|member)"):
+            async with db.as_user(alice) as session:
+                await session.execute(text(statement))
+
+
+@pytest.mark.parametrize("ending", ["commit", "error", "cancel"])
+async def test_the_next_checkout_of_a_connection_knows_nothing_of_the_last(database_urls, alice, ending):
+    database = Database(database_urls.login)
+    try:
+        with (
+            pytest.raises((ZeroDivisionError, asyncio.CancelledError))
+            if ending != "commit"
+            else contextlib.nullcontext()
+        ):
+            async with database.as_user(alice) as session:
+                backend = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                if ending == "error":
+                    raise ZeroDivisionError
+                if ending == "cancel":
+                    raise asyncio.CancelledError
+        async with database.as_app() as session:
+            now = (await session.execute(text(_WHO))).one()
+            if ending != "cancel":
+                assert now.pid == backend, "the pool gave another connection: this test shows nothing"
+            assert (now.role, now.claims or "") == ("none", "")
+    finally:
+        await database.close()
+
+
+async def test_a_storm_of_sellers_over_a_small_pool_shows_nobody_a_foreign_row(
+    database_urls, admin, make_listing
+):
+    people: list[UUID] = []
+    for n in range(20):
+        row = await (
+            await admin.execute("INSERT INTO users (email) VALUES (%s) RETURNING id", [f"s{n}@example.com"])
+        ).fetchone()
+        people.append(row["id"])
+        await make_listing(row["id"])
+    database = Database(database_urls.login)
+    dice = random.Random(7)
+    foreign, own = [], 0
+
+    async def one(person: UUID, fate: float) -> None:
+        nonlocal own
+        async with database.as_user(person) as session:
+            for owner in (await session.execute(select(Listing.user_id))).scalars():
+                own += owner == person
+                if owner != person:
+                    foreign.append((person, owner))
+            if fate < 0.15:
+                raise ZeroDivisionError
+            if fate < 0.4:
+                await session.execute(text("SELECT pg_sleep(0.2)"))
+
+    async def bounded(person: UUID) -> None:
+        fate = dice.random()
+        with contextlib.suppress(ZeroDivisionError, TimeoutError, DBAPIError):
+            await asyncio.wait_for(one(person, fate), 0.1 if fate < 0.4 else 30)
+
+    try:
+        for _ in range(6):
+            await asyncio.gather(*(bounded(dice.choice(people)) for _ in range(50)))
+        assert not foreign
+        assert own > 150
+        sessions = []
+        for _ in range(15):
+            context = database.as_app()
+            session = await context.__aenter__()
+            sessions.append(context)
+            now = (await session.execute(text(_WHO))).one()
+            assert (now.role, now.claims or "") == ("none", "")
+        for context in sessions:
+            await context.__aexit__(None, None, None)
+    finally:
+        await database.close()
+
+
+async def test_a_failed_transaction_keeps_nothing(db, alice):
+    async def fail() -> None:
+        async with db.as_user(alice) as session:
+            session.add(Listing(user_id=alice, title="x"))
+            await session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with db.as_user(alice) as session:
+        assert (await session.execute(select(Listing))).first() is None
+
+
+async def test_none_is_null_and_not_a_json_null(db, alice, make_connection):
+    connection = await make_connection(alice, needs_you={"reason": "challenge"})
+    async with db.as_user(alice) as session:
+        (await session.get_one(Connection, connection.id)).needs_you = None
+    async with db.as_user(alice) as session:
+        rows = await session.execute(select(Connection).where(Connection.needs_you.is_(None)))
+        assert len(rows.all()) == 1
+
+
+# ---- who may log in ----
+
+
+async def test_a_proper_login_is_let_in(db):
+    await db.check_login()
+
+
+async def test_a_superuser_is_refused_at_start(database_urls):
+    with pytest.raises(Misconfigured, match="superuser") as refused:
+        await _check(database_urls.admin)
+    assert "everystall migrate" in refused.value.action
+    assert _password(database_urls.admin) not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        ("ALTER ROLE {role} BYPASSRLS", "BYPASSRLS"),
+        ("GRANT everystall_owner TO {role}", "owner"),
+        ("GRANT everystall_engine TO {role}", "engine"),
+        ("GRANT {other} TO {role}", "may become"),
+    ],
+)
+async def test_a_login_that_could_become_one_is_refused_too(database_urls, admin, make, why):
+    role, other = f"everystall_bad_{uuid4().hex[:8]}", f"everystall_big_{uuid4().hex[:8]}"
+    await admin.execute(f"CREATE ROLE {other} NOLOGIN BYPASSRLS")
+    await admin.execute(f"CREATE ROLE {role} LOGIN NOINHERIT PASSWORD 'secret-word'")
+    await admin.execute(f"GRANT authenticated TO {role}")
+    try:
+        await admin.execute(make.format(role=role, other=other))
+        with pytest.raises(Misconfigured, match=why):
+            await _check(_as(database_urls.admin, role, "secret-word"))
+    finally:
+        await admin.execute(f"DROP ROLE {role}")
+        await admin.execute(f"DROP ROLE {other}")
+
+
+async def test_an_empty_database_a_wrong_password_and_a_closed_port_are_named(
+    server, empty_database, database_urls
+):
+    with pytest.raises(Misconfigured) as empty:
+        await _check(empty_database.login)
+    assert "everystall migrate" in empty.value.action
+    with pytest.raises(Misconfigured, match="does not let") as wrong:
+        await _check(_as(database_urls.login, None, "wrong-word"))
+    assert "wrong-word" not in str(wrong.value)
+    with pytest.raises(Misconfigured, match=r"127\.0\.0\.1:1/x"):
+        await _check("postgresql://somebody:word@127.0.0.1:1/x")
+    for address in ("sqlite:///x.db", "nonsense"):
+        with pytest.raises(Misconfigured):
+            Database(address)
+
+
+_WHO = """SELECT pg_backend_pid() AS pid, current_setting('role') AS role,
+                 current_setting('request.jwt.claims', true) AS claims"""
+
+
+async def _check(url: str) -> None:
+    database = Database(url)
+    try:
+        await database.check_login()
+    finally:
+        await database.close()
+
+
+def _as(url: str, user: str | None, password: str) -> str:
+    changed = make_url(url).set(password=password)
+    return (changed.set(username=user) if user else changed).render_as_string(hide_password=False)
+
+
+def _password(url: str) -> str:
+    return str(make_url(url).password)
+
+
+async def _rows(admin, table: str):
+    rows = await (await admin.execute(f"SELECT md5(t::text) AS row FROM {table} t ORDER BY 1")).fetchall()
+    return [row["row"] for row in rows]
