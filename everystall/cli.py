@@ -91,7 +91,7 @@ def up(with_parent: WithParent = False) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
-    from everystall.installation import addresses, is_working, opened
+    from everystall.installation import addresses, is_working, opened, prepare
     from everystall.processes import Children, claim_port, end_with_parent, wait_until
 
     if with_parent:
@@ -99,10 +99,15 @@ def up(with_parent: WithParent = False) -> None:
     began = time.time()
     settings = _settings()
     claim_port(settings.everystall_port)
-    with opened(settings, own=True) as settings, Children() as children:
-        env = {**os.environ, **addresses(settings)}
-        children.start("worker", "worker", env=env)
-        children.start("web", "web", env=env)
+    with opened(settings, own=True, prepared=False) as settings, Children() as children:
+        env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"]}
+        env.pop("DATABASE_ADMIN_URL", None)
+        for name in ("worker", "web"):  # they load while we migrate
+            children.start(name, name, env=env, hold=True)
+        if settings.database_admin_url is not None:
+            prepare(settings)
+        for name in ("worker", "web"):
+            children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
         url = f"http://127.0.0.1:{settings.everystall_port}"
         typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
@@ -125,14 +130,15 @@ def up(with_parent: WithParent = False) -> None:
 @app.command()
 def web(with_parent: WithParent = False) -> None:
     """Run the web alone (API on EVERYSTALL_PORT)."""
+    from everystall.installation import opened
     from everystall.processes import claim_port, end_with_parent
 
     settings = _settings()
     claim_port(settings.everystall_port)
     if with_parent:
-        end_with_parent()
-    from everystall.installation import opened
+        import everystall.web.app  # noqa: F401 (loaded while the parent prepares)
 
+        end_with_parent()
     with opened(settings) as settings:
         asyncio.run(_serve(settings))
 
@@ -140,16 +146,14 @@ def web(with_parent: WithParent = False) -> None:
 @app.command()
 def worker(with_parent: WithParent = False) -> None:
     """Run a worker alone: it visits marketplaces. Any number may run over one DATABASE_URL."""
+    from everystall.installation import opened
     from everystall.processes import end_with_parent
+    from everystall.worker.run import run
 
     settings = _settings()
     if with_parent:
         end_with_parent()
-    from everystall.installation import opened
-
     with opened(settings) as settings:
-        from everystall.worker.run import run
-
         asyncio.run(run(settings))
 
 

@@ -34,11 +34,11 @@ from everystall.web.tokens import hash_of, new_token
 def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> Iterator[Settings]:
     """The settings with the database's addresses filled in, while it is there.
 
-    `own`: for `up`, which has the data folder to itself. `prepared`: the database is of this version (brought
-    there, where we have an admin's address) and the key is the one that its sessions are sealed with.
+    `own`: for `up`, which has the data folder to itself. `prepared`: the database is brought to this version
+    and the key is checked; a database of yours is left alone, except by `up` with an admin's address.
     """
     if settings.database_url is not None:
-        if prepared and settings.database_admin_url is not None:
+        if own and prepared and settings.database_admin_url is not None:
             prepare(settings)
         yield settings
         return

@@ -45,21 +45,33 @@ class Children:
         module: str = "everystall",
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
+        hold: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Starts `python -m MODULE ARGUMENTS --with-parent`, in our environment or in `env`. Its output
-        goes to `log`, or where ours goes."""
+        goes to `log`, or where ours goes. `hold`: it loads its code and begins at `release()`."""
         command = [sys.executable, "-m", module, *arguments, "--with-parent"]
         with open(log, "ab") if log else contextlib.nullcontext() as out:
             child = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,  # never written to: it closes with us
+                stdin=subprocess.PIPE,  # a byte says begin; it closes with us
+                bufsize=0,
                 stdout=out,
                 stderr=out,
                 env={**(os.environ if env is None else env), "PYTHONPATH": _path()},
                 start_new_session=True,
             )
         self._running[name] = child
+        if not hold:
+            self.release(name)
         return child
+
+    def release(self, name: str) -> None:
+        """One that was started with `hold` may begin. One that fell over meanwhile is told by `ended`."""
+        pipe = self._running[name].stdin
+        with contextlib.suppress(BrokenPipeError):
+            if pipe:
+                pipe.write(b".")
+                pipe.flush()
 
     def pid(self, name: str) -> int:
         return self._running[name].pid
@@ -97,7 +109,10 @@ class Children:
 
 
 def end_with_parent() -> None:
-    """In a child: SIGTERM ourselves as soon as our standard input closes."""
+    """In a child: waits until the parent says begin, and from then on SIGTERMs ourselves as soon as our
+    standard input closes. Raises KeyboardInterrupt if the parent went before."""
+    if not os.read(0, 1):
+        raise KeyboardInterrupt
 
     def watch() -> None:
         with contextlib.suppress(OSError):
