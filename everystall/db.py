@@ -189,11 +189,12 @@ def migrate(admin_url: str, login_url: str) -> str:
             connection.execute(text("RESET ROLE"))
     except OperationalError as e:
         raise unreachable(admin, e) from None
-    except DBAPIError as e:
-        if not isinstance(e.orig, psycopg.errors.InsufficientPrivilege):
+    except (DBAPIError, psycopg.Error) as e:
+        cause = getattr(e, "orig", e)
+        if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
             raise
         raise Misconfigured(
-            f"{admin.username!r} may not set up the database: {str(e.orig).splitlines()[0]}.",
+            f"{admin.username!r} may not set up the database: {str(cause).splitlines()[0]}.",
             action="Set DATABASE_ADMIN_URL to a superuser, or to the owner of the database with CREATEROLE.",
         ) from None
     finally:

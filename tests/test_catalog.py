@@ -1,0 +1,215 @@
+"""What the database's own catalog says of the wall: each table behind it, nothing that goes around it."""
+
+from __future__ import annotations
+
+#: All that may read before a seller is known. There are no others (DESIGN: ARCHITECTURE.md).
+FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake"}
+#: And who may call each, beside the login role.
+FOR_SELLERS = {"wake"}
+OURS = "('public', 'everystall', 'auth', 'procrastinate')"
+
+
+async def _all(admin, query, *values):
+    return await (await admin.execute(query, values)).fetchall()
+
+
+async def test_every_table_of_the_sellers_forces_row_level_security(admin):
+    tables = await _all(
+        admin,
+        """SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner) AS owner,
+                  EXISTS (SELECT FROM pg_attribute a
+                          WHERE a.attrelid = c.oid AND a.attname = 'user_id') AS owned
+           FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')""",
+    )
+    assert {t["relname"] for t in tables} > {"listings", "publications", "user_marketplace_sessions", "users"}
+    for table in tables:
+        assert table["relrowsecurity"], table
+        assert table["owner"] == "everystall_owner", table
+        if table["relname"] != "alembic_version":
+            assert table["owned"] or table["relname"] == "users", table
+            assert table["relforcerowsecurity"], table
+
+
+async def test_every_policy_is_the_sellers_own_rows_or_the_engines(admin):
+    policies = await _all(admin, "SELECT * FROM pg_policies WHERE schemaname = 'public'")
+    sellers = {p["tablename"] for p in policies if p["roles"] == ["authenticated"]}
+    owned = await _all(
+        admin,
+        """SELECT table_name FROM information_schema.columns
+           WHERE column_name = 'user_id' AND table_schema = 'public'""",
+    )
+    assert sellers == {row["table_name"] for row in owned} | {"users"}
+    for policy in policies:
+        assert policy["permissive"] == "PERMISSIVE"
+        if policy["roles"] == ["everystall_engine"]:
+            continue
+        assert policy["roles"] == ["authenticated"], policy
+        subject = "id" if policy["tablename"] == "users" else "user_id"
+        for condition in filter(None, (policy["qual"], policy["with_check"])):
+            # the sub-select is what keeps auth.uid() from being called per row
+            assert f"({subject} = ( SELECT auth.uid() AS uid))" in condition, policy
+            assert " OR " not in condition, policy
+        if policy["cmd"] in ("ALL", "INSERT"):
+            assert policy["with_check"], policy
+
+
+async def test_the_audit_is_inserted_and_read_and_nothing_else(admin):
+    granted = await _all(
+        admin,
+        """SELECT grantee, privilege_type FROM information_schema.role_table_grants
+           WHERE table_name = 'vault_audit' AND grantee <> 'everystall_owner'""",
+    )
+    assert {(g["grantee"], g["privilege_type"]) for g in granted} == {
+        ("authenticated", "INSERT"),
+        ("authenticated", "SELECT"),
+    }
+    assert not await _all(
+        admin,
+        """SELECT FROM information_schema.column_privileges
+           WHERE table_name = 'vault_audit' AND grantee = 'everystall_engine'""",
+    )
+
+
+async def test_only_the_listed_functions_run_with_rights_of_their_own(admin):
+    definers = await _all(
+        admin,
+        f"""SELECT n.nspname, p.proname, pg_get_userbyid(p.proowner) AS owner FROM pg_proc p
+            JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+              AND n.nspname IN {OURS} OR p.prosecdef AND n.nspname !~ '^(pg_|information_schema)'""",
+    )
+    assert {(d["nspname"], d["proname"], d["owner"]) for d in definers} == {
+        ("everystall", name, "everystall_engine") for name in FUNCTIONS
+    }
+    others = await _all(admin, "SELECT proname FROM pg_proc WHERE pronamespace = 'everystall'::regnamespace "
+                               "AND NOT prosecdef")  # fmt: skip
+    assert others == []
+
+
+async def test_each_functions_search_path_is_pinned_to_schemas_that_no_seller_writes_to(admin):
+    functions = await _all(
+        admin,
+        """SELECT p.proname, p.proconfig FROM pg_proc p
+           WHERE p.pronamespace IN ('everystall'::regnamespace, 'auth'::regnamespace)""",
+    )
+    for function in functions:
+        pinned = [c for c in function["proconfig"] or [] if c.startswith("search_path=")]
+        wanted = (
+            "procrastinate, pg_catalog, pg_temp" if function["proname"] == "wake" else "pg_catalog, pg_temp"
+        )
+        assert pinned == [f"search_path={wanted}"], function
+    for schema in ("everystall", "procrastinate", "public", "auth"):
+        for role in ("authenticated", "everystall_engine"):
+            rows = await _all(admin, "SELECT has_schema_privilege(%s, %s, 'CREATE') AS may", role, schema)
+            # the engine owns the schema of its functions; nobody can become it
+            assert rows[0]["may"] == ((role, schema) == ("everystall_engine", "everystall"))
+
+
+async def test_who_may_call_what(admin, database_urls):
+    login = database_urls.login.split("//")[1].split(":")[0]
+    rows = await _all(
+        admin,
+        """SELECT proname, has_function_privilege('authenticated', oid, 'EXECUTE') AS seller,
+                  has_function_privilege(%s, oid, 'EXECUTE') AS login,
+                  EXISTS (SELECT FROM aclexplode(proacl) a WHERE a.grantee = 0) AS anybody
+           FROM pg_proc WHERE pronamespace = 'everystall'::regnamespace""",
+        login,
+    )
+    assert {row["proname"] for row in rows} == FUNCTIONS
+    for row in rows:
+        assert row["login"]
+        assert not row["anybody"]
+        assert row["seller"] == (row["proname"] in FOR_SELLERS)
+
+
+async def test_nothing_goes_around_the_wall(admin):
+    """Views see as their owner, materialized views and foreign tables have no policies, triggers and rules
+    of the sellers' tables could copy a row elsewhere: there are none."""
+    for query in (
+        f"""SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('v', 'm', 'f') AND n.nspname IN {OURS}""",
+        """SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+           WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace""",
+        "SELECT rulename FROM pg_rules WHERE schemaname = 'public'",
+        "SELECT pubname FROM pg_publication",
+    ):
+        assert await _all(admin, query) == []
+
+
+async def test_the_roles_have_no_power_of_their_own(admin, database_urls):
+    login = database_urls.login.split("//")[1].split(":")[0]
+    rows = await _all(
+        admin,
+        """SELECT rolname,
+                  rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication AS mighty,
+                  rolcanlogin, rolinherit FROM pg_roles WHERE rolname = ANY(%s)""",
+        ["everystall_owner", "everystall_engine", "authenticated", login],
+    )
+    assert len(rows) == 4
+    for row in rows:
+        assert not row["mighty"], row
+        assert row["rolcanlogin"] == (row["rolname"] == login), row
+        if row["rolname"] == login:
+            assert not row["rolinherit"]
+    may_become = await _all(
+        admin,
+        "SELECT rolname FROM pg_roles WHERE pg_has_role(%s, oid, 'MEMBER') AND rolname <> %s",
+        login,
+        login,
+    )
+    assert [row["rolname"] for row in may_become] == ["authenticated"]
+
+
+async def test_the_login_and_everybody_have_no_right_on_a_sellers_table(admin, database_urls):
+    login = database_urls.login.split("//")[1].split(":")[0]
+    for kind in ("table_privileges", "column_privileges"):
+        rows = await _all(
+            admin,
+            f"""SELECT table_name, grantee FROM information_schema.{kind} WHERE table_schema = 'public'
+                AND grantee NOT IN ('everystall_owner', 'authenticated', 'everystall_engine')""",
+        )
+        assert rows == [], login
+
+
+async def test_the_engine_reads_no_content_and_no_secret(admin):
+    rows = await _all(
+        admin,
+        """SELECT table_name, column_name FROM information_schema.column_privileges
+           WHERE grantee = 'everystall_engine' AND table_schema = 'public' AND privilege_type = 'SELECT'""",
+    )
+    readable = {f"{row['table_name']}.{row['column_name']}" for row in rows}
+    assert readable
+    for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "users.email", "listings.title",
+                   "connections.account_name", "attempts.draft", "vault_audit.purpose"):  # fmt: skip
+        assert secret not in readable
+    changes = await _all(
+        admin,
+        """SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges
+           WHERE grantee = 'everystall_engine' AND table_schema = 'public' AND privilege_type <> 'SELECT'""",
+    )
+    assert [tuple(row.values()) for row in changes] == [("api_tokens", "last_used_at", "UPDATE")]
+
+
+async def test_each_policys_column_leads_an_index(admin):
+    rows = await _all(
+        admin,
+        """SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
+           WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT EXISTS (
+               SELECT FROM pg_index i
+               WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indpred IS NULL)""",
+    )
+    assert rows == []
+
+
+async def test_each_reference_between_sellers_tables_is_over_user_id_and_id(admin):
+    rows = await _all(
+        admin,
+        """SELECT con.conname, con.conrelid::regclass::text AS of, con.confrelid::regclass::text AS to,
+                  (SELECT array_agg(a.attname::text) FROM pg_attribute a
+                   WHERE a.attrelid = con.conrelid AND a.attnum = ANY (con.conkey)) AS columns
+           FROM pg_constraint con WHERE con.contype = 'f' AND con.connamespace = 'public'::regnamespace""",
+    )
+    assert len(rows) > 15
+    for row in rows:
+        assert "user_id" in row["columns"], row
+        assert (row["to"] == "users") == (row["columns"] == ["user_id"]), row
