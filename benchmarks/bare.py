@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any
 
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, async_playwright
 
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.demo.stage import LISTING, PHOTOS, Stage

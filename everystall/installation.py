@@ -8,26 +8,22 @@ ends it. A wrong key is said before anything is written.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
-from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from everystall import db
 from everystall.embedded import HomeLock, Server
-from everystall.errors import BadRequest, Misconfigured
-from everystall.models import ApiToken, User
+from everystall.errors import Misconfigured
 from everystall.processes import answers
 from everystall.settings import Settings
 from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
-from everystall.web.tokens import hash_of, new_token
+from everystall.web import tokens
 
 
 @contextmanager
@@ -97,23 +93,14 @@ def _admin_url(settings: Settings) -> str:
 
 
 async def make_token(settings: Settings, email: str, name: str) -> str:
-    """A new API token of the seller with that address, who is made where missing. It is stored as a hash
-    only: this is the one time that it is seen."""
-    email = email.strip().lower()
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email) or len(email) > 254:
-        raise BadRequest("That is not an e-mail address.", action="Give one like you@example.com.")
-    token = new_token()
+    """A new API token of the seller with that address, who is made where missing: the one time that it
+    can be read."""
     async with admin(settings) as engine:
         try:
-            async with engine.begin() as connection:
-                user_id: UUID | None = await connection.scalar(select(User.id).where(User.email == email))
-                if user_id is None:
-                    user_id = await connection.scalar(insert(User).values(email=email).returning(User.id))
-                row = {"user_id": user_id, "name": name[:100], "token_hash": hash_of(token)}
-                await connection.execute(insert(ApiToken).values(**row))
+            async with AsyncSession(engine) as session, session.begin():
+                return await tokens.make_token(session, email, name)
         except DBAPIError as e:
             raise db.unreachable(engine.url, e) from None
-    return token
 
 
 def is_working(port: int, since: float) -> bool:

@@ -57,7 +57,7 @@ class Children:
                 bufsize=0,
                 stdout=out,
                 stderr=out,
-                env={**(os.environ if env is None else env), "PYTHONPATH": _path()},
+                env={**(os.environ if env is None else env), "PYTHONPATH": python_path()},
                 start_new_session=True,
             )
         self._running[name] = child
@@ -206,7 +206,7 @@ def claim_port(port: int) -> None:
     )
 
 
-def _path() -> str:
+def python_path() -> str:
     """So that `-m everystall` finds this very package, whatever folder we were called from."""
     own = str(Path(__file__).resolve().parent.parent)
     return os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")]))

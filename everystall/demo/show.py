@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from everystall.demo.stage import LISTING, PHOTOS, Stage, capture, set_up
@@ -62,7 +63,7 @@ async def perform(stage: Stage, console: Console) -> dict[str, Any]:
         profile = stage.connect(name, session)
         console.print(f"  {MARKETPLACES[name]:<9} {len(session['cookies'])} cookies sealed as {profile}")
     listing_id = stage.new_listing()
-    console.print(f'Wrote the listing "{LISTING["title"]}" with {len(PHOTOS)} photographs.')
+    console.print(f'Wrote "{LISTING["title"]}", {len(PHOTOS)} photographs.', soft_wrap=True)
     started = time.monotonic()
     job_id = str(stage.post(listing_id, list(MARKETPLACES))["jobId"])
     console.print(f"Posted to all: {job_id}\n")
@@ -138,7 +139,7 @@ def is_good(result: Mapping[str, Any]) -> bool:
 
 
 def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("marketplace", "state", "URL", "seconds", "read back")
+    table = Table("marketplace", "state", Column("URL", overflow="fold"), "seconds", "read back")
     for each in publications:
         wanting = [name for name, equal in each["read_back"].items() if not equal]
         back = f"{len(each['read_back'])} fields equal" if each["read_back"] and not wanting else "nothing"
@@ -153,15 +154,13 @@ def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
 
 def _stay(stage: Stage, console: Console) -> None:
     """Until Ctrl-C, or until something falls over."""
-    say: Callable[[str], None] = console.print
+    say = partial(console.print, soft_wrap=True)
     say("\nIt keeps running. Look at it:")
     for name in MARKETPLACES:
         say(f"  {stage.site(name)}/")
     say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
     say(f"  {stage.url}/openapi.json   the API; a token for it:")
-    say(
-        f"    EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create --email you@example.com"
-    )
+    say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create --email E")
     say("Ctrl-C ends it.")
     while stage.children.ended() is None:
         time.sleep(0.5)

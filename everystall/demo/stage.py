@@ -23,7 +23,7 @@ from everystall.browser.session import open_browser
 from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES, get_adapter
-from everystall.processes import Children, answers, free_port, wait_until
+from everystall.processes import Children, answers, free_port, python_path, wait_until
 from everystall.sandbox.testing import sign_in_at
 from everystall.settings import Settings, load
 
@@ -87,7 +87,8 @@ class Stage:
         """Runs `everystall ARGUMENTS` here and returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "everystall", *arguments],
-            env=self.env, capture_output=True, text=True, check=False, timeout=120,
+            env={**self.env, "PYTHONPATH": python_path()},
+            capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         if done.returncode:
             raise Misconfigured(f"`everystall {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
