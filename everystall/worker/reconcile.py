@@ -174,8 +174,8 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
         ours = [item for item in there if item.sku is not None and item.sku.endswith(attempt.marker)]
         if ours:
             best = next((item for item in ours if item.state != "draft"), ours[0])
-            seen = None if best.state == "draft" else await visit.adapter.read(page, best.remote_id)
-            return best, seen
+            read = None if best.state == "draft" else await visit.adapter.read(page, best.remote_id)
+            return best, read
     before = frozenset(attempt.baseline or ())
     draft_of_ours = None
     for item in there:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -119,7 +119,7 @@ class Visit:
         self._stack = AsyncExitStack()
         self._browser: Browser | None = None
         self._opened: Opened | None = None
-        self._which = "newest"
+        self._which: Literal["newest", "last_good"] = "newest"
         self._proved = False
         self._stored: Storage | None = None
         self._seq = 0
