@@ -32,7 +32,7 @@ MAX_DRAFTS = 15
 def site(world: World) -> Site:
     """The site as an ASGI app."""
     made = Site(
-        world, NAME, "Poshmark", routes=_ROUTES, token_of=_token_of, cookies=_cookies, vocabulary=VOCABULARY,
+        world, NAME, "Poshmark", routes=_ROUTES, token_of=_token_of, cookies=session_cookies, vocabulary=VOCABULARY,
         folder=Path(__file__).parent,
     )  # fmt: skip
     made.templates.globals |= {"slug": _slug, "dollars": _dollars, "photo_url": _photo_url}
@@ -47,7 +47,8 @@ def _token_of(cookies: dict[str, str]) -> str | None:
     return cookies.get("jwt", "").rsplit(".", 1)[-1] or None
 
 
-def _cookies(session: Session) -> list[Cookie]:
+def session_cookies(session: Session) -> list[Cookie]:
+    """The cookies of a signed-in browser; `_csrf` is another at each render."""
     account, now = session.account, int(time.time())
     head = _base64({"alg": "HS256", "typ": "JWT"})
     body = _base64({"user_id": account.hex_id, "iat": now, "exp": int(session.expires_at)})

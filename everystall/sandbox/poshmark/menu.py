@@ -132,9 +132,9 @@ COLORS = {
 #: A few that the brand field suggests; any other may be typed.
 BRANDS = [
     "Adidas", "American Eagle Outfitters", "Anthropologie", "Apple", "Banana Republic", "Coach",
-    "Free People", "Gap", "J. Crew", "kate spade", "Lego", "Levi's", "lululemon athletica", "Madewell", "Michael Kors",
-    "Nike", "Old Navy", "Patagonia", "Polo by Ralph Lauren", "Sony", "The North Face", "Torrid", "Vans",
-    "Zara",
+    "Free People", "Gap", "J. Crew", "kate spade", "Lego", "Levi's", "lululemon athletica", "Madewell",
+    "Michael Kors", "Nike", "Old Navy", "Patagonia", "Polo by Ralph Lauren", "Sony", "The North Face",
+    "Torrid", "Vans", "Zara",
 ]  # fmt: skip
 #: Discount on the buyer's postage that the seller may give: value → words.
 DISCOUNTS = {"none": "None", "partial": "-$1.50", "free": "-$6.49 (free)"}

@@ -1,0 +1,1 @@
+"""Poshmark (United States)."""

@@ -1,0 +1,414 @@
+"""Poshmark through its own pages: post, look, take down. One click publishes and one deletes, each made
+once; an answer that does not settle it is left to whoever looks afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from everystall.errors import (
+    ListingRejected,
+    MarketplaceBusy,
+    NotPublished,
+    PageChanged,
+    SessionExpired,
+)
+from everystall.marketplaces.base import (
+    Account,
+    Active,
+    Arm,
+    Draft,
+    Filled,
+    Money,
+    PhotoFile,
+    Published,
+    Seen,
+)
+from everystall.marketplaces.poshmark import menu
+from everystall.marketplaces.poshmark import pages as on
+from everystall.marketplaces.poshmark.form import DISCOUNTS, LABEL
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+
+#: Seconds that all photos together may take to go up, and that the answer to a click may take.
+UPLOAD_SECONDS = 90.0
+ANSWER_SECONDS = 20.0
+#: Pages of one list that are read when nothing known turns up.
+MOST_PAGES = 5
+
+
+class Poshmark:
+    """See everystall.marketplaces.base.Adapter."""
+
+    site = on.SITE
+
+    async def find_active(
+        self,
+        page: Page,
+        *,
+        known: frozenset[str] = frozenset(),
+        look_for: Sequence[str] = ("live", "draft", "sold"),
+    ) -> list[Active]:
+        """A page load for what is for sale, one for what is sold, and one for the drafts: the form lists
+        them, and `publish` goes on in that form without loading it again."""
+        handle = await _handle(page)
+        lists: tuple[tuple[Literal["live", "sold"], str], ...] = (("live", "available"), ("sold", "sold_out"))
+        found: list[Active] = []
+        for state, availability in lists:
+            if state in look_for:
+                found += await _read_closet(page, handle, state, availability, known)
+        if "draft" in look_for:
+            await page.goto(on.CREATE, ready=on.TITLE)
+            found += [_active(page, row, "draft") for row in await page.read(on.DRAFTS)]
+        return found
+
+    async def check_session(self, page: Page) -> Account:
+        handle = await _handle(page)
+        await _open_closet(page, handle, "available", 1)
+        uid, _ = await on.find_owner(page)
+        return Account(id=uid, name=handle)
+
+    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+        await _open_form(page)
+        try:
+            options = await _fill(page, draft, photos)
+        except (MarketplaceBusy, PageChanged):
+            await page.look_out()  # a message of the site's in front of the form says more
+            raise
+        shown = await _ready(page, len(photos))
+        await page.click(on.NEXT_READY)
+        await _second_step(page)
+        await arm(Filled(fields=_filled(shown, draft) | options, draft_id=shown["draft"]))
+        await page.commit(on.LIST)
+        return await _answer(page)
+
+    async def read(self, page: Page, remote_id: str) -> Seen:
+        await page.goto(on.listing_path(remote_id))
+        try:
+            which = await page.first(on.LISTING, on.GONE, on.NOT_FOUND)
+        except PageChanged:
+            return Seen(state="unknown", url=page.url)
+        if which == 1:
+            return Seen(state="ended", url=page.url)
+        shown = await page.read(on.PAGE) if which == 0 else {}
+        if which == 2 or shown["id"] not in (None, remote_id) or not shown["title"]:
+            return Seen(state="unknown", url=page.url)
+        sold = shown["sold"] or shown["status"] in ("sold_out", "sold")
+        if not sold and shown["published"] not in (None, "published"):
+            return Seen(state="draft", url=page.url)
+        return Seen(
+            state="sold" if sold else "live", url=page.url, fields=_seen(shown), photo_urls=shown["photos"]
+        )
+
+    async def delist(self, page: Page, remote_id: str) -> None:
+        if await _open_editor(page, remote_id):
+            await page.click(on.DELETE)
+            await page.commit(on.DELETE_YES)
+            await _left_the_form(page)
+
+    async def discard_draft(self, page: Page, draft_id: str) -> None:
+        # the id of a draft is the id of the listing: never to be deleted when it went live after all
+        await page.goto(on.listing_path(draft_id))
+        if await page.first(on.LISTING, on.GONE, on.NOT_FOUND) == 2 and await _open_editor(page, draft_id):
+            await page.click(on.DELETE)
+            await page.click(on.DELETE_DRAFT_YES)
+            await _left_the_form(page)
+
+
+ADAPTER = Poshmark()
+
+
+# ---- filling --------------------------------------------------------------------------------------
+
+
+async def _open_form(page: Page) -> None:
+    """An empty form: the one that is open, if nothing is in it yet."""
+    if re.search(rf"{on.CREATE}/?([?#]|$)", page.url):
+        shown = await page.read(on.FORM)
+        if shown["title"] == "" and not shown["photos"] and not await page.has(on.MODAL_TITLE):
+            return
+    await page.goto(on.CREATE, ready=on.TITLE)
+
+
+async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> dict[str, Any]:
+    """The whole first step. Returns what the price dialog said before it was closed."""
+    if await page.has(on.COOKIES_OK):
+        await page.click(on.COOKIES_OK)
+    wizard = await page.has(on.CONTINUE)
+    if not wizard:
+        await _add_photos(page, photos)
+    await page.fill(on.TITLE, draft.title)
+    await page.fill(on.DESCRIPTION, draft.description)
+    if draft.brand is not None:
+        await page.fill(on.BRAND, draft.brand)
+        await page.press(on.BRAND, "Escape")
+    for tag in draft.tags:
+        await page.fill(on.TAG, tag)
+        await page.press(on.TAG, "Enter")
+    if wizard:
+        await page.click(on.CONTINUE)
+        await _add_photos(page, photos)
+    await _choose_category(page, draft.category)
+    if draft.quantity > 1:
+        await page.click(on.MULTI_ITEM)
+        await page.fill(on.QUANTITY, str(draft.quantity))
+    await _choose_size(page, draft)
+    await page.click(on.CONDITION)
+    await page.click(on.CONDITION_ROW.named(name=draft.condition or ""))
+    if draft.colors:
+        await page.click(on.COLOR)
+        for color in draft.colors:
+            await page.click(on.COLOR_TILE.named(name=color))
+    if draft.sku is not None:
+        if await page.has(on.SHOW_DETAILS):
+            await page.click(on.SHOW_DETAILS)
+        await page.fill(on.SKU, draft.sku)
+    return await _set_price(page, draft)
+
+
+async def _add_photos(page: Page, photos: Sequence[PhotoFile]) -> None:
+    """All at once; the crop dialog is confirmed as it stands (nothing is cropped away)."""
+    await page.set_files(on.PHOTOS, photos)
+    await page.click(on.APPLY)
+    await page.wait_gone(on.APPLY)
+
+
+async def _choose_category(page: Page, path: Sequence[str]) -> None:
+    await page.click(on.CATEGORY)
+    department = on.DEPARTMENT.named(name=path[0])
+    if not await page.has(department) and await page.has(on.CATEGORY_UP):
+        await page.click(on.CATEGORY_UP)
+    await page.click(department)
+    await page.wait_for(on.CATEGORY_UP)
+    row = on.CATEGORY_ROW.named(name=path[1])
+    await page.click(row)
+    await page.wait_gone(row)
+    if len(path) > 2:
+        await page.click(on.SUBCATEGORY)
+        sub = on.SUBCATEGORY_ROW.named(name=path[2])
+        await page.click(sub)
+        await page.wait_gone(on.SUBCATEGORY_ROW.named(name="None"))
+
+
+async def _choose_size(page: Page, draft: Draft) -> None:
+    """A button of the panel where there is one, else the site's own "Custom" field."""
+    size = draft.size or menu.ONE_SIZE
+    if (await page.read(on.FORM))["size"] == size:
+        return
+    await page.click(on.SIZE)
+    tab = on.SIZE_TAB.named(name=draft.specifics.get("Size tab", "Standard"))
+    button = on.SIZE_BUTTON.named(name=size)
+    await page.wait_for(on.SIZE_DONE)
+    if await page.has(tab):
+        await page.click(tab)
+    if await page.has(button):
+        await page.click(button)
+    else:
+        await page.click(on.SIZE_TAB.named(name=menu.CUSTOM))
+        await page.fill(on.SIZE_CUSTOM, size)
+    await page.click(on.SIZE_DONE)
+    await page.wait_gone(on.SIZE_DONE)
+
+
+async def _set_price(page: Page, draft: Draft) -> dict[str, Any]:
+    """Price, original price, Smart Sell (on when the dialog opens) and what is given towards the postage."""
+    await page.click(on.PRICE)
+    await page.fill(on.LISTING_PRICE, str(draft.price.amount // 100))
+    if draft.original_price is not None:
+        await page.fill(on.ORIGINAL_PRICE, str(draft.original_price.amount // 100))
+    wanted = draft.options.get("smart_sell", False)
+    if await page.is_checked(on.SMART_SELL) != wanted:
+        await page.click(on.SMART_SELL_SWITCH)
+    if wanted:
+        await page.fill(on.SMART_SELL_MINIMUM, draft.specifics["Smart Sell minimum"])
+    discount = str(draft.shipping["discount"])
+    shown: dict[str, Any] = {"options": {"smart_sell": await page.is_checked(on.SMART_SELL)}}
+    if await page.has(on.DISCOUNT):
+        if discount != DISCOUNTS["none"]:
+            await page.select(on.DISCOUNT, discount)
+        chosen = {"none": "none", "partial": "partial", "free": "free"}.get(await page.value(on.DISCOUNT), "")
+        shown["shipping"] = {"discount": DISCOUNTS.get(chosen)}
+    elif discount != DISCOUNTS["none"]:
+        raise PageChanged(f"{LABEL}'s price dialog has no choice of a shipping discount. Nothing was posted.")
+    await page.click(on.PRICE_DONE)
+    try:
+        await page.wait_gone(on.PRICE_DONE)
+    except PageChanged:
+        if await page.has(on.PRICE_WRONG):
+            raise ListingRejected(f"{LABEL} says: {(await page.text(on.PRICE_WRONG))[:300]}") from None
+        raise
+    return shown
+
+
+async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
+    """The form, once all photos are up and "Next" can be pressed."""
+    end = time.monotonic() + UPLOAD_SECONDS
+    while True:
+        shown: Mapping[str, Any] = await page.read(on.FORM)
+        if not shown["busy"]:
+            break
+        if time.monotonic() > end:
+            raise MarketplaceBusy(f"{LABEL} did not take the photos in time.")
+        await asyncio.sleep(0.05)
+    if await page.has(on.MODAL_TITLE):
+        await page.look_out()
+        raise MarketplaceBusy(f"{LABEL} says: {(await page.text(on.MODAL_BODY))[:300]}")
+    if shown["photos"] != photos:
+        raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
+    await page.wait_for(on.NEXT_READY)
+    return await page.read(on.FORM)  # type: ignore[no-any-return]
+
+
+async def _second_step(page: Page) -> None:
+    """From the form to "List This Item"; a message instead says why not."""
+    if await page.first(on.LIST, on.MODAL_TITLE, seconds=ANSWER_SECONDS) == 0:
+        return
+    await page.look_out()
+    said = (await page.text(on.MODAL_BODY))[:300]
+    if _unclear(said):
+        raise MarketplaceBusy(f"{LABEL} says: {said}")
+    raise ListingRejected(f"{LABEL} says: {said}")
+
+
+def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+    """What the form shows, in the draft's names."""
+    category: tuple[str, ...] = (shown["category"] or "",)
+    if category[0] == " ".join(draft.category[:2]):  # "Women Dresses": one line for both
+        category = draft.category[:2]
+    sub = shown["subcategory"]
+    if sub and not sub.startswith("Select"):
+        category = (*category, sub)
+    colors = shown["colors"] or ""
+    brand = (shown["brand"] or "").strip() or None
+    return {
+        "title": shown["title"],
+        "description": shown["description"],
+        "price": _money(shown["price"]),
+        "original_price": _money(shown["original"]),
+        "quantity": int(shown["quantity"] or 1),
+        "category": category,
+        "brand": brand,
+        "size": shown["size"],
+        "condition": shown["condition"],
+        "colors": () if colors.startswith("Select") else tuple(filter(None, colors.split(", "))),
+        "tags": tuple(shown["tags"]),
+        "sku": shown["sku"] or None,
+    }
+
+
+# ---- after the click ------------------------------------------------------------------------------
+
+
+async def _answer(page: Page) -> Published:
+    """What came of it. Nothing known: somebody must look. Never a second click."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        created = re.search(on.CREATED, page.url)
+        if created:
+            return Published(remote_id=created[1], url=f"{page.base_url}{on.listing_path(created[1])}")
+        with suppress(MarketplaceBusy):  # the page is just being replaced by the next
+            if await page.has(on.MODAL_TITLE):
+                await page.look_out()
+                title, said = await page.text(on.MODAL_TITLE), (await page.text(on.MODAL_BODY))[:300]
+                if "draft" in f"{title} {said}".lower():
+                    raise NotPublished(f"{LABEL} says: {said}")
+                if _unclear(said):
+                    return Published()
+                raise ListingRejected(f"{LABEL} says: {said}")
+        await asyncio.sleep(0.03)
+    await page.look_out()
+    return Published()
+
+
+def _unclear(said: str) -> bool:
+    """The site's message for anything that went wrong on its side, or on the way: it proves nothing."""
+    return bool(re.search(r"cannot currently perform|try again|something went wrong", said, re.IGNORECASE))
+
+
+async def _open_editor(page: Page, remote_id: str) -> bool:
+    """The editor of a listing or a draft; False when the site says that it is gone."""
+    await page.goto(on.edit_path(remote_id))
+    return await page.first(on.DELETE, on.GONE, seconds=ANSWER_SECONDS) == 0
+
+
+async def _left_the_form(page: Page) -> None:
+    """Deleting ends on one's closet. Where it does not, the caller's look says what is so."""
+    with suppress(MarketplaceBusy):
+        await page.wait_url(r"/closet/", seconds=5)
+
+
+# ---- reading --------------------------------------------------------------------------------------
+
+
+async def _handle(page: Page) -> str:
+    _, handle = await on.find_owner(page)
+    if handle is None:
+        raise SessionExpired(f"{LABEL} no longer says who is signed in.")
+    return handle
+
+
+async def _open_closet(page: Page, handle: str, availability: str, number: int) -> None:
+    """One's own closet: only a signed-in seller's header leads there, the page itself is public."""
+    path = on.closet_path(handle, availability)
+    await page.goto(path if number == 1 else f"{path}&page={number}")
+    if await page.first(on.MY_CLOSET.named(handle=handle), on.SIGN_IN_LINK) == 1:
+        raise SessionExpired(f"{LABEL} asks you to sign in.")
+
+
+async def _read_closet(
+    page: Page, handle: str, state: Literal["live", "sold"], availability: str, known: frozenset[str]
+) -> list[Active]:
+    found: list[Active] = []
+    for number in range(1, MOST_PAGES + 1):
+        await _open_closet(page, handle, availability, number)
+        shown = await page.read(on.TILES)
+        found += [_active(page, row, state) for row in shown["rows"]]
+        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+            break
+    return found
+
+
+def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", "sold"]) -> Active:
+    return Active(
+        remote_id=row["id"],
+        state=state,
+        title=row["title"],
+        price=_money(row["price"]),
+        url=f"{page.base_url}{on.listing_path(row['id'])}" if state != "draft" else None,
+        photo_url=row["photo"],
+    )
+
+
+def _seen(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Names and types of Draft; only what the page shows."""
+    fields: dict[str, Any] = {
+        "title": shown["title"],
+        "description": shown["description"],
+        "price": _money(shown["price"]),
+        "size": shown["size"],
+        "condition": shown["condition"],
+        "category": tuple(shown["category"]) or None,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    fields |= {
+        "original_price": _money(shown["original"]),
+        "brand": shown["brand"] or None,
+        "colors": tuple(shown["colors"]),
+        "tags": tuple(shown["tags"]),
+    }
+    if shown.get("mine") and shown.get("sku") is not None:
+        fields["sku"] = shown["sku"]
+    return fields
+
+
+def _money(text: str | None) -> Money | None:
+    found = re.search(r"([\d,]+)(?:\.(\d\d?))?", text or "")
+    if not found:
+        return None
+    return Money(amount=int(found[1].replace(",", "")) * 100 + int((found[2] or "0").ljust(2, "0")))
