@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES, get_adapter
 from everystall.processes import Children, answers, free_port, python_path, wait_until
-from everystall.sandbox.testing import sign_in_at
 from everystall.settings import Settings, load
 
 PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
@@ -219,7 +219,10 @@ async def capture(stage: Stage, marketplace: str, username: str) -> dict[str, An
     async with open_browser(
         site=get_adapter(marketplace).site, base_url=base_url, storage=None, settings=stage.settings
     ) as browser:
-        return await sign_in_at(browser.page.raw.context, base_url, marketplace, username)
+        page = browser.page.raw
+        await import_module(f"everystall.sandbox.{marketplace}.signin").sign_in(page, base_url, username)
+        storage = (await browser.storage()).to_json()
+        return {**storage, "userAgent": await page.evaluate("navigator.userAgent")}
 
 
 def own_home() -> Path:
