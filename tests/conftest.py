@@ -108,7 +108,10 @@ Admin = psycopg.AsyncConnection[dict[str, Any]]
 async def admin(database_urls: Urls) -> AsyncIterator[Admin]:
     """As superuser: for looking and for setting the stage, never for acting. Rows are dicts."""
     async with await psycopg.AsyncConnection.connect(
-        database_urls.admin, autocommit=True, row_factory=dict_row
+        database_urls.admin,
+        autocommit=True,
+        row_factory=dict_row,
+        options="-c search_path=public,procrastinate",  # procrastinate's triggers name no schema
     ) as connection:
         yield connection
 

@@ -193,7 +193,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
 async def test_each_policys_column_leads_an_index(admin):
     rows = await _all(
         admin,
-        """SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
+        """SELECT c.relname FROM pg_class c
+           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT EXISTS (
                SELECT FROM pg_index i
                WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indpred IS NULL)""",
