@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets as random
 from collections.abc import Sequence
@@ -9,39 +10,62 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from playwright.async_api import Frame, Locator
+
 from everystall.browser.page import Page, translated
+from everystall.errors import StorageFull
 
 #: Of an outline: enough to see what was there.
 MOST_CHARACTERS = 40_000
+#: Frames whose private parts are blotted.
+MOST_FRAMES = 12
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 _TOKEN = re.compile(r"\b[A-Za-z0-9_-]{32,}\b")
 _PHONE = re.compile(r"\+?\d[\d ()-]{8,}\d")
 
 
 async def capture(page: Page, folder: Path, secrets: Sequence[str]) -> dict[str, Any]:
-    """{"screenshot", "aria", "url", "at"}: names below `folder`, the URL without its query."""
+    """{"screenshot", "aria", "url", "at"}: names below `folder`, the URL without its query.
+    Raises MarketplaceBusy if the browser is gone and StorageFull if there is no room."""
     now = datetime.now(UTC)
-    day = folder / now.strftime("%Y-%m-%d")
-    day.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = random.token_hex(8)
     raw = page.raw
     with translated():
         outline = await raw.locator("body").aria_snapshot(timeout=3000)
-        private = [
-            raw.locator("input[type=password], input[type=email], input[type=tel]"),
-            raw.get_by_text(_EMAIL),
-            *(raw.get_by_text(one, exact=False) for one in _worth_hiding(secrets)
-              if len(one) < 200 and scrub(outline, [one]) != outline),
-        ]  # fmt: skip
+        private = [one for frame in raw.frames[:MOST_FRAMES] for one in await _private(frame, secrets)]
         picture = await raw.screenshot(mask=private, timeout=5000, type="png")
-    (day / f"{name}.png").write_bytes(picture)
-    (day / f"{name}.aria.txt").write_text(scrub(outline, secrets)[:MOST_CHARACTERS])
-    for path in (day / f"{name}.png", day / f"{name}.aria.txt"):
-        path.chmod(0o600)
+    name = f"{now:%Y-%m-%d}/{random.token_hex(8)}"
+    try:
+        for one in (folder, folder / f"{now:%Y-%m-%d}"):
+            one.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(folder / f"{name}.png", picture)
+        _write(folder / f"{name}.aria.txt", scrub(outline, secrets)[:MOST_CHARACTERS].encode())
+    except OSError as e:
+        raise StorageFull(f"The evidence could not be kept: {e.strerror}.") from e
     return {
-        "screenshot": f"{day.name}/{name}.png", "aria": f"{day.name}/{name}.aria.txt",
-        "url": page.url.split("?")[0].split("#")[0], "at": now.isoformat(),
+        "screenshot": f"{name}.png", "aria": f"{name}.aria.txt",
+        "url": scrub(page.url.split("?")[0].split("#")[0], secrets), "at": now.isoformat(),
     }  # fmt: skip
+
+
+async def _private(frame: Frame, secrets: Sequence[str]) -> list[Locator]:
+    """What the picture must not show. The secrets stay here: the page is asked what it says, not whether
+    it says them."""
+    fields = frame.locator("input, textarea")
+    values = await fields.evaluate_all("fields => fields.map((one) => String(one.value))")
+    said = await frame.locator("body").evaluate_all("bodies => bodies.map((b) => b.innerText).join(' ')")
+    return [
+        frame.locator("input[type=password], input[type=email], input[type=tel]"),
+        *(fields.nth(place) for place, value in enumerate(values) if scrub(value, secrets) != value),
+        frame.get_by_text(_EMAIL),
+        frame.get_by_text(_PHONE),
+        frame.get_by_text(_TOKEN),
+        *(frame.get_by_text(one, exact=False) for one in _worth_hiding(secrets) if one in said),
+    ]
+
+
+def _write(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:

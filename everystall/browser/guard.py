@@ -21,6 +21,7 @@ from pathlib import Path
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 LINK = "EVERYSTALL_GUARD_LINK"
 PROGRAM = "EVERYSTALL_GUARD_PROGRAM"
+UNTIL = "EVERYSTALL_GUARD_UNTIL"
 _BEAT = struct.Struct("!d")
 
 
@@ -62,7 +63,8 @@ class Deadline:
 
 
 class Guard:
-    """Worker side: `program` is what Playwright starts, with `env`; then `await connected()`."""
+    """Worker side, `async with`: `program` is what Playwright starts, with `env`; then `await connected()`.
+    Leaving the block kills what is still there."""
 
     def __init__(self, folder: Path, chromium: Path, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -77,18 +79,29 @@ class Guard:
             f'#!/bin/sh\nexec "{sys.executable}" -I -S "{Path(__file__).resolve()}" "$@"\n'
         )
         self.program.chmod(0o700)
-        self.env = {LINK: str(self._address), PROGRAM: str(chromium)}
+        self.env = {LINK: str(self._address), PROGRAM: str(chromium), UNTIL: repr(deadline.until)}
 
-    async def connected(self) -> None:
-        """Wait for the guard's call and give it the deadline."""
+    async def __aenter__(self) -> Guard:
         import asyncio  # not at the top: the guard's own start must stay quick
+
+        self._accepting = asyncio.create_task(self._accept())
+        return self
+
+    async def _accept(self) -> None:
+        import asyncio
 
         self._link, _ = await asyncio.get_running_loop().sock_accept(self._server)
         self._link.setblocking(False)
         self._deadline.link(self._link)
 
-    def close(self) -> None:
-        """Closing the link kills what is still there."""
+    async def connected(self) -> None:
+        """Until the guard has called; from then on it hears every beat. TimeoutError after five seconds."""
+        import asyncio
+
+        await asyncio.wait_for(asyncio.shield(self._accepting), 5)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._accepting.cancel()
         if self._link is not None:
             self._deadline.unlink(self._link)
             self._link.close()
@@ -100,6 +113,7 @@ def main() -> None:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.connect(os.environ.pop(LINK))
     program = os.environ.pop(PROGRAM)
+    until = float(os.environ.pop(UNTIL))
     with suppress(OSError):
         os.setpgid(0, 0)
     parent = os.getpid()
@@ -110,11 +124,10 @@ def main() -> None:
     for fd in (3, 4):  # the pipe of the browser protocol: Chromium's alone
         with suppress(OSError):
             os.close(fd)
-    _watch(link, child)
+    _watch(link, child, until)
 
 
-def _watch(link: socket.socket, child: int) -> None:
-    until, told = clock() + 10.0, False  # the first deadline arrives with the connection
+def _watch(link: socket.socket, child: int, until: float) -> None:
     ended = os.pidfd_open(child) if hasattr(os, "pidfd_open") else -1
     heard = b""
     while True:
@@ -136,8 +149,7 @@ def _watch(link: socket.socket, child: int) -> None:
                 _kill()
             heard += got
             while len(heard) >= _BEAT.size:
-                beat = _BEAT.unpack_from(heard)[0]
-                until, told = max(beat, until) if told else beat, True
+                until = max(until, _BEAT.unpack_from(heard)[0])
                 heard = heard[_BEAT.size :]
 
 

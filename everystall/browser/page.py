@@ -2,6 +2,7 @@
 
 Before anything is looked for, and while it is, the page is looked at for what is not ours to work on:
 a sign-in page, a captcha, a limit. A commit target is clicked once, never healed, never retried.
+Nothing here ever waits for Playwright's own 30 seconds.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
+from playwright.async_api import Dialog, FilePayload, Locator, Response
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import FilePayload, Locator, Response
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
@@ -38,8 +41,12 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks for a target, and between two looks for an obstacle meanwhile.
 POLL = 0.03
-OBSTACLE_POLL = 0.4
+OBSTACLE_POLL = 0.2
 State = Literal["visible", "attached"]
+#: What Playwright says when the page went away under what we did: nobody's fault, passes by itself.
+_MOVED_ON = re.compile(r"context was destroyed|navigat|detached|interrupted", re.IGNORECASE)
+#: Of a photo that a page shows, in bytes.
+MOST_FETCHED = 30_000_000
 
 
 @contextmanager
@@ -48,16 +55,21 @@ def translated(deadline: Deadline | None = None) -> Iterator[None]:
     try:
         yield
     except PlaywrightTimeout as e:
+        if deadline is not None and deadline.passed:
+            raise LeaseLost from e
         raise MarketplaceBusy("The page did not answer in time.") from e
     except PlaywrightError as e:
         if deadline is not None and deadline.passed:
             raise LeaseLost from e
-        if "closed" in e.message or "crashed" in e.message or "disconnected" in e.message:
+        said = e.message.split("\n", 1)[0]  # behind it comes a log that quotes the page
+        if re.search("closed|crashed|disconnected", said):
             raise MarketplaceBusy("The browser ended while it worked.") from e
-        found = re.search(r"net::(ERR_[A-Z_]+)", e.message)
-        raise MarketplaceBusy(
-            f"The marketplace cannot be reached ({found[1]})." if found else "The browser could not do that."
-        ) from e
+        found = re.search(r"net::(ERR_[A-Z_]+)", said)
+        if found:
+            raise MarketplaceBusy(f"The marketplace cannot be reached ({found[1]}).") from e
+        if _MOVED_ON.search(said):
+            raise MarketplaceBusy("The page went on to another one meanwhile.") from e
+        raise PageChanged("The page does not work as we know it.") from e
 
 
 class Page:
@@ -72,9 +84,11 @@ class Page:
         self._site = site
         self._settings = settings
         self._deadline = deadline
-        #: Text of dialogs that the page opened; each was dismissed.
+        #: Text of dialogs that the page opened; each was dismissed, unless a commit said otherwise.
         self.dialogs: list[str] = []
-        self._accept_dialogs = False
+        #: The host of a top-level page that the walls refused (session.py).
+        self.refused: str | None = None
+        self._accept_dialog = False
         raw.on("dialog", self._on_dialog)
 
     @property
@@ -85,23 +99,32 @@ class Page:
 
     async def goto(self, path: str, *, ready: Target | None = None) -> None:
         """Opens a path of the marketplace, or an address on its hosts, and waits for `ready`."""
+        address = urljoin(self.base_url + "/", path)
+        self._own(address)
+        self.refused, self._accept_dialog = None, False
         try:
             with translated(self._deadline):
-                address = urljoin(self.base_url + "/", path)
                 response = await self.raw.goto(address, wait_until="domcontentloaded")
-        except MarketplaceBusy as e:
-            if "ERR_BLOCKED_BY_CLIENT" in e.message:
-                raise PageChanged("The marketplace led us to a page that is not its own.") from e
+        except MarketplaceBusy:
+            self._inside()
             raise
-        await self._judge(response)
         await self.look_out()
+        _judge(response)
         if ready is not None:
             await self.wait_for(ready, seconds=self._settings.page_seconds)
 
     async def look_out(self) -> None:
-        """Raises if the page shows something that is not ours to work on."""
-        for obstacle in self._site.obstacles:
-            if await self._shown(obstacle):
+        """Raises if the page shows something that is not ours to work on: one round trip if not."""
+        self._inside()
+        obstacles = self._site.obstacles
+        for obstacle in obstacles:
+            if any(re.search(pattern, self.raw.url) for pattern in obstacle.urls):
+                raise _error_for(obstacle)
+        texts = [text for obstacle in obstacles for text in obstacle.locators]
+        if not texts or not await self._any_visible(texts):
+            return
+        for obstacle in obstacles:
+            if obstacle.locators and await self._any_visible(obstacle.locators):
                 raise _error_for(obstacle)
 
     async def wait_url(self, pattern: str, *, seconds: float | None = None) -> None:
@@ -120,18 +143,18 @@ class Page:
 
     async def fill(self, target: Target, text: str) -> None:
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.fill(text, timeout=self._milliseconds)
 
     async def type(self, target: Target, text: str) -> None:
         """Key by key, for fields that take nothing else."""
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.press_sequentially(text, timeout=self._settings.page_seconds * 1000)
 
     async def press(self, target: Target, key: str) -> None:
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.press(key, timeout=self._milliseconds)
 
     async def click(self, target: Target) -> None:
@@ -139,46 +162,53 @@ class Page:
         if target.effect == "commit":
             raise PageChanged(f"“{target.intent}” would publish: it is clicked by commit only.")
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.click(timeout=self._milliseconds)
 
     async def hover(self, target: Target) -> None:
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.hover(timeout=self._milliseconds)
 
     async def check(self, target: Target, on: bool) -> None:
         found = await self._find(target, state="attached")
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.set_checked(on, timeout=self._milliseconds, force=not await found.is_visible())
 
     async def select(self, target: Target, label: str) -> None:
         """An option of a <select>, by its exact label."""
         found = await self._find(target)
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.select_option(label=label, timeout=self._milliseconds)
 
     async def set_files(self, target: Target, files: Sequence[PhotoFile]) -> None:
         """Bytes, never paths: the browser may run where our files are not."""
         found = await self._find(target, state="attached")
-        with translated(self._deadline):
+        async with self._acting(target):
             await found.set_input_files(
                 [FilePayload(name=one.name, mimeType=one.content_type, buffer=one.data) for one in files],
                 timeout=self._settings.page_seconds * 1000,
             )
 
     async def commit(self, target: Target, *, accept_dialog: bool = False) -> None:
-        """The one click that a buyer can see the outcome of. LeaseLost if we may no longer act."""
+        """The one click that a buyer can see the outcome of. LeaseLost if we may no longer act. Any other
+        error but PageChanged leaves open whether the page took the click: somebody must look.
+
+        `accept_dialog`: the page's next question ("Are you sure?") is answered yes, that one only."""
         if target.effect != "commit":
             raise PageChanged(f"“{target.intent}” is not marked as what publishes.")
         found = await self._find(target)
-        if not await found.is_enabled():
-            raise PageChanged(f"The page does not let us press {target.intent}.")
+        async with self._acting(target):
+            if not await found.is_enabled(timeout=self._milliseconds):
+                raise PageChanged(f"The page does not let us press {target.intent}.")
         if self._deadline is not None and self._deadline.passed:
             raise LeaseLost
-        self._accept_dialogs = accept_dialog
-        with translated(self._deadline):
-            await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)
+        self._accept_dialog = accept_dialog
+        try:
+            with translated(self._deadline):
+                await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)
+        except PageChanged as e:
+            raise MarketplaceBusy("Whether the page took the click is not known.") from e
 
     # ---- waiting ----
 
@@ -191,6 +221,7 @@ class Page:
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
         while await self.has(target):
             if time.monotonic() > end:
+                await self.look_out()
                 raise PageChanged(f"This did not go away: {target.intent}.")
             await asyncio.sleep(POLL)
 
@@ -267,23 +298,36 @@ class Page:
     async def fetch(self, url: str) -> bytes:
         """What the page itself would get from an address on the marketplace's hosts (its photos)."""
         url = urljoin(self.raw.url, url)
-        host = urlsplit(url).hostname or ""
-        own = (urlsplit(self.base_url).hostname or "", *self._site.domains, *self._site.parts)
-        if not any(host == one or host.endswith("." + one) for one in own):
-            raise PageChanged("A photo lies on a host that is not the marketplace's.")
+        self._own(url, self._site.parts)
+        here, there = urlsplit(self.raw.url), urlsplit(url)
+        # The page may not read what lies on another origin, so Playwright's client does; that one cannot
+        # resolve *.localhost. It follows no redirect, which could lead anywhere.
+        if here[:2] != there[:2] and not (there.hostname or "").endswith("localhost"):
+            with translated(self._deadline):
+                answer = await self.raw.context.request.get(
+                    url, max_redirects=0, timeout=self._settings.page_seconds * 1000
+                )
+                if answer.ok and int(answer.headers.get("content-length") or 0) <= MOST_FETCHED:
+                    return await answer.body()
+            raise MarketplaceBusy(f"The marketplace did not give us back a photo ({answer.status}).")
         with translated(self._deadline):
             got = await self.raw.evaluate(
-                """async (url) => {
-                    const answer = await fetch(url, {credentials: 'include'});
-                    if (!answer.ok) return null;
+                """async ([url, most]) => {
+                    let blob;
+                    try {
+                        const answer = await fetch(url, {credentials: 'include',
+                                                         signal: AbortSignal.timeout(20000)});
+                        if (!answer.ok) return null;
+                        blob = await answer.blob();
+                    } catch { return null; }
+                    if (blob.size > most) return null;
                     const reader = new FileReader();
-                    const blob = await answer.blob();
                     return await new Promise((done) => {
                         reader.onload = () => done(reader.result.split(',')[1] || '');
                         reader.readAsDataURL(blob);
                     });
                 }""",
-                url,
+                [url, MOST_FETCHED],
             )
         if got is None:
             raise MarketplaceBusy("The marketplace did not give us back a photo.")
@@ -294,6 +338,39 @@ class Page:
     @property
     def _milliseconds(self) -> float:
         return self._settings.locator_seconds * 1000
+
+    def _inside(self) -> None:
+        if self.refused is not None:
+            raise PageChanged(f"The marketplace led us to {self.refused}, which is not its own.")
+
+    def _own(self, url: str, parts: Sequence[str] = ()) -> None:
+        """PageChanged unless the address is the marketplace's."""
+        there = urlsplit(url)
+        own = (urlsplit(self.base_url).hostname or "", *self._site.domains, *parts)
+        host = there.hostname or ""
+        if there.scheme not in ("http", "https") or not any(
+            host == one or host.endswith("." + one) for one in own if one
+        ):
+            raise PageChanged(f"An address on {host or there.scheme} is not the marketplace's own.")
+
+    @asynccontextmanager
+    async def _acting(self, target: Target) -> AsyncIterator[None]:
+        """Something was found: if it cannot be used, either an obstacle came up or the page has changed."""
+        try:
+            with translated(self._deadline):
+                yield
+        except (MarketplaceBusy, PageChanged) as e:
+            if isinstance(e.__cause__, PlaywrightTimeout):
+                await self.look_out()
+                raise PageChanged(f"This is on the page but cannot be used: {target.intent}.") from e
+            raise
+
+    async def _any_visible(self, texts: Sequence[str]) -> bool:
+        with translated(self._deadline):
+            union = self.raw.locator(texts[0])
+            for text in texts[1:]:
+                union = union.or_(self.raw.locator(text))
+            return await union.locator("visible=true").count() > 0
 
     def _locators(self, target: Target) -> Iterator[Locator]:
         root = self.raw if target.frame is None else self.raw.frame_locator(target.frame)
@@ -318,33 +395,43 @@ class Page:
                 looked = now
                 await self.look_out()
             if now > end:
-                raise PageChanged(f"We do not find this on the page: {target.intent}.")
+                several = await self.count(target)
+                raise PageChanged(
+                    f"This is on the page {several} times, where one is expected: {target.intent}."
+                    if several > 1
+                    else f"We do not find this on the page: {target.intent}."
+                )
             await asyncio.sleep(POLL)
 
-    async def _shown(self, obstacle: Obstacle) -> bool:
-        if any(re.search(pattern, self.raw.url) for pattern in obstacle.urls):
-            return True
-        with translated(self._deadline):
-            for text in obstacle.locators:
-                if await self.raw.locator(text).locator("visible=true").count():
-                    return True
-        return False
-
-    async def _judge(self, response: Response | None) -> None:
-        if response is None:
-            return
-        if response.status == 429:
-            wait = response.headers.get("retry-after", "")
-            raise MarketplaceBusy("The marketplace asks us to slow down.",
-                                  retry_after=float(wait) if wait.isdigit() else 60.0)  # fmt: skip
-        if response.status >= 500:
-            await self.look_out()
-            raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).")
-
-    async def _on_dialog(self, dialog: Any) -> None:
-        self.dialogs.append(dialog.message[:200])
+    async def _on_dialog(self, dialog: Dialog) -> None:
+        """No is the answer, but for leaving a half-filled form, and for the question after a commit."""
+        yes = dialog.type == "beforeunload" or self._accept_dialog
+        if dialog.type != "beforeunload":
+            self.dialogs.append(dialog.message[:200])
+            self._accept_dialog = False
         with suppress(PlaywrightError):
-            await (dialog.accept() if self._accept_dialogs else dialog.dismiss())
+            await (dialog.accept() if yes else dialog.dismiss())
+
+
+def _judge(response: Response | None) -> None:
+    """What the main answer's status says, where the page itself said nothing we know."""
+    if response is None:
+        return
+    if response.status == 429:
+        raise MarketplaceBusy("The marketplace asks us to slow down.",
+                              retry_after=_seconds(response.headers.get("retry-after", "")))  # fmt: skip
+    if response.status >= 500:
+        raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).")
+
+
+def _seconds(retry_after: str) -> float:
+    """Retry-After: seconds, or a date; a minute where it says neither, an hour at most."""
+    with suppress(ValueError):
+        return min(max(float(retry_after), 0.0), 3600.0)
+    with suppress(ValueError, TypeError):
+        then = parsedate_to_datetime(retry_after)
+        return min(max((then - datetime.now(UTC)).total_seconds(), 0.0), 3600.0)
+    return 60.0
 
 
 def _error_for(obstacle: Obstacle) -> EverystallError:

@@ -2,17 +2,23 @@
 
 The profile is a temporary folder only this user can read; it goes with the visit. Cookies and storage
 reach the browser over its own pipe, never through a file, an argument or the environment.
+
+Walls: a top-level page may only be on the marketplace's own hosts; further pages (pop-ups) are closed;
+parts may come from anywhere and are recorded, except that a practice marketplace (*.localhost) reaches
+nothing but this machine. Only documents are stopped and asked about, over CDP: a Playwright route would
+stop every photo and script as well and switch off the cache, and redirects would pass it unseen.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,15 +27,16 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
-from playwright.async_api import BrowserContext, Playwright, Request, async_playwright
+from playwright.async_api import BrowserContext, CDPSession, Playwright, Request, async_playwright
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 
+from everystall.browser import identity
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.guard import Deadline, Guard
 from everystall.browser.page import Page, translated
 from everystall.browser.targets import Site
-from everystall.errors import MarketplaceBusy
+from everystall.errors import MarketplaceBusy, Misconfigured, StorageFull
 from everystall.settings import Settings
 
 log = structlog.get_logger()
@@ -79,6 +86,11 @@ def _cookie(one: Mapping[str, Any]) -> dict[str, Any]:
     same_site = _SAME_SITE.get(str(one.get("sameSite", "")).lower())
     if same_site:
         cookie["sameSite"] = same_site
+    partition = one.get("partitionKey")  # chrome.cookies: {"topLevelSite": …}; Playwright: the site
+    if isinstance(partition, Mapping):
+        partition = partition.get("topLevelSite")
+    if partition:
+        cookie["partitionKey"] = str(partition)
     return cookie
 
 
@@ -134,42 +146,31 @@ async def open_browser(
     async with AsyncExitStack() as stack:
         if playwright is None:
             playwright = await stack.enter_async_context(async_playwright())
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_profiles(settings)))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        host = urlsplit(base_url).hostname or ""
-        guard = None
-        program, env = chromium, {}
+        folder = await stack.enter_async_context(_profile(settings))
+        program, env, guard = chromium, _quiet_env(folder), None
         if deadline is not None:
             # a unix socket's path may have 107 bytes: not every data folder leaves room for that
-            nook = Path(tempfile.mkdtemp(prefix="evs-"))
+            nook = Path(tempfile.mkdtemp(prefix=f"evs-{os.getpid()}-"))
             stack.callback(shutil.rmtree, nook, ignore_errors=True)
-            guard = Guard(nook, chromium, deadline)
-            stack.callback(guard.close)
-            program, env = guard.program, guard.env
+            guard = await stack.enter_async_context(Guard(nook, chromium, deadline))
+            program, env = guard.program, env | guard.env
         try:
-            launching = asyncio.ensure_future(
-                playwright.chromium.launch_persistent_context(
-                    folder / "profile",
-                    executable_path=program,
-                    headless=True,
-                    args=[*LAUNCH_ARGS, *_walls(host)],
-                    env={**_quiet_env(folder), **env},
-                    user_agent=given.user_agent,
-                    accept_downloads=False,
-                    viewport={"width": 1280, "height": 900},
-                    timeout=settings.page_seconds * 1000,
-                    chromium_sandbox=os.geteuid() != 0,
-                )
+            context = await playwright.chromium.launch_persistent_context(
+                folder / "profile",
+                executable_path=program,
+                headless=True,
+                args=[*LAUNCH_ARGS, *_walls(urlsplit(base_url).hostname or "")],
+                env=cast("Any", env),
+                user_agent=given.user_agent,
+                accept_downloads=False,
+                viewport={"width": 1280, "height": 900},
+                timeout=settings.page_seconds * 1000,
+                chromium_sandbox=os.geteuid() != 0,
             )
             if guard is not None:
-                linked = asyncio.ensure_future(guard.connected())
-                await asyncio.wait({launching, linked}, return_when=asyncio.FIRST_COMPLETED)
-            context = await launching
-        except PlaywrightError as e:
+                await guard.connected()
+        except (PlaywrightError, TimeoutError) as e:
             raise MarketplaceBusy("The browser did not start this time.") from e
-        finally:
-            if guard is not None and not linked.done():
-                linked.cancel()
         stack.push_async_callback(_close, context)
         yield await _prepare(context, site, base_url, given, settings, deadline)
 
@@ -184,12 +185,14 @@ async def _prepare(
     browser = Browser(Page(raw, site=site, base_url=base_url, settings=settings, deadline=deadline), site,
                       base_url, set(), [], context, given)  # fmt: skip
     host = urlsplit(base_url).hostname or ""
-    with translated():
-        if given.cookies:
-            await context.add_cookies(cast("Any", [dict(one) for one in given.cookies]))
+    with translated(deadline):
+        await _add_cookies(context, given.cookies)
         if given.local or given.session:
             await context.add_init_script(_fill_script(base_url, given))
-        await _wall_in(context, raw, (host, *site.domains))
+        cdp = await context.new_cdp_session(raw)
+        if given.user_agent:
+            await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent))
+        await _wall_in(cdp, browser.page, (host, *site.domains))
     listed = (host, *site.domains, *site.parts)
 
     def note(request: Request) -> None:
@@ -198,19 +201,36 @@ async def _prepare(
             return
         with suppress(PlaywrightError):
             if request.is_navigation_request() and request.frame == raw.main_frame:
-                browser.navigations.append(f"{parts.scheme}://{parts.netloc}{parts.path}")
+                if request.redirected_from is None:
+                    browser.navigations.append(f"{parts.scheme}://{parts.netloc}{parts.path}")
                 return
         if not _within(parts.hostname or "", listed):
             browser.unlisted_hosts.add(parts.hostname or "")
 
+    async def only_one(other: RawPage) -> None:
+        log.warning("browser.popup_closed", host=urlsplit(other.url).hostname)
+        with suppress(PlaywrightError):
+            await other.close()
+
     context.on("request", note)
+    context.on("page", only_one)
     return browser
 
 
-async def _wall_in(context: BrowserContext, raw: RawPage, domains: Sequence[str]) -> None:
-    """Top-level navigation to the marketplace's own hosts only. Chromium itself asks for documents alone,
-    so that photos and scripts pay no toll (a Playwright route would stop every request)."""
-    cdp = await context.new_cdp_session(raw)
+async def _add_cookies(context: BrowserContext, cookies: Sequence[Mapping[str, Any]]) -> None:
+    """All at once; where one is malformed, one by one without it, so that it does not cost the rest."""
+    try:
+        await context.add_cookies(cast("Any", [dict(one) for one in cookies]))
+    except PlaywrightError:
+        for one in cookies:
+            try:
+                await context.add_cookies(cast("Any", [dict(one)]))
+            except PlaywrightError:
+                log.warning("browser.cookie_refused", name=one["name"])
+
+
+async def _wall_in(cdp: CDPSession, page: Page, domains: Sequence[str]) -> None:
+    """Top-level navigation, redirects included, to the marketplace's own hosts only."""
     main = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
     tasks: set[asyncio.Future[None]] = set()
 
@@ -222,6 +242,7 @@ async def _wall_in(context: BrowserContext, raw: RawPage, domains: Sequence[str]
                 await cdp.send("Fetch.continueRequest", {"requestId": event["requestId"]})
             else:
                 log.warning("browser.navigation_refused", host=url.hostname)
+                page.refused = url.hostname or url.scheme
                 refusal = {"requestId": event["requestId"], "errorReason": "BlockedByClient"}
                 await cdp.send("Fetch.failRequest", refusal)
 
@@ -272,24 +293,68 @@ async def _close(context: BrowserContext) -> None:
         await asyncio.wait_for(context.close(), 5)
 
 
+@asynccontextmanager
+async def _profile(settings: Settings) -> AsyncIterator[Path]:
+    """A folder of this visit's own, locked while we live and gone after."""
+    try:
+        folder = Path(tempfile.mkdtemp(dir=_profiles(settings)))
+        lock = (folder / "lock").open("w")
+    except OSError as e:
+        raise StorageFull(f"There is no room for a browser's profile: {e.strerror}.") from e
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        for _ in range(20):  # a browser that was just killed may still be writing
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            await asyncio.sleep(0.05)
+        lock.close()
+
+
 def _profiles(settings: Settings) -> Path:
     folder = settings.everystall_home / "run" / "profiles"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise Misconfigured(
+            f"The browser's profiles cannot be kept below EVERYSTALL_HOME: {e.strerror}.",
+            action=f"Make {settings.everystall_home} a folder that this user may write to.",
+        ) from e
     return folder
 
 
 async def sweep_profiles(settings: Settings) -> None:
-    """Remove what the visits of dead processes left; their folder's name begins with the process id."""
+    """Remove what the visits of dead workers left. A living one holds its profile's lock, whichever
+    container of this machine it is in."""
     for folder in _profiles(settings).iterdir():
-        owner = re.match(r"(\d+)-", folder.name)
-        if owner is None or not _alive(int(owner[1])):
+        if _abandoned(folder):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    for nook in Path(tempfile.gettempdir()).glob("evs-*-*"):
+        owner = re.match(r"evs-(\d+)-", nook.name)
+        if owner is not None and not _alive(int(owner[1])):
+            await asyncio.to_thread(shutil.rmtree, nook, ignore_errors=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no lock yet, or none any more: not while it may be being made
+        with suppress(OSError):
+            return time.time() - folder.stat().st_mtime > 60
+        return False
+    return True
 
 
 def _alive(pid: int) -> bool:
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
     return True
