@@ -21,6 +21,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
+    AccountLimited,
     EverystallError,
     ListingIncomplete,
     ListingRejected,
@@ -79,7 +80,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
 
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm)
-    except ListingRejected as e:
+    except (ListingRejected, AccountLimited) as e:
         if plan.armed:
             await _rejected(visit, plan, e)
         raise
@@ -220,8 +221,8 @@ async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
             await change(session, publication, state="reconciling")
 
 
-async def _rejected(visit: Visit, plan: Plan, error: ListingRejected) -> None:
-    """The page answered our click with a refusal in so many words: proof that nothing is there."""
+async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> None:
+    """The page answered our click with a refusal or a limit in so many words: proof that nothing is there."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)

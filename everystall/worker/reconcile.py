@@ -49,8 +49,10 @@ async def look(visit: Visit, publication_id: UUID) -> None:
     found, seen = await _find(visit, page, attempt)
     if found is None:
         await _not_found(visit, publication_id, attempt)
-    elif found.state == "draft":
+    elif found.state == "draft" and publication.needs_you is None:
         await _only_a_draft(visit, page, publication_id, attempt)
+    elif found.state == "draft":  # the site keeps it for a review: it may let it through by itself
+        await _not_found(visit, publication_id, attempt)
     elif seen is None or seen.state in ("unknown", "draft"):
         await _remember(visit, publication_id, attempt.id, found)
         await _not_found(visit, publication_id, attempt)
@@ -84,6 +86,8 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
             mine.looks += 1
             mine.next_look_at = _next_later(mine.looks)
+            publication = await visit.locked(session, publication_id)
+            await forget_listing_if_over(session, publication.listing_id)
         return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
     if newer is not None and newer.outcome == "live" and newer.remote_id is not None:
@@ -122,11 +126,13 @@ async def settle(
         }  # fmt: skip
         if seen.state == "sold":
             await change(session, publication, put="sold", wanted="ended", state="sold", **common)
+            await forget_listing_if_over(session, publication.listing_id)
         elif seen.state == "ended":
             by_others = publication.wanted == "live"
             await change(session, publication, put="ended", wanted="ended", state="ended", **common)
             if by_others:
                 await _tell_gone(visit, session, publication)
+            await forget_listing_if_over(session, publication.listing_id)
         else:
             # what the form showed just before the click stands for what the live page does not show
             merged = {**(publication.read_back or {}), **read_back}
@@ -155,7 +161,10 @@ async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> Non
         return
     await session.flush()
     open_ = await session.execute(
-        text("SELECT 1 FROM publications WHERE listing_id = :id AND (unsettled OR looking OR put = 'live')"),
+        text("""
+        SELECT 1 FROM publications p WHERE p.listing_id = :id AND (p.unsettled OR p.looking OR p.put = 'live'
+            OR EXISTS (SELECT 1 FROM attempts a WHERE a.publication_id = p.id AND a.next_look_at IS NOT NULL))
+        LIMIT 1"""),
         {"id": listing_id},
     )
     if open_.first() is None:
@@ -247,7 +256,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
                 {"id": mine.id},
             )
         ).scalar_one()
-        if age < visit.tools.settings.settle_seconds:
+        if age < visit.tools.settings.settle_seconds and publication.needs_you is None:
             wait = SOON[min(mine.looks, len(SOON)) - 1]
             wait = min(wait, max(visit.tools.settings.settle_seconds - float(age), 0.1))
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=wait))
