@@ -106,7 +106,8 @@ class Lease:
                 async with self._db.as_user(self.user_id) as session:
                     held = await session.execute(
                         text("""
-                        UPDATE connections SET lease_until = clock_timestamp() + make_interval(secs => :seconds)
+                        UPDATE connections
+                        SET lease_until = clock_timestamp() + make_interval(secs => :seconds)
                         WHERE id = :id AND lease_fence = :fence AND lease_until > clock_timestamp()
                         RETURNING 1"""),
                         {"id": self.connection_id, "fence": self.fence,

@@ -167,7 +167,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     wrong = differing(compare(plan.draft, filled.fields))
     if wrong:
         raise PageChanged(
-            f"The form at {visit.label} does not show what we filled in ({listed(wrong)}). Nothing was posted."
+            f"{visit.label}'s form does not show what we filled in: {listed(wrong)}. Nothing was posted."
         )
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.browser import evidence
+from everystall.browser.driver import Driver
 from everystall.browser.page import Page
 from everystall.browser.session import Browser, Storage, open_browser
 from everystall.content.photos import Photos
@@ -43,7 +44,6 @@ from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
 from everystall.worker.lease import Lease
-from everystall.browser.driver import Driver
 
 log = structlog.get_logger()
 
@@ -204,8 +204,10 @@ class Visit:
                     self.purpose = "take down"
                     await delist.delist(self, id)
                 elif due.kind == "revise":
-                    await self.flag(id, "changed_since_posted", f"You changed this listing after it was posted "
-                                    f"to {self.label}. Everystall cannot change a live listing there yet.")  # fmt: skip
+                    changed = (
+                        f"You changed this listing after it was posted to {self.label}. Everystall cannot "
+                    )
+                    await self.flag(id, "changed_since_posted", changed + "change a live listing there yet.")
                 else:
                     self.purpose = "look"
                     await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)
@@ -335,8 +337,10 @@ class Visit:
             return
         evidence_ = await self._evidence() if error.fate != "retry" else None
         if isinstance(error, SessionExpired | SessionMissing):
-            await self._flag_account("session_expired", f"{self.label} no longer knows your sign-in. Nothing "
-                                     "was lost: connect it again and the work goes on.", evidence_)  # fmt: skip
+            said = (
+                f"{self.label} no longer knows your sign-in. Nothing was lost: connect it again and the work "
+            )
+            await self._flag_account("session_expired", said + "goes on.", evidence_)
         elif isinstance(error, ChallengeShown):
             await self._flag_account("challenge", f"{error.message} We stopped there: only you may answer "
                                      "it.", evidence_)  # fmt: skip
@@ -406,8 +410,8 @@ class Visit:
             publication = await self.locked(session, publication_id)
             tries = publication.tries + 1
             if tries >= TRIES and not publication.looking:
-                await self._flag(session, publication, "marketplace_busy", f"{self.label} did not answer "
-                                 f"{tries} times in a row: {error.message}", None, None, tries=tries)  # fmt: skip
+                said = f"{self.label} did not answer {tries} times in a row: {error.message}"
+                await self._flag(session, publication, "marketplace_busy", said, None, None, tries=tries)
                 return
             wait = backoff(tries - 1, getattr(error, "retry_after", None), random.random())
             state = ("reconciling" if publication.looking else "ending" if publication.wanted == "ended"
