@@ -6,16 +6,20 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Any
+
+import psycopg
 
 from benchmarks import bare
 from benchmarks.memory import pss_of, worker_pid
 from everystall.demo.stage import Stage, capture
-from everystall.installation import is_working
+from everystall.installation import addresses, is_working, opened
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import Children, answers, free_port, wait_until
 
@@ -30,10 +34,12 @@ class Bench:
     runs: int
     say: Callable[[str], None]
     captured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The seller's browserProfileIds.
+    connected: dict[str, str] = field(default_factory=dict)
     #: Seconds that each POST /api/listings/post took.
     posts: list[float] = field(default_factory=list)
-    #: Seconds from each POST's answer to the start of its first visit, on an idle system.
-    pick_ups: list[float] = field(default_factory=list)
+    #: (asked, answered) in Unix time of each POST that found an idle system.
+    idle_posts: list[tuple[float, float]] = field(default_factory=list)
 
     def seller(self, *marketplaces: str) -> None:
         """A new seller, signed in to these; of their own is what they post."""
@@ -41,7 +47,7 @@ class Bench:
         self.stage.new_seller(f"{name}-{time.time_ns()}@example.com")
         for marketplace in marketplaces:
             self.captured[marketplace] = asyncio.run(capture(self.stage, marketplace, name))
-            self.stage.connect(marketplace, self.captured[marketplace])
+            self.connected[marketplace] = self.stage.connect(marketplace, self.captured[marketplace])
 
     def listing(self) -> str:
         """A new listing with the four photos; titles differ, as a seller's do."""
@@ -50,13 +56,18 @@ class Bench:
 
     def publish(self, *marketplaces: str) -> float:
         """Posts a new listing and waits; seconds from the POST's answer to the last page read back."""
-        return self.follow(*self.post(self.listing(), marketplaces))
+        answered, job_id = self.post(self.listing(), marketplaces, idle=True)
+        return self.follow(answered, [job_id])
 
-    def post(self, listing_id: str, marketplaces: Sequence[str]) -> tuple[float, list[str]]:
-        started = time.perf_counter()
+    def post(self, listing_id: str, marketplaces: Sequence[str], *, idle: bool = False) -> tuple[float, str]:
+        """(when it was answered, jobId)"""
+        asked, started = time.time(), time.perf_counter()
         job = self.stage.post(listing_id, marketplaces)
         self.posts.append(time.perf_counter() - started)
-        return time.time(), [job["jobId"]]
+        answered = time.time()
+        if idle:
+            self.idle_posts.append((asked, answered))
+        return answered, str(job["jobId"])
 
     def follow(self, answered: float, jobs: Sequence[str]) -> float:
         """Waits until all are done. Raises if one is not live or was not read back equal."""
@@ -130,18 +141,16 @@ def fan_out(bench: Bench, latency: float) -> dict[str, Any]:
 
 def reuse(bench: Bench, marketplace: str = "poshmark", listings: int = 10) -> dict[str, float]:
     """Ten listings to one account in one visit, over ten visits one after the other."""
+    profile = bench.connected[marketplace]
     in_one, separate = [], []
     for _ in range(bench.runs):
         ids = [bench.listing() for _ in range(listings)]
-        profile = bench.stage.call("GET", "/api/connections")["connections"]
-        of_it = next(each["browserProfileId"] for each in profile if each["marketplace"] == marketplace)
-        bench.stage.call("POST", f"/api/connections/{of_it}/pause")
-        jobs = [job for each in ids for job in bench.post(each, [marketplace])[1]]
+        bench.stage.call("POST", f"/api/connections/{profile}/pause")  # all due before the visit begins
+        jobs = [bench.post(each, [marketplace])[1] for each in ids]
         began = time.time()
-        bench.stage.call("POST", f"/api/connections/{of_it}/resume")
+        bench.stage.call("POST", f"/api/connections/{profile}/resume")
         in_one.append(bench.follow(began, jobs))
-        ids = [bench.listing() for _ in range(listings)]
-        separate.append(sum(bench.follow(*bench.post(each, [marketplace])) for each in ids))
+        separate.append(sum(bench.publish(marketplace) for _ in range(listings)))
     return {
         "in_one": statistics.median(in_one),
         "separate": statistics.median(separate),
@@ -149,22 +158,47 @@ def reuse(bench: Bench, marketplace: str = "poshmark", listings: int = 10) -> di
     }
 
 
+def pick_ups(bench: Bench) -> list[float]:
+    """Seconds from each POST's answer to the start of its first visit, on an idle system: from the queue's
+    own record. May be below zero: the visit can start before the answer has reached us."""
+    with (
+        opened(bench.stage.settings, prepared=False) as settings,
+        psycopg.connect(addresses(settings)["DATABASE_ADMIN_URL"]) as connection,
+    ):
+        rows = connection.execute(
+            "SELECT extract(epoch FROM e.at)::float8 FROM procrastinate.procrastinate_events e"
+            " JOIN procrastinate.procrastinate_jobs j ON j.id = e.job_id"
+            " WHERE e.type = 'started' AND j.task_name = 'visit' ORDER BY e.at"
+        ).fetchall()
+    starts = [float(row[0]) for row in rows]
+    found = []
+    for asked, answered in bench.idle_posts:
+        first = bisect(starts, asked)
+        if first < len(starts):
+            found.append(starts[first] - answered)
+    return found
+
+
 def memory(bench: Bench, marketplace: str = "poshmark") -> dict[int, float]:
-    """The highest PSS in MB of worker and browsers while 1, 2 and 4 visits run at once."""
+    """The highest PSS in MB of worker and browsers while 1, 2 and 4 visits run at once, each of a seller's
+    own. Pages take 0.3 s longer, so that the visits overlap."""
     pid = worker_pid(bench.stage.children.pid("everystall"))
-    found = {}
-    bench.latency(0.3)
     sellers = []
     for _ in range(4):
         bench.seller(marketplace)
         sellers.append(bench.stage.api.headers["Authorization"])
+    bench.latency(0.3)
+    found = {}
     for visits in (1, 2, 4):
         peaks = []
         for _ in range(bench.runs):
             jobs = []
             for token in sellers[:visits]:
                 bench.stage.api.headers["Authorization"] = token
-                jobs.append((token, bench.post(bench.listing(), [marketplace])[1][0]))
+                jobs.append((token, bench.listing()))
+            for place, (token, listing_id) in enumerate(jobs):
+                bench.stage.api.headers["Authorization"] = token
+                jobs[place] = (token, bench.post(listing_id, [marketplace])[1])
             peak = 0.0
             for token, job_id in jobs:
                 bench.stage.api.headers["Authorization"] = token
@@ -172,6 +206,7 @@ def memory(bench: Bench, marketplace: str = "poshmark") -> dict[int, float]:
                     peak = max(peak, pss_of(pid))
             peaks.append(peak)
         found[visits] = statistics.median(peaks)
+        bench.say(f"  {visits}: {found[visits]:.0f} MB")
     bench.latency(0)
     return found
 
@@ -180,14 +215,13 @@ def warm_start(stage: Stage, runs: int) -> float:
     """`everystall up` to ready, on a data folder that was used before. The stage's own has ended."""
     seconds = []
     for _ in range(runs):
-        env = {**stage.env, "EVERYSTALL_PORT": str(free_port())}
+        port = free_port()
+        env = {**stage.env, "EVERYSTALL_PORT": str(port)}
         with Children() as children:
-            started, began = time.perf_counter(), time.time()
-            log = stage.logs / "warm.log"
-            children.start("everystall", "up", env=env, log=log)
-            port = int(env["EVERYSTALL_PORT"])
-            wait_until(lambda p=port, b=began: is_working(p, b), children, what="Everystall", log=log)  # type: ignore[misc]
-            seconds.append(time.perf_counter() - started)
+            began = time.time()
+            children.start("everystall", "up", env=env, log=stage.logs / "warm.log")
+            wait_until(partial(is_working, port, began), children, what="Everystall")
+            seconds.append(time.time() - began)
     return statistics.median(seconds)
 
 
