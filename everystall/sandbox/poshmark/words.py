@@ -27,6 +27,7 @@ VOCABULARY = Vocabulary(
         "Apply": ["Use Photos", "Confirm"],
         "Done": ["Save", "OK"],
         "Delete Listing": ["Remove Listing"],
+        "Confirm Delete Listing": ["Confirm Remove Listing"],
         "What are you selling? (required)": ["Title (required)"],
         "Describe it! (required)": ["Tell buyers about it (required)"],
         "Enter the Brand/Designer": ["Brand or designer"],

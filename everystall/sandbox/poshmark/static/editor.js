@@ -156,8 +156,8 @@
 
   // ---- words ----
 
-  function text(name, placeholder, limit, tag = "input") {
-    const field = make(tag, { "data-vv-name": name, placeholder, maxlength: limit, name, value: tag === "input" ? post[name] : null });
+  function text(name, attributes, tag = "input") {
+    const field = make(tag, { ...attributes, value: tag === "input" ? post[name] : null });
     if (tag === "textarea") field.value = post[name];
     field.addEventListener("input", () => { post[name] = field.value; refresh(); });
     return field;
@@ -503,7 +503,7 @@
     }
     const listed = site.mode === "create" ? drafts() : Promise.resolve(null);
     await pause(60);
-    const words = [section("TITLE", text("title", "What are you selling? (required)", 80)), section("DESCRIPTION", text("description", "Describe it! (required)", 1500, "textarea"))];
+    const words = [section("TITLE", text("title", { "data-vv-name": "title", placeholder: "What are you selling? (required)", maxlength: 80 })), section("DESCRIPTION", text("description", { "data-vv-name": "description", placeholder: "Describe it! (required)", maxlength: 1500 }, "textarea"))];
     const card = make("div", { class: "card card--large" });
     const last = footer();
     if (wizard) {
