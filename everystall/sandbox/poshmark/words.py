@@ -22,7 +22,7 @@ VOCABULARY = Vocabulary(
         "data-et-on-name=category_selection",
     ],
     labels={
-        "Next": ["Continue", "Go on"],
+        "Next": ["Go on", "Proceed"],
         "List This Item": ["Publish Listing", "List Now"],
         "Apply": ["Use Photos", "Confirm"],
         "Done": ["Save", "OK"],
