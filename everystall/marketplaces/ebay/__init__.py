@@ -1,0 +1,1 @@
+"""eBay (United States)."""

@@ -1,0 +1,341 @@
+"""Our listing in eBay's words: its limits, its menus, and everything that it would still ask for.
+
+Pure: loads no browser and no database. Never guesses a policy, size, weight or ZIP code, and never
+shortens what the seller wrote: what does not fit is a Problem with the limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from everystall.marketplaces import taxonomy
+from everystall.marketplaces.base import (
+    CONDITIONS,
+    MARKER_LENGTH,
+    NO_BRAND,
+    Account,
+    Capabilities,
+    Draft,
+    Limits,
+    ListingFacts,
+    PhotoRule,
+    Problem,
+)
+from everystall.marketplaces.ebay import menu
+
+LABEL = "eBay"
+BASE_URL = "https://www.ebay.com"
+COOKIE_DOMAINS = ("ebay.com",)
+REMOTE_ID = r"/itm/(?:[^/?#]+/)?(\d{12})\b"
+LIMITS = Limits(
+    title=80, description=4000, price_min=99, price_max=100_000_000, quantity_max=9999, colors=1, sku=50,
+    photos=PhotoRule(max_count=24),
+)  # fmt: skip
+#: Characters of one item specific.
+ASPECT = 50
+CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=100)
+DEFAULTS = {
+    "payment_policy": "The name of your payment policy on eBay",
+    "return_policy": "The name of your return policy on eBay",
+    "shipping_policy": "The name of your shipping policy on eBay",
+    "ships_from_zip": "The ZIP code that you ship from",
+    "postage_by_weight": "Whether your shipping policy goes by weight; yes unless you say false",
+    "offers": "Whether buyers may make offers (Best Offer); off unless you switch it on",
+    "promotion": "Whether eBay promotes your listings for a fee; off unless you switch it on",
+}
+#: Ours → what a seller calls them.
+POLICIES = {"payment_policy": "payment", "return_policy": "return", "shipping_policy": "shipping"}
+#: Ounces: the scale's end (150 lb).
+MOST_OZ = 2400
+UNBRANDED = "Unbranded"
+#: What holds a size, a colour.
+SIZE_ASPECTS = ("Size", "US Shoe Size", "Ring Size")
+COLOR_ASPECTS = ("Color", "Exterior Color")
+
+
+def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft | None, list[Problem]]:
+    """The draft, or None and every problem at once."""
+    try:
+        facts, own = _overridden(listing, defaults)
+    except ValidationError as e:
+        where = ".".join(str(step) for step in e.errors()[0]["loc"])
+        said = f"what is set for eBay in {where} is not usable"
+        return None, [_problem("overrides", "not_accepted", said)]
+    found: list[Problem] = []
+    title, description = _texts(facts, found)
+    path, place, kind = _category(facts, own, found)
+    aspects = _aspects(facts, place, kind, found)
+    condition = _condition(facts, kind, found)
+    shipping = _shipping(facts, own, found)
+    _price(facts, found)
+    _numbers(facts, found)
+    if found or facts.price is None:
+        return None, found
+    brand = aspects.get("Brand")
+    return Draft(
+        title=title, description=description, price=facts.price, quantity=facts.quantity, category=path,
+        brand=None if brand == UNBRANDED else brand,
+        size=next((aspects[name] for name in SIZE_ASPECTS if name in aspects), None),
+        condition=condition, colors=tuple(aspects[name] for name in COLOR_ASPECTS if name in aspects),
+        sku=(facts.sku or "").strip() or None, specifics=aspects, shipping=shipping,
+        options={name: own.get(name) is True for name in ("offers", "promotion")},
+        photos=tuple(photo.sha256 for photo in facts.photos),
+    ), []  # fmt: skip
+
+
+def read_account(session: Mapping[str, Any]) -> Account:
+    """No cookie of eBay's says whose session it is in a form that we can read (NOTES.md)."""
+    return Account(id=None)
+
+
+# ---- the pieces -----------------------------------------------------------------------------------
+
+
+def _overridden(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[ListingFacts, Mapping[str, Any]]:
+    """The facts as they stand for eBay, and the answers that only eBay asks for."""
+    given = dict(listing.overrides.get("ebay", {}))
+    category: Any = given.get("category")
+    own: dict[str, Any] = {name: defaults[name] for name in DEFAULTS if defaults.get(name) is not None}
+    if isinstance(category, list | tuple) or " > " in str(category or ""):
+        given.pop("category")
+        steps: Sequence[Any] = category.split(" > ") if isinstance(category, str) else category
+        own["path"] = tuple(str(step).strip() for step in steps)
+    facts: dict[str, Any] = listing.model_dump()
+    facts["ships_from_zip"] = facts["ships_from_zip"] or own.get("ships_from_zip")
+    facts.update({name: value for name, value in given.items() if name in ListingFacts.model_fields})
+    own.update({name: value for name, value in given.items() if name not in ListingFacts.model_fields})
+    return ListingFacts.model_validate(facts), own
+
+
+def _texts(facts: ListingFacts, found: list[Problem]) -> tuple[str, str]:
+    title = " ".join((facts.title or "").split())
+    description = (facts.description or "").replace("\r\n", "\n").replace("\r", "\n").strip()
+    for name, text, most in (
+        ("title", title, LIMITS.title),
+        ("description", description, LIMITS.description),
+    ):
+        if not text:
+            found.append(_problem(name, "missing", f"the {name} is missing"))
+        elif count(text) > most:
+            said = f"the {name} has {count(text)} characters and may have {most}"
+            found.append(_problem(name, "too_long", said, most))
+    most = LIMITS.sku - MARKER_LENGTH
+    if len((facts.sku or "").strip()) > most:
+        said = f"the SKU may have {most} characters there; {MARKER_LENGTH} more are kept for our own mark"
+        found.append(_problem("sku", "too_long", said, most))
+    return title, description
+
+
+def _category(
+    facts: ListingFacts, own: Mapping[str, Any], found: list[Problem]
+) -> tuple[tuple[str, ...], menu.Place | None, menu.Kind | None]:
+    """The path, and what we know of the place that it leads to."""
+    place = menu.PLACES.get(facts.category or "")
+    path: tuple[str, ...] = place.path if place else ()
+    if "path" in own:
+        path = own["path"]
+        # of several of ours with one place, the listing's own knows more of the thing
+        place = place if place is not None and place.path == path else menu.find_place(path)
+    elif not facts.category:
+        found.append(_problem("category", "missing", "the category is missing"))
+    elif place is None:
+        ours = taxonomy.find_category(facts.category)
+        what = " > ".join(ours.label) if ours else facts.category
+        said = f"it has no one place for {what}; set its own menu for eBay, as “Art > Art Prints”"
+        found.append(_problem("category", "not_accepted", said))
+    return path, place, menu.KINDS[place.kind] if place else None
+
+
+def _aspects(
+    facts: ListingFacts, place: menu.Place | None, kind: menu.Kind | None, found: list[Problem]
+) -> dict[str, str]:
+    """Item specifics: what the category asks for, then what the seller wrote besides. What he wrote as a
+    specific stands before what follows from the category."""
+    told = {" ".join(name.split()): " ".join(str(v).split()) for name, v in facts.specifics.items()}
+    names = {name.casefold(): name for name in (kind.required if kind else {})}
+    told = {names.get(name.casefold(), name): value for name, value in told.items() if value}
+    brand = " ".join((facts.brand or "").split())
+    if brand.casefold() == NO_BRAND:
+        brand = UNBRANDED
+    if not brand and "Brand" not in told:
+        said = f"the brand is missing; write “{NO_BRAND}” if it has none"
+        found.append(_problem("brand", "missing", said))
+    color = _color(facts)
+    aspects: dict[str, str] = {}
+    for name, source in (kind.required if kind else {}).items():
+        value = told.get(name, "")
+        if source == "brand":
+            value = brand or value
+        elif source == "size":
+            value = _size(facts, found) or ""
+            if not value:
+                continue
+        elif source == "size_type":
+            value = value or menu.size_type(facts.category, facts.size)
+        elif source == "colors":
+            value = value or color
+            if not value:
+                found.append(_problem("colors", "missing", "the colour is missing"))
+                continue
+        elif source == "department":
+            value = value or (place and place.department) or ""
+        elif source == "type":
+            value = value or (place and place.type) or ""
+        if value:
+            aspects[name] = value
+        elif source != "brand":
+            found.append(
+                _problem(f"specifics.{name}", "missing", f"it asks for “{name}” among the specifics")
+            )
+    inseam = re.fullmatch(r"\d+\s*x\s*(\d+)", (facts.size or "").strip(), re.IGNORECASE)
+    if inseam and "Size" in aspects:
+        aspects["Inseam"] = f"{inseam[1]} in"
+    if "Brand" not in aspects and brand and brand != UNBRANDED:
+        aspects["Brand"] = brand
+    if color and not any(name in aspects for name in COLOR_ASPECTS):
+        aspects["Color"] = color
+    for name, value in told.items():
+        aspects.setdefault(name, value)
+    for name, value in aspects.items():
+        if count(value) > ASPECT:
+            where = "brand" if name == "Brand" else f"specifics.{name}"
+            said = f"“{name}” has {count(value)} characters and may have {ASPECT}"
+            found.append(_problem(where, "too_long", said, ASPECT))
+    return aspects
+
+
+def _color(facts: ListingFacts) -> str:
+    """It takes one: the main colour, or Multicolor for three and more (NOTES.md)."""
+    if not facts.colors:
+        return ""
+    main = "multicolor" if len(facts.colors) > 2 else facts.colors[0]
+    return menu.COLORS.get(main, main.capitalize())
+
+
+def _size(facts: ListingFacts, found: list[Problem]) -> str | None:
+    """As eBay's list has it: since August 2026 it takes no others."""
+    if not facts.size:
+        found.append(_problem("size", "missing", "the size is missing"))
+        return None
+    ours = taxonomy.find_category(facts.category)
+    size = taxonomy.find_size(ours.size_scale, facts.size) if ours and ours.size_scale else None
+    if size is None:
+        some = ", ".join(taxonomy.SIZE_SCALES[ours.size_scale][:30]) if ours and ours.size_scale else ""
+        said = f"it has no size {facts.size!r} there" + (f"; it has {some}" if some else "")
+        found.append(_problem("size", "not_accepted", said, some or None))
+        return None
+    # waist and inseam are two things there
+    return menu.SIZES.get(size, re.sub(r"^(\d+)x\d+$", r"\1", size))
+
+
+def _condition(facts: ListingFacts, kind: menu.Kind | None, found: list[Problem]) -> str | None:
+    if not facts.condition:
+        found.append(_problem("condition", "missing", "the condition is missing"))
+        return None
+    groups = [kind.conditions] if kind else list(menu.CONDITIONS)
+    known = [
+        label
+        for group in groups
+        for label in (*menu.CONDITIONS[group].values(), *menu.MORE_CONDITIONS.get(group, ()))
+    ]
+    label = menu.CONDITIONS[kind.conditions].get(facts.condition) if kind else None
+    label = label or {name.casefold(): name for name in known}.get(facts.condition.casefold())
+    if label is None:
+        what = CONDITIONS.get(facts.condition, facts.condition)
+        some = ", ".join(dict.fromkeys(known))
+        said = f"it has no condition “{what}” in that category; set one of its own for eBay: {some}"
+        found.append(_problem("condition", "not_accepted", said, some))
+    return label
+
+
+def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem]) -> dict[str, Any]:
+    """The policies by name, where it is, and what it weighs."""
+    answers: dict[str, Any] = {}
+    for name, what in POLICIES.items():
+        value = own.get(name)
+        answers[name] = value.strip() if isinstance(value, str) else ""
+        if not answers[name]:
+            said = f"set the name of your {what} policy there ({name}) in the account's defaults"
+            found.append(_problem(f"defaults.{name}", "missing", said))
+    where = (facts.ships_from_zip or "").strip()
+    if not where:
+        found.append(_problem("ships_from_zip", "missing", "the ZIP code that you ship from is missing"))
+    elif not re.fullmatch(r"[0-9]{5}(-[0-9]{4})?", where):
+        said = "the ZIP code that you ship from has five digits"
+        found.append(_problem("ships_from_zip", "not_accepted", said))
+    answers["ships_from_zip"] = where[:5]
+    package = facts.package
+    if package.weight_oz is None:
+        if own.get("postage_by_weight") is not False:
+            said = (
+                "the weight of the package (weight_oz) is missing; where your shipping policy does not go "
+                "by weight, set postage_by_weight to false in the account's defaults"
+            )
+            found.append(_problem("package", "missing", said))
+    elif not 1 <= package.weight_oz <= MOST_OZ:
+        code, limit = ("too_low", 1) if package.weight_oz < 1 else ("too_high", MOST_OZ)
+        said = f"the package weighs {package.weight_oz} oz; it goes from 1 oz to {MOST_OZ} oz (150 lb)"
+        found.append(_problem("package", code, said, limit))
+    else:
+        answers["weight_oz"] = package.weight_oz
+    sides = {name: getattr(package, name) for name in ("length_in", "width_in", "height_in")}
+    if all(side is not None for side in sides.values()):
+        if min(sides.values()) <= 0:
+            said = "each side of the package is longer than 0 inches"
+            found.append(_problem("package", "too_low", said, 0))
+        answers |= {name: float(side) for name, side in sides.items()}
+    return answers
+
+
+def _price(facts: ListingFacts, found: list[Problem]) -> None:
+    low, high, price = LIMITS.price_min, LIMITS.price_max, facts.price
+    if price is None:
+        found.append(_problem("price", "missing", "the price is missing"))
+    elif price.currency != "USD":
+        found.append(_problem("price", "not_accepted", "prices are in US dollars there"))
+    elif not low <= price.amount <= high:
+        code, limit = ("too_low", low) if price.amount < low else ("too_high", high)
+        said = f"the price is ${dollars(price.amount)}; it goes from ${dollars(low)} to ${dollars(high)}"
+        found.append(_problem("price", code, said, limit))
+
+
+def _numbers(facts: ListingFacts, found: list[Problem]) -> None:
+    most = LIMITS.quantity_max
+    if facts.quantity > most:
+        said = f"it takes {most} of a thing per listing, and this has {facts.quantity}"
+        found.append(_problem("quantity", "too_many", said, most))
+    elif facts.quantity < 1:
+        found.append(_problem("quantity", "too_few", "there is nothing left to sell", 1))
+    most = LIMITS.photos.max_count
+    if not facts.photos:
+        found.append(_problem("photos", "missing", "it needs at least one photo", 1))
+    elif len(facts.photos) > most:
+        said = f"it takes {most} photos and this has {len(facts.photos)}"
+        found.append(_problem("photos", "too_many", said, most))
+
+
+# ---- words ----------------------------------------------------------------------------------------
+
+
+def count(text: str) -> int:
+    """Characters as the site's own script counts them: an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def dollars(cents: int) -> str:
+    """1250 → "12.50", as the price field writes it."""
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}"
+
+
+def _problem(field: str, code: Any, said: str, limit: int | float | str | None = None) -> Problem:
+    return Problem(field=field, code=code, message=f"{LABEL}: {said}.", limit=limit)
+
+
+__all__: Sequence[str] = (
+    "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID", "compose",
+    "read_account",
+)  # fmt: skip
