@@ -1,1 +1,5 @@
-"""The practice eBay. Its pages are in site.py, what it offers in menu.py."""
+"""The practice eBay: see site.py. It imports nothing of Everystall but the practice world."""
+
+from everystall.sandbox.ebay.site import site
+
+__all__ = ("site",)

@@ -222,8 +222,8 @@ _VALUES = {
     "Pattern": ["Solid", "Striped", "Floral", "Plaid", "Animal Print"],
     "Language": ["English", "French", "German", "Spanish"],
 }  # fmt: skip
-_COLORS = ["Beige", "Black", "Blue", "Brown", "Gold", "Gray", "Green", "Ivory", "Multicolor", "Orange", "Pink",
-           "Purple", "Red", "Silver", "White", "Yellow"]  # fmt: skip
+_COLORS = ["Beige", "Black", "Blue", "Brown", "Gold", "Gray", "Green", "Ivory", "Multicolor", "Orange",
+           "Pink", "Purple", "Red", "Silver", "White", "Yellow"]  # fmt: skip
 #: Only what is listed: eBay takes no other sizes for clothes and shoes since August 2026.
 _CLOSED = ("Size", "US Shoe Size", "Ring Size", "Size Type", "Department")
 
@@ -255,10 +255,12 @@ POLICIES: dict[str, list[dict[str, str]]] = {
         {"name": "No returns accepted"},
         {"name": "30 days, buyer pays"},
         {"name": "30 days, seller pays"},
+        {"name": "No returns"},
     ],
     "shipping": [
         {"name": "Flat rate, buyer pays", "payer": "buyer", "says": "$6.90 shipping"},
         {"name": "Ground, buyer pays", "payer": "buyer", "says": "$8.45 shipping"},
+        {"name": "Ground, free shipping", "payer": "seller", "says": "Free shipping"},
         {"name": "Free shipping", "payer": "seller", "says": "Free shipping"},
     ],
 }

@@ -155,7 +155,7 @@
 
   function specific(aspect) {
     const input = make("input", {
-      name: aspect.input, id: some(), class: "specific__input", placeholder: "Search or enter your own", autocomplete: "off",
+      name: aspect.input, id: some(), class: "specific__input", placeholder: aspect.own ? "Search or enter your own" : "Search", autocomplete: "off",
       role: "combobox", "aria-haspopup": "menu", "aria-expanded": "false", "aria-required": aspect.required ? "true" : null,
     });
     const menu = make("div", { role: "menu", class: "specific__menu", hidden: true, "aria-label": aspect.name });
@@ -188,7 +188,7 @@
       const found = aspect.options.filter((option) => option.toLowerCase().includes(wanted));
       const exact = aspect.options.some((option) => option.toLowerCase() === wanted);
       menu.replaceChildren(...found.map((option) => row(option)));
-      if (wanted && !exact) menu.append(row(filter.trim(), `Add “${filter.trim()}”`));
+      if (wanted && !exact && aspect.own) menu.append(row(filter.trim(), `Add “${filter.trim()}”`));
       menu.hidden = false;
       input.setAttribute("aria-expanded", "true");
     }
@@ -202,7 +202,8 @@
       if (event.key !== "Enter") return;
       event.preventDefault();
       const typed = input.value.trim();
-      pick(aspect.options.find((option) => option.toLowerCase() === typed.toLowerCase()) ?? typed);
+      const listed = aspect.options.find((option) => option.toLowerCase() === typed.toLowerCase());
+      if (listed || aspect.own || !typed) pick(listed ?? typed);
     });
     return box;
   }
@@ -289,9 +290,9 @@
     const order = variant ? [title, pricing, pictures, category, specificsSection(), condition, descriptionSection(), delivery, preferences, promote]
       : [pictures, title, category, specificsSection(), condition, descriptionSection(), pricing, delivery, preferences, promote];
     const form = make("div", { class: "lstng-form" }, ...order);
+    Practice.arrange(form);
     root.replaceChildren(form, alert, make("div", { class: "lstng-actions" }, list, later));
     root.removeAttribute("aria-busy");
-    Practice.arrange(form);
   }
 
   setTimeout(mount, data.delay);
