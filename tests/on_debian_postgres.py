@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import sys
@@ -38,14 +39,18 @@ def main() -> int:
         subprocess.run([programs / program, "-D", data, *arguments], check=True, user=user, cwd=folder,
                        env={"LC_ALL": "C.UTF-8"}, stdout=subprocess.DEVNULL)  # fmt: skip
 
-    run("initdb", "-U", "tester", "--auth=trust", "--encoding=UTF8", "--no-sync")
+    secret = secrets.token_hex(16)
+    password = folder / "password"
+    password.write_text(secret)
+    run("initdb", "-U", "tester", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8",
+        "--no-sync")  # fmt: skip
     options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
     run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         version = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True)
         sys.stdout.write(f"{version.stdout.strip()} on port {port}\n")
         sys.stdout.flush()
-        os.environ["EVERYSTALL_TEST_ADMIN_URL"] = f"postgresql://tester@127.0.0.1:{port}/postgres"
+        os.environ["EVERYSTALL_TEST_ADMIN_URL"] = f"postgresql://tester:{secret}@127.0.0.1:{port}/postgres"
         return int(pytest.main([*(str(ROOT / name) for name in TESTS), *sys.argv[1:]]))
     finally:
         run("pg_ctl", "-m", "immediate", "-w", "stop")
