@@ -4,6 +4,7 @@ arming, no looking: only the form, in a Chromium of its own, with the same sessi
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +35,7 @@ async def publish(stage: Stage, marketplace: str, captured: Mapping[str, Any]) -
         )
         for store in ("localStorage", "sessionStorage"):
             await context.add_init_script(
-                f"for (const [k, v] of Object.entries({_js(captured[store])})) {store}.setItem(k, v)"
+                f"for (const [k, v] of Object.entries({json.dumps(captured[store])})) {store}.setItem(k, v)"
             )
         page = await context.new_page()
         page.set_default_timeout(10_000)
@@ -45,10 +46,6 @@ async def publish(stage: Stage, marketplace: str, captured: Mapping[str, Any]) -
 
 
 async def _mercari(page: Page, title: str) -> None:
-    async def dialog(test_id: str) -> None:
-        await page.get_by_test_id(test_id).click()
-
-    page.context.set_default_timeout(10_000)
     await page.goto("/sell/")
     photos = page.get_by_test_id("SellPhotoInput")
     await photos.wait_for(state="attached")
@@ -64,7 +61,7 @@ async def _mercari(page: Page, title: str) -> None:
     await page.get_by_test_id("ConditionLikeNew").click()
     await page.get_by_test_id("ShipsFromAddButton").or_(page.get_by_test_id("ShipsFromEditButton")).click()
     await page.get_by_test_id("ZipCodeInput").fill("97205")
-    await dialog("ShipsFromSaveButton")
+    await page.get_by_test_id("ShipsFromSaveButton").click()
     await page.get_by_test_id("SelectShipping").click()
     tip, pounds = page.get_by_test_id("ShippingTipButton"), page.get_by_test_id("ItemWeightInPounds")
     await tip.or_(pounds).first.wait_for()
@@ -75,9 +72,9 @@ async def _mercari(page: Page, title: str) -> None:
     await page.get_by_test_id("FitsInShoeboxNo").check()
     for side, inches in (("Length", "12"), ("Width", "10"), ("Height", "1")):
         await page.get_by_test_id(f"Input{side}").fill(inches)
-    await dialog("SelectCarrierButton")
+    await page.get_by_test_id("SelectCarrierButton").click()
     await page.get_by_test_id("Carrier-USPS").click()
-    await dialog("SelectCarrierSaveButton")
+    await page.get_by_test_id("SelectCarrierSaveButton").click()
     await page.get_by_test_id("FreeShippingNoButton").click()
     await page.get_by_test_id("Price").fill("32")
     await page.get_by_test_id("SmartPricingTurnOffButton").click()
@@ -121,19 +118,48 @@ async def _poshmark(page: Page, title: str) -> None:
     assert await page.locator(".listing__image").count() == len(_PHOTOS)
 
 
+async def _ebay(page: Page, title: str) -> None:
+    await page.goto("/sl/prelist/identify")
+    await page.get_by_label("Enter a category value").fill("Art Prints")
+    await page.locator(".category-option label", has_text=re.compile(r"Art Prints$")).first.click()
+    await page.locator(".prelist-done").click()
+    await page.locator(".prelist-no-match").click()
+    await page.locator(".condition-option label", has_text="New other").click()
+    await page.locator(".prelist-continue").click()
+    photos = page.locator("#lstng-root input[type=file]")
+    await photos.set_input_files(_PHOTOS)
+    await page.locator("[name=title]").fill(title)
+    await page.locator("[name=customLabel]").fill("BARE")
+    await page.frame_locator("#se-rte-frame__summary").locator("body").fill(_DESCRIPTION)
+    await page.locator("[name=price]").fill("32")
+    await page.locator("[name=quantity]").fill("1")
+    await page.locator("[name=bestOfferEnabled]").uncheck()
+    await page.locator("[name=promotedListing]").uncheck()
+    await page.locator("[name=shippingPolicyId]").select_option(label="Ground, buyer pays")
+    await page.locator("[name=paymentPolicyId]").select_option(label="Immediate payment")
+    await page.locator("[name=returnPolicyId]").select_option(label="30 days, buyer pays")
+    for name, value in (("majorWeight", "0"), ("minorWeight", "12"), ("packageLength", "12")):
+        await page.locator(f"[name={name}]").fill(value)
+    for name, value in (("packageWidth", "10"), ("packageDepth", "1"), ("itemLocationZip", "97205")):
+        await page.locator(f"[name={name}]").fill(value)
+    await page.locator(".uploader-thumbnail img").nth(len(_PHOTOS) - 1).wait_for()
+    await page.locator(".lstng-list").click()
+    await page.locator(".success-link").click()
+    await _equal(page, ".x-item-title__mainTitle", title)
+    await _equal(page, ".x-price-primary", "US $32")
+    text = await page.frame_locator("#desc_ifr").locator("#ds_div").inner_text()
+    assert _CLEAN.sub(" ", text).strip() == _CLEAN.sub(" ", _DESCRIPTION)
+    assert await page.locator(".ux-image-carousel-item").count() == len(_PHOTOS)
+
+
 async def _equal(page: Page, selector: str, meant: str) -> None:
     shown = _CLEAN.sub(" ", await page.locator(selector).inner_text()).strip()
     if not shown.startswith(_CLEAN.sub(" ", meant).strip()):
         raise RuntimeError(f"{selector} shows {shown!r}, not {meant!r}")
 
 
-def _js(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
-
-
 _SCRIPTS: dict[str, Callable[[Page, str], Awaitable[None]]] = {
     "poshmark": _poshmark,
     "mercari": _mercari,
+    "ebay": _ebay,
 }
