@@ -75,23 +75,31 @@ def _find() -> Path | None:
 
 def install() -> Path:
     """An installed one, else Playwright's, else Debian's. Raises Misconfigured if none can be had."""
-    try:
-        return find_chromium(load())
-    except Misconfigured as e:
-        if "CHROMIUM names" in e.message:
-            raise
+    settings = load()
+    found = (settings.chromium and find_chromium(settings)) or _find()
+    if found is not None and starts(found):
+        return found
     tries = [[sys.executable, "-m", "playwright", "install", "chromium"]]
     if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
         tries += [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]]
     for command in tries:
         subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
         found = _find()
-        if found is not None:
+        if found is not None and starts(found):
             return found
     raise Misconfigured(
-        "No Chromium could be installed.",
+        f"{found} is there but does not start." if found else "No Chromium could be installed.",
         action="Install one (Debian or Ubuntu: sudo apt-get install chromium), or set CHROMIUM to its path.",
     )
+
+
+def starts(chromium: Path) -> bool:
+    """A downloaded one may lack libraries of the system; then not even its version can be asked."""
+    try:
+        done = subprocess.run([chromium, "--version"], capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def main() -> None:

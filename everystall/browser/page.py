@@ -104,7 +104,7 @@ class Page:
         self.refused, self._accept_dialog = None, False
         try:
             with translated(self._deadline):
-                response = await self.raw.goto(address, wait_until="domcontentloaded")
+                response = await self._go(address)
         except MarketplaceBusy:
             self._inside()
             raise
@@ -338,6 +338,17 @@ class Page:
     @property
     def _milliseconds(self) -> float:
         return self._settings.locator_seconds * 1000
+
+    async def _go(self, address: str) -> Response | None:
+        """Twice again where the page before this one was still on its way somewhere."""
+        for left in (2, 1, 0):
+            try:
+                return await self.raw.goto(address, wait_until="domcontentloaded")
+            except PlaywrightError as e:
+                if not left or "interrupted by another navigation" not in e.message:
+                    raise
+            await asyncio.sleep(0.1)
+        return None
 
     def _inside(self) -> None:
         if self.refused is not None:

@@ -3,7 +3,7 @@
 The profile is a temporary folder only this user can read; it goes with the visit. Cookies and storage
 reach the browser over its own pipe, never through a file, an argument or the environment.
 
-Walls: a top-level page may only be on the marketplace's own hosts; pages that it opens beside itself (pop-ups) are closed;
+Walls: a top-level page may only be on the marketplace's own hosts; a pop-up that it opens is closed;
 parts may come from anywhere and are recorded, except that a practice marketplace (*.localhost) reaches
 nothing but this machine. Only documents are stopped and asked about, over CDP: a Playwright route would
 stop every photo and script as well and switch off the cache, and redirects would pass it unseen.
