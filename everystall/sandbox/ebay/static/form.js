@@ -38,7 +38,32 @@
 
   // ---- what the form holds ----
 
-  const description = () => (frame?.contentDocument?.body?.innerText ?? values.description).replace(/\u00a0/g, " ").replace(/\n+$/, "");
+  /** The lines of an editable element: each block is one, a <br> at its end is none. */
+  function linesOf(editor) {
+    let text = "";
+    let atStart = true;
+    const walk = (node) => {
+      for (const child of node.childNodes) {
+        if (child.nodeType === Node.TEXT_NODE) {
+          if (!atStart && child.previousSibling && isBlock(child.previousSibling)) text += "\n";
+          text += child.data;
+          atStart = false;
+        } else if (child.nodeName === "BR") {
+          if (child !== node.lastChild) text += "\n";
+          atStart = false;
+        } else {
+          if (isBlock(child) && !atStart) text += "\n";
+          walk(child);
+          atStart = false;
+        }
+      }
+    };
+    const isBlock = (node) => /^(DIV|P|LI|UL|OL|H\d|BLOCKQUOTE|PRE)$/.test(node.nodeName);
+    walk(editor);
+    return text.replace(/\u00a0/g, " ").trim();
+  }
+
+  const description = () => (frame?.contentDocument?.body?.isContentEditable ? linesOf(frame.contentDocument.body) : values.description);
 
   function state() {
     const held = { photos: photos.map((photo) => photo.id), specifics, description: description() };
@@ -208,12 +233,33 @@
     return box;
   }
 
+  /** For a name that the category has not. */
+  function customSpecific() {
+    const name = make("input", { name: "customSpecificName", id: some(), maxlength: 40, autocomplete: "off" });
+    const value = make("input", { name: "customSpecificValue", id: some(), maxlength: 65, autocomplete: "off" });
+    const add = make("button", { class: "btn custom-add", type: "button", text: "Add" });
+    const kept = make("ul", { class: "custom-kept" });
+    const known = new Set(data.aspects.map((aspect) => aspect.name));
+    const show = () => kept.replaceChildren(...Object.entries(specifics).filter(([key]) => !known.has(key))
+      .map(([key, text]) => make("li", { "data-specific": key, text: `${key}: ${text}` })));
+    onTrusted(add, () => {
+      if (!name.value.trim() || !value.value.trim()) return;
+      specifics[name.value.trim()] = value.value.trim();
+      name.value = value.value = "";
+      show();
+      changed();
+    });
+    show();
+    return make("div", {}, make("h3", { text: "Add custom item specific" }), kept, make("div", { class: "custom" },
+      make("div", {}, make("label", { for: name.id, text: "Name" }), name), make("div", {}, make("label", { for: value.id, text: "Value" }), value), add));
+  }
+
   function specificsSection() {
     const required = make("div", { class: "specifics" }, ...data.aspects.filter((aspect) => aspect.required).map(specific));
     const more = make("div", { class: "specifics" }, ...data.aspects.filter((aspect) => !aspect.required).map(specific));
     const parts = [];
     if (required.children.length) parts.push(make("h3", { text: "Required" }), make("p", { class: "small", text: "Buyers need these details to find your item." }), required);
-    parts.push(make("h3", { text: "Additional (optional)" }), more);
+    parts.push(make("h3", { text: "Additional (optional)" }), more, customSpecific());
     if (drift.strength < 4) return section("Item specifics", ...parts);
     const folded = make("div", { hidden: true }, ...parts);
     const show = make("button", { class: "btn specifics-show", type: "button", text: "Show item specifics" });
