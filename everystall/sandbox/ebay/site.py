@@ -173,9 +173,11 @@ async def item_page(request: Request) -> Response:
     notices = {"ended": "Your listing was ended.", "revised": "You’ve successfully revised your listing."}
     return here.site.page(
         request, "itm.html", title=item.title, item=item, f=f, ld=data, mine=mine,
+        specifics=item.private["form"]["specifics"],
         left=item.quantity - item.quantity_sold, reason=REASONS.get(item.private.get("reason", "")),
         ended=f"{datetime.fromtimestamp(moment, UTC):%a, %b %d at %I:%M %p}" if moment else "",
-        srt=_srt(item.account) if mine else None, shipping=says.get(f["shipping"]["policy"], "See details"),
+        srt=_srt(item.account) if mine else None,
+        shipping=says.get(f["shipping"]["shipping_policy"], "See details"),
         notice=next((text for word, text in notices.items() if word in request.query_params and mine), None),
     )  # fmt: skip
 
@@ -424,8 +426,15 @@ def _fill(world: World, item: Item, wish: Mapping[str, Any]) -> None:
 
 def _fields(account: Account, leaf: menu.Leaf, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the seller sent, in Everystall's names, so that tests can compare."""
-    specifics, policies, quantity = _specifics(values), _policies(account, values), _text(values, "quantity")
-    brand = specifics.get("Brand")
+    policies, quantity = _policies(account, values), _text(values, "quantity")
+    rest = _specifics(values)
+    brand = rest.pop("Brand", None)
+    size = next((rest.pop(name) for name in SIZES if name in rest), None)
+    color = next((rest.pop(name) for name in COLORS if name in rest), "")
+    parcel = {
+        "weight_oz": _weight(values), "length_in": _number(values.get("packageLength")),
+        "width_in": _number(values.get("packageWidth")), "height_in": _number(values.get("packageDepth")),
+    }  # fmt: skip
     return {
         "title": _text(values, "title"),
         "description": _text(values, "description"),
@@ -433,24 +442,18 @@ def _fields(account: Account, leaf: menu.Leaf, values: Mapping[str, Any]) -> dic
         "quantity": int(quantity) if quantity.isdigit() else 1,
         "category": leaf.path.split(" > "),
         "brand": None if brand == "Unbranded" else brand,
-        "size": next((specifics[name] for name in SIZES if name in specifics), None),
+        "size": size,
         "condition": values.get("condition"),
-        "colors": [specifics[name] for name in COLORS if name in specifics],
-        "specifics": specifics,
+        "colors": [one for one in color.split("/") if one],
+        "specifics": rest,
         "shipping": {
-            "policy": policies["shipping"].get("name"),
-            "payer": policies["shipping"].get("payer"),
+            **{f"{kind}_policy": policy.get("name") for kind, policy in policies.items()},
             "ships_from_zip": _text(values, "itemLocationZip"),
-            "weight_oz": _weight(values),
-            "length": _number(values.get("packageLength")),
-            "width": _number(values.get("packageWidth")),
-            "height": _number(values.get("packageDepth")),
+            **{name: value for name, value in parcel.items() if value is not None},
         },
         "options": {
-            "best_offer": bool(values.get("bestOfferEnabled")),
-            "promoted": bool(values.get("promotedListing")),
-            "payment_policy": policies["payment"].get("name"),
-            "return_policy": policies["return"].get("name"),
+            "offers": bool(values.get("bestOfferEnabled")),
+            "promotion": bool(values.get("promotedListing")),
         },
     }
 
