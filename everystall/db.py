@@ -40,6 +40,7 @@ class Database:
             driver_url(login_url),
             pool_size=5,
             max_overflow=15,
+            hide_parameters=True,  # a message of an error may reach a log
             pool_pre_ping=True,  # a restarted server costs nobody an error
             connect_args={"connect_timeout": 10},
         )

@@ -90,7 +90,7 @@ def make_app(url: str, tools: Tools) -> procrastinate.App:
 
     cleaned = 0.0
 
-    @app.periodic(cron="*/5 * * * * *")
+    @app.periodic(cron="* * * * * */5")  # the sixth field is the seconds
     @app.task(name="tick", queue="ticks", queueing_lock="tick", pass_context=False)
     async def tick_(timestamp: int) -> None:
         nonlocal cleaned

@@ -146,7 +146,9 @@ class Stall:
         ids = [await self.connection_id(one) for one in browser_profile_ids]
         await asyncio.gather(*(visit(self.tools, id, lane) for id in ids))
 
-    async def until_done(self, seller: Seller, job: str, *profiles: str, seconds: float = 30) -> dict[str, Any]:
+    async def until_done(
+        self, seller: Seller, job: str, *profiles: str, seconds: float = 30
+    ) -> dict[str, Any]:
         end = time.monotonic() + seconds
         while True:
             await self.visit(*profiles)
@@ -238,7 +240,9 @@ def bob(stall: Stall) -> Seller:
 
 async def _make_user(stall: Stall, name: str) -> tuple[UUID, str]:
     token = new_token()
-    rows = await stall.rows("INSERT INTO users (email) VALUES (:email) RETURNING id", email=f"{name}@example.com")
+    rows = await stall.rows(
+        "INSERT INTO users (email) VALUES (:email) RETURNING id", email=f"{name}@example.com"
+    )
     await stall.rows(
         "INSERT INTO api_tokens (user_id, name, token_hash) VALUES (:id, 'test', :hash) RETURNING id",
         id=rows[0]["id"], hash=hash_of(token),

@@ -79,7 +79,8 @@ async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("captcha", "challenge"), ("login_wall", "session_expired"), ("item_limit", "account_limited")]
+    ("kind", "reason"),
+    [("captcha", "challenge"), ("login_wall", "session_expired"), ("item_limit", "account_limited")],
 )
 async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     stall, alice, marketplace, kind, reason
@@ -108,7 +109,9 @@ async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
     assert len(stall.live(marketplace)) == 1
 
 
-async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconnecting(stall, alice, marketplace):
+async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconnecting(
+    stall, alice, marketplace
+):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.sessions(marketplace, alice.name, lifetime_seconds=0)
     await stall.visit(profile)
@@ -133,7 +136,9 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="down", times=1000)
     await stall.visit(profile)
-    row = (await stall.rows("SELECT state, needs_you, tries, next_try_at > now() AS later FROM publications"))[0]
+    row = (
+        await stall.rows("SELECT state, needs_you, tries, next_try_at > now() AS later FROM publications")
+    )[0]
     assert row == {"state": "waiting", "needs_you": None, "tries": 1, "later": True}
     stall.sandbox.clear_faults()
     await stall.rows("UPDATE publications SET next_try_at = now() RETURNING id")

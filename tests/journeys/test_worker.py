@@ -1,0 +1,115 @@
+"""The worker as a process: it takes what was asked for, ends in order, and is survived by the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.conftest import Seller, Stall
+
+pytestmark = [pytest.mark.journey, pytest.mark.browser]
+
+
+@pytest.fixture
+def workers(stall: Stall, tmp_path: Path) -> Iterator[Any]:
+    """Start `everystall worker` on the stage's database and data folder."""
+    settings, running = stall.settings, []
+
+    def start() -> subprocess.Popen[bytes]:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "EVERYSTALL_HOME": str(settings.everystall_home),
+            "DATABASE_URL": settings.database_url.get_secret_value(),
+            "PACE_SECONDS": "0",
+            "LEASE_SECONDS": "4",
+            "LEASE_RENEW_SECONDS": "1",
+            "GUARD_SECONDS": "3",
+            "SETTLE_SECONDS": "6",
+        }
+        log = open(tmp_path / f"worker-{len(running)}.log", "wb")  # noqa: SIM115  (the child's)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "everystall", "worker"],
+            env=env, stdout=log, stderr=log, cwd=tmp_path,
+        )  # fmt: skip
+        log.close()
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait(10)
+
+
+async def _until(stall: Stall, seller: Seller, job: str, seconds: float) -> dict[str, Any]:
+    end = time.monotonic() + seconds
+    while (now := await stall.job(seller, job))["status"] == "running" and time.monotonic() < end:
+        await asyncio.sleep(0.1)
+    return now
+
+
+async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alice, workers):
+    await stall.connect(alice, "mercari")
+    worker = workers()
+    job = await stall.post(alice, await stall.listing(alice), ["mercari"])
+    assert (await _until(stall, alice, job["jobId"], 40))["status"] == "done"
+    assert len(stall.live("mercari")) == 1
+    worker.terminate()
+    assert await asyncio.to_thread(worker.wait, 20) == 0
+    rows = await stall.rows("SELECT lease_until FROM connections")
+    assert rows == [{"lease_until": None}]
+
+
+async def test_a_killed_workers_visit_is_taken_over_and_nothing_is_posted_twice(stall, alice, workers):
+    await stall.connect(alice, "mercari")
+    stall.sandbox.fault("mercari", kind="latency", seconds=0.5, times=30)
+    first = workers()
+    job = await stall.post(alice, await stall.listing(alice), ["mercari"])
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        (row,) = await stall.rows("SELECT state FROM publications")
+        if row["state"] in ("filling", "armed", "reconciling", "live"):
+            break
+        await asyncio.sleep(0.02)
+    first.kill()
+    first.wait()
+    workers()
+    job = await _until(stall, alice, job["jobId"], 60)
+    assert job["status"] == "done", job
+    assert len(stall.live("mercari")) == 1
+    assert len(stall.events("mercari", "published")) == 1
+
+
+async def test_a_stopped_worker_that_wakes_up_finds_its_account_taken_and_touches_nothing(
+    stall, alice, workers
+):
+    await stall.connect(alice, "mercari")
+    stall.sandbox.fault("mercari", kind="latency", seconds=0.5, times=30)
+    first = workers()
+    job = await stall.post(alice, await stall.listing(alice), ["mercari"])
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        (row,) = await stall.rows("SELECT state FROM publications")
+        if row["state"] in ("filling", "armed", "reconciling", "live"):
+            break
+        await asyncio.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)
+    workers()
+    job = await _until(stall, alice, job["jobId"], 60)
+    first.send_signal(signal.SIGCONT)
+    await asyncio.sleep(2)
+    assert job["status"] == "done", job
+    assert len(stall.live("mercari")) == 1
+    assert len(stall.events("mercari", "published")) == 1
