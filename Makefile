@@ -44,10 +44,6 @@ lint: $(VENV)/ready-dev  ## ruff, mypy and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-.PHONY: contracts
-contracts: $(VENV)/ready-dev  ## only the import contracts: who may import whom
-	@$(BIN)/lint-imports --no-logo
-
 .PHONY: format
 format: $(VENV)/ready-dev  ## write the code as ruff would
 	@$(BIN)/ruff check --fix --quiet . || true
