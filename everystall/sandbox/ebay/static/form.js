@@ -94,7 +94,7 @@
     input.value = values[name] ?? "";
     inputs[name] = input;
     input.addEventListener("input", changed);
-    const count = attributes.maxlength ? make("span", { class: "count" }) : null;
+    const count = attributes.maxlength > 10 ? make("span", { class: "count" }) : null;
     const tell = () => { if (count) count.textContent = `${input.value.length}/${attributes.maxlength}`; };
     input.addEventListener("input", tell);
     tell();
