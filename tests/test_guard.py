@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 #: A worker with one open browser. It says "open" and then does what its last argument says.
 WORKER = textwrap.dedent("""
-    import asyncio, sys
+    import asyncio, sys, time
     from everystall.browser.guard import Deadline, clock
     from everystall.browser.session import open_browser
     from everystall.browser.targets import Site, Target
@@ -33,6 +33,10 @@ WORKER = textwrap.dedent("""
         async with open_browser(site=Site((), ()), base_url=url, storage=None, settings=settings,
                                 deadline=deadline) as browser:
             await browser.page.goto("/")
+            if act in ("click", "stall"):  # the button wakes up later: Playwright's driver waits for it, not we
+                button = browser.page.raw.locator("#later")
+                pending = asyncio.ensure_future(button.click(timeout=20000))
+                await asyncio.sleep(0.3)
             print("open", flush=True)
             if act == "wait":
                 await asyncio.sleep(60)
@@ -42,9 +46,10 @@ WORKER = textwrap.dedent("""
                     deadline.beat(clock())
                 await browser.page.goto("/")
                 print("renewed", flush=True)
-            if act == "click":  # the button wakes up later: Playwright's driver waits for it, not we
-                button = browser.page.raw.locator("#later")
-                await button.click(timeout=20000)
+            if act == "stall":  # the event loop stands still, so nobody renews
+                time.sleep(60)
+            if act == "click":
+                await pending
                 print("clicked", flush=True)
 
     asyncio.run(main(*sys.argv[1:]))
@@ -145,11 +150,18 @@ def test_a_browser_lives_as_long_as_its_deadline_is_moved(worker, tmp_path):
     assert list((tmp_path / "run" / "profiles").iterdir()) == []
 
 
-@pytest.mark.parametrize("run", range(3))
+@pytest.mark.parametrize("run", range(5))
 def test_a_stopped_worker_never_clicks_after_its_deadline(worker, tmp_path, run):
     """The click is pending in Playwright's driver, which goes on while the worker stands still."""
     process = worker("click", 4.0)
     process.send_signal(signal.SIGSTOP)
+    time.sleep(_Shop.asleep + 1.0)
+    assert _Shop.clicks == []
+    assert chromiums(tmp_path) == []
+
+
+def test_a_worker_whose_event_loop_stands_still_does_not_click_either(worker, tmp_path):
+    worker("stall", 4.0)
     time.sleep(_Shop.asleep + 1.0)
     assert _Shop.clicks == []
     assert chromiums(tmp_path) == []
