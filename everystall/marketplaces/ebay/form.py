@@ -30,27 +30,31 @@ from everystall.marketplaces.ebay import menu
 LABEL = "eBay"
 BASE_URL = "https://www.ebay.com"
 COOKIE_DOMAINS = ("ebay.com",)
-REMOTE_ID = r"/itm/(?:[^/?#]+/)?(\d{12})\b"
+REMOTE_ID = r"/itm/(?:[^/?#]+/)?(\d{12})(?:[/?#]|$)"
 LIMITS = Limits(
-    title=80, description=4000, price_min=99, price_max=100_000_000, quantity_max=9999, colors=1, sku=50,
+    title=80, description=4000, price_min=99, price_max=99_999_999, quantity_max=9999, colors=1, sku=50,
     photos=PhotoRule(max_count=24),
 )  # fmt: skip
-#: Characters of one item specific.
-ASPECT = 50
+#: Characters of an item specific.
+ASPECT_NAME, ASPECT_VALUE = 40, 50
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=100)
 DEFAULTS = {
     "payment_policy": "The name of your payment policy on eBay",
     "return_policy": "The name of your return policy on eBay",
-    "shipping_policy": "The name of your shipping policy on eBay",
+    "shipping_policy": "The name of your shipping policy on eBay, where the buyer pays the postage",
+    "free_shipping_policy": "The name of your shipping policy on eBay, where you pay the postage",
     "ships_from_zip": "The ZIP code that you ship from",
+    "shipping_payer": "Who pays the postage: buyer or seller",
     "postage_by_weight": "Whether your shipping policy goes by weight; yes unless you say false",
     "offers": "Whether buyers may make offers (Best Offer); off unless you switch it on",
     "promotion": "Whether eBay promotes your listings for a fee; off unless you switch it on",
 }
-#: Ours → what a seller calls them.
+#: What a listing needs of them → what a seller calls it.
 POLICIES = {"payment_policy": "payment", "return_policy": "return", "shipping_policy": "shipping"}
 #: Ounces: the scale's end (150 lb).
 MOST_OZ = 2400
+#: Inches of one side.
+MOST_IN = 999
 UNBRANDED = "Unbranded"
 #: What holds a size, a colour.
 SIZE_ASPECTS = ("Size", "US Shoe Size", "Ring Size")
@@ -105,7 +109,12 @@ def _overridden(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Lis
         steps: Sequence[Any] = category.split(" > ") if isinstance(category, str) else category
         own["path"] = tuple(str(step).strip() for step in steps)
     facts: dict[str, Any] = listing.model_dump()
-    facts["ships_from_zip"] = facts["ships_from_zip"] or own.get("ships_from_zip")
+    for name in ("ships_from_zip", "shipping_payer"):
+        facts[name] = facts[name] or own.get(name)
+    if isinstance(given.get("specifics"), Mapping):
+        given["specifics"] = {**facts["specifics"], **given["specifics"]}
+    if given.get("shipping_policy"):  # of this one listing, whoever pays
+        own["free_shipping_policy"] = given["shipping_policy"]
     facts.update({name: value for name, value in given.items() if name in ListingFacts.model_fields})
     own.update({name: value for name, value in given.items() if name not in ListingFacts.model_fields})
     return ListingFacts.model_validate(facts), own
@@ -157,11 +166,11 @@ def _aspects(
     specific stands before what follows from the category."""
     told = {" ".join(name.split()): " ".join(str(v).split()) for name, v in facts.specifics.items()}
     names = {name.casefold(): name for name in (kind.required if kind else {})}
-    told = {names.get(name.casefold(), name): value for name, value in told.items() if value}
+    told = {names.get(name.casefold(), name): value for name, value in told.items() if name and value}
     brand = " ".join((facts.brand or "").split())
     if brand.casefold() == NO_BRAND:
         brand = UNBRANDED
-    if not brand and "Brand" not in told:
+    if not brand and "Brand" not in told and (kind is None or "Brand" in kind.required):
         said = f"the brand is missing; write “{NO_BRAND}” if it has none"
         found.append(_problem("brand", "missing", said))
     color = _color(facts)
@@ -185,6 +194,8 @@ def _aspects(
             value = value or (place and place.department) or ""
         elif source == "type":
             value = value or (place and place.type) or ""
+        elif name == "Exterior Material":
+            value = value or told.get("Material", "")
         if value:
             aspects[name] = value
         elif source != "brand":
@@ -201,10 +212,10 @@ def _aspects(
     for name, value in told.items():
         aspects.setdefault(name, value)
     for name, value in aspects.items():
-        if count(value) > ASPECT:
-            where = "brand" if name == "Brand" else f"specifics.{name}"
-            said = f"“{name}” has {count(value)} characters and may have {ASPECT}"
-            found.append(_problem(where, "too_long", said, ASPECT))
+        where = "brand" if name == "Brand" else f"specifics.{name}"
+        if count(name) > ASPECT_NAME or count(value) > ASPECT_VALUE:
+            said = f"“{name}” may have {ASPECT_VALUE} characters, and {ASPECT_NAME} in its name"
+            found.append(_problem(where, "too_long", said, ASPECT_VALUE))
     return aspects
 
 
@@ -253,14 +264,18 @@ def _condition(facts: ListingFacts, kind: menu.Kind | None, found: list[Problem]
 
 
 def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem]) -> dict[str, Any]:
-    """The policies by name, where it is, and what it weighs."""
-    answers: dict[str, Any] = {}
+    """Who pays, the policies by name, where it is, and what it weighs."""
+    answers: dict[str, Any] = {"payer": facts.shipping_payer}
+    if facts.shipping_payer is None:
+        found.append(_problem("shipping_payer", "missing", "say who pays the postage, buyer or seller"))
     for name, what in POLICIES.items():
-        value = own.get(name)
-        answers[name] = value.strip() if isinstance(value, str) else ""
+        free = name == "shipping_policy" and facts.shipping_payer == "seller"
+        key = "free_shipping_policy" if free else name
+        answers[name] = " ".join(str(own.get(key) or "").split())
         if not answers[name]:
-            said = f"set the name of your {what} policy there ({name}) in the account's defaults"
-            found.append(_problem(f"defaults.{name}", "missing", said))
+            some = f"{what} policy there{' for when you pay the postage' if free else ''}"
+            said = f"set the name of your {some} ({key}) in the account's defaults"
+            found.append(_problem(f"defaults.{key}", "missing", said))
     where = (facts.ships_from_zip or "").strip()
     if not where:
         found.append(_problem("ships_from_zip", "missing", "the ZIP code that you ship from is missing"))
@@ -283,12 +298,12 @@ def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem])
     else:
         answers["weight_oz"] = package.weight_oz
     sides = {name: getattr(package, name) for name in ("length_in", "width_in", "height_in")}
-    if all(side is not None for side in sides.values()):
-        if min(sides.values()) <= 0:
-            said = "each side of the package is longer than 0 inches"
-            found.append(_problem("package", "too_low", said, 0))
-        answers |= {name: float(side) for name, side in sides.items()}
-    return answers
+    known = {name: float(side) for name, side in sides.items() if side is not None}
+    if any(not 0 < side <= MOST_IN for side in known.values()):
+        said = f"each side of the package is longer than 0 inches and at most {MOST_IN}"
+        found.append(_problem("package", "not_accepted", said, MOST_IN))
+    # the form takes hundredths of an inch; what is longer by less than that fits as well
+    return answers | {name: round(side, 2) for name, side in known.items()}
 
 
 def _price(facts: ListingFacts, found: list[Problem]) -> None:

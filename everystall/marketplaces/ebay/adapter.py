@@ -1,0 +1,431 @@
+"""eBay through its own pages: post, look, take down. One click publishes and one ends, each made once; an
+answer that does not settle it is left to whoever looks afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from everystall.errors import (
+    EverystallError,
+    ListingRejected,
+    MarketplaceBusy,
+    NotPublished,
+    NotWanted,
+    PageChanged,
+)
+from everystall.marketplaces.base import (
+    Account,
+    Active,
+    Arm,
+    Draft,
+    Filled,
+    Money,
+    PhotoFile,
+    Published,
+    Seen,
+    SeenState,
+)
+from everystall.marketplaces.ebay import pages as on
+from everystall.marketplaces.ebay.form import COLOR_ASPECTS, LABEL, POLICIES, SIZE_ASPECTS, UNBRANDED, dollars
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+    from everystall.browser.targets import Target
+
+#: Seconds that all photos together may take to go up, and that the answer to a click may take.
+UPLOAD_SECONDS = 120.0
+ANSWER_SECONDS = 15.0
+#: Seconds between two looks for what the page is still busy with.
+LOOK = 0.1
+#: Pages of one list that are read when nothing known turns up.
+MOST_PAGES = 5
+#: How eBay says that it does not know itself what came of it.
+UNCLEAR = re.compile(r"something went wrong|try again|technical (issue|difficult)", re.IGNORECASE)
+
+
+class Ebay:
+    """See everystall.marketplaces.base.Adapter."""
+
+    site = on.SITE
+
+    async def find_active(
+        self,
+        page: Page,
+        *,
+        known: frozenset[str] = frozenset(),
+        look_for: Sequence[str] = ("live", "draft", "sold"),
+    ) -> list[Active]:
+        """Up to three page loads where each list's first page holds something known or is the last. What is
+        partly sold stands in two lists; it is live."""
+        lists: tuple[tuple[Literal["live", "draft", "sold"], str], ...] = (
+            ("live", on.ACTIVE),
+            ("sold", on.ORDERS),
+            ("draft", on.DRAFTS),
+        )
+        found: dict[str, Active] = {}
+        for state, path in lists:
+            if state in look_for:
+                for row in await _read_list(page, path, state, known):
+                    found.setdefault(row.remote_id, row)
+        return list(found.values())
+
+    async def check_session(self, page: Page) -> Account:
+        await page.goto(on.ACTIVE, ready=on.LISTINGS)
+        name = await page.read(on.ACCOUNT)
+        return Account(id=name, name=name)
+
+    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+        await _begin(page, draft)
+        try:
+            filled = await _fill(page, draft, photos)
+            await arm(filled)
+        except (ListingRejected, NotWanted):
+            # the draft is ours and of no use: the next try begins a new one
+            with suppress(EverystallError):
+                await self.discard_draft(page, _draft_id(page) or "")
+            raise
+        before = frozenset(await page.read(on.ALERTS))
+        await page.commit(on.LIST)
+        return await _answer(page, before)
+
+    async def read(self, page: Page, remote_id: str) -> Seen:
+        await page.goto(on.item_path(remote_id))
+        try:
+            which = await page.first(on.ITEM_MISSING, on.ITEM)
+        except PageChanged:
+            return Seen(state="unknown", url=page.url)
+        shown = await page.read(on.PAGE)
+        state = _state(shown, remote_id) if which == 1 else "unknown"
+        if state == "unknown":
+            return Seen(state="unknown", url=page.url)
+        description = None
+        with suppress(PageChanged):
+            description = await page.text(on.DESCRIPTION_SHOWN)
+        return Seen(
+            state=state, url=shown["url"], fields=_seen(shown, description), photo_urls=tuple(shown["photos"])
+        )
+
+    async def delist(self, page: Page, remote_id: str) -> None:
+        await page.goto(on.item_path(remote_id))
+        if await page.first(on.ITEM_MISSING, on.ITEM_OVER, on.END) < 2:
+            return
+        await page.click(on.END)
+        await page.check(on.END_REASON, True)
+        await page.commit(on.END_CONFIRM)
+        await _ended(page, on.END_CONFIRM)
+
+    async def discard_draft(self, page: Page, draft_id: str) -> None:
+        button = on.DELETE_DRAFT.named(id=draft_id)
+        for number in range(1, MOST_PAGES + 1):
+            await page.goto(_page_of(on.DRAFTS, number), ready=on.LISTINGS)
+            if await page.has(button):
+                await page.click(button)
+                await page.click(on.DELETE_CONFIRM)
+                await _ended(page, on.DELETE_CONFIRM)
+                return
+            if not (await page.read(on.ROWS))["more"]:
+                return
+
+
+ADAPTER = Ebay()
+
+
+# ---- filling --------------------------------------------------------------------------------------
+
+
+async def _begin(page: Page, draft: Draft) -> None:
+    """Category, match and condition: at the end the site has made a draft and shows its form."""
+    await page.goto(on.PRELIST, ready=on.CATEGORY)
+    path = " > ".join(draft.category)
+    choice = on.CATEGORY_CHOICE.named(path=path)
+    words = (" ".join(draft.category[-2:]), path)
+    for last, text in enumerate(words, start=1):
+        await page.fill(on.CATEGORY, text)
+        try:
+            await page.wait_for(choice)
+            break
+        except PageChanged:
+            if last == len(words):
+                raise
+    await page.check(choice, True)
+    await page.wait_url(r"[?&]caty=\d+")
+    await page.click(on.DONE)
+    await page.click(on.NO_MATCH)
+    await page.check(on.CONDITION.named(label=draft.condition or ""), True)
+    await page.click(on.CONTINUE)
+    await page.wait_url(on.FORM_URL)
+    await _settled(page, on.TITLE)
+
+
+async def _settled(page: Page, target: Target) -> None:
+    """The page that is just coming cannot be looked at yet: again."""
+    try:
+        await page.wait_for(target)
+    except MarketplaceBusy:
+        await page.wait_for(target)
+
+
+async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> Filled:
+    await page.set_files(on.PHOTOS, photos)
+    await page.fill(on.TITLE, draft.title)
+    await page.fill(on.SKU, draft.sku or "")
+    shown = await page.read(on.FORM)
+    for name, value in draft.specifics.items():
+        if name in shown["aspects"]:
+            await _choose(page, name, value)
+    await page.fill(on.DESCRIPTION, draft.description)
+    await page.fill(on.PRICE, dollars(draft.price.amount))
+    await page.fill(on.QUANTITY, str(draft.quantity))
+    await page.check(on.OFFERS, draft.options.get("offers", False))
+    await page.check(on.PROMOTION, draft.options.get("promotion", False))
+    await _choose_policies(page, draft.shipping, shown["offered"])
+    if "weight_oz" in draft.shipping:
+        pounds, ounces = divmod(int(draft.shipping["weight_oz"]), 16)
+        await page.fill(on.POUNDS, str(pounds))
+        await page.fill(on.OUNCES, str(ounces))
+    for name, target in on.SIDES.items():
+        if name in draft.shipping:
+            await page.fill(target, f"{draft.shipping[name]:g}")
+    await page.fill(on.ZIP, draft.shipping["ships_from_zip"])
+    await _uploaded(page, len(photos))
+    shown = await page.read(on.FORM)
+    description = await page.text(on.DESCRIPTION)
+    return Filled(fields=_filled(shown, description, draft), draft_id=_draft_id(page))
+
+
+async def _choose(page: Page, name: str, value: str) -> None:
+    """An item specific: eBay's own word where it has one, else the seller's, where eBay takes one."""
+    field = on.ASPECT.named(aspect=name, input=_input_name(name))
+    options = on.ASPECT_OPTIONS.named(aspect=name)
+    await page.click(field)
+    await page.first(options, field)
+    before = await page.texts(options)
+    await page.fill(field, value)
+    end = time.monotonic() + 1.5
+    while True:
+        listed = [text.strip() for text in await page.texts(options)]
+        same = [text for text in listed if _folded(text) == _folded(value)]
+        own = [text for text in listed if _folded(text) == f"add “{_folded(value)}”"]
+        if same or own:
+            await page.click(on.ASPECT_OPTION.named(aspect=name, value=(same or own)[0]))
+            return
+        if time.monotonic() > end:
+            break
+        await asyncio.sleep(LOOK / 2)
+    await page.look_out()
+    if not before:
+        raise PageChanged(f"{LABEL} proposes nothing for “{name}”.")
+    raise ListingRejected(
+        f"{LABEL} takes no “{value}” for “{name}”.",
+        action=f"Set “{name}” for {LABEL} to a value of its own list, and press Retry.",
+    )
+
+
+async def _choose_policies(
+    page: Page, wanted: Mapping[str, Any], offered: Mapping[str, Sequence[str]]
+) -> None:
+    for name, target in on.POLICIES.items():
+        await page.wait_for(target)
+        if wanted[name] not in offered[name]:
+            some = ", ".join(offered[name][:10]) or "none"
+            raise ListingRejected(
+                f"This {LABEL} account has no {POLICIES[name]} policy “{wanted[name]}”; it has {some}.",
+                action=f"Set {name} in the account's defaults to one of them, and press Retry.",
+            )
+        await page.select(target, wanted[name])
+
+
+async def _uploaded(page: Page, photos: int) -> None:
+    """Until all are there; one that was refused is not waited for."""
+    end = time.monotonic() + UPLOAD_SECONDS
+    while True:
+        up = await page.read(on.UPLOADS)
+        if up["done"] == photos:
+            return
+        if up["done"] > photos or (up["note"] and not up["busy"]) or time.monotonic() > end:
+            await page.look_out()
+            raise MarketplaceBusy(f"{LABEL} took {up['done']} of {photos} photos.")
+        await page.look_out()
+        await asyncio.sleep(LOOK)
+
+
+def _filled(shown: Mapping[str, Any], description: str, draft: Draft) -> dict[str, Any]:
+    """What the form shows, in the draft's names. What a category has no field for is not shown."""
+    specifics: dict[str, str | None] = {}
+    for name, value in shown["aspects"].items():
+        meant = draft.specifics.get(name)
+        # eBay writes a brand its own way ("Levi's" for "levi's"): the same brand
+        specifics[name] = meant if meant and _folded(meant) == _folded(value) else value or None
+    shipping: dict[str, Any] = {**shown["policies"], "ships_from_zip": shown["zip"]}
+    if shown["pounds"] or shown["ounces"]:
+        shipping["weight_oz"] = _whole(shown["pounds"]) * 16 + _whole(shown["ounces"])
+    shipping |= {
+        name: float(shown[name]) for name in on.SIDES if re.fullmatch(r"\d+(\.\d+)?", shown[name] or "")
+    }
+    return {
+        "title": shown["title"],
+        "description": description,
+        "price": _money(shown["price"]),
+        "quantity": int(shown["quantity"]) if (shown["quantity"] or "").isdigit() else shown["quantity"],
+        "category": _steps(shown["category"]),
+        "condition": shown["condition"],
+        "sku": shown["sku"] or None,
+        "shipping": shipping,
+        "options": {"offers": shown["offers"], "promotion": shown["promotion"]},
+        **_named(specifics),
+        "specifics": specifics,
+    }
+
+
+def _draft_id(page: Page) -> str | None:
+    found = re.search(on.FORM_URL, page.url)
+    return found[1] if found else None
+
+
+# ---- after the click ------------------------------------------------------------------------------
+
+
+async def _answer(page: Page, before: frozenset[str]) -> Published:
+    """What came of it. Nothing known: somebody must look. Never a second click."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        listed = re.search(on.LISTED_URL, page.url)
+        if listed:
+            return Published(remote_id=listed[1], url=f"{page.base_url}{on.item_path(listed[1])}")
+        try:
+            if re.search(on.REVIEW_URL, page.url) or await page.has(on.REVIEW):
+                raise NotPublished(f"{LABEL} holds the listing back for a review; it is not for sale yet.")
+            said = [text for text in await page.read(on.ALERTS) if text not in before]
+            if said and UNCLEAR.search(" ".join(said)):
+                return Published()
+            await page.look_out()
+            if said:
+                raise ListingRejected(f"{LABEL} says: {' '.join(said)[:300]}")
+        except (MarketplaceBusy, PageChanged):
+            pass  # a page that is just changing cannot be looked at
+        await asyncio.sleep(LOOK)
+    return Published()
+
+
+async def _ended(page: Page, confirm: Target) -> None:
+    """Until the dialog has gone or says something; what came of it is for whoever looks."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        with suppress(MarketplaceBusy, PageChanged):
+            if not await page.has(confirm) or await page.read(on.ALERTS):
+                return
+        await asyncio.sleep(LOOK)
+
+
+# ---- reading --------------------------------------------------------------------------------------
+
+
+async def _read_list(
+    page: Page, path: str, state: Literal["live", "draft", "sold"], known: frozenset[str]
+) -> list[Active]:
+    found: list[Active] = []
+    for number in range(1, MOST_PAGES + 1):
+        await page.goto(_page_of(path, number), ready=on.LISTINGS)
+        shown = await page.read(on.ROWS)
+        for row in shown["rows"]:
+            found.append(
+                Active(
+                    remote_id=row["id"],
+                    state=state,
+                    title=row["title"],
+                    price=_money(row["price"]),
+                    url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
+                    sku=row["sku"],
+                    photo_url=row["photo"],
+                )
+            )
+        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+            break
+    return found
+
+
+def _page_of(path: str, number: int) -> str:
+    return path if number == 1 else f"{path}?page={number}"
+
+
+def _state(shown: Mapping[str, Any], remote_id: str) -> SeenState:
+    """What the page says in words; where it says nothing, its data for search engines."""
+    if shown["id"] != remote_id or not shown["title"]:
+        return "unknown"
+    over, availability = str(shown["over"] or "").lower(), str(shown["availability"] or "")
+    if over:
+        return "sold" if over.startswith("this listing sold") else "ended"
+    if availability.endswith(("SoldOut", "OutOfStock")):
+        return "sold"
+    if availability.endswith("Discontinued"):
+        return "ended"
+    return "live" if availability.endswith("InStock") else "unknown"
+
+
+def _seen(shown: Mapping[str, Any], description: str | None) -> dict[str, Any]:
+    """Names and types of Draft; only what the page shows. The custom label is for the seller's eyes."""
+    specifics = {name: value for name, value in shown["specifics"].items() if name != "Condition"}
+    fields: dict[str, Any] = {
+        "title": shown["title"],
+        "description": description,
+        "price": _money(shown["price"]),
+        "quantity": _quantity(shown["quantity"]),
+        "category": tuple(shown["category"]),
+        "condition": shown["condition"],
+    }
+    fields = {name: value for name, value in fields.items() if value not in (None, ())}
+    if not shown["over"]:
+        fields["options"] = {"offers": shown["offers"]}
+    return {**fields, "brand": None, **_named(specifics), "specifics": specifics}
+
+
+def _quantity(text: str | None) -> int | None:
+    """As posted: what is left and what has sold. "More than 10" is no number."""
+    left = re.search(r"(?<!more than )\b(\d+) available", text or "", re.IGNORECASE)
+    sold = re.search(r"\b(\d+) sold", text or "", re.IGNORECASE)
+    return int(left[1]) + (int(sold[1]) if sold else 0) if left else None
+
+
+def _named(specifics: Mapping[str, str | None]) -> dict[str, Any]:
+    """Brand, size and colours out of the item specifics, as far as they are among them."""
+    found: dict[str, Any] = {}
+    if "Brand" in specifics:
+        brand = specifics["Brand"]
+        found["brand"] = None if brand == UNBRANDED else brand
+    for name in SIZE_ASPECTS:
+        if name in specifics:
+            found["size"] = specifics[name]
+    colors = [name for name in COLOR_ASPECTS if name in specifics]
+    if colors:
+        found["colors"] = tuple(value for name in colors if (value := specifics[name]))
+    return found
+
+
+def _input_name(aspect: str) -> str:
+    """As eBay names its field: with a dot when the aspect has spaces."""
+    return f"search-box-attributes{'.' if ' ' in aspect else ''}{aspect}"
+
+
+def _steps(path: str | None) -> tuple[str, ...]:
+    return tuple(step.strip() for step in (path or "").split(" > ") if step.strip())
+
+
+def _money(text: str | None) -> Money | None:
+    found = re.search(r"([\d,]+)(?:\.(\d\d?))?", text or "")
+    if not found:
+        return None
+    return Money(amount=int(found[1].replace(",", "") or 0) * 100 + int((found[2] or "0").ljust(2, "0")))
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("’", "'").split()).casefold()
