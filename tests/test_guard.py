@@ -33,7 +33,7 @@ WORKER = textwrap.dedent("""
         async with open_browser(site=Site((), ()), base_url=url, storage=None, settings=settings,
                                 deadline=deadline) as browser:
             await browser.page.goto("/")
-            if act in ("click", "stall"):  # the button wakes up later: Playwright's driver waits for it, not we
+            if act in ("click", "stall"):  # the button wakes up later: the driver waits for it, not we
                 button = browser.page.raw.locator("#later")
                 pending = asyncio.ensure_future(button.click(timeout=20000))
                 await asyncio.sleep(0.3)
