@@ -382,6 +382,8 @@ def _seen(shown: Mapping[str, Any], description: str | None) -> dict[str, Any]:
     fields = {name: value for name, value in fields.items() if value not in (None, ())}
     if not shown["over"]:
         fields["options"] = {"offers": shown["offers"]}
+    if shown["shipping"]:
+        fields["shipping"] = {"payer": "seller" if "free" in shown["shipping"].lower() else "buyer"}
     return {**fields, "brand": None, **_named(specifics), "specifics": specifics}
 
 

@@ -293,7 +293,8 @@ FORM = """() => {
   }
   const policies = {payment_policy: "paymentPolicyId", return_policy: "returnPolicyId",
                     shipping_policy: "shippingPolicyId"};
-  const each = (read) => Object.fromEntries(Object.entries(policies).map(([ours, name]) => [ours, read(name)]));
+  const each = (read) =>
+    Object.fromEntries(Object.entries(policies).map(([ours, name]) => [ours, read(name)]));
   return {
     title: value("title"),
     price: value("price"),
@@ -330,7 +331,8 @@ PAGE = """() => {
   });
   const data = all.find((x) => x["@type"] === "Product") ?? {};
   const offer = [data.offers ?? {}].flat()[0];
-  const text = (...all) => all.map((s) => document.querySelector(s)).find(Boolean)?.textContent.trim() ?? null;
+  const text = (...all) =>
+    all.map((s) => document.querySelector(s)).find(Boolean)?.textContent.trim() ?? null;
   const over = [...document.querySelectorAll("main div")].filter((e) => !e.querySelector("div"))
     .map((e) => e.textContent.trim()).find((t) => /^This listing (was ended|sold|ended)/i.test(t)) ?? null;
   const specifics = {};
@@ -352,7 +354,9 @@ PAGE = """() => {
       .some((e) => !e.children.length && /^or best offer$/i.test(e.textContent.trim())),
     condition: text(".x-item-condition-text") ?? specifics.Condition ?? null,
     quantity: text(".x-quantity__availability"),
-    category: [...document.querySelectorAll('nav[aria-label="Breadcrumb" i] li')].map((e) => e.textContent.trim()),
+    shipping: text(".x-shipping", ".ux-labels-values--shipping .ux-labels-values__values"),
+    category: [...document.querySelectorAll('nav[aria-label="Breadcrumb" i] li')]
+      .map((e) => e.textContent.trim()),
     specifics,
     photos: [...new Set(images.length ? images : [data.image ?? []].flat())],
   };
