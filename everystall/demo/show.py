@@ -58,8 +58,8 @@ async def perform(stage: Stage, console: Console) -> dict[str, Any]:
     seller = f"seller{time.strftime('%H%M%S')}"  # a seller of its own for each run: nothing was posted before
     stage.new_seller(f"{seller}@example.com")
     console.print(f"Signing {seller} in at the marketplaces' own pages, in Chromium …")
-    captured = await asyncio.gather(*(capture(stage, name, seller) for name in MARKETPLACES))
-    for name, session in zip(MARKETPLACES, captured, strict=True):
+    for name in MARKETPLACES:
+        session = await capture(stage, name, seller)
         profile = stage.connect(name, session)
         console.print(f"  {MARKETPLACES[name]:<9} {len(session['cookies'])} cookies sealed as {profile}")
     listing_id = stage.new_listing()
