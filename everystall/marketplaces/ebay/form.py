@@ -299,7 +299,7 @@ def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem])
         answers["weight_oz"] = package.weight_oz
     sides = {name: getattr(package, name) for name in ("length_in", "width_in", "height_in")}
     known = {name: float(side) for name, side in sides.items() if side is not None}
-    if any(not 0 < side <= MOST_IN for side in known.values()):
+    if any(not 0.01 <= side <= MOST_IN for side in known.values()):
         said = f"each side of the package is longer than 0 inches and at most {MOST_IN}"
         found.append(_problem("package", "not_accepted", said, MOST_IN))
     # the form takes hundredths of an inch; what is longer by less than that fits as well
