@@ -55,6 +55,6 @@ def test_photos_are_equal_in_order_and_number_only(values, data):
     assert same_photos(ours, ours)
     if ours:
         assert not same_photos(ours, ours[:-1])
-        flipped = values[0] ^ (2**data.draw(st.integers(0, 40)) * 0xFFFFF & (2**64 - 1))
+        flipped = values[0] ^ (2 ** data.draw(st.integers(0, 40)) * 0xFFFFF & (2**64 - 1))
         distance = (flipped ^ values[0]).bit_count()
         assert same_photos(ours, [f"{flipped:016x}", *ours[1:]]) == (distance <= 10)

@@ -1,6 +1,7 @@
 """The key ring: made once, opened by its owner only, and every wrong key gets a clear answer."""
 
 import base64
+import hashlib
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from everystall.vault import keyring as keyring_module
 from everystall.vault.keyring import ITERATIONS_FLOOR, Keyring, Lock
 
 USER = UUID(int=1)
-KEY = os.urandom(32)
+KEY = hashlib.sha256(b"a key of 32 bytes").digest()
 
 
 @pytest.fixture
