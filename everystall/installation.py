@@ -3,6 +3,9 @@ is there; and what only its operator does (a new seller, a new token).
 
 Without DATABASE_URL there is an embedded PostgreSQL in EVERYSTALL_HOME: the first of us starts it, the last
 ends it. A wrong key is said before anything is written.
+
+What is heavy (SQLAlchemy, Alembic: 1.4 s) is imported where it is used, so that `up` has its children
+loading before it loads anything itself.
 """
 
 from __future__ import annotations
@@ -11,19 +14,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from everystall import db
 from everystall.embedded import HomeLock, Server
 from everystall.errors import Misconfigured
 from everystall.processes import answers
 from everystall.settings import Settings
-from everystall.vault import rotation
-from everystall.vault.keyring import Keyring
-from everystall.web import tokens
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @contextmanager
@@ -58,6 +59,9 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 def prepare(settings: Settings) -> None:
     """Migrates, then checks the key. Raises Misconfigured."""
+    from everystall.vault import rotation
+    from everystall.vault.keyring import Keyring
+
     migrate(settings)
     keyring = Keyring.load(settings)
 
@@ -70,12 +74,18 @@ def prepare(settings: Settings) -> None:
 
 def migrate(settings: Settings) -> str:
     """Brings the database to this version; says so in one line. Raises Misconfigured."""
+    from everystall import db
+
     return db.migrate(_admin_url(settings), addresses(settings)["DATABASE_URL"])
 
 
 @asynccontextmanager
 async def admin(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """The operator's own way in, which sees all sellers' rows."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from everystall import db
+
     engine = create_async_engine(db.driver_url(_admin_url(settings)))
     try:
         yield engine
@@ -95,6 +105,12 @@ def _admin_url(settings: Settings) -> str:
 async def make_token(settings: Settings, email: str, name: str) -> str:
     """A new API token of the seller with that address, who is made where missing: the one time that it
     can be read."""
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from everystall import db
+    from everystall.web import tokens
+
     async with admin(settings) as engine:
         try:
             async with AsyncSession(engine) as session, session.begin():
