@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
-#: States of a publication and of a pair of a job, in the order of a life (DESIGN: ARCHITECTURE.md).
+#: States of a publication and of a pair of a job, in the order of a life (ARCHITECTURE.md).
 STATES = ("waiting", "composing", "filling", "armed", "reconciling", "live", "revising", "ending",
           "ended", "sold", "cancelled")  # fmt: skip
 #: How an attempt ended; null while it is open.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: All that may read before a seller is known. There are no others (DESIGN: ARCHITECTURE.md).
+#: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake"}
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake"}

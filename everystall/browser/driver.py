@@ -8,8 +8,8 @@ from playwright.async_api import Playwright, async_playwright
 
 
 class Driver:
-    """`await driver.get()` gives the running driver; a dead one is replaced. Its 0.6 s and 150 MB are
-    paid once per process, not per visit."""
+    """`await driver.get()` gives the running driver. Its 0.6 s and 150 MB are paid once per process, not
+    per visit."""
 
     def __init__(self) -> None:
         self._playwright: Playwright | None = None
@@ -20,6 +20,11 @@ class Driver:
             if self._playwright is None:
                 self._playwright = await async_playwright().start()
             return self._playwright
+
+    def forget_if_dead(self, error: BaseException) -> None:
+        """After a browser that did not start: a driver whose process is gone is not asked again."""
+        if "Connection closed" in str(error.__cause__ or ""):
+            self._playwright = None
 
     async def close(self) -> None:
         if self._playwright is not None:

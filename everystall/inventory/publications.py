@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import func, select, text, update
@@ -42,7 +43,7 @@ ACTIONS_FOR = {
     "unresolved": ("it_is_there", "post_again", "give_up"),
     "gone": ("post_again", "give_up"),
     "changed_since_posted": ("leave_it", "end"),
-    "differs": ("leave_it", "end"),
+    "photo_refused": ("retry", "give_up"),
 }
 
 
@@ -103,6 +104,11 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
     ids = list(job_ids)
     if not ids:
         return
+    # Two accounts may finish their pairs at the same moment. Whoever has the job's row second sees, in
+    # its next statement, what the first one wrote.
+    await session.execute(
+        text("SELECT 1 FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"), {"ids": ids}
+    )
     await session.execute(
         text("""
         UPDATE jobs j SET finished_at = clock_timestamp(), status = CASE
@@ -126,7 +132,7 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
                      needs_you=None, tries=0, finished_at=None)  # fmt: skip
         return True
     if publication.looking:
-        await change(session, publication, wanted="ended", next_try_at=None, tries=0)
+        await change(session, publication, wanted="ended", needs_you=None, next_try_at=None, tries=0)
         return True
     over = publication.state if publication.state in ("ended", "sold") else "cancelled"
     await change(session, publication, wanted="ended", state=over, needs_you=None, next_try_at=None,
@@ -158,8 +164,9 @@ async def act(
             return
         lane = "urgent"
     elif action == "retry":
+        state = "reconciling" if publication.looking else "waiting"
         await change(session, publication, needs_you=None, next_try_at=None, tries=0, finished_at=None,
-                     state="reconciling" if publication.looking else "waiting")  # fmt: skip
+                     state="ending" if publication.put == "live" else state)  # fmt: skip
     elif action == "leave_it":
         await change(session, publication, needs_you=None, wanted_revision=publication.put_revision,
                      state="live")  # fmt: skip
@@ -180,14 +187,19 @@ async def open_attempt(session: AsyncSession, publication: Publication) -> Attem
 
 
 async def _it_is_there(session: AsyncSession, publication: Publication, url: str | None) -> None:
+    """The seller's word is checked by looking; until then the attempt has an address and no id."""
     attempt = await open_attempt(session, publication)
-    match = re.search(get_form(publication.marketplace).REMOTE_ID, url or "")
-    if attempt is None or match is None:
+    connection = await session.get_one(Connection, publication.connection_id)
+    form = get_form(publication.marketplace)
+    host = urlsplit(url or "").hostname or ""
+    own = (urlsplit(connection.base_url).hostname or "", *form.COOKIE_DOMAINS)
+    there = any(host == domain or host.endswith(f".{domain}") for domain in own)
+    if attempt is None or not there or re.search(form.REMOTE_ID, url or "") is None:
         raise BadRequest(
             f"Which one is it on {_label(publication)}?",
             action='Send {"url": "…"} with the address of the listing\'s page.',
         )
-    attempt.remote_id, attempt.url = match[1], url
+    attempt.url = url
     await change(session, publication, needs_you=None, looking=True, next_try_at=None, state="reconciling",
                  finished_at=None)  # fmt: skip
 
@@ -197,7 +209,7 @@ async def _post_again(session: AsyncSession, publication: Publication) -> None:
     attempt = await open_attempt(session, publication)
     if attempt is not None and attempt.armed_at is not None:
         attempt.repost_asked_at = func.now()
-        await change(session, publication, needs_you=None, looking=True, next_try_at=None,
+        await change(session, publication, wanted="live", needs_you=None, looking=True, next_try_at=None,
                      state="reconciling", finished_at=None)  # fmt: skip
         return
     listing = await session.get_one(Listing, publication.listing_id)
@@ -211,7 +223,7 @@ async def _clear_account(session: AsyncSession, publication: Publication) -> Non
     await session.execute(
         update(Connection)
         .where(Connection.id == publication.connection_id,
-               Connection.needs_you["reason"].astext != "session_expired")
+               Connection.needs_you["reason"].astext.notin_(("session_expired", "disconnected")))
         .values(needs_you=None)
     )  # fmt: skip
 

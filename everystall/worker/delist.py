@@ -49,7 +49,8 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
     """What its own page said, after the click or instead of it."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
-        await change(session, publication, seen=state, seen_at=func.now())
+        seen = state if state in ("live", "ended", "sold") else "unknown"
+        await change(session, publication, seen=seen, seen_at=func.now())
         if state not in ("ended", "sold"):
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
@@ -60,7 +61,10 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
         ).scalar_one_or_none()
         if attempt is not None:
             attempt.outcome, attempt.finished_at = state, func.now()
-        await change(session, publication, put=state, state=state, tries=0, next_try_at=None,
-                     needs_you=None, finished_at=func.now())  # fmt: skip
+        if state == "sold":  # whatever the seller asked for meanwhile: a sold thing is not posted again
+            publication.wanted = "ended"
+        again = publication.wanted == "live"
+        await change(session, publication, put=state, state="waiting" if again else state, tries=0,
+                     next_try_at=None, needs_you=None, finished_at=None if again else func.now())  # fmt: skip
         log.info("publication.gone", state=state)
         await forget_listing_if_over(session, publication.listing_id)

@@ -22,21 +22,26 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
     AccountLimited,
+    ChallengeShown,
     EverystallError,
+    LeaseLost,
     ListingIncomplete,
     ListingRejected,
+    MarketplaceBusy,
     NotWanted,
     PageChanged,
+    SessionExpired,
     listed,
 )
 from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import change, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
 from everystall.models import Attempt, Connection, Listing, User
-from everystall.worker import reconcile
-from everystall.worker.compare import compare, differing
+from everystall.worker import failures, reconcile
+from everystall.worker.compare import compare, differing, same_thing
 
 if TYPE_CHECKING:
+    from everystall.browser.page import Page
     from everystall.worker.visit import Visit
 
 log = structlog.get_logger()
@@ -55,10 +60,9 @@ class Plan:
     draft: Draft
     #: Ids on this account that we know: reading its lists stops there.
     known: frozenset[str]
-    #: What an earlier try left at the marketplace for the seller's eyes only.
-    draft_left: str | None = None
     baseline: frozenset[str] = frozenset()
     photo_hashes: list[str] = field(default_factory=list)
+    marker: str | None = None
     armed: bool = False
 
 
@@ -67,10 +71,13 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     plan = await _compose(visit, publication_id)
     if plan is None:
         return
-    page, photos = await asyncio.gather(visit.page(), _render(visit, plan))
+    rendering = asyncio.create_task(_render(visit, plan))  # while the browser starts
+    try:
+        page = await visit.page()
+        photos = await rendering
+    finally:
+        rendering.cancel()
     await _note_filling(visit, plan)
-    if plan.draft_left is not None:
-        await visit.adapter.discard_draft(page, plan.draft_left)
     there = await visit.adapter.find_active(page, known=plan.known)
     plan.baseline = plan.known | {item.remote_id for item in there}
     await visit.signed_in()
@@ -80,17 +87,18 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
 
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm)
-    except (ListingRejected, AccountLimited) as e:
-        if plan.armed:
-            await _rejected(visit, plan, e)
-        raise
     except EverystallError as e:
         if not plan.armed:
+            await _tidy(visit, page, plan, e)
             raise
+        if isinstance(e, ListingRejected | AccountLimited):
+            if await _rejected(visit, plan, e):
+                raise
+            return
         log.warning("publish.answer_unclear", error=e.code, message=e.message)
         await _answered(visit, plan, Published())
         if e.fate == "seller":
-            await visit.failed(plan.publication_id, e)
+            await failures.failed(visit, plan.publication_id, e)
         return
     if not plan.armed:
         raise PageChanged("The adapter clicked without arming.")  # a bug of ours: never to be hidden
@@ -108,7 +116,11 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             return None
         if listing.quantity <= listing.quantity_sold or listing.delete_asked_at is not None:
             await want_ended(session, publication)
+            await reconcile.forget_listing_if_over(session, listing.id)
             return None
+        visit.connection = await session.get_one(
+            Connection, visit.lease.connection_id, populate_existing=True
+        )
         wait = await _pace(visit, session)
         if wait is not None:
             await _hold_posts(session, visit.lease.connection_id, wait)
@@ -119,6 +131,10 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             fields = listed(sorted({problem.field for problem in problems}))
             raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")
         attempt = await open_attempt(session, publication)
+        if attempt is not None and attempt.armed_at is not None:
+            # an old question nobody looks after any more: first that, and never a second click before it
+            await change(session, publication, looking=True, state="reconciling", next_try_at=None)
+            return None
         if attempt is None:
             attempt = Attempt(
                 user_id=publication.user_id, publication_id=publication.id,
@@ -126,7 +142,6 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             )  # fmt: skip
             session.add(attempt)
         draft = _marked(draft, attempt.marker, visit.form.LIMITS.sku)
-        left, attempt.draft_id = attempt.draft_id, None
         attempt.draft = draft.model_dump(mode="json")
         attempt.fields_hash = _hash(attempt.draft)
         attempt.listing_revision, attempt.fence = listing.revision, visit.lease.fence
@@ -138,7 +153,8 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             started_at=publication.started_at or func.now(), finished_at=None,
         )  # fmt: skip
         return Plan(publication.id, attempt.id, listing.revision, draft,
-                    await reconcile.known_ids(session, visit.lease.connection_id), left)  # fmt: skip
+                    await reconcile.known_ids(session, visit.lease.connection_id),
+                    marker=attempt.marker)  # fmt: skip
 
 
 async def _note_filling(visit: Visit, plan: Plan) -> None:
@@ -187,6 +203,8 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
             raise NotWanted("The last one was sold meanwhile.")
         if connection.paused_at is not None or user.paused_at is not None:
             raise NotWanted("Posting is paused.")
+        if connection.needs_you is not None:
+            raise NotWanted("The account was disconnected, or waits for the seller.")
         if attempt.armed_at is not None or attempt.outcome is not None:
             raise NotWanted("This try was settled meanwhile.")
         twin = await _twin_open(session, publication.id, attempt)
@@ -221,13 +239,29 @@ async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
             await change(session, publication, state="reconciling")
 
 
-async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> None:
-    """The page answered our click with a refusal or a limit in so many words: proof that nothing is there."""
+async def _tidy(visit: Visit, page: Page, plan: Plan, error: EverystallError) -> None:
+    """Before the click a failed fill may leave a draft of ours (Poshmark holds about 15): what is new in
+    the list of drafts and is certainly ours goes. Not while somebody has to look at the page as it is."""
+    if isinstance(error, LeaseLost | SessionExpired | ChallengeShown | MarketplaceBusy):
+        return
+    try:
+        for item in await visit.adapter.find_active(page, known=plan.baseline, look_for=("draft",)):
+            marked = plan.marker is not None and (item.sku or "").endswith(plan.marker)
+            ours = marked or same_thing(plan.draft.model_dump(mode="json"), item.title, item.price)
+            if item.state == "draft" and item.remote_id not in plan.baseline and ours:
+                await visit.adapter.discard_draft(page, item.remote_id)
+    except EverystallError as e:
+        log.info("publish.draft_left", error=e.code)
+
+
+async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> bool:
+    """The page answered our click with a refusal or a limit in so many words: proof that nothing is
+    there. False if nobody wants it any more, so that nobody needs to be told."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
         attempt.outcome, attempt.finished_at, attempt.error = "rejected", func.now(), error.message
-        await change(session, publication, looking=False, state="waiting", read_back=None)
+        return await reconcile.nothing_there(session, publication, read_back=None)
 
 
 async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:

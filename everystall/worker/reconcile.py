@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import EverystallError
+from everystall.errors import EverystallError, MarketplaceBusy
 from everystall.inventory.publications import change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds between the looks inside the settle window, then after it (facts: five minutes, an hour, a day).
+#: Seconds between the looks inside the settle window; then, after the click, five minutes, an hour, a day.
 SOON = (1.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
 LATER = (300.0, 3600.0, 86400.0)
+#: After the click, how long our own draft has to lie there before it proves that nothing was published.
+DRAFT_SECONDS = 10.0
 
 
 async def look(visit: Visit, publication_id: UUID) -> None:
@@ -50,7 +53,7 @@ async def look(visit: Visit, publication_id: UUID) -> None:
     if found is None:
         await _not_found(visit, publication_id, attempt)
     elif found.state == "draft" and publication.needs_you is None:
-        await _only_a_draft(visit, page, publication_id, attempt)
+        await _only_a_draft(visit, page, publication_id, attempt, found)
     elif found.state == "draft":  # the site keeps it for a review: it may let it through by itself
         await _not_found(visit, publication_id, attempt)
     elif seen is None or seen.state in ("unknown", "draft"):
@@ -93,7 +96,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
     if newer is not None and newer.outcome == "live" and newer.remote_id is not None:
         await visit.adapter.delist(page, newer.remote_id)
         if (await visit.adapter.read(page, newer.remote_id)).state != "ended":
-            return  # due again at once: next_look_at stands
+            raise MarketplaceBusy(f"{visit.label} still shows the second listing after we took it down.")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         newer = await _newer(session, publication_id, attempt.id)
@@ -177,6 +180,14 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
     if remote_id is not None:
         seen = await visit.adapter.read(page, remote_id)
         return Active(remote_id, "live", attempt.draft["title"], url=seen.url or attempt.url), seen
+    told = re.search(visit.form.REMOTE_ID, attempt.url or "")
+    if told is not None and not await _taken(visit, told[1]):  # the seller says: it is there
+        seen = await visit.adapter.read(page, told[1])
+        shown = seen.fields
+        if seen.state in ("live", "sold") and same_thing(
+            attempt.draft, str(shown.get("title") or ""), shown.get("price")
+        ):
+            return Active(told[1], "live", attempt.draft["title"], url=seen.url), seen
     there = await visit.adapter.find_active(page, known=frozenset(attempt.baseline or ()))
     await visit.signed_in()
     if attempt.marker is not None:
@@ -247,8 +258,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
         if mine.repost_asked_at is not None:
             mine.outcome = "unresolved"
             mine.next_look_at = _next_later(0)
-            await change(session, publication, looking=False, needs_you=None, state="waiting",
-                         next_try_at=None)  # fmt: skip
+            await nothing_there(session, publication)
             return
         age = (
             await session.execute(
@@ -262,6 +272,14 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=wait))
             return
         later = [seconds for seconds in LATER if seconds > age + 1]
+        if publication.wanted == "ended":
+            if later:
+                await change(session, publication, needs_you=None,
+                             next_try_at=func.now() + timedelta(seconds=later[0] - float(age)))  # fmt: skip
+            else:
+                mine.outcome, mine.finished_at = "unresolved", func.now()
+                await nothing_there(session, publication)
+            return
         asked = publication.needs_you or needs_you(
             publication, visit.connection.public_id, "unresolved",
             f"{visit.label} did not say whether the listing was posted, and we do not see it there. We "
@@ -274,24 +292,51 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
         )  # fmt: skip
 
 
-async def _only_a_draft(visit: Visit, page: Page, publication_id: UUID, attempt: Attempt) -> None:
-    """Our own draft lies there unpublished: proof that the click did nothing. Delete it, try again."""
-    if attempt.draft_id is not None:
-        await visit.adapter.discard_draft(page, attempt.draft_id)
+async def _only_a_draft(
+    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, found: Active
+) -> None:  # fmt: skip
+    """Our own draft lies there unpublished: proof that the click did nothing, once the site had time to
+    do it late. Delete the draft, make sure that it did not go live meanwhile, try again."""
+    async with visit.lease.transaction() as session:
+        settled = await session.execute(
+            text("SELECT armed_at < now() - make_interval(secs => :seconds) FROM attempts WHERE id = :id"),
+            {"id": attempt.id, "seconds": min(DRAFT_SECONDS, visit.tools.settings.settle_seconds / 2)},
+        )
+        if not settled.scalar_one():
+            publication = await visit.locked(session, publication_id)
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
+            return
+    await visit.adapter.discard_draft(page, found.remote_id)
+    seen = await visit.adapter.read(page, found.remote_id)
+    if seen.state in ("live", "sold"):
+        await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+        return
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         mine.outcome, mine.finished_at = "draft_only", func.now()
-        if publication.tries >= 1:
-            await change(
-                session, publication, looking=False, state="waiting", finished_at=func.now(),
-                needs_you=needs_you(publication, visit.connection.public_id, "not_published",
-                                    f"{visit.label} kept the listing as a draft again and did not "
-                                    "publish it. We deleted our draft.", visit.connection.base_url),
-            )  # fmt: skip
+        if not await nothing_there(session, publication, tries=publication.tries + 1):
             return
-        await change(session, publication, looking=False, state="waiting", tries=publication.tries + 1,
-                     needs_you=None, next_try_at=None)  # fmt: skip
+        if publication.tries > 1:
+            said = f"{visit.label} kept the listing as a draft again and did not publish it. We deleted it."
+            await change(
+                session, publication, finished_at=func.now(),
+                needs_you=needs_you(publication, visit.connection.public_id, "not_published", said,
+                                    visit.connection.base_url),
+            )  # fmt: skip
+
+
+async def nothing_there(session: AsyncSession, publication: Publication, **values: Any) -> bool:
+    """The open attempt is over and posted nothing. True: it is still wanted, so it waits to be posted.
+    False: nobody wants it any more, so that was the end of it."""
+    wanted = publication.wanted == "live"
+    await change(
+        session, publication, looking=False, needs_you=None, next_try_at=None,
+        state="waiting" if wanted else "cancelled", finished_at=None if wanted else func.now(), **values,
+    )  # fmt: skip
+    if not wanted:
+        await forget_listing_if_over(session, publication.listing_id)
+    return wanted
 
 
 async def _tell_gone(visit: Visit, session: AsyncSession, publication: Publication) -> None:

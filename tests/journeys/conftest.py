@@ -48,6 +48,13 @@ SHIRT = {
     "shipsFromZip": "94110",
     "shippingPayer": "buyer",
     "specifics": {},
+    "overrides": {
+        "ebay": {
+            "payment_policy": "Immediate payment",
+            "return_policy": "30 days, buyer pays",
+            "shipping_policy": "Ground, buyer pays",
+        }
+    },
 }
 
 

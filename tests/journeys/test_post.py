@@ -50,7 +50,7 @@ async def test_several_listings_for_one_account_share_one_visit(stall: Stall, al
     await stall.visit(profile)
     assert len(stall.live("mercari")) == 3
     opened = await stall.rows("SELECT purpose FROM vault_audit")
-    assert [row["purpose"] for row in opened] == ["post"]
+    assert len(opened) == 1
 
 
 async def test_a_second_post_of_the_same_revision_posts_nothing(stall: Stall, alice: Seller):
