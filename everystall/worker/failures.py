@@ -1,0 +1,243 @@
+"""What a failed step becomes: the same again later, a question to the seller, or our own bug to mend.
+
+Decided by the failure's fate alone. Whatever it is, the row moves on: a step that failed is never due
+again at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.browser import evidence
+from everystall.errors import AccountLimited, ChallengeShown, EverystallError, SessionExpired, SessionMissing
+from everystall.inventory.publications import backoff, change, needs_you, reason_of, tell_jobs
+from everystall.models import Attempt, Connection, Publication
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+#: Failures in a row after which "it passes by itself" is no longer believed.
+TRIES = 8
+#: The next look for an open question after a look itself failed.
+LOOK_AGAIN = timedelta(minutes=5)
+
+Evidence = Mapping[str, Any] | None
+
+
+async def failed(visit: Visit, publication_id: UUID | None, error: EverystallError) -> None:
+    """Give a failure its fate. `publication_id` is None for a check of the account."""
+    log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
+    if isinstance(error, SessionExpired | SessionMissing):
+        if await _try_last_good(visit, error):
+            await dropped(visit, publication_id)
+            return
+        said = f"{visit.label} no longer knows your sign-in. Nothing was lost: connect it again and the work "
+        await _flag_account(visit, "session_expired", said + "goes on.", await _evidence(visit))
+    elif isinstance(error, ChallengeShown):
+        said = f"{error.message}. We stopped there: only you may answer it."
+        await _flag_account(visit, "challenge", said, await _evidence(visit))
+    elif publication_id is None:
+        if error.fate in ("retry", "operator"):
+            await _check_later(visit, timedelta(seconds=60))
+    elif isinstance(error, AccountLimited):
+        await _flag_posts(visit, error.message, await _evidence(visit))
+        await _again_later(visit, publication_id, error, counts=False)
+    elif error.fate in ("retry", "operator"):
+        await _again_later(visit, publication_id, error, counts=error.fate == "retry")
+    else:
+        await flag(visit, publication_id, reason_of(error), error.message, await _evidence(visit))
+
+
+async def failed_orphan(visit: Visit, publication_id: UUID, error: EverystallError) -> None:
+    """A look for an attempt that was given up: it is looked for later; its publication is not concerned,
+    unless the account itself cannot be visited."""
+    if isinstance(error, SessionExpired | SessionMissing | ChallengeShown):
+        await failed(visit, None, error)
+    async with visit.lease.transaction() as session:
+        await session.execute(
+            update(Attempt)
+            .where(Attempt.publication_id == publication_id, Attempt.outcome == "unresolved",
+                   Attempt.next_look_at <= func.now())
+            .values(looks=Attempt.looks + 1, next_look_at=func.now() + LOOK_AGAIN)
+        )  # fmt: skip
+
+
+async def flag(
+    visit: Visit, publication_id: UUID, reason: str, message: str, evidence_: Evidence = None
+) -> None:  # fmt: skip
+    """This publication waits for the seller now."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        if over(publication):
+            return
+        await _flag(visit, session, publication, reason, message, evidence_)
+        await tell_jobs(session, [publication_id])
+
+
+async def dropped(visit: Visit, publication_id: UUID | None) -> None:
+    """Nothing was clicked: back to waiting, unless someone already decided otherwise."""
+    if publication_id is None:
+        await _check_later(visit, timedelta(0))
+        return
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        if publication.state in ("composing", "filling"):
+            await change(session, publication, state="waiting")
+
+
+def over(publication: Publication) -> bool:
+    """Nobody wants it any more and nothing of it is there or in question: what just failed is moot."""
+    return publication.wanted == "ended" and publication.put != "live" and not publication.looking
+
+
+async def _flag(
+    visit: Visit, session: AsyncSession, publication: Publication, reason: str, message: str,
+    evidence_: Evidence,
+) -> None:  # fmt: skip
+    """Without telling the jobs: the caller does, once for all that it flags."""
+    attempt = (
+        await session.scalars(
+            select(Attempt).where(Attempt.publication_id == publication.id)
+            .order_by(Attempt.created_at.desc()).limit(1)
+        )
+    ).first()  # fmt: skip
+    if attempt is not None:
+        attempt.error = f"{reason}: {message}"
+        attempt.evidence = dict(evidence_) if evidence_ else attempt.evidence
+    if publication.state in ("composing", "filling"):
+        publication.state = "waiting"
+    if publication.looking:
+        publication.next_try_at = func.now() + LOOK_AGAIN
+    publication.needs_you = needs_you(
+        publication, visit.connection.public_id, reason, message, publication.url or visit.connection.base_url
+    )
+    publication.finished_at = publication.updated_at = func.now()
+    await session.flush()
+
+
+async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evidence) -> None:
+    """The account cannot be visited: so says the connection and every publication that is due there.
+    A session that the seller handed over meanwhile is tried first."""
+    async with visit.lease.transaction() as session:
+        connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
+        newer = reason == "session_expired" and visit.has_newer_session(connection.session_seq)
+        if not newer:
+            connection.needs_you = {"reason": reason, "message": message, "url": connection.base_url}
+            await _flag_all(
+                visit, session, reason, message, evidence_, Publication.unsettled | Publication.looking
+            )
+    await visit.start_over("newest")
+
+
+async def _flag_posts(visit: Visit, message: str, evidence_: Evidence) -> None:
+    """The account may not list more for now: whatever waits to be posted there waits for the seller."""
+    posts = Publication.unsettled & (Publication.wanted == "live") & Publication.looking.is_(False)
+    async with visit.lease.transaction() as session:
+        await _flag_all(visit, session, "account_limited", message, evidence_, posts)
+
+
+async def _flag_all(
+    visit: Visit, session: AsyncSession, reason: str, message: str, evidence_: Evidence, which: Any
+) -> None:  # fmt: skip
+    waiting = (
+        select(Publication)
+        .where(Publication.connection_id == visit.lease.connection_id, Publication.needs_you.is_(None), which)
+        .order_by(Publication.id)
+        .with_for_update()
+    )
+    publications = (await session.scalars(waiting)).all()
+    for publication in publications:
+        await _flag(visit, session, publication, reason, message, evidence_)
+    await tell_jobs(session, [publication.id for publication in publications])
+
+
+async def _again_later(visit: Visit, publication_id: UUID, error: EverystallError, *, counts: bool) -> None:
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        if over(publication) or (publication.needs_you is not None and not publication.looking):
+            return
+        tries = publication.tries + counts
+        wait = backoff(max(tries - 1, 0), getattr(error, "retry_after", None), random.random())
+        if publication.looking:
+            await _look_later(visit, session, publication, tries, wait)
+        elif tries >= TRIES:
+            said = f"{visit.label} did not answer {tries} times in a row: {error.message}"
+            publication.tries = tries
+            await _flag(visit, session, publication, "marketplace_busy", said, None)
+            await tell_jobs(session, [publication_id])
+        else:
+            state = "ending" if publication.wanted == "ended" else "waiting"
+            await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
+
+
+async def _look_later(
+    visit: Visit, session: AsyncSession, publication: Publication, tries: int, wait: timedelta
+) -> None:  # fmt: skip
+    """We clicked and cannot look. Past the settle window the seller hears of it; we go on trying."""
+    past = await session.execute(
+        text("""SELECT 1 FROM attempts WHERE publication_id = :id AND outcome IS NULL
+                AND armed_at < now() - make_interval(secs => :seconds)"""),
+        {"id": publication.id, "seconds": visit.tools.settings.settle_seconds},
+    )
+    if past.first() is not None and publication.needs_you is None and publication.wanted == "live":
+        said = (
+            f"{visit.label} did not say whether the listing was posted, and does not answer now. We clicked "
+            "once, will not click again by ourselves, and go on looking."
+        )
+        await _flag(visit, session, publication, "unresolved", said, None)
+    await change(session, publication, tries=tries, next_try_at=func.now() + wait, state="reconciling")
+
+
+async def _check_later(visit: Visit, wait: timedelta) -> None:
+    async with visit.lease.transaction() as session:
+        await session.execute(
+            update(Connection)
+            .where(Connection.id == visit.lease.connection_id)
+            .values(next_check_at=func.now() + wait)
+        )
+
+
+async def _try_last_good(visit: Visit, error: EverystallError) -> bool:
+    """The newest session is signed out: the last one that worked gets one try in this visit."""
+    if visit.which == "last_good":
+        return False
+    await visit.note_signed_out()
+    await visit.start_over("last_good")
+    try:
+        await visit.page()
+    except EverystallError:
+        return False
+    log.info("session.last_good_tried", instead_of=error.code)
+    return True
+
+
+async def _evidence(visit: Visit) -> Evidence:
+    """A picture of the page as it stood, without what is secret; none if no page is open."""
+    if visit.open_page is None:
+        return None
+    with suppress(EverystallError, OSError):
+        return await evidence.capture(
+            visit.open_page, visit.tools.settings.everystall_home / "evidence", _secrets(visit)
+        )
+    log.warning("evidence.none")
+    return None
+
+
+def _secrets(visit: Visit) -> Sequence[str]:
+    stored = visit.stored.to_json() if visit.stored else {}
+    return [
+        *(cookie["value"] for cookie in stored.get("cookies", ())),
+        *stored.get("localStorage", {}).values(),
+        *stored.get("sessionStorage", {}).values(),
+    ]
