@@ -1,0 +1,130 @@
+"""Settings from the environment and from files: whatever is wrong is named, and its value never shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from everystall.errors import Misconfigured
+from everystall.settings import _SECRETS, Settings, load
+
+SECRET = "postgresql://everystall:hunter2-hunter2@db.example.com/everystall"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of ours in the environment, and no .env where we run."""
+    ours = {name.upper() for name in Settings.model_fields}
+    for name in list(os.environ):
+        if name.upper().removesuffix("_FILE") in ours:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _all_that_is_said(error: Misconfigured) -> str:
+    """Everything that a log, a traceback or an answer could show of it, causes and all."""
+    said, one = "", error
+    while one is not None:
+        said += f"{one!s} {one!r} {one.args}"
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return f"{said} {error.message} {error.action} {error.as_json()}"
+
+
+def test_every_secret_setting_may_come_from_a_file():
+    declared = {name.upper() for name, field in Settings.model_fields.items()
+                if "SecretStr" in str(field.annotation)}  # fmt: skip
+    assert declared == set(_SECRETS)
+
+
+@pytest.mark.parametrize("name", _SECRETS)
+def test_a_secret_comes_from_the_environment(monkeypatch, name):
+    monkeypatch.setenv(name, SECRET)
+    value = getattr(load(), name.lower())
+    assert value.get_secret_value() == SECRET
+    assert SECRET not in repr(load())
+
+
+@pytest.mark.parametrize("name", _SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_comes_from_a_file_without_the_newline_at_its_end(monkeypatch, tmp_path, name, end):
+    file = tmp_path / "secret"
+    file.write_bytes((SECRET + end).encode())
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    settings = load()
+    assert getattr(settings, name.lower()).get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+    others = set(_SECRETS) - {name}
+    assert {getattr(settings, other.lower()) for other in others} == {None}
+
+
+@pytest.mark.parametrize("name", _SECRETS)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "missing",
+        "a folder",
+        pytest.param(
+            "not text", marks=pytest.mark.xfail(strict=True, reason="load() lets UnicodeDecodeError through")
+        ),
+    ],
+)
+def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch, tmp_path, name, what):
+    file = tmp_path / "secret"
+    if what == "a folder":
+        file.mkdir()
+    elif what == "not text":
+        file.write_bytes(b"hunter2\xff\xfe")
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    said = _all_that_is_said(caught.value)
+    assert f"{name}_FILE" in caught.value.message
+    assert str(file) in said
+    assert "hunter2" not in said
+
+
+def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "missing"))
+    settings = load(database_url=SECRET)
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EVERYSTALL_PORT", "eighty-seven"),
+        ("EVERYSTALL_PORT", "70007"),
+        ("PBKDF2_ITERATIONS", "99999"),
+        ("WORKER_VISITS", "0.75"),
+        ("SESSION_DAYS", "-31337"),
+        ("PACE_SECONDS", "-31337"),
+        ("LOG_FORMAT", "hieroglyphs"),
+    ],
+)
+def test_an_invalid_value_is_named_and_not_shown(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    assert name in caught.value.message
+    assert value not in _all_that_is_said(caught.value)
+
+
+def test_every_wrong_setting_is_named_at_once_and_a_right_secret_beside_it_is_not_shown(monkeypatch):
+    monkeypatch.setenv("EVERYSTALL_PORT", "eighty-seven")
+    monkeypatch.setenv("LOG_FORMAT", "hieroglyphs")
+    monkeypatch.setenv("DATABASE_URL", SECRET)
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    assert {"EVERYSTALL_PORT", "LOG_FORMAT"} <= set(caught.value.message.replace(":", "").split())
+    assert "hunter2" not in _all_that_is_said(caught.value)
+
+
+def test_an_env_file_beside_us_is_read(tmp_path):
+    (tmp_path / ".env").write_text("EVERYSTALL_PORT=8901\nDATABASE_URL=" + SECRET + "\n")
+    settings = load()
+    assert settings.everystall_port == 8901
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == SECRET
