@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from everystall.processes import free_port
+from everystall.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
@@ -21,6 +27,11 @@ def everystall(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "everystall", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **env},
     )  # fmt: skip
+
+
+def clean() -> dict[str, str]:
+    """Our environment without any setting of Everystall's."""
+    return {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -61,3 +72,85 @@ def test_an_unknown_command_is_a_plain_refusal():
     shown = everystall("post")
     assert shown.returncode == 2
     assert "No such command" in shown.stderr
+
+
+def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp_path: Path):
+    home, port = str(tmp_path / "home"), str(free_port())
+    env = {**clean(), "EVERYSTALL_HOME": home, "EVERYSTALL_PORT": port}
+    first = subprocess.Popen(
+        [sys.executable, "-m", "everystall", "up"],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert first.stdout
+        said = []
+        for line in first.stdout:
+            said.append(line)
+            if "Ctrl-C ends it" in line:
+                break
+        assert first.poll() is None, "".join(said)
+        taken = everystall("up", **env)
+        assert taken.returncode == 1
+        assert f"runs on port {port} already" in taken.stderr
+        used = everystall("up", **{**env, "EVERYSTALL_PORT": str(free_port())})
+        assert used.returncode == 1
+        assert "Everystall already runs on" in used.stderr
+        assert "EVERYSTALL_HOME" in used.stderr
+        made = everystall("token", "create", "--email", "Seller@Example.com", **env)
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith("evs_")
+        health = everystall("doctor", **env)
+        assert health.returncode == 0, health.stdout + health.stderr
+        verified = everystall("keys", "verify", **env)
+        assert verified.returncode == 0, verified.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        rest, _ = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "Traceback" not in rest
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=2)
+
+
+def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_path: Path):
+    env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
+    keys = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
+    seal = (
+        "import asyncio\n"
+        "from uuid import UUID\n"
+        "from sqlalchemy import text\n"
+        "from sqlalchemy.ext.asyncio import AsyncSession\n"
+        "from everystall import installation, settings\n"
+        "from everystall.vault.keyring import Keyring\n"
+        "from everystall.vault.sessions import make_data_key\n"
+        "with installation.opened(settings.load()) as s:\n"
+        "    asyncio.run(installation.make_token(s, 'a@example.com', 'x'))\n"
+        "    async def work():\n"
+        "        async with installation.admin(s) as engine, AsyncSession(engine) as session:\n"
+        "            user = (await session.execute(text('SELECT id FROM users'))).scalar_one()\n"
+        "            await make_data_key(session, Keyring.load(s), user, 1)\n"
+        "            await session.commit()\n"
+        "    asyncio.run(work())\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", seal],
+        cwd=ROOT, env={**env, "SESSION_ENCRYPTION_KEY": keys[0]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    for command in (["up"], ["token", "create", "--email", "b@example.com"], ["keys", "verify"]):
+        refused = everystall(*command, **env, SESSION_ENCRYPTION_KEY=keys[1])
+        assert refused.returncode == 1, refused.stdout
+        assert "Traceback" not in refused.stderr
+        assert "key" in refused.stderr.lower()
+        assert keys[1] not in refused.stderr
+
+
+def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor(tmp_path: Path):
+    blocker = tmp_path / "file"
+    blocker.write_text("not a folder")
+    env = {**clean(), "EVERYSTALL_HOME": str(blocker / "home"), "CHROMIUM": str(tmp_path / "none")}
+    shown = everystall("doctor", **env, EVERYSTALL_PORT=str(free_port()))
+    assert shown.returncode == 1
+    assert "Traceback" not in shown.stderr
+    assert "EVERYSTALL_HOME" in shown.stdout
+    assert "CHROMIUM" in shown.stdout
