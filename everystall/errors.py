@@ -7,7 +7,8 @@
     ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
-    ├── MarketplaceBusy  StorageFull  DatabaseAway          passes by itself: tried again
+    ├── MarketplaceBusy  DatabaseAway                       passes by itself: tried again
+    ├── StorageFull                                         the operator must act; tried again meanwhile
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
         └── SealBroken
@@ -110,7 +111,7 @@ class PhotoRefused(Refused):
 
     code = "photo_refused"
     status = 422
-    action = "Send a JPEG, PNG, WebP, HEIC or GIF photo of at most 40 megapixels."
+    action = "Send a JPEG, PNG, WebP or GIF photo of at most 40 megapixels."
 
 
 class ListingIncomplete(Refused):
@@ -241,7 +242,7 @@ class StorageFull(EverystallError):
     code = "storage_full"
     status = 507
     fate = "operator"
-    action = "Make room on the disk that EVERYSTALL_HOME or PHOTOS_URL names, then send it again; nothing was stored."
+    action = "Make room where EVERYSTALL_HOME or PHOTOS_URL points, then send it again; nothing was stored."
 
 
 class DatabaseAway(EverystallError):

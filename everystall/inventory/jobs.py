@@ -144,6 +144,7 @@ async def post(
     _refuse_incomplete(checked)
 
     sign_ins = [one.sign_in for one in checked if one.sign_in is not None]
+    await _lock_publications(session, listing)
     job_id = await _insert_job(session, user_id, listing_id, idempotency_key)
     if job_id is None:  # the same key arrived twice at the same moment, and the other was first
         repeated = await _find_repeated(session, idempotency_key or "", listing_id, marketplaces, public_ids)
@@ -163,6 +164,20 @@ async def post(
     paused = await _paused(session, user_id, sign_ins)
     await engine.wake(session, ids_of(sign_ins))
     return Posted(job, pairs, repeated=False, paused=paused)
+
+
+async def _lock_publications(session: AsyncSession, listing: Listing) -> None:
+    """Those that are there, in the order of their ids, before the listing is referred to: a visit, a
+    cancel and a delete lock in the same order. Raises ListingLive if it is being deleted by now."""
+    await session.execute(
+        select(Publication.id)
+        .where(Publication.listing_id == listing.id)
+        .order_by(Publication.id)
+        .with_for_update()
+    )
+    await session.refresh(listing, ["delete_asked_at", "revision"])
+    if listing.delete_asked_at is not None:
+        raise ListingLive("This listing is being taken down everywhere and deleted.")
 
 
 async def _paused(session: AsyncSession, user_id: UUID, sign_ins: Sequence[SignIn]) -> list[str]:
@@ -355,9 +370,12 @@ class Cancelled:
 
 async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
     """Takes back what has not armed. A publication that another unfinished job wants too stays wanted;
-    only this job's pair ends. A finished job stays as it is."""
+    only this job's pair ends. What ended as a question to the seller is taken back too, so that answering
+    it later posts nothing; the job's own history stays as it is."""
     job, pairs = await get_job(session, job_id)
-    open_pairs = {pair.publication_id: pair for pair in pairs if pair.finished_at is None}
+    open_pairs = {
+        pair.publication_id: pair for pair in pairs if pair.finished_at is None or pair.needs_you is not None
+    }
     publications = (
         await session.scalars(
             select(Publication)
@@ -370,6 +388,8 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
     going_on: list[Mapping[str, Any]] = []
     for publication in publications:
         pair = open_pairs[publication.id]
+        if pair.finished_at is not None and (publication.needs_you is None or publication.looking):
+            continue
         if publication.id not in wanted_too and (publication.looking or publication.state == "armed"):
             going_on.append(_going_on(pair))
             continue

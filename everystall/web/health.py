@@ -23,7 +23,6 @@ class Ready(Shape):
     ready: bool
     #: ok, or what is wrong with it
     database: str
-    key: str
     #: When a worker last said that it lives; null: not in the last minutes. For information: without one
     #: everything is accepted and waits.
     worker_seen_at: datetime | None
@@ -48,4 +47,4 @@ async def readyz(parts: AllParts, response: Response) -> Ready:
         database = f"does not answer ({type(e).__name__})"
     ready = database == "ok"
     response.status_code = 200 if ready else 503
-    return Ready(ready=ready, database=database, key="ok", worker_seen_at=seen)
+    return Ready(ready=ready, database=database, worker_seen_at=seen)

@@ -17,6 +17,8 @@ import structlog
 from sqlalchemy import text
 
 from everystall import engine
+from everystall.browser import evidence
+from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
@@ -48,6 +50,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)
+        find_chromium(settings)  # better no worker than one that fails every visit
         await sweep_profiles(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
@@ -100,6 +103,7 @@ def make_app(url: str, tools: Tools) -> procrastinate.App:
             cleaned = time.monotonic()
             async with tools.db.as_app() as session:
                 await session.execute(text("SELECT everystall.expire()"))
+            await asyncio.to_thread(evidence.sweep, tools.settings.everystall_home / "evidence")
 
     return app
 

@@ -17,7 +17,6 @@ from uuid import UUID
 import httpx
 import pytest
 from PIL import Image, ImageDraw
-from playwright.async_api import async_playwright
 from sqlalchemy import text
 
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
@@ -165,8 +164,8 @@ class Stall:
             await asyncio.sleep(0.2)
 
     async def connection_id(self, browser_profile_id: str) -> UUID:
-        return UUID(str((await self.rows(
-            "SELECT id FROM connections WHERE public_id = :id", id=browser_profile_id))[0]["id"]))  # fmt: skip
+        found = await self.rows("SELECT id FROM connections WHERE public_id = :id", id=browser_profile_id)
+        return UUID(str(found[0]["id"]))
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         """As the database's owner: for looking, never for acting."""

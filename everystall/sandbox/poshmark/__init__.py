@@ -32,8 +32,8 @@ MAX_DRAFTS = 15
 def site(world: World) -> Site:
     """The site as an ASGI app."""
     made = Site(
-        world, NAME, "Poshmark", routes=_ROUTES, token_of=_token_of, cookies=session_cookies, vocabulary=VOCABULARY,
-        folder=Path(__file__).parent,
+        world, NAME, "Poshmark", routes=_ROUTES, token_of=_token_of, cookies=session_cookies,
+        vocabulary=VOCABULARY, folder=Path(__file__).parent,
     )  # fmt: skip
     made.templates.globals |= {"slug": _slug, "dollars": _dollars, "photo_url": _photo_url}
     return made

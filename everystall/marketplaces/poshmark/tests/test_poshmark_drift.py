@@ -12,7 +12,7 @@ from everystall.browser.targets import Target
 from everystall.errors import PageChanged
 from everystall.marketplaces.poshmark import adapter, pages
 from everystall.marketplaces.poshmark.adapter import ADAPTER
-from everystall.marketplaces.poshmark.tests.test_adapter import DRAFT, _publish
+from everystall.marketplaces.poshmark.tests.test_poshmark_adapter import DRAFT, _publish
 from everystall.sandbox import drift
 from everystall.sandbox.poshmark.words import VOCABULARY
 
