@@ -23,6 +23,16 @@ PLACES = (
 #: Playwright's own browsers, newest last.
 CACHED = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/Chromium.app/Contents/MacOS/Chromium")
 
+#: Features that are switched off. Of several such lists Chromium takes the last, so this one repeats
+#: Playwright's (1.65) and adds the address bar's own pages, which no visit shows: they are two more
+#: renderers, busy while the marketplace's first page loads.
+FEATURES_OFF = (
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding",
+    "ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints",
+    "NetworkTimeServiceQuerying", "AimEnabled", "PreconnectToSearch",
+    "WebUIOmniboxPopup", "WebUIOmniboxFullPopup", "WebUIOmniboxAimPopup",
+)  # fmt: skip
 #: What a visit's Chromium is started with: no calls home, no crash handler that outlives it. The sandbox
 #: is off only for root, where Chromium refuses to start otherwise.
 LAUNCH_ARGS: tuple[str, ...] = (
@@ -31,6 +41,7 @@ LAUNCH_ARGS: tuple[str, ...] = (
     "--disable-component-update",
     "--disable-crash-reporter",
     "--disable-dev-shm-usage",
+    "--disable-features=" + ",".join(FEATURES_OFF),
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",

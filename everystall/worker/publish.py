@@ -89,8 +89,12 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm)
     except EverystallError as e:
         if not plan.armed:
+            if isinstance(e, NotWanted):
+                await failures.dropped(visit, publication_id)
+            else:
+                await failures.failed(visit, publication_id, e)  # with a picture, before we tidy up
             await _tidy(visit, page, plan, e)
-            raise
+            return
         if isinstance(e, ListingRejected | AccountLimited):
             if await _rejected(visit, plan, e):
                 raise
