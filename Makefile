@@ -30,8 +30,12 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 	@$(PY) -m everystall up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/ready-dev chromium  ## all tests, on the embedded PostgreSQL and a real Chromium
-	@$(PY) -m pytest $(ARGS)
+test: $(VENV)/ready-dev chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
+	@$(PY) -m pytest -n auto --maxprocesses 4 -m "not extended" $(ARGS)
+
+.PHONY: e2e-all
+e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
+	@$(PY) -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 .PHONY: test-postgres
 test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)

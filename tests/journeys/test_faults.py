@@ -9,8 +9,16 @@ from tests.journeys.conftest import ALL, Seller, Stall
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 
-@pytest.fixture(params=ALL)
+@pytest.fixture(
+    params=["mercari", *(pytest.param(name, marks=pytest.mark.extended) for name in ALL if name != "mercari")]
+)
 def marketplace(request) -> str:
+    """Each fault on one marketplace in `make test`, on all of them in `make e2e-all`."""
+    return request.param
+
+
+@pytest.fixture(params=ALL)
+def everywhere(request) -> str:
     return request.param
 
 
@@ -21,13 +29,13 @@ async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("kind", ["error_after", "reset_after"])
-async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, marketplace, kind):
-    profile, job = await _posted(stall, alice, marketplace)
-    stall.sandbox.fault(marketplace, kind=kind, times=1)
+async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, everywhere, kind):
+    profile, job = await _posted(stall, alice, everywhere)
+    stall.sandbox.fault(everywhere, kind=kind, times=1)
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done", job
-    assert len(stall.live(marketplace)) == 1
-    assert len(stall.events(marketplace, "published")) == 1
+    assert len(stall.live(everywhere)) == 1
+    assert len(stall.events(everywhere, "published")) == 1
 
 
 async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, marketplace):
@@ -122,14 +130,14 @@ async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconne
     assert len(stall.live(marketplace)) == 1
 
 
-async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
-    profile, job = await _posted(stall, alice, marketplace)
-    stall.sandbox.fault(marketplace, kind="soft_reject", times=1000)
+async def test_a_soft_reject_is_never_called_live(stall, alice, everywhere):
+    profile, job = await _posted(stall, alice, everywhere)
+    stall.sandbox.fault(everywhere, kind="soft_reject", times=1000)
     job = await stall.until_done(alice, job["jobId"], profile)
     (pair,) = job["automationResults"]
     assert job["status"] == "needs_you"
     assert pair["state"] != "live"
-    assert stall.live(marketplace) == []
+    assert stall.live(everywhere) == []
 
 
 async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice, marketplace):

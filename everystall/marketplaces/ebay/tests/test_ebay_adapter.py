@@ -101,6 +101,7 @@ async def test_a_listing_is_posted_with_every_field_and_read_back_equal(page, eb
     assert await page.fetch(seen.photo_urls[0]) == PHOTOS[0].data
 
 
+@pytest.mark.extended
 async def test_no_brand_no_size_and_the_sellers_own_choice_of_offers_and_promotion(page, ebay):
     draft = DRAFT.model_copy(
         update={
@@ -120,6 +121,7 @@ async def test_no_brand_no_size_and_the_sellers_own_choice_of_offers_and_promoti
     assert differing(compare(draft, seen.fields)) == []
 
 
+@pytest.mark.extended
 async def test_shoes_are_asked_for_their_own_size_and_bags_for_their_own_colour(page, ebay):
     shoes = DRAFT.model_copy(
         update={
@@ -164,6 +166,7 @@ async def test_what_ebay_does_not_have_is_the_sellers_to_mend(page, ebay):
     assert listings(ebay, "live", "draft") == []
 
 
+@pytest.mark.extended
 async def test_what_the_form_still_asks_for_after_the_click_is_a_refusal_in_its_words(page, ebay):
     specifics = {name: value for name, value in DRAFT.specifics.items() if name != "Size Type"}
     with pytest.raises(ListingRejected, match="Size Type is required"):
@@ -184,6 +187,7 @@ async def test_the_other_layout_posts_too_and_is_found_by_its_marker(page, ebay)
     ]
 
 
+@pytest.mark.extended
 async def test_twenty_four_photos_keep_their_order(page, ebay):
     photos = [photo(place) for place in range(24)]
     await post(page, photos=photos)
@@ -215,6 +219,7 @@ async def test_the_lists_tell_live_drafts_and_sold_in_three_loads(page, ebay, br
     assert (seen.state, seen.fields["quantity"]) == ("live", 2)
 
 
+@pytest.mark.extended
 async def test_long_lists_are_read_until_something_known_turns_up(page, ebay, browser):
     world, account = ebay.world, ebay.world.account(SITE, "ada")
     for number in range(60):
@@ -296,6 +301,7 @@ async def test_the_selling_limit_is_the_accounts(page, ebay):
     assert [item["state"] for item in listings(ebay)] == ["draft"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kind", "live"),
     [("error_before", 0), ("error_after", 1), ("reset_before", 0), ("reset_after", 1), ("late_commit", 0)],
@@ -309,6 +315,7 @@ async def test_an_answer_that_says_nothing_is_left_open_and_clicked_once(page, e
         assert len(listings(ebay, "live")) == 1
 
 
+@pytest.mark.extended
 async def test_a_site_that_is_down_or_slow_is_busy_and_latency_is_borne(page, ebay):
     ebay.fault(SITE, "down")
     with pytest.raises(MarketplaceBusy):
@@ -329,6 +336,7 @@ async def test_a_photo_that_does_not_go_up_stops_the_post_before_the_click(page,
     assert listings(ebay, "live") == []
 
 
+@pytest.mark.extended
 async def test_recompressed_photos_are_read_back(page, ebay):
     ebay.fault(SITE, "recompress")
     answer = await post(page)
@@ -338,6 +346,7 @@ async def test_recompressed_photos_are_read_back(page, ebay):
     assert data[:2] == b"\xff\xd8"
 
 
+@pytest.mark.extended
 async def test_rotating_sessions_go_on_working(page, ebay):
     ebay.sessions(SITE, "ada", rotate=True)
     answer = await post(page)
@@ -345,6 +354,7 @@ async def test_rotating_sessions_go_on_working(page, ebay):
     assert "session_revoked" not in [entry["event"] for entry in ebay.ledger(SITE, "ada")["entries"]]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("seed", [1, 7])
 async def test_renamed_ids_and_classes_do_no_harm(page, ebay, seed):
     ebay.drift(SITE, seed=seed, strength=1)
@@ -356,6 +366,7 @@ async def test_renamed_ids_and_classes_do_no_harm(page, ebay, seed):
     assert (await ADAPTER.read(page, answer.remote_id)).state == "ended"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strength", [2, 3, 4])
 async def test_a_site_that_changed_more_never_gets_a_wrong_listing(page, ebay, strength):
     """Either it is posted right, or we say what we do not find; nothing in between."""
@@ -369,6 +380,7 @@ async def test_a_site_that_changed_more_never_gets_a_wrong_listing(page, ebay, s
     assert len(listings(ebay, "live")) == (0 if said else 1)
 
 
+@pytest.mark.extended
 async def test_two_names_are_two_accounts(page, ebay):
     await post(page)
     assert ebay.ledger(SITE, "bob")["listings"] == []

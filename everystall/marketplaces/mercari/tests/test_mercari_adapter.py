@@ -97,6 +97,7 @@ async def test_no_brand_no_size_free_shipping_and_a_measured_parcel(page, mercar
     assert differing(compare(draft, seen.fields)) == []
 
 
+@pytest.mark.extended
 async def test_smart_pricing_stays_on_with_the_sellers_floor_when_chosen(page, mercari):
     draft = DRAFT.model_copy(
         update={"options": {"smart_pricing": True}, "specifics": {"Smart Pricing floor": "20.00"}}
@@ -106,6 +107,7 @@ async def test_smart_pricing_stays_on_with_the_sellers_floor_when_chosen(page, m
     assert mercari.world.items(SITE)[0].private["floor"] == 2000
 
 
+@pytest.mark.extended
 async def test_the_second_post_of_an_account_needs_no_welcome_and_no_zip(page, mercari):
     await post(page)
     await post(page, DRAFT.model_copy(update={"title": "Another one"}))
@@ -130,6 +132,7 @@ async def test_nothing_is_clicked_when_arming_says_no(page, mercari):
     assert listings(mercari) == []
 
 
+@pytest.mark.extended
 async def test_twelve_photos_keep_their_order(page, mercari):
     photos = [photo(place) for place in range(12)]
     await post(page, photos=photos)
@@ -169,6 +172,7 @@ async def test_the_item_limit_is_the_accounts(page, mercari):
     assert listings(mercari) == []
 
 
+@pytest.mark.extended
 async def test_listing_too_fast_is_the_accounts_limit_too(page, mercari):
     mercari.fault(SITE, "layout")
     mercari.fault(SITE, "item_limit")
@@ -176,6 +180,7 @@ async def test_listing_too_fast_is_the_accounts_limit_too(page, mercari):
         await post(page)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kind", "live"), [("error_before", 0), ("reset_before", 0), ("error_after", 1), ("reset_after", 1)]
 )
@@ -264,6 +269,7 @@ async def test_a_draft_left_behind_is_deleted_and_a_missing_one_is_fine(page, me
     await ADAPTER.discard_draft(page, draft.id)
 
 
+@pytest.mark.extended
 async def test_recompressed_photos_are_served_and_the_listing_is_the_same(page, mercari):
     mercari.fault(SITE, "recompress")
     answer = await post(page)
@@ -272,6 +278,7 @@ async def test_recompressed_photos_are_served_and_the_listing_is_the_same(page, 
     mercari.clear_faults()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strength", [1, 2, 3])
 async def test_after_a_drift_it_posts_rightly_or_not_at_all(page, mercari, strength):
     mercari.drift(SITE, seed=7, strength=strength)

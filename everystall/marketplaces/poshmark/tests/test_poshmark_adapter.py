@@ -100,6 +100,7 @@ async def test_delisting_ends_it_and_its_own_page_says_so(page, site):
     assert await ADAPTER.find_active(page) == []
 
 
+@pytest.mark.extended
 async def test_two_listings_in_one_visit_share_the_browser(page, site):
     for number in (1, 2):
         answer, _ = await _publish(page, DRAFT.model_copy(update={"title": f"Number {number}"}))
@@ -139,6 +140,7 @@ async def test_without_a_session_nothing_is_done(site, settings, driver):
             await ADAPTER.find_active(browser.page)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("call", ["check_session", "find_active", "publish"])
 async def test_an_expired_session_is_noticed(page, site, call):
     site.sessions("poshmark", "alice", lifetime_seconds=0)
@@ -175,6 +177,7 @@ async def test_discarding_never_takes_down_what_went_live(page, site):
     assert [item["state"] for item in site.ledger()["listings"]] == ["live"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kind", "state"),
     [("error_before", "draft"), ("reset_before", "draft"), ("error_after", "live"), ("reset_after", "live")],
@@ -202,6 +205,7 @@ async def test_the_item_limit_is_the_accounts(page, site):
     assert [item["state"] for item in site.ledger()["listings"]] == ["draft"]
 
 
+@pytest.mark.extended
 async def test_fifteen_drafts_are_said_as_a_limit(page, site):
     account = site.world.account("poshmark", "alice")
     for number in range(15):
@@ -210,6 +214,7 @@ async def test_fifteen_drafts_are_said_as_a_limit(page, site):
         await _publish(page)
 
 
+@pytest.mark.extended
 async def test_a_marketplace_that_is_down_is_busy(page, site):
     site.fault("poshmark", "down")
     with pytest.raises(MarketplaceBusy):
@@ -223,6 +228,7 @@ async def test_the_other_layout_is_filled_too(page, site):
     assert differing(compare(DRAFT, filled.fields)) == []
 
 
+@pytest.mark.extended
 async def test_recompressed_photos_are_still_the_same_photos(page, site):
     from everystall.sandbox.core import difference_hash
 
@@ -236,6 +242,7 @@ async def test_recompressed_photos_are_still_the_same_photos(page, site):
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("category", "size", "tab"),
     [
@@ -276,6 +283,7 @@ async def test_smart_sell_discount_and_quantity_as_the_seller_chose(page, site):
     assert item["fields"]["quantity"] == 3
 
 
+@pytest.mark.extended
 async def test_rotating_cookies_that_are_given_on_keep_working(
     page, site, browser, settings, driver, storage
 ):

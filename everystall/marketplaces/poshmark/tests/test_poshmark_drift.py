@@ -31,6 +31,7 @@ def _pages_after(seed: int, strength: int) -> types.SimpleNamespace:
     return types.SimpleNamespace(**{name: mended(value) for name, value in vars(pages).items()})
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("seed", "strength"), [(1, 1), (2, 2), (3, 3)])
 async def test_the_changed_site_works_for_who_knows_its_new_names(page, site, monkeypatch, seed, strength):
     site.drift("poshmark", seed=seed, strength=strength)
