@@ -93,9 +93,10 @@ def load(**overrides: Any) -> Settings:
         if path and name.lower() not in overrides:
             try:
                 overrides[name.lower()] = Path(path).read_text().strip()
-            except OSError as e:
+            except (OSError, UnicodeDecodeError) as e:
+                why = e.strerror if isinstance(e, OSError) else "it is not text"
                 raise Misconfigured(
-                    f"{name}_FILE names a file that cannot be read: {e.strerror}.",
+                    f"{name}_FILE names a file that cannot be read: {why}.",
                     action=f"Make {path} readable for this user, or unset {name}_FILE.",
                 ) from None
     try:
