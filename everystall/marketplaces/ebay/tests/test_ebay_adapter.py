@@ -329,6 +329,7 @@ async def test_a_site_that_is_down_or_slow_is_busy_and_latency_is_borne(page, eb
     assert len(listings(ebay, "live")) == 2
 
 
+@pytest.mark.extended
 async def test_a_photo_that_does_not_go_up_stops_the_post_before_the_click(page, ebay):
     ebay.fault(SITE, "down", path="/lstng/api/media", times=1)
     with pytest.raises(MarketplaceBusy, match="2 of 3 photos"):

@@ -44,6 +44,7 @@ async def test_the_changed_site_works_for_who_knows_its_new_names(page, site, mo
     assert [item["state"] for item in site.ledger()["listings"]] == ["ended"]
 
 
+@pytest.mark.extended
 async def test_with_the_old_names_nothing_is_posted(page, site):
     site.drift("poshmark", seed=4, strength=3)
     with pytest.raises(PageChanged):
