@@ -92,7 +92,7 @@ def up(with_parent: WithParent = False) -> None:
     import time
 
     from everystall.installation import addresses, is_working, opened, prepare
-    from everystall.processes import Children, claim_port, end_with_parent, wait_until
+    from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
 
     if with_parent:
         end_with_parent()
@@ -113,7 +113,8 @@ def up(with_parent: WithParent = False) -> None:
         typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
         typer.echo(f"  data     {settings.everystall_home}")
         typer.echo(f"  ready?   {url}/readyz")
-        typer.echo("  a token  everystall token create --email you@example.com")
+        typer.echo(f"  the API  {url}/openapi.json, and how to use it: docs/api.md")
+        typer.echo(f"  a token  {command()} token create --email you@example.com")
         typer.echo("Ctrl-C ends it.")
         try:
             while (ended := children.ended()) is None:

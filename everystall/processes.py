@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,6 +172,12 @@ def answers(url: str, host: str | None = None) -> dict[str, object] | None:
             return dict(answer.json()) if answer.status_code == 200 else None
     except (httpx.HTTPError, ValueError):
         return None
+
+
+def command() -> str:
+    """`everystall` as the reader can type it: where this Python has it, if it is not on the PATH."""
+    own = Path(sys.executable).with_name("everystall")
+    return "everystall" if shutil.which("everystall") or not own.exists() else str(own)
 
 
 def is_free(port: int) -> bool:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from everystall.demo.stage import LISTING, PHOTOS, Stage, capture, set_up
 from everystall.marketplaces import MARKETPLACES
+from everystall.processes import command
 
 #: Seconds after which the demo no longer waits. A whole run takes about ten.
 PATIENCE = 300.0
@@ -49,7 +50,7 @@ def run(*, once: bool, report: Path | None) -> bool:
             console.print(f"[bold red]Not all is well[/]: {result['job_id']} is {result['status']}.")
             console.print(f"What happened is in {stage.logs}")
         if not once:
-            _stay(stage, console)
+            _stay(stage, console, result["publications"])
         return good
 
 
@@ -152,15 +153,15 @@ def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _stay(stage: Stage, console: Console) -> None:
+def _stay(stage: Stage, console: Console, publications: Sequence[Mapping[str, Any]]) -> None:
     """Until Ctrl-C, or until something falls over."""
     say = partial(console.print, soft_wrap=True)
     say("\nIt keeps running. Look at it:")
-    for name in MARKETPLACES:
-        say(f"  {stage.site(name)}/")
+    for each in publications:
+        say(f"  {each['url'] or stage.site(each['marketplace'])}")
     say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
     say(f"  {stage.url}/openapi.json   the API; a token for it:")
-    say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} everystall token create --email E")
+    say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} {command()} token create --email E")
     say("Ctrl-C ends it.")
     while stage.children.ended() is None:
         time.sleep(0.5)

@@ -160,7 +160,7 @@ def _refuse_empty(given: Handover, kept: Sequence[Any], foreign: int, domains: S
         return
     if foreign and foreign == len(given.cookies):
         raise BadRequest(
-            f"Not one of these {foreign} cookies is {label}'s ({', '.join(domains)}); nothing was kept.",
+            f"None of the cookies is {label}'s ({', '.join(domains)}); nothing was kept.",
             action=f"Send the cookies of {label}'s own site.",
         )
     raise SessionMissing(

@@ -18,7 +18,14 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.browser import evidence
-from everystall.errors import AccountLimited, ChallengeShown, EverystallError, SessionExpired, SessionMissing
+from everystall.errors import (
+    AccountLimited,
+    ChallengeShown,
+    EverystallError,
+    PageChanged,
+    SessionExpired,
+    SessionMissing,
+)
 from everystall.inventory.publications import backoff, change, needs_you, reason_of, tell_jobs
 from everystall.models import Attempt, Connection, Publication
 
@@ -56,7 +63,24 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     elif error.fate in ("retry", "operator"):
         await _again_later(visit, publication_id, error, counts=error.fate == "retry")
     else:
-        await flag(visit, publication_id, reason_of(error), error.message, await _evidence(visit))
+        picture = await _evidence(visit)
+        if isinstance(error, PageChanged) and (lost := await _session_lost(visit)) is not None:
+            await failed(visit, publication_id, lost)
+            return
+        await flag(visit, publication_id, reason_of(error), error.message, picture)
+
+
+async def _session_lost(visit: Visit) -> EverystallError | None:
+    """A page that is not as we know it may only be one whose sign-in ended under it: asked, not guessed."""
+    if visit.open_page is None:
+        return None
+    try:
+        await visit.adapter.check_session(visit.open_page)
+    except (SessionExpired, ChallengeShown) as e:
+        return e
+    except EverystallError:
+        return None
+    return None
 
 
 async def failed_orphan(visit: Visit, publication_id: UUID, error: EverystallError) -> None:

@@ -183,10 +183,7 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
     told = re.search(visit.form.REMOTE_ID, attempt.url or "")
     if told is not None and not await _taken(visit, told[1]):  # the seller says: it is there
         seen = await visit.adapter.read(page, told[1])
-        shown = seen.fields
-        if seen.state in ("live", "sold") and same_thing(
-            attempt.draft, str(shown.get("title") or ""), shown.get("price")
-        ):
+        if seen.state in ("live", "sold") and await _is_ours(visit, page, attempt, seen):
             return Active(told[1], "live", attempt.draft["title"], url=seen.url), seen
     there = await visit.adapter.find_active(page, known=frozenset(attempt.baseline or ()))
     await visit.signed_in()
@@ -214,6 +211,17 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
         if same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls)):
             return item, seen
     return draft_of_ours, None
+
+
+async def _is_ours(visit: Visit, page: Page, attempt: Attempt, seen: Seen) -> bool:
+    """By our marker where the page shows it, else by title, price and photos: another seller's may be
+    called the same and cost the same."""
+    sku = seen.fields.get("sku")
+    if attempt.marker is not None and sku:
+        return str(sku).endswith(attempt.marker)
+    if not same_thing(attempt.draft, str(seen.fields.get("title") or ""), seen.fields.get("price")):
+        return False
+    return same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls))
 
 
 async def _taken(visit: Visit, remote_id: str) -> bool:

@@ -223,7 +223,7 @@ def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem])
     elif isinstance(own.get("fits_in_shoebox"), bool) and own["fits_in_shoebox"]:
         answers["fits_in_shoebox"] = True
     else:
-        said = "it asks whether the package fits in a shoebox: give length_in, width_in and height_in"
+        said = "it asks whether the package fits in a shoebox: give its length, width and height in inches"
         found.append(_problem("package", "missing", said))
     return answers
 
