@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 
 import pytest
 
@@ -257,18 +256,6 @@ async def test_posting_to_a_paused_account_is_taken_and_says_that_it_waits(alice
     answer = await alice.publish(await alice.listing(), "mercari")
     assert answer.status_code == 200
     assert "paused" in answer.json()["message"]
-
-
-async def test_the_answer_comes_fast(alice):
-    await alice.connect("mercari")
-    await alice.connect("poshmark")
-    listings = [await alice.listing() for _ in range(20)]
-    times = []
-    for listing in listings:
-        started = time.perf_counter()
-        assert (await alice.publish(listing, "poshmark", "mercari")).status_code == 200
-        times.append(time.perf_counter() - started)
-    assert sorted(times)[10] < 0.1  # the target, p95 ≤ 50 ms on an idle machine, is the benchmark's to judge
 
 
 # ---- cancel ----
