@@ -130,6 +130,8 @@ async def _ebay(page: Page, title: str) -> None:
     await photos.set_input_files(_PHOTOS)
     await page.locator("[name=title]").fill(title)
     await page.locator("[name=customLabel]").fill("BARE")
+    await page.locator("[name='search-box-attributesColor']").fill("Brown")
+    await page.locator("[role=menu][aria-label=Color]").get_by_text("Brown", exact=True).click()
     await page.frame_locator("#se-rte-frame__summary").locator("body").fill(_DESCRIPTION)
     await page.locator("[name=price]").fill("32")
     await page.locator("[name=quantity]").fill("1")

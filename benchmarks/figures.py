@@ -19,11 +19,14 @@ import psycopg
 from benchmarks import bare
 from benchmarks.memory import pss_of, worker_pid
 from everystall.demo.stage import Stage, capture
-from everystall.installation import addresses, is_working, opened
+from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import Children, answers, free_port, wait_until
 
 _number = count(1)
+#: A visit that runs or waits, other than for later.
+_AT_WORK = """SELECT 1 FROM procrastinate.procrastinate_jobs WHERE task_name = 'visit'
+              UNION ALL SELECT 1 FROM connections WHERE lease_until > now() LIMIT 1"""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Bench:
     stage: Stage
     runs: int
     say: Callable[[str], None]
+    #: As who may see all of it.
+    database: str
     captured: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: The seller's browserProfileIds.
     connected: dict[str, str] = field(default_factory=dict)
@@ -56,6 +61,7 @@ class Bench:
 
     def publish(self, *marketplaces: str) -> float:
         """Posts a new listing and waits; seconds from the POST's answer to the last page read back."""
+        self.rest()
         answered, job_id = self.post(self.listing(), marketplaces, idle=True)
         return self.follow(answered, [job_id])
 
@@ -85,9 +91,25 @@ class Bench:
             ]
         return max(ends) - answered
 
-    def loads(self, marketplace: str) -> int:
-        counted = answers(f"http://127.0.0.1:{self.stage.sandbox_port}/_loads") or {}
-        return int(str(counted.get(marketplace, 0)))
+    def loads(self, marketplace: str) -> list[str]:
+        """Every page load so far, in order."""
+        listed: dict[str, Any] = answers(f"http://127.0.0.1:{self.stage.sandbox_port}/_loads") or {}
+        return list(listed.get(marketplace, []))
+
+    def left(self, marketplace: str) -> dict[str, Any]:
+        """What the newest listing there consists of, but for what is each listing's own."""
+        newest = self.stage.control("GET", f"ledger?marketplace={marketplace}")["listings"][-1]
+        return {**newest["fields"], "title": None, "photos": len(newest["photos"]), "state": newest["state"]}
+
+    def rest(self) -> None:
+        """Until nobody works: no visit runs, and none is about to."""
+        with psycopg.connect(self.database) as connection:
+            deadline = time.monotonic() + 60
+            while connection.execute(_AT_WORK).fetchone() is not None:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("a visit does not end")
+                time.sleep(0.02)
+                connection.rollback()
 
     def latency(self, seconds: float) -> None:
         """Every page of every marketplace takes so much longer."""
@@ -96,23 +118,27 @@ class Bench:
             self.stage.control("POST", "faults", marketplace=marketplace, kind="latency", seconds=seconds)
 
 
-def overhead(bench: Bench) -> dict[str, dict[str, float]]:
-    """Ours beside a bare script, in turns, per marketplace."""
+def overhead(bench: Bench) -> dict[str, dict[str, Any]]:
+    """Ours beside a bare script, in turns, per marketplace: median seconds, and every page load of the last
+    run. Raises if the two do not leave the same listing."""
     found = {}
     for marketplace in MARKETPLACES:
-        ours, theirs, our_loads, their_loads = [], [], [], []
+        ours, theirs = [], []
         for _ in range(bench.runs):
-            before = bench.loads(marketplace)
+            before = len(bench.loads(marketplace))
             ours.append(bench.publish(marketplace))
-            our_loads.append(bench.loads(marketplace) - before)
-            before = bench.loads(marketplace)
+            bench.rest()
+            our_loads, our_listing = bench.loads(marketplace)[before:], bench.left(marketplace)
+            before += len(our_loads)
             theirs.append(asyncio.run(bare.publish(bench.stage, marketplace, bench.captured[marketplace])))
-            their_loads.append(bench.loads(marketplace) - before)
+            their_loads, their_listing = bench.loads(marketplace)[before:], bench.left(marketplace)
+            if our_listing != their_listing:
+                raise RuntimeError(f"not the same work: {our_listing} and {their_listing}")
         found[marketplace] = {
             "ours": statistics.median(ours),
             "bare": statistics.median(theirs),
-            "our_loads": statistics.median(our_loads),
-            "bare_loads": statistics.median(their_loads),
+            "our_loads": our_loads,
+            "bare_loads": their_loads,
         }
         bench.say(f"  {marketplace}: {found[marketplace]}")
     return found
@@ -140,17 +166,27 @@ def fan_out(bench: Bench, latency: float) -> dict[str, Any]:
 
 
 def reuse(bench: Bench, marketplace: str = "poshmark", listings: int = 10) -> dict[str, float]:
-    """Ten listings to one account in one visit, over ten visits one after the other."""
+    """Ten listings to one account in one visit, over ten visits one after the other: from the first wish to
+    the end of the (last) visit, when the account is free for the next. Writing the listings is not in it."""
     profile = bench.connected[marketplace]
     in_one, separate = [], []
     for _ in range(bench.runs):
         ids = [bench.listing() for _ in range(listings)]
+        bench.rest()
         bench.stage.call("POST", f"/api/connections/{profile}/pause")  # all due before the visit begins
         jobs = [bench.post(each, [marketplace])[1] for each in ids]
         began = time.time()
         bench.stage.call("POST", f"/api/connections/{profile}/resume")
-        in_one.append(bench.follow(began, jobs))
-        separate.append(sum(bench.publish(marketplace) for _ in range(listings)))
+        bench.follow(began, jobs)
+        bench.rest()
+        in_one.append(time.time() - began)
+        seconds = 0.0
+        for each in [bench.listing() for _ in range(listings)]:
+            answered, job_id = bench.post(each, [marketplace], idle=True)
+            bench.follow(answered, [job_id])
+            bench.rest()
+            seconds += time.time() - answered
+        separate.append(seconds)
     return {
         "in_one": statistics.median(in_one),
         "separate": statistics.median(separate),
@@ -162,10 +198,7 @@ def pick_ups(bench: Bench) -> list[float]:
     """Seconds from each POST's answer to the moment when its first visit took the listing up, on an idle
     system (finished wake-ups leave no record; the publication's own start is a little later than the
     visit's). May be below zero: the visit can start before the answer has reached us."""
-    with (
-        opened(bench.stage.settings, prepared=False) as settings,
-        psycopg.connect(addresses(settings)["DATABASE_ADMIN_URL"]) as connection,
-    ):
+    with psycopg.connect(bench.database) as connection:
         rows = connection.execute(
             "SELECT extract(epoch FROM started_at)::float8 FROM publications WHERE started_at IS NOT NULL"
             " ORDER BY started_at"

@@ -1,11 +1,12 @@
-"""The practice marketplaces with a counter of page loads in front: documents served to top-level
-navigations, per marketplace, at /_loads. Counts ours and the bare scripts' alike."""
+"""The practice marketplaces with a list of page loads in front: documents served to top-level navigations,
+per marketplace, in order, at /_loads. Lists ours and the bare scripts' alike."""
 
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentParser
-from collections import Counter
+from collections import defaultdict
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,11 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from everystall.processes import end_with_parent
 from everystall.sandbox.app import build
 
+#: Ids of listings and drafts, on all three; and a seller's name.
+_ID = re.compile(r"m?\d{9,}|[0-9a-f]{24}|bench\d+")
+
 
 class Counting:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._loads: Counter[str] = Counter()
+        self._loads: dict[str, list[str]] = defaultdict(list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,11 +38,18 @@ class Counting:
 
         async def counted(message: Message) -> None:
             # redirects are not loads; an iframe is a destination of its own
-            if message["type"] == "http.response.start" and message["status"] < 300:
-                self._loads[marketplace] += headers.get(b"sec-fetch-dest") == b"document"
+            document = headers.get(b"sec-fetch-dest") == b"document"
+            if document and message["type"] == "http.response.start" and message["status"] < 300:
+                self._loads[marketplace].append(_address(scope))
             await send(message)
 
         await self._app(scope, receive, counted)
+
+
+def _address(scope: Scope) -> str:
+    """Path and query, with ids as "…": the same for every listing."""
+    query = scope["query_string"].decode()
+    return _ID.sub("…", scope["path"] + (f"?{query}" if query else ""))
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ LANES = ("urgent", "visits", "ticks")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
-#: Seconds between two looks for jobs without a notification; retry_job sends none.
+#: Seconds between two looks for jobs without a notification (migration 0002 has one sent for what waits).
 POLL_SECONDS = 1.0
 
 #: Under this name a session remembers whom to wake when it commits.

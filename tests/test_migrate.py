@@ -15,6 +15,8 @@ from everystall.db import Database, driver_url, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
+HEAD = "0002"
+
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):
     engine = create_engine(driver_url(database_urls.admin))
@@ -52,7 +54,7 @@ def test_the_models_checks_and_computed_columns_are_the_databases(database_urls,
 
 async def test_a_second_migrate_changes_nothing(database_urls):
     said = await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
-    assert "already at 0001" in said
+    assert f"already at {HEAD}" in said
     assert make_url(database_urls.admin).password not in said
     database = Database(database_urls.login)
     await database.check_login()
@@ -80,8 +82,8 @@ async def test_it_works_as_an_owner_who_is_no_superuser(server, empty_database):
     admin_url = base.set(username=owner, password="dba").render_as_string(hide_password=False)
     login_url = base.set(username=login, password="word").render_as_string(hide_password=False)
     try:
-        assert "now at 0001" in await asyncio.to_thread(migrate, admin_url, login_url)
-        assert "already at 0001" in await asyncio.to_thread(migrate, admin_url, login_url)
+        assert f"now at {HEAD}" in await asyncio.to_thread(migrate, admin_url, login_url)
+        assert f"already at {HEAD}" in await asyncio.to_thread(migrate, admin_url, login_url)
         database = Database(login_url)
         await database.check_login()
         await database.close()

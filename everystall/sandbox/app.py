@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -90,12 +91,26 @@ class Site:
             autoescape=True,
         )
         self.templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-        static: list[BaseRoute] = [Mount("/practice", StaticFiles(directory=_HERE / "static"))]
-        if (folder / "static").is_dir():
-            static.append(Mount("/static", StaticFiles(directory=folder / "static")))
+        served = {"/practice": _HERE / "static", "/static": folder / "static"}
+        static = [
+            Mount(path, StaticFiles(directory=where)) for path, where in served.items() if where.is_dir()
+        ]
+        #: Scripts and styles by their path: a name of what is in them.
+        self._versions = {
+            f"{path}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()[:10]
+            for path, where in served.items()
+            for file in where.glob("*.*")
+        }
         self._app = Starlette(routes=[*static, *routes], exception_handlers={404: self._not_found})
 
     # ---- for the site's endpoints ----
+
+    def asset(self, path: str) -> str:
+        """A script's or style's address, other for other content, drift included: browsers keep it for ever,
+        as they keep a real shop's."""
+        setting = self.world.drift(self.marketplace)
+        drifted = f"-{setting.seed}-{setting.strength}" if setting.strength else ""
+        return f"{path}?v={self._versions[path]}{drifted}"
 
     def page(self, request: Request, template: str, status_code: int = 200, **context: Any) -> Response:
         """A rendered page, with `practice`, `account` and `site` beside what is given."""
@@ -177,7 +192,7 @@ class Site:
     async def _before(self, request: Request, session: Session | None) -> Response | None:
         """The faults that strike before the site itself is asked."""
         path = request.url.path
-        if path.startswith(("/practice/", "/static/")):
+        if _is_static(request):
             return None
         name = session.account.name if session else None
         take = self.world.faults.take
@@ -240,8 +255,11 @@ class Site:
             for name in ("etag", "last-modified"):
                 with suppress(KeyError):
                     del response.headers[name]
-        if kind.startswith("text/") or "javascript" in kind or kind == "application/json":
-            # a script or a page kept from before a drift or a fault would be the wrong one
+        kept = kind.startswith("image/") or (_is_static(request) and "v" in request.query_params)
+        if kept and start["status"] == 200:
+            response.headers["cache-control"] = "public, max-age=31536000, immutable"  # an address for each
+        elif kind.startswith("text/") or "javascript" in kind or kind == "application/json":
+            # a page kept from before a drift or a fault would be the wrong one
             response.headers["cache-control"] = "no-store"
         response.headers["content-length"] = str(len(response.body))
         await response(scope, receive, _closing(send))
@@ -308,6 +326,10 @@ def _is_page(request: Request) -> bool:
     if mode is not None:
         return mode == "navigate" and request.headers.get("sec-fetch-dest") == "document"
     return "text/html" in request.headers.get("accept", "")
+
+
+def _is_static(request: Request) -> bool:
+    return request.url.path.startswith(("/practice/", "/static/"))
 
 
 def _closing(send: Send) -> Send:

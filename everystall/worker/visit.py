@@ -119,6 +119,8 @@ class Visit:
         self.purpose = "post"
         #: Which session the next browser is opened with.
         self.which: Literal["newest", "last_good"] = "newest"
+        #: When the account's lists were last read from end to known, by time.monotonic().
+        self.lists_read_at: float | None = None
         #: The session as the browser has it; what a picture or a log must not show.
         self.stored: Storage | None = None
         self._stack = AsyncExitStack()
@@ -335,6 +337,7 @@ class Visit:
     async def start_over(self, which: Literal["newest", "last_good"]) -> None:
         """Close the browser; the next one opens with this session."""
         await self._close()
+        self.lists_read_at = None
         self.which = which
 
     async def _close(self) -> None:

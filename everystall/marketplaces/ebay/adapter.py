@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 UPLOAD_SECONDS = 120.0
 ANSWER_SECONDS = 15.0
 #: Seconds between two looks for what the page is still busy with.
-LOOK = 0.1
+LOOK = 0.03
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
 #: How eBay says that it does not know itself what came of it.
@@ -217,7 +217,7 @@ async def _choose(page: Page, name: str, value: str) -> None:
             return
         if time.monotonic() > end:
             break
-        await asyncio.sleep(LOOK / 2)
+        await asyncio.sleep(LOOK)
     await page.look_out()
     if not before:
         raise PageChanged(f"{LABEL} proposes nothing for “{name}”.")
