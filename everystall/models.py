@@ -83,23 +83,75 @@ class User(Base):
     #: Lower case.
     email: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = _now()
+    #: argon2id; null = signs in nowhere, has API tokens only.
+    password_hash: Mapped[str | None]
+    #: owner: may invite others · seller. Nobody changes it but an invitation.
+    role: Mapped[str] = mapped_column(server_default="seller")
+    #: Wrong tries since then (everystall.begin_log_in); a good one sets them back.
+    log_in_tries: Mapped[int] = mapped_column(server_default=text("0"))
+    log_in_since: Mapped[datetime | None]
     #: Holiday, ban scare: nothing is posted on any account while set; delists still run.
     paused_at: Mapped[datetime | None]
+    __table_args__ = (_in("role", ("owner", "seller")),)
 
 
 class ApiToken(Owned, Base):
-    """`evs_…`, stored as SHA-256 of its 256 random bits."""
+    """What a request is known by, stored as SHA-256 of its 256 random bits: an API token (`evs_…`), a paired
+    extension's token, or a signed-in browser's cookie."""
 
     __tablename__ = "api_tokens"
     id: Mapped[UUID] = _id()
+    #: What the seller calls it; of a browser what it says of itself.
     name: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="api")
+    user_agent: Mapped[str | None]
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     scopes: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    __table_args__ = (_owned("api_tokens"),)
+    __table_args__ = (_owned("api_tokens"), _in("kind", ("api", "browser", "extension")))
+
+
+class Invitation(Base):
+    """A link that makes an account, once. The first start's has no inviter and no address: whoever has the
+    terminal becomes the owner."""
+
+    __tablename__ = "invitations"
+    id: Mapped[UUID] = _id()
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    email: Mapped[str | None]
+    role: Mapped[str] = mapped_column(server_default="seller")
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    #: Who invited.
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    __table_args__ = (
+        _in("role", ("owner", "seller")),
+        CheckConstraint("(user_id IS NULL) = (email IS NULL)", name="first_or_addressed"),
+    )
+
+
+class Pairing(Owned, Base):
+    """A code that the seller types into the extension: 2 letters that find it, 6 that prove it. Looking at it
+    spends it for a ticket, which the extension trades for its token when the seller has said yes."""
+
+    __tablename__ = "pairings"
+    id: Mapped[UUID] = _id()
+    handle: Mapped[str]
+    secret_hash: Mapped[bytes]
+    ticket_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+    looked_at: Mapped[datetime | None]
+    accepted_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("pairings_one_open", "handle", unique=True, postgresql_where=text("looked_at IS NULL")),
+        Index("pairings_by_expiry", "expires_at"),
+    )
 
 
 class Listing(Owned, Base):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
-FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake"}
+FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
+             "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
+             "look_at_pairing", "accept_pairing"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"
@@ -179,7 +181,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
     )
     readable = {f"{row['table_name']}.{row['column_name']}" for row in rows}
     assert readable
-    for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "users.email", "listings.title",
+    # of people it knows what signing in takes: address, password's hash
+    for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "listings.title",
                    "connections.account_name", "attempts.draft", "vault_audit.purpose"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
@@ -187,7 +190,30 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         """SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges
            WHERE grantee = 'everystall_engine' AND table_schema = 'public' AND privilege_type <> 'SELECT'""",
     )
-    assert [tuple(row.values()) for row in changes] == [("api_tokens", "last_used_at", "UPDATE")]
+    changed = {}
+    for row in changes:
+        changed.setdefault((row["table_name"], row["privilege_type"]), set()).add(row["column_name"])
+    assert changed == {
+        ("api_tokens", "UPDATE"): {"last_used_at"},
+        ("api_tokens", "INSERT"): {"user_id", "name", "token_hash", "scopes", "kind"},
+        ("users", "INSERT"): {"email", "password_hash", "role"},
+        ("users", "UPDATE"): {"password_hash", "role", "log_in_tries", "log_in_since"},
+        ("invitations", "INSERT"): {"token_hash", "role", "expires_at"},
+        ("invitations", "UPDATE"): {"used_at"},
+        ("pairings", "UPDATE"): {"tries", "looked_at", "ticket_hash", "accepted_at"},
+    }
+
+
+async def test_nobody_makes_himself_the_owner(admin):
+    rows = await _all(
+        admin,
+        """SELECT column_name FROM information_schema.column_privileges
+           WHERE grantee = 'authenticated' AND table_name = 'users'
+             AND privilege_type IN ('UPDATE', 'INSERT')""",
+    )
+    assert {row["column_name"] for row in rows} == {
+        "paused_at", "password_hash", "log_in_tries", "log_in_since"
+    }  # fmt: skip
 
 
 async def test_each_policys_column_leads_an_index(admin):
