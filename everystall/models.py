@@ -328,10 +328,10 @@ class Publication(Owned, Base):
     #: What we last put there and read back.
     put: Mapped[str] = mapped_column(server_default="nothing")
     put_revision: Mapped[int | None]
-    #: wanted ≠ put, so there is something to do.
+    #: wanted ≠ put, so there is something to do; or it is wanted again while it is being taken down.
     unsettled: Mapped[bool] = mapped_column(
-        Computed("(wanted = 'live' AND (put <> 'live' OR put_revision IS DISTINCT FROM wanted_revision))"
-                 " OR (wanted = 'ended' AND put = 'live')", persisted=True)
+        Computed("(wanted = 'live' AND (put <> 'live' OR put_revision IS DISTINCT FROM wanted_revision "
+                 "OR state = 'ending')) OR (wanted = 'ended' AND put = 'live')", persisted=True)
     )  # fmt: skip
     #: An armed attempt is open: someone has to look, whatever is wanted meanwhile.
     looking: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -386,7 +386,7 @@ class Attempt(Owned, Base):
     fields_hash: Mapped[str]
     #: Perceptual hashes of the renditions sent, in order.
     photo_hashes: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    #: Ids already there before the click: active, drafts and sold.
+    #: Ids already there before the click (active, drafts and sold) that no earlier attempt's baseline held.
     baseline: Mapped[list[str] | None]
     fence: Mapped[int] = mapped_column(BigInteger)
     #: The site's id of what only the seller sees.
@@ -427,14 +427,17 @@ class Job(Owned, Base):
     __tablename__ = "jobs"
     #: `job_…`
     id: Mapped[str] = mapped_column(primary_key=True)
-    listing_id: Mapped[UUID]
+    #: Null once the listing is deleted: the job's history stays.
+    listing_id: Mapped[UUID | None]
     idempotency_key: Mapped[str | None]
+    #: Of what was asked for with the key, so that the key is good for nothing else.
+    request_hash: Mapped[str | None]
     status: Mapped[str] = mapped_column(server_default="running")
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("user_id", "id", name="jobs_user_id_id_key"),
-        _points_to("listings", "listing_id"),
+        _points_to("listings", "listing_id", "SET NULL (listing_id)"),
         UniqueConstraint("user_id", "idempotency_key", name="jobs_idempotency"),
         _in("status", ("running", "done", "needs_you", "cancelled")),
         Index("jobs_by_user", "user_id", text("created_at DESC")),
@@ -447,7 +450,8 @@ class AutomationResult(Owned, Base):
     __tablename__ = "listing_automation_results"
     id: Mapped[UUID] = _id()
     job_id: Mapped[str]
-    publication_id: Mapped[UUID]
+    #: Null once the listing is deleted.
+    publication_id: Mapped[UUID | None]
     listing_id: Mapped[UUID]
     connection_id: Mapped[UUID]
     marketplace: Mapped[str]
@@ -464,7 +468,7 @@ class AutomationResult(Owned, Base):
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "job_id"], ["jobs.user_id", "jobs.id"], ondelete="CASCADE"),
-        _points_to("publications", "publication_id"),
+        _points_to("publications", "publication_id", "SET NULL (publication_id)"),
         UniqueConstraint("job_id", "publication_id", name="results_once"),
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     #: Seconds between two posts on one account; none = each marketplace's own human pace.
     pace_seconds: float | None = Field(default=None, ge=0)
     #: New listings per account and day; none = each marketplace's own.
-    daily_cap: int | None = Field(default=None, ge=0)
+    daily_cap: int | None = Field(default=None, ge=1)
     #: Days that a session stays usable after its last capture or proven signed-in visit.
     session_days: float = Field(default=7, gt=0, le=60)
     #: Days after the seller's last own hand-over when a session ends in any case.

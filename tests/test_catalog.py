@@ -5,7 +5,7 @@ from __future__ import annotations
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
-             "look_at_pairing", "accept_pairing"}  # fmt: skip
+             "look_at_pairing", "accept_pairing", "know_key"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"

@@ -32,7 +32,7 @@ _LETTERS = string.ascii_lowercase + string.digits
 #: chrome.cookies and browser.cookies → Playwright; what is missing or "unspecified" is Lax, as browsers do.
 _SAME_SITE = {"no_restriction": "None", "none": "None", "lax": "Lax", "strict": "Strict"}
 #: Questions that a new session answers.
-_ANSWERED = ("session_expired", "challenge")
+_ANSWERED = ("session_expired", "challenge", "disconnected")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ point at one publication. Either everything that was asked for is queued, or not
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import string
 from collections.abc import Mapping, Sequence
@@ -126,8 +128,9 @@ async def post(
     ListingIncomplete with `problems`, each naming every marketplace concerned. Waking the accounts is
     the last statement.
     """
+    asked = _hash(listing_id, marketplaces, public_ids)
     if idempotency_key is not None:
-        before = await _find_repeated(session, idempotency_key, listing_id, marketplaces, public_ids)
+        before = await _find_repeated(session, idempotency_key, asked)
         if before is not None:
             return before
     listing = await session.get(Listing, listing_id)
@@ -144,19 +147,19 @@ async def post(
     _refuse_incomplete(checked)
 
     sign_ins = [one.sign_in for one in checked if one.sign_in is not None]
-    await _lock_publications(session, listing)
-    job_id = await _insert_job(session, user_id, listing_id, idempotency_key)
-    if job_id is None:  # the same key arrived twice at the same moment, and the other was first
-        repeated = await _find_repeated(session, idempotency_key or "", listing_id, marketplaces, public_ids)
-        if repeated is None:
-            raise Conflict
-        return repeated
     if any(one.connection.needs_you for one in sign_ins):
         await session.execute(  # a challenge or a limit: the seller says go on. Before the publications,
             update(Connection)  # in the order in which a visit locks its rows
             .where(Connection.id.in_(ids_of(sign_ins)))
             .values(needs_you=None)
         )
+    await _lock_publications(session, listing)
+    job_id = await _insert_job(session, user_id, listing_id, idempotency_key, asked)
+    if job_id is None:  # the same key arrived twice at the same moment, and the other was first
+        repeated = await _find_repeated(session, idempotency_key or "", asked)
+        if repeated is None:
+            raise Conflict
+        return repeated
     publication_ids = await _want_live(session, listing, sign_ins)
     await _follow(session, job_id, publication_ids)
     await tell_jobs(session, publication_ids)
@@ -237,12 +240,24 @@ def problems_as_json(checked: Sequence[Checked]) -> list[dict[str, Any]]:
     ]
 
 
+def _hash(listing_id: UUID, marketplaces: Sequence[str], public_ids: Sequence[str]) -> str:
+    """Of a request to post, in whatever order it names the places."""
+    asked = [str(listing_id), sorted(set(marketplaces)), sorted(set(public_ids))]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
 async def _insert_job(
-    session: AsyncSession, user_id: UUID, listing_id: UUID, idempotency_key: str | None
+    session: AsyncSession, user_id: UUID, listing_id: UUID, idempotency_key: str | None, request_hash: str
 ) -> str | None:
     found = await session.execute(
         insert(Job)
-        .values(id=new_id("job", 16), user_id=user_id, listing_id=listing_id, idempotency_key=idempotency_key)
+        .values(
+            id=new_id("job", 16),
+            user_id=user_id,
+            listing_id=listing_id,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
         .on_conflict_do_nothing(index_elements=["user_id", "idempotency_key"])
         .returning(Job.id)
     )
@@ -255,7 +270,8 @@ async def _want_live(session: AsyncSession, listing: Listing, sign_ins: Sequence
     An open attempt is left alone with its question (`looking`): nobody clicks again before somebody has
     looked. What is being filled in just now goes on, and reads the new revision before it arms."""
     old = Publication
-    busy = or_(old.looking, old.state.in_(("composing", "filling", "armed", "reconciling")))
+    # "ending": it is wanted again while it is taken down; a visit looks which of the two came first
+    busy = or_(old.looking, old.state.in_(("composing", "filling", "armed", "reconciling", "ending")))
     asked = and_(old.looking, old.needs_you["reason"].astext == "unresolved")
     new = insert(Publication).values(
         [
@@ -310,23 +326,14 @@ async def _follow(session: AsyncSession, job_id: str, publication_ids: Sequence[
     )
 
 
-async def _find_repeated(
-    session: AsyncSession,
-    key: str,
-    listing_id: UUID,
-    marketplaces: Sequence[str],
-    public_ids: Sequence[str],
-) -> Posted | None:
+async def _find_repeated(session: AsyncSession, key: str, request_hash: str) -> Posted | None:
     """The job that this Idempotency-Key made. BadRequest if the key now asks for something else: to
     answer with the first job would lose the second wish."""
     job_id = (await session.execute(select(Job.id).where(Job.idempotency_key == key))).scalar_one_or_none()
     if job_id is None:
         return None
     job, pairs = await get_job(session, job_id)
-    same = job.listing_id == listing_id
-    same = same and (not marketplaces or {pair.marketplace for pair in pairs} == set(marketplaces))
-    same = same and set(public_ids) <= {pair.browser_profile_id for pair in pairs}
-    if not same:
+    if job.request_hash != request_hash:
         raise BadRequest(
             "This Idempotency-Key was used for another request.",
             action="Use a new key for each new request, and the old one only to repeat an old request.",
@@ -374,7 +381,9 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
     it later posts nothing; the job's own history stays as it is."""
     job, pairs = await get_job(session, job_id)
     open_pairs = {
-        pair.publication_id: pair for pair in pairs if pair.finished_at is None or pair.needs_you is not None
+        pair.publication_id: pair
+        for pair in pairs
+        if pair.publication_id is not None and (pair.finished_at is None or pair.needs_you is not None)
     }
     publications = (
         await session.scalars(
@@ -400,7 +409,7 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
         )
         if publication.id in wanted_too:
             continue
-        if publication.put == "live":
+        if publication.put == "live" and publication.state != "ending":
             await change(session, publication, wanted_revision=publication.put_revision, state="live",
                          next_try_at=None)  # fmt: skip
         else:
@@ -418,7 +427,7 @@ async def _wanted_by_others(session: AsyncSession, job_id: str, publication_ids:
             AutomationResult.finished_at.is_(None),
         )
     )
-    return set(rows)
+    return {row for row in rows if row is not None}
 
 
 def _going_on(pair: AutomationResult) -> Mapping[str, Any]:

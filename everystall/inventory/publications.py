@@ -29,10 +29,12 @@ ACTIONS = {
     "leave_it": "Leave it as it is",
     "give_up": "Do not post it",
     "end": "Take it down",
+    "understood": "Understood",
 }
 #: Which buttons end which reason.
 ACTIONS_FOR = {
     "session_expired": ("give_up",),
+    "disconnected": ("give_up",),
     "challenge": ("retry", "give_up"),
     "account_limited": ("retry", "give_up"),
     "listing_rejected": ("retry", "give_up"),
@@ -44,7 +46,12 @@ ACTIONS_FOR = {
     "gone": ("post_again", "give_up"),
     "changed_since_posted": ("leave_it", "end"),
     "photo_refused": ("retry", "give_up"),
+    "storage_full": ("retry", "give_up"),
+    "misconfigured": ("retry", "give_up"),
+    "posted_twice": ("understood",),
 }
+#: What a seller's new wish does not end: only connecting the account again does.
+SIGNED_OUT = ("session_expired", "disconnected")
 
 
 def needs_you(publication: Publication, browser_profile_id: str, reason: str, message: str,
@@ -55,7 +62,7 @@ def needs_you(publication: Publication, browser_profile_id: str, reason: str, me
         {"name": name, "label": ACTIONS[name], "method": "POST", "href": f"{where}/{name}"}
         for name in ACTIONS_FOR.get(reason, ("retry", "give_up"))
     ]
-    if reason in ("session_expired", "challenge"):
+    if reason in (*SIGNED_OUT, "challenge"):
         actions.insert(0, {"name": "reconnect", "label": "Connect again", "method": "POST",
                            "href": "/api/sessions/refresh"})  # fmt: skip
     return {"reason": reason, "message": message, "url": url, "actions": actions}
@@ -114,7 +121,7 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
         UPDATE jobs j SET finished_at = clock_timestamp(), status = CASE
                 WHEN r.needs THEN 'needs_you' WHEN r.cancelled THEN 'cancelled' ELSE 'done' END
         FROM (SELECT job_id, bool_or(needs_you IS NOT NULL) AS needs,
-                     bool_and(state = 'cancelled') AS cancelled
+                     bool_or(state = 'cancelled') AS cancelled
               FROM listing_automation_results WHERE job_id = ANY(:ids)
               GROUP BY job_id HAVING bool_and(finished_at IS NOT NULL)) r
         WHERE j.id = r.job_id AND j.finished_at IS NULL
@@ -126,18 +133,46 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
 async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     """The seller, or a sale, wants it gone. True if an account has to be visited for that.
 
-    What was never armed ends here and now; what is armed is settled first, then taken down."""
-    if publication.put == "live":
-        await change(session, publication, wanted="ended", state="ending", next_try_at=None,
-                     needs_you=None, tries=0, finished_at=None)  # fmt: skip
-        return True
-    if publication.looking:
-        await change(session, publication, wanted="ended", needs_you=None, next_try_at=None, tries=0)
+    What was never armed ends here and now; what is armed is settled first, then taken down. Where nobody
+    can visit the account, it says so at once."""
+    if publication.put == "live" or publication.looking:
+        held = await _held(session, publication)
+        state = "ending" if publication.put == "live" else publication.state
+        await change(session, publication, wanted="ended", state=state, next_try_at=None, needs_you=held,
+                     tries=0, finished_at=None)  # fmt: skip
+        attempt = await open_attempt(session, publication)
+        if attempt is not None:
+            attempt.repost_asked_at = None
         return True
     over = publication.state if publication.state in ("ended", "sold") else "cancelled"
     await change(session, publication, wanted="ended", state=over, needs_you=None, next_try_at=None,
                  finished_at=func.now())  # fmt: skip
     return False
+
+
+async def _held(session: AsyncSession, publication: Publication) -> dict[str, Any] | None:
+    """Why the account cannot be visited, as this publication's own question; None if it can."""
+    connection = await session.get(Connection, publication.connection_id, populate_existing=True)
+    if connection is None or connection.needs_you is None:
+        return None
+    reason = str(connection.needs_you["reason"])
+    said = f"It cannot be taken down on {_label(publication)} now. {connection.needs_you['message']}"
+    return needs_you(publication, connection.public_id, reason, said, publication.url or connection.base_url)
+
+
+async def hold_all(session: AsyncSession, connection: Connection, reason: str, message: str) -> None:
+    """Nobody can visit the account: every publication that waits for a visit there waits for the seller."""
+    waiting = (
+        select(Publication)
+        .where(Publication.connection_id == connection.id, Publication.needs_you.is_(None),
+               Publication.unsettled | Publication.looking)
+        .order_by(Publication.id)
+        .with_for_update()
+    )  # fmt: skip
+    for publication in (await session.scalars(waiting)).all():
+        asked = needs_you(publication, connection.public_id, reason, message, connection.base_url)
+        state = "waiting" if publication.state in ("composing", "filling") else publication.state
+        await change(session, publication, needs_you=asked, state=state, finished_at=func.now())
 
 
 async def act(
@@ -148,7 +183,7 @@ async def act(
     in which a visit locks them, the connection before the publication. Waking is the last statement."""
     if action not in ACTIONS:
         raise BadRequest(f"There is no action {action[:40]!r}.", action=f"Use one of {', '.join(ACTIONS)}.")
-    if action in ("retry", "it_is_there", "post_again"):
+    if action in ("retry", "it_is_there", "post_again", "end"):
         await _clear_account(session, publication)
     await session.refresh(publication, with_for_update=True)
     reason = (publication.needs_you or {}).get("reason")
@@ -170,6 +205,9 @@ async def act(
     elif action == "leave_it":
         await change(session, publication, needs_you=None, wanted_revision=publication.put_revision,
                      state="live")  # fmt: skip
+        return
+    elif action == "understood":
+        await change(session, publication, needs_you=None)
         return
     elif action == "it_is_there":
         await _it_is_there(session, publication, url)
@@ -199,7 +237,7 @@ async def _it_is_there(session: AsyncSession, publication: Publication, url: str
             f"Which one is it on {_label(publication)}?",
             action='Send {"url": "…"} with the address of the listing\'s page.',
         )
-    attempt.url = url
+    attempt.url, attempt.repost_asked_at = url, None
     await change(session, publication, needs_you=None, looking=True, next_try_at=None, state="reconciling",
                  finished_at=None)  # fmt: skip
 
@@ -223,7 +261,7 @@ async def _clear_account(session: AsyncSession, publication: Publication) -> Non
     await session.execute(
         update(Connection)
         .where(Connection.id == publication.connection_id,
-               Connection.needs_you["reason"].astext.notin_(("session_expired", "disconnected")))
+               Connection.needs_you["reason"].astext.notin_(SIGNED_OUT))
         .values(needs_you=None)
     )  # fmt: skip
 

@@ -224,6 +224,10 @@ class Keyring:
         """A key for something else than sessions (webhook, csrf …), of the current ring key."""
         return envelope.subkey(self._key(self.current), purpose)
 
+    def check_values(self) -> dict[str, bytes]:
+        """kid → 32 bytes that tell two keys apart and nothing of either."""
+        return {kid: envelope.subkey(self._key(kid), "check") for kid in self.kids}
+
     # ---- changing ----
 
     def rotate(self) -> str:

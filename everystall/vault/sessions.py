@@ -21,7 +21,7 @@ from sqlalchemy import delete, false, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, NotFound, SessionMissing
+from everystall.errors import BadRequest, Misconfigured, NotFound, SessionMissing
 from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit
 from everystall.settings import Settings
 from everystall.vault import envelope
@@ -59,6 +59,8 @@ class Opened:
     captured_at: datetime
     consented_at: datetime
     expires_at: datetime
+    #: A visit saw it signed in before.
+    proved: bool
 
     def __repr__(self) -> str:
         return f"Opened(session_id={self.session_id}, seq={self.seq}, secret=***)"
@@ -71,6 +73,21 @@ class Vault:
         self._db = db
         self._keyring = keyring
         self._settings = settings
+
+    async def check_ring(self, session: AsyncSession) -> None:
+        """Raises Misconfigured unless each key of the ring is the one that the database knows under its
+        name; what it does not know yet is known from now on. `session`: the login role's. At start, before
+        anything is sealed: two machines that each made a ring of their own would seal for themselves only."""
+        for kid, value in self._keyring.check_values().items():
+            known = await session.scalar(
+                text("SELECT everystall.know_key(:kid, :value)"), {"kid": kid, "value": value}
+            )
+            if not known:
+                raise Misconfigured(
+                    f"Ring key {kid!r} here is not the one that this database's vault was sealed with.",
+                    action="Put the right SESSION_ENCRYPTION_KEY, or the keys/ring.json of the machine that "
+                    "was there first, or of its backup, in place and start again. Nothing was changed.",
+                )
 
     # ---- keeping ----
 
@@ -279,7 +296,8 @@ class Vault:
         """Only after the audit's transaction has committed."""
         with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
             secret = envelope.unseal(data_key, row.sealed, binding(row))
-        return Opened(row.id, row.seq, secret, row.captured_at, row.consented_at, row.expires_at)
+        return Opened(row.id, row.seq, secret, row.captured_at, row.consented_at, row.expires_at,
+                      proved=row.worked_at is not None)  # fmt: skip
 
     # ---- parts ----
 

@@ -85,6 +85,8 @@ async def _parts(
         await database.check_login()
     if vault is None:
         vault = Vault(database, Keyring.load(settings), settings)
+        async with database.as_app() as session:
+            await vault.check_ring(session)
     if photos is None:
         photos = Photos(settings)
         stack.push_async_callback(photos.close)

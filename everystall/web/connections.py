@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, NotFound, listed
 from everystall.inventory.connections import DISCONNECTED, SignIn, find_sign_ins, get_connection
+from everystall.inventory.publications import hold_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.web.deps import AllParts, Seller, Transaction
@@ -165,6 +166,7 @@ async def delete_connection(
         "actions": [],
     }
     connection.next_check_at = None
+    await hold_all(session, connection, DISCONNECTED, str(connection.needs_you["message"]))
     return Done(
         message=f"The session is forgotten. What was posted on this {label} account stays listed here."
     )

@@ -148,7 +148,7 @@ def _job(job: Job, pairs: Any) -> dict[str, Any]:
     return {
         "job_id": job.id,
         "status": job.status,
-        "listing_id": str(job.listing_id),
+        "listing_id": str(pairs[0].listing_id if pairs else job.listing_id),
         "marketplaces": _marketplaces(pairs),
         "created_at": job.created_at,
         "finished_at": job.finished_at,

@@ -360,6 +360,9 @@ async def delete_listing(
         )
     )
     if not standing and not in_question:
+        for row in publications:  # the jobs that wait for it end, and keep their history
+            await want_ended(session, row)
+        await session.flush()
         await session.delete(listing)
         return DeletedOut(deleted=True, message="The listing is deleted.", publications=[])
     places = listed(list(dict.fromkeys(MARKETPLACES[row.marketplace] for row in standing)))

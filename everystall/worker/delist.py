@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from everystall.errors import MarketplaceBusy
 from everystall.inventory.publications import change
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt
-from everystall.worker.reconcile import forget_listing_if_over
+from everystall.worker.reconcile import count_sold, forget_listing_if_over
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
 
 log = structlog.get_logger()
+
+#: After a take-down began, how long its click may still have an effect.
+LATE_SECONDS = 10.0
 
 
 async def delist(visit: Visit, publication_id: UUID) -> None:
@@ -45,6 +48,33 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.", retry_after=1)
 
 
+async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
+    """It is wanted live again while a take-down may be under way: its own page says which came first."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        if (publication.wanted, publication.put, publication.state) != ("live", "live", "ending"):
+            return
+        remote_id = publication.remote_id
+    assert remote_id is not None, "put = live is written together with its remote_id"
+    state = (await visit.adapter.read(await visit.page(), remote_id)).state
+    if state in ("ended", "sold"):
+        await _record(visit, publication_id, state)
+        return
+    if state != "live":
+        raise MarketplaceBusy(f"{visit.label} does not say whether the listing still stands.", retry_after=1)
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        late = await session.scalar(
+            text("SELECT started_at > now() - make_interval(secs => :s) FROM publications WHERE id = :id"),
+            {"id": publication_id, "s": LATE_SECONDS},
+        )
+        if late:  # the site may take the click yet
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=2))
+        elif publication.wanted == "live":
+            await change(session, publication, state="live", seen="live", seen_at=func.now(), tries=0,
+                         next_try_at=None, finished_at=func.now())  # fmt: skip
+
+
 async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
     """What its own page said, after the click or instead of it."""
     async with visit.lease.transaction() as session:
@@ -61,6 +91,8 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
         ).scalar_one_or_none()
         if attempt is not None:
             attempt.outcome, attempt.finished_at = state, func.now()
+            if state == "sold":
+                await count_sold(session, publication, attempt)
         if state == "sold":  # whatever the seller asked for meanwhile: a sold thing is not posted again
             publication.wanted = "ended"
         again = publication.wanted == "live"

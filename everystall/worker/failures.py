@@ -23,6 +23,7 @@ from everystall.errors import (
     ChallengeShown,
     EverystallError,
     PageChanged,
+    SealBroken,
     SessionExpired,
     SessionMissing,
 )
@@ -38,6 +39,8 @@ log = structlog.get_logger()
 TRIES = 8
 #: The next look for an open question after a look itself failed.
 LOOK_AGAIN = timedelta(minutes=5)
+#: The next check of an account after one that found the site not as we know it.
+CHECK_AGAIN = timedelta(hours=1)
 
 Evidence = Mapping[str, Any] | None
 
@@ -45,7 +48,7 @@ Evidence = Mapping[str, Any] | None
 async def failed(visit: Visit, publication_id: UUID | None, error: EverystallError) -> None:
     """Give a failure its fate. `publication_id` is None for a check of the account."""
     log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
-    if isinstance(error, SessionExpired | SessionMissing):
+    if isinstance(error, SessionExpired | SessionMissing | SealBroken):
         if await _try_last_good(visit, error):
             await dropped(visit, publication_id)
             return
@@ -55,13 +58,13 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
         said = f"{error.message}. We stopped there: only you may answer it."
         await _flag_account(visit, "challenge", said, await _evidence(visit))
     elif publication_id is None:
-        if error.fate in ("retry", "operator"):
-            await _check_later(visit, timedelta(seconds=60))
+        passes = error.fate in ("retry", "operator")
+        await _check_later(visit, timedelta(seconds=60) if passes else CHECK_AGAIN)
     elif isinstance(error, AccountLimited):
         await _flag_posts(visit, error.message, await _evidence(visit))
         await _again_later(visit, publication_id, error, counts=False)
     elif error.fate in ("retry", "operator"):
-        await _again_later(visit, publication_id, error, counts=error.fate == "retry")
+        await _again_later(visit, publication_id, error, counts=True)
     else:
         picture = await _evidence(visit)
         if isinstance(error, PageChanged) and (lost := await _session_lost(visit)) is not None:
@@ -102,8 +105,8 @@ async def flag(
 ) -> None:  # fmt: skip
     """This publication waits for the seller now."""
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
-        if over(publication):
+        publication = await visit.find_locked(session, publication_id)
+        if publication is None or over(publication):
             return
         await _flag(visit, session, publication, reason, message, evidence_)
         await tell_jobs(session, [publication_id])
@@ -115,8 +118,8 @@ async def dropped(visit: Visit, publication_id: UUID | None) -> None:
         await _check_later(visit, timedelta(0))
         return
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
-        if publication.state in ("composing", "filling"):
+        publication = await visit.find_locked(session, publication_id)
+        if publication is not None and publication.state in ("composing", "filling"):
             await change(session, publication, state="waiting")
 
 
@@ -188,20 +191,27 @@ async def _flag_all(
 
 async def _again_later(visit: Visit, publication_id: UUID, error: EverystallError, *, counts: bool) -> None:
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
-        if over(publication) or (publication.needs_you is not None and not publication.looking):
+        publication = await visit.find_locked(session, publication_id)
+        if (
+            publication is None
+            or over(publication)
+            or (publication.needs_you is not None and not publication.looking)
+        ):
             return
         tries = publication.tries + counts
         wait = backoff(max(tries - 1, 0), getattr(error, "retry_after", None), random.random())
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
         elif tries >= TRIES:
-            said = f"{visit.label} did not answer {tries} times in a row: {error.message}"
+            said = f"It did not work {tries} times in a row: {error.message} {error.action}"
+            if error.fate == "retry":
+                said = f"{visit.label} did not answer {tries} times in a row: {error.message}"
             publication.tries = tries
-            await _flag(visit, session, publication, "marketplace_busy", said, None)
+            await _flag(visit, session, publication, reason_of(error), said, None)
             await tell_jobs(session, [publication_id])
         else:
-            state = "ending" if publication.wanted == "ended" else "waiting"
+            ending = publication.wanted == "ended" or publication.state == "ending"
+            state = "ending" if ending else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
 
 

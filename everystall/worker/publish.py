@@ -233,7 +233,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         else:
             attempt.armed_at = func.clock_timestamp()
             attempt.fence = visit.lease.fence
-            attempt.baseline = sorted(plan.baseline)
+            attempt.baseline = sorted(plan.baseline - plan.known)
             attempt.photo_hashes = plan.photo_hashes
             attempt.draft_id = filled.draft_id
             connection.last_post_at = func.clock_timestamp()

@@ -93,9 +93,16 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             await forget_listing_if_over(session, publication.listing_id)
         return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
-    if newer is not None and newer.outcome == "live" and newer.remote_id is not None:
-        await visit.adapter.delist(page, newer.remote_id)
-        if (await visit.adapter.read(page, newer.remote_id)).state != "ended":
+    twice = newer is not None and newer.outcome in ("live", "sold") and newer.remote_id is not None
+    if twice and newer is not None and newer.remote_id is not None:
+        state = newer.outcome
+        if state == "live":
+            await visit.adapter.delist(page, newer.remote_id)
+            state = (await visit.adapter.read(page, newer.remote_id)).state
+        if state == "sold":
+            await _take_down_the_older(visit, page, publication_id, attempt, newer, found)
+            return
+        if state != "ended":
             raise MarketplaceBusy(f"{visit.label} still shows the second listing after we took it down.")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
@@ -108,6 +115,43 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
         await change(session, publication, looking=True, next_try_at=None, state="reconciling",
                      remote_id=found.remote_id, url=found.url)  # fmt: skip
     await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+    if twice:
+        await _tell_twice(visit, publication_id, "The newer one was taken down; the older one stays.")
+
+
+async def _take_down_the_older(
+    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, newer: Attempt, found: Active
+) -> None:  # fmt: skip
+    """It was there twice, and somebody bought the newer one: that is the sale, and the older has to go."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        sold = await session.get_one(Attempt, newer.id, populate_existing=True)
+        if sold.outcome == "live":
+            sold.outcome, sold.finished_at = "sold", func.now()
+            await count_sold(session, publication, sold)
+            await change(session, publication, put="sold", wanted="ended", state="sold", seen="sold",
+                         seen_at=func.now(), finished_at=func.now())  # fmt: skip
+    await visit.adapter.delist(page, found.remote_id)
+    state = (await visit.adapter.read(page, found.remote_id)).state
+    if state not in ("ended", "sold"):
+        raise MarketplaceBusy(f"{visit.label} still shows the older listing after we took it down.")
+    async with visit.lease.transaction() as session:
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        mine.outcome, mine.remote_id, mine.url = state, found.remote_id, found.url
+        mine.next_look_at, mine.finished_at = None, func.now()
+        publication = await visit.locked(session, publication_id)
+        if state == "sold":
+            await count_sold(session, publication, mine)
+    done = "The older one was taken down." if state == "ended" else "The older one was sold too: see to both."
+    await _tell_twice(visit, publication_id, f"The newer one was sold. {done}")
+
+
+async def _tell_twice(visit: Visit, publication_id: UUID, done: str) -> None:
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        said = f"After you pressed Post again, the first listing turned up on {visit.label} beside it. {done}"
+        asked = needs_you(publication, visit.connection.public_id, "posted_twice", said, publication.url)
+        await change(session, publication, needs_you=asked)
 
 
 async def settle(
@@ -128,6 +172,7 @@ async def settle(
             "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
         }  # fmt: skip
         if seen.state == "sold":
+            await count_sold(session, publication, mine)
             await change(session, publication, put="sold", wanted="ended", state="sold", **common)
             await forget_listing_if_over(session, publication.listing_id)
         elif seen.state == "ended":
@@ -148,13 +193,33 @@ async def settle(
 async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
     """Every id on this account that we have met: our own attempts', and what stood there before them."""
     rows = await session.execute(
-        text("""
-        SELECT remote_id FROM attempts WHERE connection_id = :id AND remote_id IS NOT NULL
-        UNION SELECT unnest(baseline) FROM (SELECT baseline FROM attempts WHERE connection_id = :id
-            AND baseline IS NOT NULL ORDER BY armed_at DESC NULLS LAST LIMIT 1) newest"""),
+        text("""SELECT remote_id FROM attempts WHERE connection_id = :id AND remote_id IS NOT NULL
+                UNION SELECT unnest(baseline) FROM attempts WHERE connection_id = :id"""),
         {"id": connection_id},
     )
     return frozenset(row[0] for row in rows)
+
+
+async def _ids_before(visit: Visit, attempt: Attempt) -> frozenset[str]:
+    """Every id that stood on the account before this attempt's click: each attempt keeps what was new then.
+    What a later one met may be this one's own."""
+    async with visit.lease.transaction() as session:
+        rows = await session.execute(
+            text("""SELECT remote_id FROM attempts
+                    WHERE connection_id = :id AND armed_at < :at AND remote_id IS NOT NULL
+                    UNION SELECT unnest(baseline) FROM attempts
+                    WHERE connection_id = :id AND armed_at <= :at"""),
+            {"id": attempt.connection_id, "at": attempt.armed_at},
+        )
+        return frozenset(row[0] for row in rows)
+
+
+async def count_sold(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """Somebody bought what this attempt posted, all of it: so many fewer are left to post."""
+    await session.execute(
+        text("""UPDATE listings SET quantity_sold = least(quantity, quantity_sold + :sold) WHERE id = :id"""),
+        {"id": publication.listing_id, "sold": int(attempt.draft.get("quantity") or 1)},
+    )
 
 
 async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
@@ -185,7 +250,8 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
         seen = await visit.adapter.read(page, told[1])
         if seen.state in ("live", "sold") and await _is_ours(visit, page, attempt, seen):
             return Active(told[1], "live", attempt.draft["title"], url=seen.url), seen
-    there = await visit.adapter.find_active(page, known=frozenset(attempt.baseline or ()))
+    before = await _ids_before(visit, attempt)
+    there = await visit.adapter.find_active(page, known=before)
     await visit.signed_in()
     if attempt.marker is not None:
         ours = [item for item in there if item.sku is not None and item.sku.endswith(attempt.marker)]
@@ -193,7 +259,6 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
             best = next((item for item in ours if item.state != "draft"), ours[0])
             read = None if best.state == "draft" else await visit.adapter.read(page, best.remote_id)
             return best, read
-    before = frozenset(attempt.baseline or ())
     draft_of_ours = None
     for item in there:
         if item.state == "draft" and item.remote_id == attempt.draft_id:

@@ -61,7 +61,10 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        tools = Tools(db, Vault(db, keyring, settings), photos, settings, driver, stopping)
+        vault = Vault(db, keyring, settings)
+        async with db.as_app() as session:
+            await vault.check_ring(session)
+        tools = Tools(db, vault, photos, settings, driver, stopping)
         app = make_app(url, tools)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1}

@@ -73,9 +73,20 @@ class Tools:
 class Due:
     """The most urgent thing to do, as read from the rows."""
 
-    #: look · orphan (an unresolved attempt's look) · end · publish · revise · check
+    #: look · orphan (an unresolved attempt's look) · end · still there (a take-down that crossed a new
+    #: wish) · publish · revise · check
     kind: str
     publication_id: UUID | None = None
+
+
+def _kind(wanted: str, put: str, state: str, looking: bool) -> str:
+    if looking:
+        return "look"
+    if wanted == "ended":
+        return "end"
+    if put == "live":
+        return "still there" if state == "ending" else "revise"
+    return "publish"
 
 
 async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
@@ -161,16 +172,14 @@ class Visit:
             row = (
                 await session.execute(
                     text(f"""
-                    SELECT p.id, p.wanted, p.put, p.looking, c.next_check_at <= now() AS check_first
+                    SELECT p.id, p.wanted, p.put, p.state, p.looking, c.next_check_at <= now() AS check_first
                     {_DUE} AND (NOT :urgent OR p.wanted = 'ended')
                     ORDER BY p.wanted = 'ended' DESC, p.looking DESC, p.asked_at, p.id LIMIT 1"""),
                     {"id": self.lease.connection_id, "urgent": self.urgent},
                 )
             ).first()
             if row is not None and (self.urgent or row.wanted == "ended" or not row.check_first):
-                kind = ("look" if row.looking else "end" if row.wanted == "ended"
-                        else "revise" if row.put == "live" else "publish")  # fmt: skip
-                return Due(kind, row.id)
+                return Due(_kind(row.wanted, row.put, row.state, row.looking), row.id)
             if self.urgent:
                 return None
             asked = await session.execute(
@@ -219,6 +228,9 @@ class Visit:
         elif due.kind == "end":
             self.purpose = "take down"
             await delist.delist(self, id)
+        elif due.kind == "still there":
+            self.purpose = "look"
+            await delist.look_whether_it_stands(self, id)
         elif due.kind == "revise":
             said = f"You changed this listing after it was posted to {self.label}. "
             said += "Everystall cannot change a live listing there yet."
@@ -235,15 +247,23 @@ class Visit:
 
     async def _check(self) -> None:
         """Does the sign-in still work, and is it this account's? After each hand-over, and when asked."""
-        account = await self.adapter.check_session(await self.page())
+        page = await self.page()
+        if not self._proved:
+            await self._identify(page)
+        await self.signed_in()
+
+    async def _identify(self, page: Page) -> None:
+        """Whose session is it? Raises SessionExpired if it is another account's: nothing is done there."""
+        account = await self.adapter.check_session(page)
         known = self.connection.account_id
         if account.id is not None and known is not None and account.id != known:
             raise SessionExpired(f"This session is signed in to another account at {self.label}.")
-        await self.signed_in()
         async with self.lease.transaction() as session:
             connection = await session.get_one(Connection, self.lease.connection_id, populate_existing=True)
             connection.account_id = connection.account_id or account.id
             connection.account_name = account.name or connection.account_name
+            self.connection = connection
+        await self.signed_in()
 
     async def _linger(self) -> bool:
         """Wait for a look that is due in a moment, if a browser is open for it."""
@@ -303,6 +323,9 @@ class Visit:
             except MarketplaceBusy as e:
                 self.tools.driver.forget_if_dead(e)
                 raise
+            if not self._opened.proved and self.form.read_account(self.stored.to_json()).id is None:
+                # nobody has seen yet whose it is, and it does not say so itself
+                await self._identify(self._browser.page)
         return self._browser.page
 
     async def signed_in(self) -> None:
@@ -358,12 +381,16 @@ class Visit:
 
     # ---- rows ----
 
-    async def locked(self, session: AsyncSession, publication_id: UUID) -> Publication:
-        """The publication's row, locked. NotWanted if it is gone."""
+    async def find_locked(self, session: AsyncSession, publication_id: UUID) -> Publication | None:
+        """The publication's row, locked; None if the seller deleted the listing meanwhile."""
         found = await session.execute(
             select(Publication).where(Publication.id == publication_id).with_for_update()
         )
-        publication = found.scalar_one_or_none()
+        return found.scalar_one_or_none()
+
+    async def locked(self, session: AsyncSession, publication_id: UUID) -> Publication:
+        """The same, or NotWanted."""
+        publication = await self.find_locked(session, publication_id)
         if publication is None:
             raise NotWanted("The listing was deleted.")
         return publication
