@@ -211,3 +211,22 @@ def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor
     assert "Traceback" not in shown.stderr
     assert "EVERYSTALL_HOME" in shown.stdout
     assert "CHROMIUM" in shown.stdout
+
+
+def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done(tmp_path: Path):
+    home = tmp_path / "home"
+    env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(free_port()), "COLUMNS": "300"}
+    said, had_a_key = "", []
+    with subprocess.Popen(
+        [sys.executable, "-m", "everystall", "doctor"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            said += line
+            if "Making the database" in line:
+                had_a_key.append((home / "keys").exists())
+    assert process.returncode == 0, said
+    assert had_a_key == [False]
+    for before, row in (("Making the data folder", "Folder "), ("Making the database", "Database, key ")):
+        assert said.index(before) < said.index(row)
+    assert "Making" not in everystall("doctor", **env).stdout
