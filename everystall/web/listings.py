@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -20,8 +19,9 @@ from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import want_ended
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS
-from everystall.marketplaces.taxonomy import CATEGORIES, find_category
+from everystall.marketplaces.taxonomy import find_category, near
 from everystall.models import Attempt, Listing, ListingPhoto, Publication
+from everystall.web import vocabulary
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import ListingId, Seller, Transaction, as_id
 from everystall.web.publications import publications_of
@@ -50,8 +50,9 @@ router = APIRouter(prefix="/api/listings", tags=["listings"])
 
 def _category(value: str) -> str:
     if find_category(value) is None:
-        near = difflib.get_close_matches(value, CATEGORIES, n=3, cutoff=0.3)
-        raise ValueError(f"is no category of ours; did you mean {listed(near) or 'women.dresses.midi'}?")
+        found = listed([category.key for category in near(value)])
+        like_it = f"near it: {found}; " if found else ""
+        raise ValueError(f"is no category of ours; {like_it}GET {vocabulary.PATH} lists them all")
     return value
 
 
