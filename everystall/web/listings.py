@@ -22,6 +22,7 @@ from everystall.marketplaces.base import COLORS, CONDITIONS
 from everystall.marketplaces.taxonomy import find_category, near
 from everystall.models import Attempt, Listing, ListingPhoto, Publication
 from everystall.web import vocabulary
+from everystall.web.answers import complaint
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import ListingId, Seller, Transaction, as_id
 from everystall.web.publications import publications_of
@@ -40,6 +41,7 @@ from everystall.web.shapes import (
     Shape,
     camel,
     snake,
+    written,
 )
 
 router = APIRouter(prefix="/api/listings", tags=["listings"])
@@ -105,7 +107,9 @@ class FactsBody(Body):
     original_price: MoneyBody | None = None
     sku: Line100 = None
     package: PackageBody | None = None
-    ships_from_zip: Annotated[str, Field(pattern=r"^\d{5}(-\d{4})?$")] | None = None
+    ships_from_zip: Annotated[
+        str, written(r"[0-9]{5}(-[0-9]{4})?", "must be a ZIP code: 97205 or 97205-1234")
+    ] | None = None  # fmt: skip
     shipping_payer: Literal["buyer", "seller"] | None = None
     #: Free facts: {"Material": "Cotton"}
     specifics: Annotated[
@@ -166,7 +170,7 @@ def _check_overrides(body: ListingBody) -> None:
         except ValueError as e:
             errors: list[Any] = getattr(e, "errors", list)()
             where = ".".join([place, *map(str, errors[0]["loc"])]) if errors else place
-            said = str(errors[0]["msg"]).removeprefix("Value error, ") if errors else "is not usable"
+            said = complaint(errors[0]) if errors else "is not usable"
             raise _Wrong(
                 f"overrides.{where}: {said}.", fields=[{"field": f"overrides.{where}", "message": said}]
             ) from None
