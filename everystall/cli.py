@@ -1,14 +1,18 @@
 """The command `everystall`: every way to start, look after and check this installation.
 
 Imports nothing heavy at the top: `--help` answers at once. A failure that we know by name becomes one
-plain message and what to do, never a traceback; Ctrl-C ends everything that was started.
+plain message and what to do, never a traceback; Ctrl-C ends everything that was started. For what serves
+until then that is the normal end, exit 0; anything else that is broken off exits 130.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +37,7 @@ token = typer.Typer(help="Tokens for the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(token, name="token")
 
-#: Exit codes, as a shell has them: 1 for what we explain, 130 for Ctrl-C.
+#: Exit codes, as a shell has them: 1 for what we explain, 130 for what Ctrl-C broke off.
 FAILED, INTERRUPTED = 1, 130
 
 WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
@@ -78,7 +82,8 @@ def demo(
 ) -> None:
     """Post a listing with four photos to three practice marketplaces, before your eyes.
 
-    Needs nothing set up. Exits 0 only if all three are live and read back equal.
+    Needs nothing set up. Then it stays up until Ctrl-C. Exits 0 only if all three are live and read back
+    equal.
     """
     from everystall.demo import show
 
@@ -110,18 +115,18 @@ def up(with_parent: WithParent = False) -> None:
             children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
         url = f"http://127.0.0.1:{settings.everystall_port}"
-        typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
-        typer.echo(f"  data     {settings.everystall_home}")
-        typer.echo(f"  ready?   {url}/readyz")
-        typer.echo(f"  the API  {url}/openapi.json, and how to use it: docs/api.md")
-        typer.echo(f"  a token  {command()} token create --email you@example.com")
-        typer.echo("Ctrl-C ends it.")
         try:
+            typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
+            typer.echo(f"  data     {settings.everystall_home}")
+            typer.echo(f"  ready?   {url}/readyz")
+            typer.echo(f"  the API  {url}/openapi.json, and how to use it: docs/api.md")
+            typer.echo(f"  a token  {command()} token create --email you@example.com")
+            typer.echo("Ctrl-C ends it.")
             while (ended := children.ended()) is None:
                 time.sleep(0.5)
         except KeyboardInterrupt:
             typer.echo("Ending: visits finish their step (Ctrl-C again: at once).", err=True)
-            raise
+            return
         raise Misconfigured(
             f"The {ended[0]} ended by itself with code {ended[1]}, so everything was ended.",
             action="See what it says above, mend it and start again; nothing is lost.",
@@ -281,8 +286,21 @@ async def _serve(settings: Settings) -> None:
 
     from everystall.web.app import create_app
 
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """As uvicorn's, which raises the signal once more after a clean end: that would be exit 130,
+            and cut our own end short."""
+            ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            before = {each: signal.signal(each, self.handle_exit) for each in ours}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
     web_app = create_app(settings)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             web_app, host="127.0.0.1", port=settings.everystall_port, lifespan="off", log_level="warning",
             access_log=False, timeout_graceful_shutdown=5,

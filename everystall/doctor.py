@@ -1,5 +1,6 @@
-"""`everystall doctor`: can this machine run Everystall? Each line is something tried just now, and what to do
-where it fails. Changes nothing but what any start would change; shows no secret."""
+"""`everystall doctor`: can this machine run Everystall? Each line is something tried just now, shown when it
+is done, and what to do where it fails. Changes nothing but what any start would change, and says so before;
+shows no secret."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
-from everystall.db import Database
+from everystall.embedded import Server
 from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import addresses, opened
 from everystall.processes import answers, is_free
@@ -22,36 +25,44 @@ from everystall.settings import Settings
 
 #: MB. A worker's browsers, photos and the database need room; below this a warning is an error.
 ROOM = 500
+#: Prints a line at once: what a check is about to make.
+Say = Callable[[str], None]
 
 
 def examine(settings: Settings) -> bool:
-    """Prints the table; True if nothing is wrong."""
-    checks: list[tuple[str, Callable[[Settings], str]]] = [
+    """Prints a row per check as each is done; True if nothing is wrong."""
+    checks: list[tuple[str, Callable[[Settings, Say], str]]] = [
         ("Python", _python),
         ("Folder", _folder),
         ("Chromium", _chromium),
         ("Database, key", _database),
         ("Port", _port),
     ]
-    table = Table("what", "", "found, or what to do")
+    console = Console(highlight=False)
+    say = partial(console.print, markup=False)
     good = True
     for name, check in checks:
-        try:
-            table.add_row(name, "[green]ok[/green]", check(settings))
-        except EverystallError as e:
-            good = False
-            table.add_row(name, "[bold red]wrong[/bold red]", f"{e.message}\n[bold]{e.action}[/bold]")
-    Console(highlight=False).print(table)
+        with console.status(f"{name} …"):
+            try:
+                result, found = Text("ok", "green"), Text(check(settings, say))
+            except EverystallError as e:
+                good = False
+                result, found = Text("wrong", "bold red"), Text.assemble(e.message, "\n", (e.action, "bold"))
+        row = Table.grid(Column(width=14), Column(width=6), Column(overflow="fold"))
+        row.add_row(name, result, found)
+        console.print(row)
     return good
 
 
-def _python(_: Settings) -> str:
+def _python(_: Settings, say: Say) -> str:
     return f"{sys.version.split()[0]} at {sys.executable}"
 
 
-def _folder(settings: Settings) -> str:
+def _folder(settings: Settings, say: Say) -> str:
     home = settings.everystall_home
     try:
+        if not home.exists():
+            say(f"Making the data folder {home}, for this user alone …")
         home.mkdir(parents=True, mode=0o700, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=home):
             pass
@@ -72,7 +83,7 @@ def _folder(settings: Settings) -> str:
     return f"{home}, {free / 1000:.0f} GB free"
 
 
-def _chromium(settings: Settings) -> str:
+def _chromium(settings: Settings, say: Say) -> str:
     path = find_chromium(settings)
     version = _run([str(path), "--version"]).strip().splitlines()[-1:]
     with tempfile.TemporaryDirectory(prefix="everystall-doctor-") as profile:
@@ -101,8 +112,12 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _database(settings: Settings) -> str:
+def _database(settings: Settings, say: Say) -> str:
     embedded = settings.database_url is None
+    if embedded and not Server(settings.everystall_home).exists():
+        say(f"Making the database and its key in {settings.everystall_home} (once, some seconds) …")
+    from everystall.db import Database  # 0.9 s for which no row before need wait
+
     with opened(settings) as filled:
         database = Database(addresses(filled)["DATABASE_URL"])
 
@@ -122,7 +137,7 @@ def _database(settings: Settings) -> str:
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
 
 
-def _port(settings: Settings) -> str:
+def _port(settings: Settings, say: Say) -> str:
     port = settings.everystall_port
     if is_free(port):
         return f"{port} on 127.0.0.1 is free"

@@ -85,6 +85,11 @@ class Server:
             running is not None,
         )
 
+    def exists(self) -> bool:
+        """Whether this folder has a database already; makes and starts nothing."""
+        with _explained(self.home):
+            return (self.home / "postgres.where").exists() or (self.home / "postgres").exists()
+
     def stop(self) -> bool:
         """Stops it if nobody else uses it; whether it did."""
         if self._in_use is None:

@@ -111,7 +111,7 @@ class PhotoRefused(Refused):
 
     code = "photo_refused"
     status = 422
-    action = "Send a JPEG, PNG, WebP or GIF photo of at most 40 megapixels."
+    action = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels."
 
 
 class ListingIncomplete(Refused):

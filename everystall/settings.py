@@ -1,4 +1,5 @@
-"""Every setting, in one place. Names are the environment's; each secret may also come as `NAME_FILE`.
+"""Every setting, in one place. Names are the environment's; each secret may also come as `NAME_FILE`, and
+either may stand in `.env`.
 
 Nothing is read at import: `load()` reads the environment, an `.env` beside where we run, and files.
 """
@@ -6,12 +7,13 @@ Nothing is read at import: `load()` reads the environment, an `.env` beside wher
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from everystall.errors import Misconfigured
 
@@ -88,15 +90,21 @@ class Settings(BaseSettings):
 
 def load(**overrides: Any) -> Settings:
     """The settings from the environment. Raises Misconfigured, naming each wrong one and never its value."""
+    try:
+        sources = EnvSettingsSource(Settings), DotEnvSettingsSource(Settings)
+    except (OSError, UnicodeDecodeError) as e:
+        raise Misconfigured(
+            f"The .env here cannot be read: {_why(e)}.",
+            action="Save it as text in UTF-8 that this user may read, or move it away.",
+        ) from None
     for name in _SECRETS:
-        path = os.environ.get(f"{name}_FILE")
+        path = _file_of(name, [source.env_vars for source in sources])
         if path and name.lower() not in overrides:
             try:
                 overrides[name.lower()] = Path(path).read_text().strip()
             except (OSError, UnicodeDecodeError) as e:
-                why = e.strerror if isinstance(e, OSError) else "it is not text"
                 raise Misconfigured(
-                    f"{name}_FILE names a file that cannot be read: {why}.",
+                    f"{name}_FILE names a file that cannot be read: {_why(e)}.",
                     action=f"Make {path} readable for this user, or unset {name}_FILE.",
                 ) from None
     try:
@@ -106,6 +114,20 @@ def load(**overrides: Any) -> Settings:
         raise Misconfigured(
             f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."
         ) from None
+
+
+def _file_of(name: str, places: Sequence[Mapping[str, str | None]]) -> str | None:
+    """What NAME_FILE says in the first of the places (names in small letters) that has it or NAME itself."""
+    for place in places:
+        if path := place.get(f"{name}_file".lower()):
+            return path
+        if name.lower() in place:
+            return None
+    return None
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else "it is not text"
 
 
 def _default_home() -> Path:

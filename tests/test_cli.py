@@ -8,11 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from everystall.processes import free_port
+from everystall.demo import show
+from everystall.processes import Children, answers, free_port
 from everystall.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -106,10 +111,62 @@ def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp
     finally:
         first.send_signal(signal.SIGINT)
         rest, _ = first.communicate(timeout=60)
-    assert first.returncode == 130
+    assert first.returncode == 0
     assert "Traceback" not in rest
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(port)), timeout=2)
+
+
+def _ended(command: str, when: Callable[[str], bool], number: signal.Signals, **env: str) -> tuple[int, str]:
+    """The exit code of a command that gets this signal as soon as `when` says so of its log, and the log."""
+    log = Path(env["EVERYSTALL_HOME"]).with_name("log")
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "everystall", command], cwd=ROOT, env=env, stdout=out, stderr=out
+        )
+    deadline = time.monotonic() + 60
+    while not when(log.read_text()):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+    process.send_signal(number)
+    return process.wait(timeout=60), log.read_text()
+
+
+def test_web_and_worker_end_well_by_ctrl_c_or_sigterm_once_they_serve(tmp_path: Path):
+    port = free_port()
+    env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(port)}
+    serving = {
+        "web": lambda _: answers(f"http://127.0.0.1:{port}/healthz") is not None,
+        "worker": lambda log: "worker.ready" in log,
+    }
+    for command, serves in serving.items():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            code, log = _ended(command, serves, number, **env)
+            assert (code, "Traceback" in log) == (0, False), f"{command} {number.name}: {log}"
+
+
+def test_up_that_is_broken_off_before_it_is_up_says_so_by_its_exit_code(tmp_path: Path):
+    home = tmp_path / "home"
+    env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(free_port())}
+    code, log = _ended("up", lambda _: home.exists(), signal.SIGINT, **env)
+    assert (code, "Traceback" in log) == (130, False), log
+
+
+def test_ctrl_c_is_the_good_end_of_a_demo_that_stays_up_and_a_fall_is_not(capfd: pytest.CaptureFixture[str]):
+    class Interrupted(Children):
+        def ended(self) -> None:
+            raise KeyboardInterrupt
+
+    class Fallen(Children):
+        def ended(self) -> tuple[str, int]:
+            return "everystall", 1
+
+    settings = SimpleNamespace(everystall_home="/home")
+    for children, good in ((Interrupted(), True), (Fallen(), False)):
+        stage = SimpleNamespace(children=children, sandbox_port=1, url="u", settings=settings, logs="/logs")
+        assert show._stay(stage, Console(), []) is good
+    assert "/logs" in capfd.readouterr().out
 
 
 def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_path: Path):
@@ -154,3 +211,22 @@ def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor
     assert "Traceback" not in shown.stderr
     assert "EVERYSTALL_HOME" in shown.stdout
     assert "CHROMIUM" in shown.stdout
+
+
+def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done(tmp_path: Path):
+    home = tmp_path / "home"
+    env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(free_port()), "COLUMNS": "300"}
+    said, had_a_key = "", []
+    with subprocess.Popen(
+        [sys.executable, "-m", "everystall", "doctor"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            said += line
+            if "Making the database" in line:
+                had_a_key.append((home / "keys").exists())
+    assert process.returncode == 0, said
+    assert had_a_key == [False]
+    for before, row in (("Making the data folder", "Folder "), ("Making the database", "Database, key ")):
+        assert said.index(before) < said.index(row)
+    assert "Making" not in everystall("doctor", **env).stdout

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import os
 import struct
 import subprocess
@@ -12,11 +13,12 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from everystall.content import photos as photos_module
 from everystall.content.photos import Photos, hamming
@@ -24,6 +26,7 @@ from everystall.errors import Misconfigured, NotFound, PhotoRefused, StorageFull
 from everystall.marketplaces.base import PhotoRule
 from everystall.settings import Settings
 
+pillow_heif.register_heif_opener()  # to write HEIC here; what reads it is the child
 RULE = PhotoRule(max_count=16, longest_side=800)
 DEMO = sorted((Path(photos_module.__file__).parents[1] / "demo" / "photos").glob("*.jpg"))
 
@@ -100,7 +103,7 @@ async def test_a_real_photograph_comes_through(photos, demo):
 @pytest.mark.parametrize(
     ("kind", "content_type"),
     [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp"), ("GIF", "image/gif"),
-     ("AVIF", "image/avif")],
+     ("AVIF", "image/avif"), ("HEIF", "image/heic")],
 )  # fmt: skip
 async def test_each_format_is_taken_and_sent_as_jpeg(photos, kind, content_type):
     data = encoded(picture(), kind)
@@ -133,21 +136,28 @@ def _exif(orientation, gps=False):
     return exif
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-async def test_every_exif_orientation_ends_upright(photos, orientation):
+def _turned_away(orientation):
+    """The picture as a camera would store it that was held so."""
     back = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
             4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
             6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
             8: Image.Transpose.ROTATE_270}.get(orientation)  # fmt: skip
-    stored = picture() if back is None else picture().transpose(back)
-    data = encoded(stored, quality=95, exif=_exif(orientation))
+    return picture() if back is None else picture().transpose(back)
+
+
+def _is_upright(sent):
+    assert sent.size == (240, 160)
+    return (near(sent.getpixel((60, 120)), (220, 30, 30), by=40)
+            and near(sent.getpixel((180, 120)), (30, 30, 220), by=40)
+            and near(sent.getpixel((120, 10)), (30, 200, 30), by=40))  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+async def test_every_exif_orientation_ends_upright(photos, orientation):
+    data = encoded(_turned_away(orientation), quality=95, exif=_exif(orientation))
     facts = await photos.put(data)
     assert (facts.width, facts.height) == (240, 160)
-    sent = await rendered(photos, data)
-    assert sent.size == (240, 160)
-    assert near(sent.getpixel((60, 120)), (220, 30, 30), by=40)
-    assert near(sent.getpixel((180, 120)), (30, 30, 220), by=40)
-    assert near(sent.getpixel((120, 10)), (30, 200, 30), by=40)
+    assert _is_upright(await rendered(photos, data))
 
 
 async def test_nothing_of_the_camera_or_the_place_is_sent(photos):
@@ -252,6 +262,101 @@ async def test_a_limit_of_bytes_is_kept(photos):
         assert len(sent) <= most
 
 
+# ---- HEIC, as iPhones write it --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+async def test_a_heic_is_turned_once_not_twice(photos, orientation):
+    """Its turn stands twice in the file: for the decoder (irot, imir) and in EXIF."""
+    data = encoded(_turned_away(orientation), "HEIF", quality=90, exif=_exif(orientation).tobytes())
+    assert (b"irot" in data or b"imir" in data) == (orientation > 1)
+    facts = await photos.put(data)
+    assert (facts.width, facts.height) == (240, 160)
+    assert await photos.get(facts.sha256) == data
+    assert _is_upright(await rendered(photos, data))
+
+
+async def test_a_turn_that_a_heic_tells_in_exif_only_is_none(photos):
+    """As Apple's own viewers have it."""
+    data = encoded(picture(), "HEIF", quality=90, exif=_exif(1).tobytes())
+    entry = struct.pack(">HHIH", 0x0112, 3, 1, 1)
+    assert data.count(entry) == 1
+    turned = data.replace(entry, struct.pack(">HHIH", 0x0112, 3, 1, 6))
+    assert _is_upright(await rendered(photos, turned))
+
+
+async def test_nothing_of_the_camera_or_the_place_is_sent_of_a_heic(photos):
+    data = encoded(picture(), "HEIF", exif=_exif(6, gps=True).tobytes(), xmp=b"<x>CANARY-XMP</x>",
+                   icc_profile=_gamma_one())  # fmt: skip
+    assert data.count(b"CANARY") == 2
+    sent = await photos.rendition((await photos.put(data)).sha256, RULE)
+    assert b"CANARY" not in sent
+    assert b"Exif" not in sent
+    assert b"ICC_PROFILE" not in sent
+
+
+async def test_a_heic_looks_as_the_same_photo_in_jpeg(photos):
+    image = Image.open(DEMO[0]).convert("RGB")
+    image.thumbnail((1000, 1000))
+    heic, jpeg = encoded(image, "HEIF", quality=90), encoded(image, quality=95)
+    assert hamming(await photos.dhash(heic), await photos.dhash(jpeg)) <= 2
+    one, other = await rendered(photos, heic), await rendered(photos, jpeg)
+    assert one.size == other.size
+    differences = ImageChops.difference(one.convert("L"), other.convert("L")).histogram()
+    assert sum(n * by for by, n in enumerate(differences)) / (one.width * one.height) < 4
+
+
+async def test_the_colour_space_the_transparency_and_the_16_bits_of_a_heic_are_kept_to(photos):
+    plain = await rendered(photos, encoded(picture(), "HEIF"))
+    linear = await rendered(photos, encoded(picture(), "HEIF", icc_profile=_gamma_one()))
+    assert linear.getpixel((60, 120))[1] > plain.getpixel((60, 120))[1] + 30
+    clear = picture(mode="RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, 60, 160))
+    assert near((await rendered(photos, encoded(clear, "HEIF"))).getpixel((20, 120)), (255, 255, 255))
+    grey = await rendered(photos, encoded(Image.new("I;16", (100, 100), 0x8000), "HEIF"))
+    assert near(grey.getpixel((50, 50)), (128, 128, 128), by=6)
+
+
+@pytest.mark.extended  # writing it takes 4 s
+async def test_forty_megapixels_of_heic_are_taken_within_the_limits(photos):
+    image = Image.new("RGBA", (8_000, 5_000), (200, 30, 30, 128))
+    stored = await photos.put(encoded(image, "HEIF", quality=10, enc_params={"preset": "ultrafast"}))
+    assert (stored.width, stored.height) == (8_000, 5_000)
+    assert decoded(await photos.rendition(stored.sha256, RULE)).size == (800, 500)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "said"),
+    [
+        (30_000, 30_000, "megapixels"),
+        (2**31 - 1, 2**31 - 1, "megapixels"),
+        (6_000, 6_000, "damaged"),
+        (60, 60, "damaged"),
+    ],
+)
+async def test_a_heic_that_lies_about_its_size_is_refused(photos, width, height, said):
+    data = encoded(picture(), "HEIF")
+    at = data.index(b"ispe") + 8
+    with pytest.raises(PhotoRefused, match=said):
+        await photos.put(data[:at] + struct.pack(">II", width, height) + data[at + 8 :])
+    assert (await photos.put(data)).width == 240
+
+
+def test_where_heic_cannot_be_read_it_is_refused_with_what_to_do():
+    data = encoded(picture(), "HEIF")
+    without = (
+        "import runpy, sys\nsys.modules['pillow_heif'] = None\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    asked = json.dumps({"do": "look", "size": len(data)}).encode() + b"\n" + data
+    ran = subprocess.run(
+        [sys.executable, "-c", without, photos_module._CHILD], input=asked, capture_output=True, timeout=60
+    )
+    ready, answer = map(json.loads, ran.stdout.splitlines())
+    assert "HEIF" not in ready["formats"]
+    assert "save it as JPEG" in answer["refused"]
+
+
 # ---- refusing -------------------------------------------------------------------------------------
 
 
@@ -311,6 +416,7 @@ REFUSED = {
     "tiff": encoded(picture(), "TIFF"),
     "bmp": encoded(picture(), "BMP"),
     "cut off jpeg": encoded(picture())[:1500],
+    "cut off heic": encoded(picture(), "HEIF")[:-10],
     "cut off png": encoded(Image.frombytes("RGB", (200, 200), os.urandom(120_000)), "PNG")[:50_000],
     "only a magic": b"\xff\xd8\xff\xe0",
     "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 200,
@@ -329,7 +435,7 @@ async def test_what_is_no_usable_photo_is_refused_in_words(photos, tmp_path, wha
     assert not (tmp_path / "photos" / "originals").exists()
 
 
-async def test_heic_is_refused_with_what_to_do(photos):
+async def test_a_broken_heic_is_refused_with_what_to_do(photos):
     with pytest.raises(PhotoRefused, match="save it as JPEG"):
         await photos.put(REFUSED["heic"])
 
@@ -382,7 +488,7 @@ async def test_many_at_once_use_two_children_at_most(photos):
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 async def test_a_damaged_photo_is_taken_or_refused_and_never_more(photos, data):
-    kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]))
+    kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "HEIF"]))
     broken = bytearray(encoded(picture(80, 60), kind))
     for _ in range(data.draw(st.integers(1, 20))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))

@@ -119,3 +119,35 @@ def test_an_env_file_beside_us_is_read(tmp_path):
     assert settings.everystall_port == 8901
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize("name", _SECRETS)
+def test_an_env_file_may_name_a_secrets_file(tmp_path, name):
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    (tmp_path / ".env").write_text(f"{name}_FILE={tmp_path / 'secret'}\n")
+    assert getattr(load(), name.lower()).get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize("set_outside", ["DATABASE_URL", "DATABASE_URL_FILE"])
+def test_the_environment_wins_over_what_an_env_file_names(monkeypatch, tmp_path, set_outside):
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / ".env").write_text(f"DATABASE_URL=postgresql://x\nDATABASE_URL_FILE={tmp_path / 'missing'}\n")
+    value = SECRET if set_outside == "DATABASE_URL" else str(tmp_path / "secret")
+    monkeypatch.setenv(set_outside, value)
+    settings = load()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == SECRET
+
+
+def test_a_secrets_file_that_an_env_file_names_and_is_not_there_is_named(tmp_path):
+    (tmp_path / ".env").write_text("DATABASE_URL_FILE=/nowhere/secret\nLOG_FORMAT=json\n")
+    with pytest.raises(Misconfigured, match="DATABASE_URL_FILE names a file") as caught:
+        load()
+    assert "/nowhere/secret" in caught.value.action
+
+
+def test_an_env_file_that_is_not_text_is_named_and_not_shown(tmp_path):
+    (tmp_path / ".env").write_bytes(b"DATABASE_URL=hunter2\xff\xfe\n")
+    with pytest.raises(Misconfigured, match=r"\.env here cannot be read") as caught:
+        load()
+    assert "hunter2" not in _all_that_is_said(caught.value)

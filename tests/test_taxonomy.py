@@ -2,10 +2,11 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category, find_size, search
+from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category, find_size, near, search
 
 
 def test_there_is_a_leaf_for_what_resellers_sell():
@@ -72,3 +73,27 @@ def test_search_finds_by_the_words_of_the_label_nearest_first():
     assert {c.key for c in search("sneakers")} == {"women.shoes.sneakers", "men.shoes.sneakers"}
     assert search("men jeans slim")[0].key == "men.jeans.slim"
     assert search("  ") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("dress", ["women.dresses.mini", "women.dresses.midi", "women.dresses.maxi"]),
+        ("women.dress.midi", ["women.dresses.midi"]),
+        ("Women > Dresses > Midi", ["women.dresses.midi"]),
+        ("snekers", ["women.shoes.sneakers", "men.shoes.sneakers"]),
+        ("mens t-shirt", ["men.shirts.tees"]),
+        ("boots", ["women.shoes.boots", "men.shoes.boots", "women.jeans.boot_cut"]),
+        ("watch", ["women.accessories.watches", "men.accessories.watches"]),
+        ("pets", ["pets.dog.clothing", "pets.dog.collars", "pets.dog.toys"]),
+    ],
+)
+def test_what_is_near_a_wrong_category_shares_its_words(text, keys):
+    assert [category.key for category in near(text)] == keys
+
+
+@pytest.mark.parametrize(
+    "text", ["", "🙂", "xyzzy", "drone", "men.gadgets.drone", "nike air max 90", "a" * 200]
+)
+def test_nothing_is_near_a_category_that_shares_no_word_or_only_a_department(text):
+    assert near(text) == []

@@ -28,8 +28,11 @@ MEMORY_BYTES = 1_500_000_000
 #: Processor seconds for one file.
 CPU_SECONDS = 20
 #: Pillow's names → what we call them. MPO is what many phones write as .jpg; opened as JPEG.
+#: HEIF is what iPhones write (.heic), and comes with pillow-heif.
 FORMATS = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp",
-           "GIF": "image/gif", "AVIF": "image/avif"}  # fmt: skip
+           "GIF": "image/gif", "AVIF": "image/avif", "HEIF": "image/heic"}  # fmt: skip
+#: How such a file begins, at byte 8.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 #: Never below this quality; rather fewer pixels.
 MIN_QUALITY = 45
 WHITE = (255, 255, 255)
@@ -65,6 +68,11 @@ def confine() -> None:
     Image.preinit()
     Image.init()
     ImageCms.createProfile("sRGB")
+    with suppress(ImportError):  # where there is no wheel of it, HEIC is refused in words
+        from pillow_heif import register_heif_opener
+
+        # in this thread, and the photo only: a thumbnail could be of something else
+        register_heif_opener(decode_threads=0, thumbnails=False, depth_images=False, aux_images=False)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, 32)
@@ -146,19 +154,24 @@ def dhash(data: bytes) -> str:
 
 def _open(data: bytes) -> Image.Image:
     """The first frame, not yet decoded. Only the listed formats are tried."""
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
-        raise Unusable(
-            "The photo is HEIC, which cannot be read here; save it as JPEG "
-            "(iPhone: Settings, Camera, Formats, Most Compatible)."
-        )
     try:
         return Image.open(io.BytesIO(data), formats=formats())
     except UnidentifiedImageError:
-        raise Unusable("The file is not a photo that can be read (JPEG, PNG, WebP, AVIF or GIF).") from None
+        if data[4:8] == b"ftyp" and data[8:12] in HEIC:
+            raise Unusable(
+                "The photo is HEIC that cannot be read here, damaged or of a rare kind; save it as JPEG "
+                "(iPhone: Settings, Camera, Formats, Most Compatible)."
+            ) from None
+        raise Unusable(
+            "The file is not a photo that can be read (JPEG, HEIC, PNG, WebP, AVIF or GIF)."
+        ) from None
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's 1 to 8; 1 where it says nothing or nonsense."""
+    """EXIF's 1 to 8; 1 where it says nothing or nonsense, and for HEIC, which comes out of its decoder
+    upright whatever its EXIF says."""
+    if image.format == "HEIF":
+        return 1
     try:
         found = image.getexif().get(0x0112, 1)
     except Exception:  # damaged EXIF of a sound photo

@@ -42,7 +42,7 @@ _CHILD = Path(__file__).with_name("imaging.py")
 TIMEOUT = 30.0
 #: Part of a rendition's name: raise it when the rendering changes.
 RENDERING = 1
-_TAKES = "Send a JPEG, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
+_TAKES = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
 #: No space (28), quota (122 on Linux, 69 on macOS), file too large (27). obstore tells it in text only.
 _FULL = re.compile(r"\(os error (28|122|69|27)\)|code: (28|122|69|27)\b|StorageFull|QuotaExceeded")
 

@@ -30,7 +30,8 @@ _STYLE = {"live": "bold green", "needs_you": "bold red", "cancelled": "red"}
 
 
 def run(*, once: bool, report: Path | None) -> bool:
-    """True if every marketplace is live and was read back equal. Stays up until Ctrl-C unless `once`."""
+    """True if every marketplace is live and was read back equal. Stays up until Ctrl-C unless `once`; False
+    also if something fell over meanwhile."""
     console = Console(highlight=False)
     console.print(
         "[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n"
@@ -49,9 +50,7 @@ def run(*, once: bool, report: Path | None) -> bool:
         else:
             console.print(f"[bold red]Not all is well[/]: {result['job_id']} is {result['status']}.")
             console.print(f"What happened is in {stage.logs}")
-        if not once:
-            _stay(stage, console, result["publications"])
-        return good
+        return (once or _stay(stage, console, result["publications"])) and good
 
 
 async def perform(stage: Stage, console: Console) -> dict[str, Any]:
@@ -153,16 +152,20 @@ def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _stay(stage: Stage, console: Console, publications: Sequence[Mapping[str, Any]]) -> None:
-    """Until Ctrl-C, or until something falls over."""
+def _stay(stage: Stage, console: Console, publications: Sequence[Mapping[str, Any]]) -> bool:
+    """Until Ctrl-C (True), or until something falls over (False)."""
     say = partial(console.print, soft_wrap=True)
-    say("\nIt keeps running. Look at it:")
-    for each in publications:
-        say(f"  {each['url'] or stage.site(each['marketplace'])}")
-    say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
-    say(f"  {stage.url}/openapi.json   the API; a token for it:")
-    say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} {command()} token create --email E")
-    say("Ctrl-C ends it.")
-    while stage.children.ended() is None:
-        time.sleep(0.5)
+    try:
+        say("\nIt keeps running. Look at it:")
+        for each in publications:
+            say(f"  {each['url'] or stage.site(each['marketplace'])}")
+        say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
+        say(f"  {stage.url}/openapi.json   the API; a token for it:")
+        say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} {command()} token create --email E")
+        say("Ctrl-C ends it.")
+        while stage.children.ended() is None:
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return True
     say(f"Something ended by itself; see {stage.logs}.")
+    return False

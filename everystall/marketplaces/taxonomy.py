@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -393,6 +395,38 @@ def search(text: str, limit: int = 20) -> list[Category]:
     return [category for *_, category in sorted(found, key=lambda row: row[:3])[:limit]]
 
 
+def near(text: str, limit: int = 3) -> list[Category]:
+    """What somebody may have meant by a key that is none: the leaves that share most words with it, in key
+    or label, slips of the pen forgiven ("sneeker" → "women.shoes.sneakers"). None rather than a guess where
+    only the department is shared."""
+    words = list(dict.fromkeys(_words(text)))[:8]
+    likeness = cache(_likeness)
+    found = []
+    for place, category in enumerate(CATEGORIES.values()):
+        department, _, path = category.key.replace("_", " ").partition(".")
+        above = _words(f"{department} {category.label[0]}")
+        own = _words(" ".join([path, *category.label[1:]]))
+        leaf = _words(category.label[-1])
+        shared = sum(max(likeness(word, have) for have in own) for word in words)
+        in_department = sum(word in above for word in words)
+        if shared or (words and in_department == len(words)):
+            spread = sum(have in words for have in own) + sum(have in words for have in leaf) / len(leaf)
+            found.append(((-shared, -in_department), (-spread, place), category))
+    found.sort(key=lambda row: row[:2])
+    return [category for rank, _, category in found[:limit] if rank == found[0][0]]
+
+
+def _likeness(word: str, have: str) -> float:
+    """1 for the same, less for its beginning or a slip of the pen, 0 for another word."""
+    if word == have:
+        return 1.0
+    if len(word) < 4:
+        return 0.0
+    if have.startswith(word):
+        return 0.9
+    return 0.8 if SequenceMatcher(None, word, have).ratio() >= 0.8 else 0.0
+
+
 def _bare(text: str) -> str:
     return (
         re.sub(r"[\s_-]+", "", text).upper() if "/" not in text else re.sub(r"\s+", " ", text.strip()).upper()
@@ -404,4 +438,6 @@ def _words(text: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
+    if re.search(r"(ss|sh|ch|x)es$", word):
+        return word[:-2]
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

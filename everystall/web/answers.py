@@ -24,9 +24,9 @@ from everystall.errors import (
     EverystallError,
     NotFound,
     StorageFull,
-    TooLarge,
     Unauthenticated,
 )
+from everystall.web.edge import refusal
 
 log = structlog.get_logger()
 
@@ -60,28 +60,57 @@ async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     fields = [_field(found) for found in error.errors()[:NAMED]]
     said = "; ".join(f"{f['field']}: {f['message']}" if f["field"] else f["message"] for f in fields)
+    action = "Mend the fields that `fields` names and send it again."
+    if not all(f["field"] for f in fields):
+        action = "Send an object as JSON with `Content-Type: application/json`; /openapi.json describes it."
     return JSONResponse(
-        {
-            "error": "bad_request",
-            "message": f"{said[:2000]}.",
-            "action": "Mend the fields that `fields` names and send it again.",
-            "fields": fields,
-        },
-        422,
+        {"error": "bad_request", "message": f"{said[:2000]}.", "action": action, "fields": fields}, 422
     )
 
 
 def _field(found: Any) -> dict[str, str]:
-    where = [str(part)[:60] for part in found["loc"] if part not in ("body", "query", "header", "path")]
-    message = str(found["msg"]).removeprefix("Value error, ")
+    where = [str(part)[:60] for part in found["loc"][1:] if part != "[key]"]
     if found["type"] == "json_invalid":
-        return {
-            "field": "",
-            "message": f"that is not JSON ({found.get('ctx', {}).get('error', 'unreadable')})",
-        }
-    if found["type"] == "extra_forbidden":
-        message = "there is no such field"
-    return {"field": ".".join(where)[:200], "message": message}
+        why = found.get("ctx", {}).get("error", "unreadable")
+        return {"field": "", "message": f"that is not JSON ({why}, at character {found['loc'][-1]})"}
+    body = "" if where or found["type"] == "value_error" else "the body "
+    return {"field": ".".join(where)[:200], "message": body + complaint(found)}
+
+
+#: What pydantic finds, by its name for it or that name's first word → what we say of the field. Pydantic's
+#: own sentences are for programmers, and some repeat what was sent.
+_COMPLAINTS: Final = {
+    "missing": "is missing",
+    "extra": "there is no such field",
+    "string": "must be a text, in quotes",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_too_short": "must have {min_length} or more characters",
+    "too_long": "may have at most {max_length} entries",
+    "list": "must be a list, in [ ]",
+    "dict": "must be an object, in {{ }}",
+    "model": "must be an object, in {{ }}",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal": "must be {expected}",
+    "datetime": "must be a time, such as 2026-11-24T10:00:00Z",
+}
+
+
+def complaint(found: Any) -> str:
+    """One of pydantic's findings in our words; never what was sent."""
+    if found["type"] == "value_error":
+        return str(found["msg"]).removeprefix("Value error, ")  # ours already
+    said = _COMPLAINTS.get(found["type"]) or _COMPLAINTS.get(found["type"].partition("_")[0])
+    limits = {
+        name: f"{limit:.15g}" if isinstance(limit, int | float) else limit
+        for name, limit in found.get("ctx", {}).items()
+    }
+    return said.format(**limits) if said else "is not what belongs here"
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -90,14 +119,17 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return answer(NotFound("There is nothing at this address.", action="Check the path."))
     if error.status_code == 413:
-        return answer(
-            TooLarge(str(error.detail), action="Send less at once; photos may come one request each.")
-        )
-    code = {405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        return answer(refusal(request.url.path))
+    code, message, action = "bad_request", f"{error.detail}.", "Mend the request and send it again."
+    if error.status_code == 405:
+        code = "method_not_allowed"
+        message = f"{request.method} is not a method of this address."
+        action = "See /openapi.json for what it takes."
+    elif isinstance(error.__cause__, ValueError | RecursionError):  # FastAPI's, of a body
+        message = "The body is not JSON that can be read."
+        action = "Send JSON in UTF-8, nested less deep."
     return JSONResponse(
-        {"error": code, "message": f"{error.detail}.", "action": "Mend the request and send it again."},
-        error.status_code,
-        error.headers,
+        {"error": code, "message": message, "action": action}, error.status_code, error.headers
     )
 
 

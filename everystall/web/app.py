@@ -17,7 +17,7 @@ from everystall.errors import Misconfigured
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.web import answers, connections, health, jobs, listings, publications, sessions
+from everystall.web import answers, connections, health, jobs, listings, publications, sessions, vocabulary
 from everystall.web import photos as listing_photos
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
@@ -31,6 +31,7 @@ ROUTERS = (
     listings.router,
     listing_photos.router,
     publications.router,
+    vocabulary.router,
 )
 
 

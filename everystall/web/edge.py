@@ -24,20 +24,23 @@ JSON = MEGABYTE
 #: instead of a reset connection.
 DRAINED = 32 * MEGABYTE
 
+#: Bytes by path, and what to do about more.
 _LIMITS = (
-    (re.compile(r"/api/listings/[^/]+/photos/?"), PHOTOS),
-    (re.compile(r"/api/sessions/sync/?"), SESSION),
+    (re.compile(r"/api/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
+    (re.compile(r"/api/sessions/sync/?"), SESSION, "Send that marketplace's own cookies and storage only."),
+    (re.compile(r".*", re.DOTALL), JSON, "Send less at once."),
 )
 
 
-def limit_of(path: str) -> int:
-    return next((limit for pattern, limit in _LIMITS if pattern.fullmatch(path)), JSON)
+def _limit_of(path: str) -> tuple[int, str]:
+    return next((limit, action) for pattern, limit, action in _LIMITS if pattern.fullmatch(path))
 
 
-def refusal(limit: int) -> TooLarge:
+def refusal(path: str) -> TooLarge:
+    """What is said of too much at this address."""
+    limit, action = _limit_of(path)
     return TooLarge(
-        f"That is more than the {limit // MEGABYTE} MB that are taken here at once.",
-        action="Send less at once; photos may come one request each.",
+        f"That is more than the {limit // MEGABYTE} MB that are taken here at once.", action=action
     )
 
 
@@ -49,7 +52,7 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit, got = limit_of(scope["path"]), 0
+        (limit, _), got = _limit_of(scope["path"]), 0
         declared = Headers(scope=scope).get("content-length", "0")
 
         async def send_safely(message: Message) -> None:
@@ -75,12 +78,12 @@ class Edge:
             if got > limit:
                 if message.get("more_body", False):
                     await drain()
-                raise HTTPException(413, detail=refusal(limit).message)
+                raise HTTPException(413, detail="too large")
             return message
 
         if declared.isascii() and declared.isdigit() and int(declared[:19]) > limit:
             await drain()
-            error = refusal(limit)
+            error = refusal(scope["path"])
             await JSONResponse(error.as_json(), error.status)(scope, receive, send_safely)
             return
         await self.app(scope, receive_counted, send_safely)

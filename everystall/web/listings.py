@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -20,8 +19,10 @@ from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import want_ended
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS
-from everystall.marketplaces.taxonomy import CATEGORIES, find_category
+from everystall.marketplaces.taxonomy import find_category, near
 from everystall.models import Attempt, Listing, ListingPhoto, Publication
+from everystall.web import vocabulary
+from everystall.web.answers import complaint
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import ListingId, Seller, Transaction, as_id
 from everystall.web.publications import publications_of
@@ -40,6 +41,7 @@ from everystall.web.shapes import (
     Shape,
     camel,
     snake,
+    written,
 )
 
 router = APIRouter(prefix="/api/listings", tags=["listings"])
@@ -50,8 +52,9 @@ router = APIRouter(prefix="/api/listings", tags=["listings"])
 
 def _category(value: str) -> str:
     if find_category(value) is None:
-        near = difflib.get_close_matches(value, CATEGORIES, n=3, cutoff=0.3)
-        raise ValueError(f"is no category of ours; did you mean {listed(near) or 'women.dresses.midi'}?")
+        found = listed([category.key for category in near(value)])
+        like_it = f"near it: {found}; " if found else ""
+        raise ValueError(f"is no category of ours; {like_it}GET {vocabulary.PATH} lists them all")
     return value
 
 
@@ -104,7 +107,9 @@ class FactsBody(Body):
     original_price: MoneyBody | None = None
     sku: Line100 = None
     package: PackageBody | None = None
-    ships_from_zip: Annotated[str, Field(pattern=r"^\d{5}(-\d{4})?$")] | None = None
+    ships_from_zip: Annotated[
+        str, written(r"[0-9]{5}(-[0-9]{4})?", "must be a ZIP code: 97205 or 97205-1234")
+    ] | None = None  # fmt: skip
     shipping_payer: Literal["buyer", "seller"] | None = None
     #: Free facts: {"Material": "Cotton"}
     specifics: Annotated[
@@ -165,7 +170,7 @@ def _check_overrides(body: ListingBody) -> None:
         except ValueError as e:
             errors: list[Any] = getattr(e, "errors", list)()
             where = ".".join([place, *map(str, errors[0]["loc"])]) if errors else place
-            said = str(errors[0]["msg"]).removeprefix("Value error, ") if errors else "is not usable"
+            said = complaint(errors[0]) if errors else "is not usable"
             raise _Wrong(
                 f"overrides.{where}: {said}.", fields=[{"field": f"overrides.{where}", "message": said}]
             ) from None

@@ -21,7 +21,7 @@ from everystall.inventory.handover import Handover, take
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection
 from everystall.web.deps import AllParts, SessionsSeller, SessionsTransaction
-from everystall.web.shapes import Body, NeedsYou, Shape
+from everystall.web.shapes import Body, NeedsYou, Shape, written
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
@@ -30,11 +30,34 @@ def _in_utc(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _no_halves(value: Any) -> Any:
-    """Entries with half a surrogate pair cannot be put back by any tool; sites do not keep sign-ins so."""
-    if not isinstance(value, dict):
-        return value
-    return {k: v for k, v in value.items() if not any("\ud800" <= c <= "\udfff" for c in f"{k}{v}")}
+#: More than any marketplace's own session has.
+MOST_COOKIES, MOST_ENTRIES = 500, 5000
+
+
+def _storage(value: Any) -> Any:
+    """Entries with half a surrogate pair cannot be put back by any tool; sites do not keep sign-ins so.
+    What is wrong is told without the entry's name, which a site may have put a secret in."""
+    if not isinstance(value, dict) or not all(isinstance(entry, str) for entry in value.values()):
+        raise ValueError('must be the texts of the storage by name: {"name": "text", …}')
+    if len(value) > MOST_ENTRIES:
+        raise ValueError(f"has more than {MOST_ENTRIES} entries; send that marketplace's own only")
+    if any(len(name) > 2000 for name in value):
+        raise ValueError("has a name of more than 2000 characters; leave that entry out")
+    return {k: v for k, v in value.items() if not any("\ud800" <= c <= "\udfff" for c in k + v)}
+
+
+def _cookies(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError('must be a list of cookies: [{"name": …, "value": …, "domain": …}, …]')
+    if len(value) > MOST_COOKIES:
+        raise ValueError(f"has more than {MOST_COOKIES} cookies; send that marketplace's own only")
+    return value
+
+
+def _partition_key(value: Any) -> Any:
+    if value is not None and not isinstance(value, str | dict):
+        raise ValueError('must be a site, or {"topLevelSite": site}')
+    return value
 
 
 class CookieBody(Body):
@@ -53,25 +76,27 @@ class CookieBody(Body):
     #: Seconds since 1970; -1 or nothing: until the browser closes.
     expires: Annotated[float, Field(ge=-1, le=1e11)] | None = None
     expiration_date: Annotated[float, Field(ge=-1, le=1e11)] | None = None
-    partition_key: str | dict[str, Any] | None = None
+    partition_key: Annotated[Any, AfterValidator(_partition_key)] = None
 
 
-Storage = Annotated[
-    dict[Annotated[str, Field(max_length=2000)], str], Field(max_length=5000), BeforeValidator(_no_halves)
-]
+Storage = Annotated[dict[str, str], BeforeValidator(_storage)]
 
 
 class SyncBody(Shape):
     """What the extension sends. What it adds in later versions does no harm."""
 
     marketplace: Annotated[str, Field(max_length=60)]
-    cookies: Annotated[list[CookieBody], Field(max_length=500)]
+    cookies: Annotated[list[CookieBody], BeforeValidator(_cookies)]
     local_storage: Storage = {}
     session_storage: Storage = {}
     is_logged_in: bool
     timestamp: Annotated[datetime, AfterValidator(_in_utc)]
-    user_agent: Annotated[str, Field(max_length=1000, pattern=r"^[ -~]*$")] | None = None
-    browser_profile_id: Annotated[str, Field(max_length=100, pattern=r"^[\w-]+$")] | None = None
+    user_agent: Annotated[
+        str, Field(max_length=1000), written("[ -~]*", "must be one line of ASCII")
+    ] | None = None  # fmt: skip
+    browser_profile_id: Annotated[
+        str, Field(max_length=100), written(r"[\w-]+", "must be an account's id, such as bp_poshmark_…")
+    ] | None = None  # fmt: skip
 
 
 class SyncedOut(Shape):

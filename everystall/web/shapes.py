@@ -7,6 +7,7 @@ that a column cannot hold, no nesting that is an attack. What the seller wrote i
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
@@ -77,6 +78,17 @@ def _printable(value: str) -> str:
     if any(unicodedata.category(letter) == "Cc" and letter not in "\n\r\t" for letter in value):
         raise ValueError("holds a control character")
     return value
+
+
+def written(pattern: str, said: str) -> AfterValidator:
+    """A text that this pattern fits as a whole; else `said` is what the sender reads."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(said)
+        return value
+
+    return AfterValidator(check)
 
 
 def _cents(value: Any) -> int:

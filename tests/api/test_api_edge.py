@@ -85,14 +85,44 @@ async def test_wrong_fields_are_named_and_what_was_in_them_is_not_repeated(alice
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[1", b"\xff\xfe", b'{"title": NaN}', b"[" * 100_000, b'"x"', b"null"]
+    "body", [b"", b"{", b"[1", b"\xff\xfe", b'{"title": NaN}', b"[" * 100_000, b'"x"', b"null"]
 )
-async def test_what_is_no_json_of_ours_is_refused(alice, body):
+async def test_what_is_no_json_of_ours_is_refused_with_what_to_send(alice, body):
     answer = await alice.client.post(
         "/api/listings", content=body, headers={"content-type": "application/json"}
     )
     assert answer.status_code in (400, 422)
     assert answer.json()["error"] == "bad_request"
+    assert "JSON" in answer.json()["action"] or answer.json()["fields"][0]["field"] == "title"
+
+
+async def test_json_without_its_content_type_is_told_the_header(alice):
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await alice.client.post("/api/listings", content=b'{"title": "x"}', headers=form)
+    assert (answer.status_code, answer.json()["message"]) == (422, "the body must be an object, in { }.")
+    assert "Content-Type: application/json" in answer.json()["action"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"title": 5}, "title: must be a text, in quotes."),
+        ({"title": "T" * 1001}, "title: may have at most 1000 characters."),
+        ({"colors": "red"}, "colors: must be a list, in [ ]."),
+        ({"colors": ["red"] * 11}, "colors: may have at most 10 entries."),
+        ({"tags": [""]}, "tags.0: must have 1 or more characters."),
+        ({"quantity": 0}, "quantity: must be at least 1."),
+        ({"package": {"lengthIn": "long"}}, "package.lengthIn: must be a number."),
+        ({"package": {"lengthIn": 0}}, "package.lengthIn: must be more than 0."),
+        ({"shippingPayer": "nobody"}, "shippingPayer: must be 'buyer' or 'seller'."),
+        ({"shipsFromZip": "ABC"}, "shipsFromZip: must be a ZIP code: 97205 or 97205-1234."),
+        ({"overrides": {"ebay": {"title": 5}}}, "overrides.ebay.title: must be a text, in quotes."),
+        ({"price": 2500}, "price: must be an object, in { }."),
+        ({"tittle": "slip of the pen"}, "tittle: there is no such field."),
+    ],
+)
+async def test_what_is_wrong_with_a_field_is_said_in_our_words(alice, body, said):
+    assert (await alice.post("/api/listings", body)).json()["message"] == said
 
 
 @pytest.mark.parametrize(
@@ -120,6 +150,7 @@ async def test_too_much_is_refused_with_and_without_a_length(alice, path, limit)
         answer = await alice.client.post(path, content=content, headers=json)
         assert (answer.status_code, answer.json()["error"]) == (413, "too_large"), answer.text
         assert f"{limit} MB" in answer.json()["message"]
+        assert ("cookies" in answer.json()["action"]) == ("sessions" in path)
 
 
 async def test_what_nobody_foresaw_tells_nothing(site, alice, monkeypatch):

@@ -82,6 +82,39 @@ async def test_a_bad_value_is_named_and_changes_nothing(site, alice, body, field
     assert (await alice.get(f"/api/listings/{listing}")).json() == before
 
 
+@pytest.mark.parametrize(
+    ("category", "said"),
+    [
+        ("sneakers", "near it: women.shoes.sneakers and men.shoes.sneakers; GET /api/vocabulary"),
+        ("hoverboards", "no category of ours; GET /api/vocabulary lists them all"),
+    ],
+)
+async def test_a_category_that_is_none_is_answered_with_what_is_near_and_where_they_are(
+    alice, category, said
+):
+    answer = await alice.post("/api/listings", {"category": category})
+    assert said in answer.json()["message"]
+
+
+async def test_the_vocabulary_lists_what_a_listing_may_say(site, alice):
+    told = (await alice.get("/api/vocabulary")).json()
+    categories = {one["id"]: one for one in told["categories"]}
+    shirt = categories[SHIRT["category"]]
+    assert shirt["label"] == ["Men", "Shirts", "Casual button-down shirts"]
+    assert SHIRT["size"] in told["sizeScales"][shirt["sizeScale"]]
+    assert categories["home.mirrors"]["sizeScale"] is None
+    assert {"id": "good", "label": "Good"} in told["conditions"]
+    assert set(SHIRT["colors"]) <= set(told["colors"])
+    for one in (told["categories"][0], told["categories"][-1]):
+        assert (await alice.post("/api/listings", {"category": one["id"]})).status_code == 201
+
+
+async def test_the_vocabulary_is_for_sellers(site):
+    assert (await site.client().get("/api/vocabulary")).status_code == 401
+    extension = await site.seller("alice", scopes=("sessions:write",))
+    assert (await extension.get("/api/vocabulary")).status_code == 403
+
+
 @pytest.mark.parametrize("text", ["a\x00b", "half \ud800 pair"])
 @pytest.mark.parametrize("where", ["title", "description", "specifics", "overrides"])
 async def test_what_no_database_can_hold_is_refused(alice, text, where):
