@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.journeys.conftest import Seller, Stall
@@ -113,3 +114,35 @@ async def test_a_stopped_worker_that_wakes_up_finds_its_account_taken_and_touche
     assert job["status"] == "done", job
     assert len(stall.live("mercari")) == 1
     assert len(stall.events("mercari", "published")) == 1
+
+
+@pytest.mark.parametrize(
+    "marketplace",
+    ["mercari", *(pytest.param(one, marks=pytest.mark.extended) for one in ("poshmark", "ebay"))],
+)
+async def test_killed_between_the_click_and_its_answer_it_is_found_and_not_posted_again(
+    stall, alice, workers, marketplace
+):
+    """The row is held, so that the worker has clicked and cannot write down what came of it."""
+    await stall.connect(alice, marketplace)
+    first = workers()
+    held = await psycopg.AsyncConnection.connect(stall.admin_url.replace("+psycopg", ""))
+    async with held:
+        job = await stall.post(alice, await stall.listing(alice), [marketplace])
+        async with asyncio.timeout(60):
+            while True:
+                found = await held.execute("SELECT 1 FROM publications WHERE state = 'armed' FOR UPDATE")
+                if await found.fetchone():
+                    break
+                await held.rollback()
+                await asyncio.sleep(0.002)
+            while not stall.events(marketplace, "published"):
+                await asyncio.sleep(0.02)
+        first.kill()
+        first.wait()
+        await held.rollback()
+    workers()
+    job = await _until(stall, alice, job["jobId"], 60)
+    assert job["status"] == "done", job
+    assert len(stall.live(marketplace)) == 1
+    assert len(stall.events(marketplace, "published")) == 1
