@@ -145,7 +145,7 @@ class Site:
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app, raise_app_exceptions=False),
-            base_url="http://everystall.test",
+            base_url="https://everystall.test",
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
         self.clients.append(client)
@@ -199,6 +199,7 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
         everystall_home=tmp_path / "home",
         database_url=database_urls.login,
         database_admin_url=database_urls.admin,
+        public_url="https://everystall.test",
     )
     settings.everystall_home.mkdir(mode=0o700)
     database, admin = Database(database_urls.login), Database(database_urls.admin)
@@ -209,6 +210,7 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
     yield made
     for client in made.clients:
         await client.aclose()
+    await app.state.parts.captures.close()
     await photos.close()
     await database.close()
     await admin.close()
