@@ -65,8 +65,9 @@ class Captures:
 
     @contextlib.contextmanager
     def waiting(self, user_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set by the next request for this seller's captures, by a connection that was
-        lost meanwhile, and by `close()`. Look at what is there after it is handed out, not before."""
+        """An event that is set by the next request for this seller's captures, when listening begins (anew,
+        after a connection was lost), and by `close()`. Look at what is there after
+        it is handed out, not before."""
         woken, key = asyncio.Event(), str(user_id)
         self._waiting[key].add(woken)
         if self.closed:
@@ -89,6 +90,7 @@ class Captures:
     async def close(self) -> None:
         """Lets everybody go who waits, and stops listening."""
         self.closed = True
+        self._ready.set()
         self._wake(*self._waiting)
         if self._listening is not None:
             self._listening.cancel()
@@ -108,10 +110,10 @@ class Captures:
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._ready.set()
+                    self._wake(*self._waiting)  # something may have been asked that nobody heard
                     async for heard in connection.notifies():
                         self._wake(heard.payload)
             except psycopg.Error as e:
                 log.warning("captures.database_away", error=type(e).__name__)
             self._ready.clear()
-            self._wake(*self._waiting)  # something may have been asked that nobody heard
             await asyncio.sleep(AGAIN_SECONDS)
