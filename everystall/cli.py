@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ def up(with_parent: WithParent = False) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
-    from everystall.installation import addresses, is_working, opened, prepare
+    from everystall.installation import addresses, first_owner_link, is_working, opened, prepare
     from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
 
     if with_parent:
@@ -114,13 +115,14 @@ def up(with_parent: WithParent = False) -> None:
         for name in ("worker", "web"):
             children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
-        url = f"http://127.0.0.1:{settings.everystall_port}"
+        url = settings.public_url
         try:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
             typer.echo(f"  data     {settings.everystall_home}")
             typer.echo(f"  ready?   {url}/readyz")
             typer.echo(f"  the API  {url}/openapi.json, and how to use it: docs/api.md")
             typer.echo(f"  a token  {command()} token create --email you@example.com")
+            _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")
             while (ended := children.ended()) is None:
                 time.sleep(0.5)
@@ -146,7 +148,7 @@ def web(with_parent: WithParent = False) -> None:
 
         end_with_parent()
     with opened(settings) as settings:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, say_first=not with_parent))
 
 
 @app.command()
@@ -280,10 +282,17 @@ def _progress(done: int, total: int) -> None:
     typer.echo(f"  {done} of {total}", err=True)
 
 
-async def _serve(settings: Settings) -> None:
+def _say_first(link: str | None) -> None:
+    """To the terminal and to nowhere else: whoever opens it becomes the owner."""
+    if link is not None:
+        typer.echo(f"Nobody can sign in yet. Make the owner's account within a day:\n  {link}")
+
+
+async def _serve(settings: Settings, *, say_first: bool) -> None:
     """The web on 127.0.0.1 until a signal. What start-up refuses comes out as it is, not as a traceback."""
     import uvicorn
 
+    from everystall.installation import first_owner_link
     from everystall.web.app import create_app
 
     class Server(uvicorn.Server):
@@ -299,14 +308,21 @@ async def _serve(settings: Settings) -> None:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Who waits for a request of captures (up to 25 seconds) is let go first."""
+            await web_app.state.parts.captures.close()
+            await super().shutdown(sockets)
+
     web_app = create_app(settings)
     server = Server(
         uvicorn.Config(
             web_app, host="127.0.0.1", port=settings.everystall_port, lifespan="off", log_level="warning",
-            access_log=False, timeout_graceful_shutdown=5,
+            access_log=False, timeout_graceful_shutdown=5, proxy_headers=False,  # create_app's
         )
     )  # fmt: skip
     async with web_app.router.lifespan_context(web_app):
+        if say_first:
+            _say_first(await first_owner_link(settings))
         await server.serve()
 
 

@@ -4,10 +4,12 @@
     ├── Refused                  the caller's request cannot be done as it stands (4xx)
     │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge  Conflict
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
+    │   ├── SignInFirst  LogInFailed  CrossSite  WrongHost
+    │   ├── PairingUnknown  InvitationUnknown  LastOwner
     ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
-    ├── MarketplaceBusy  DatabaseAway                       passes by itself: tried again
+    ├── MarketplaceBusy  DatabaseAway  RateLimited          passes by itself: tried again
     ├── StorageFull                                         the operator must act; tried again meanwhile
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
@@ -82,6 +84,15 @@ class Unauthenticated(Refused):
     )
 
 
+class SignInFirst(Unauthenticated):
+    """A page that only who is signed in may see: leads to the sign-in page and back."""
+
+    def __init__(self, then: str) -> None:
+        #: Where to go on afterwards: a path of ours.
+        self.then = then
+        super().__init__()
+
+
 class NotAllowed(Refused):
     """This token may not do that."""
 
@@ -144,6 +155,68 @@ class WhichAccount(Refused):
     code = "which_account"
     status = 409
     action = "Send it again with `browserProfileId` set to one of `connections`."
+
+
+class LogInFailed(Refused):
+    """Address and password do not belong together."""
+
+    code = "log_in_failed"
+    status = 401
+    #: Says the same of an address that nobody has, and of one that rests: who guesses learns nothing.
+    action = "Check both. After ten tries within 15 minutes an account rests until they are over."
+
+
+class CrossSite(Refused):
+    """This request did not come from one of Everystall's own pages."""
+
+    code = "cross_site"
+    status = 403
+    action = "Load the page again and repeat what you did; programs send a token instead of a cookie."
+
+
+class WrongHost(Refused):
+    """Everystall is not served under this host name."""
+
+    code = "wrong_host"
+    status = 421
+    action = "Open it under the address of PUBLIC_URL, or set PUBLIC_URL to the address that you use."
+
+
+class RateLimited(EverystallError):
+    """Too many requests at once."""
+
+    code = "rate_limited"
+    status = 429
+    fate = "retry"
+
+    def __init__(self, message: str | None = None, *, retry_after: int) -> None:
+        #: Seconds until the next is taken.
+        self.retry_after = retry_after
+        super().__init__(message, action=f"Wait {retry_after} seconds, then go on.", retryAfter=retry_after)
+
+
+class PairingUnknown(Refused):
+    """This pairing code is not known (any more)."""
+
+    code = "pairing_unknown"
+    status = 404
+    action = "Make a new code on the account page; each is good once, for ten minutes and five tries."
+
+
+class InvitationUnknown(Refused):
+    """This invitation is not good (any more)."""
+
+    code = "invitation_unknown"
+    status = 404
+    action = "Ask whoever invited you for a new link; for the first start, start Everystall again."
+
+
+class LastOwner(Refused):
+    """You are the only owner, and others have accounts here."""
+
+    code = "last_owner"
+    status = 409
+    action = "Invite another owner and wait until they accepted, or have the others delete theirs first."
 
 
 # ---- what a marketplace did -----------------------------------------------------------------------

@@ -119,6 +119,19 @@ async def make_token(settings: Settings, email: str, name: str) -> str:
             raise db.unreachable(engine.url, e) from None
 
 
+async def first_owner_link(settings: Settings) -> str | None:
+    """The link that makes the first account, good for a day; None once anybody can sign in."""
+    from everystall.db import Database
+    from everystall.web import invitations
+
+    database = Database(addresses(settings)["DATABASE_URL"])
+    try:
+        token = await invitations.first_owner(database)
+    finally:
+        await database.close()
+    return invitations.link_of(settings, token, page="first") if token else None
+
+
 def is_working(port: int, since: float) -> bool:
     """The web answers, its database is there, and a worker reported after `since` (Unix time)."""
     ready = answers(f"http://127.0.0.1:{port}/readyz")

@@ -212,6 +212,7 @@ class ListingPhoto(Owned, Base):
                          name="listing_photos_place"),
         UniqueConstraint("listing_id", "sha256", name="listing_photos_once"),
         Index("listing_photos_by_listing", "user_id", "listing_id", "position"),
+        Index("listing_photos_by_hash", "sha256"),
     )  # fmt: skip
 
 

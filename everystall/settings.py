@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from everystall.errors import Misconfigured
 
-_SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE")
+_SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
+            "REDIS_URL")  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -29,6 +31,8 @@ class Settings(BaseSettings):
     everystall_home: Path = Field(default_factory=lambda: _default_home())
     #: Where the web listens, on 127.0.0.1.
     everystall_port: int = Field(default=8720, ge=1, le=65535)
+    #: The address that people open, without a path; none = http://127.0.0.1:EVERYSTALL_PORT.
+    public_url: str = Field(default_factory=lambda data: f"http://127.0.0.1:{data.get('everystall_port')}")
     #: The login role's address; none = the embedded PostgreSQL.
     database_url: SecretStr | None = None
     #: Who migrates; none = the embedded server's owner, or DATABASE_URL's database by its owner.
@@ -41,6 +45,10 @@ class Settings(BaseSettings):
     pbkdf2_iterations: int = Field(default=600_000, ge=100_000)
     #: Where originals and renditions lie: a folder (default `EVERYSTALL_HOME/photos`) or an object store URL.
     photos_url: str | None = None
+    #: Where rate limits are counted when several webs run; none = in each web's memory.
+    redis_url: SecretStr | None = None
+    #: Days that the operator keeps backups; what is said to who deletes an account.
+    backup_days: int = Field(default=30, ge=0, le=3650)
     poshmark_url: str = "https://poshmark.com"
     mercari_url: str = "https://www.mercari.com"
     ebay_url: str = "https://www.ebay.com"
@@ -79,6 +87,31 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("public_url")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            raise ValueError("is not an address") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("is written as https://everystall.example.com, or with http and a port")
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("has no path: Everystall needs a host name (or a port) of its own")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+    @property
+    def public_host(self) -> str:
+        """The host name of PUBLIC_URL, in lower case."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether browsers take cookies marked Secure from us: over https, and on this machine."""
+        return self.public_url.startswith("https://") or is_loopback(self.public_host)
+
     @cached_property
     def photos_location(self) -> str:
         return self.photos_url or (self.everystall_home / "photos").as_uri()
@@ -86,6 +119,11 @@ class Settings(BaseSettings):
     def base_url(self, marketplace: str) -> str:
         """The base URL for a marketplace's new connections, without a slash at the end."""
         return str(getattr(self, f"{marketplace}_url")).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine: 127.0.0.1, ::1, localhost and below."""
+    return host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost")
 
 
 def load(**overrides: Any) -> Settings:

@@ -5,9 +5,9 @@ from __future__ import annotations
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
-             "look_at_pairing", "accept_pairing", "know_key"}  # fmt: skip
+             "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key"}  # fmt: skip
 #: And who may call each, beside the login role.
-FOR_SELLERS = {"wake"}
+FOR_SELLERS = {"wake", "is_last_owner"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"
 
 

@@ -94,6 +94,7 @@ def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp
             if "Ctrl-C ends it" in line:
                 break
         assert first.poll() is None, "".join(said)
+        assert f"  http://127.0.0.1:{port}/first?token=" in "".join(said)
         taken = everystall("up", **env)
         assert taken.returncode == 1
         assert f"runs on port {port} already" in taken.stderr

@@ -117,6 +117,18 @@ class Photos:
             log.warning("photos.rendition_not_kept", sha256=sha256)  # it can be made again; the post goes on
         return made
 
+    async def forget(self, sha256: str) -> None:
+        """Deletes an original and what was rendered of it. Quiet if it is not there."""
+        names = [f"originals/{_hash(sha256)}"]
+        try:
+            async for found in obstore.list(self._store, prefix=f"renditions/{sha256}/"):
+                names += [each["path"] for each in found]
+            for name in names:
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, name)
+        except (BaseError, OSError) as e:
+            raise self._no_store(e, "written") from None
+
     async def _read(self, name: str) -> bytes:
         try:
             found = await obstore.get_async(self._store, name)

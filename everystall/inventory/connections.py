@@ -12,8 +12,10 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound, WhichAccount
+from everystall.inventory.publications import hold_all
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, MarketplaceSession
+from everystall.vault.sessions import Vault
 
 #: connected: a session that is not known to be signed out · expired: there was one · missing: none
 Status = Literal["connected", "expired", "missing"]
@@ -91,6 +93,23 @@ async def get_connection(session: AsyncSession, public_id: str, *, lock: bool = 
     if found is None:
         raise NotFound(f"There is no account of yours {public_id[:60]!r}.")
     return found
+
+
+async def disconnect(session: AsyncSession, vault: Vault, connection: Connection) -> None:
+    """Forgets the account's sealed session. The account stands, with its history, as taken away, and what
+    waits for a visit there waits for the seller."""
+    await vault.forget(session, connection.id)
+    message = (
+        f"You took this {MARKETPLACES[connection.marketplace]} account away. Connect it again to use it."
+    )
+    connection.needs_you = {
+        "reason": DISCONNECTED,
+        "message": message,
+        "url": connection.base_url,
+        "actions": [],
+    }
+    connection.next_check_at = connection.refresh_asked_at = None
+    await hold_all(session, connection, DISCONNECTED, message)
 
 
 def choose(

@@ -228,6 +228,10 @@ class Vault:
             .execution_options(synchronize_session=False)
         )
 
+    def subkey(self, purpose: str) -> bytes:
+        """A key for something else than sessions (csrf, …), of the current ring key."""
+        return self._keyring.subkey(purpose)
+
     # ---- opening ----
 
     async def open(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import traceback
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -23,6 +25,8 @@ from everystall.errors import (
     DatabaseAway,
     EverystallError,
     NotFound,
+    RateLimited,
+    SignInFirst,
     StorageFull,
     Unauthenticated,
 )
@@ -34,8 +38,42 @@ log = structlog.get_logger()
 NAMED: Final = 30
 
 
+class Refusal(BaseModel):
+    """What every error looks like; some carry more fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    #: Stable, for programs.
+    error: str
+    #: What happened, in a sentence.
+    message: str
+    #: What to do about it.
+    action: str
+
+
+_DOCUMENTED: Final = {
+    400: "The request is malformed.",
+    401: "No token, or one that is unknown, expired or revoked.",
+    403: "The token may not do that; or a cookie's request was not made by one of our own pages.",
+    404: "There is nothing of yours under that id.",
+    409: "It cannot be done as things stand; `error` says why.",
+    413: "More than is taken at once.",
+    422: "Fields are wrong (`fields` names them), or what they mean cannot be done.",
+    429: "Too many requests; `Retry-After` says how many seconds to wait.",
+    503: "The database does not answer; try again in a moment.",
+    507: "There is no room to store it.",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that operations may answer with, for OpenAPI. None named: all of them but 507."""
+    named = statuses or tuple(status for status in _DOCUMENTED if status != 507)
+    return {status: {"model": Refusal, "description": _DOCUMENTED[status]} for status in named}
+
+
 def install(app: FastAPI) -> None:
     app.add_exception_handler(EverystallError, _ours)
+    app.add_exception_handler(SignInFirst, _sign_in_first)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
@@ -44,7 +82,11 @@ def install(app: FastAPI) -> None:
 
 
 def answer(error: EverystallError) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after)
     return JSONResponse(error.as_json(), error.status, headers)
 
 
@@ -53,6 +95,11 @@ async def _ours(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.error("web.failed", error=error.code, message=error.message, path=request.url.path)
     return answer(error)
+
+
+async def _sign_in_first(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SignInFirst)
+    return RedirectResponse(f"/sign-in?next={quote(error.then, safe='/')}", 303)
 
 
 async def _malformed(request: Request, error: Exception) -> Response:

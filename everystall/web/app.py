@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from everystall import __version__
 from everystall.content.photos import Photos
@@ -17,14 +18,31 @@ from everystall.errors import Misconfigured
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.web import answers, connections, health, jobs, listings, publications, sessions, vocabulary
+from everystall.web import (
+    account,
+    answers,
+    connections,
+    health,
+    invitations,
+    jobs,
+    listings,
+    pairings,
+    publications,
+    sessions,
+    vocabulary,
+)
 from everystall.web import photos as listing_photos
+from everystall.web.captures import Captures
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
+from everystall.web.limits import Limited, Limits
 
 #: `/api/listings/post` stands before `/api/listings/{listingId}`.
 ROUTERS = (
     health.router,
+    account.router,
+    invitations.router,
+    pairings.router,
     sessions.router,
     connections.router,
     jobs.router,
@@ -41,16 +59,19 @@ def create_app(
     database: Database | None = None,
     vault: Vault | None = None,
     photos: Photos | None = None,
+    limits: Limits | None = None,
 ) -> FastAPI:
     """The application. What is not given is made at start-up from the settings, and closed at the end.
 
     Raises Misconfigured at start-up: no database, a login that could bypass row-level security, no key.
     """
 
+    limits = limits or Limits(settings.redis_url)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.parts = await _parts(settings, database, vault, photos, stack)
+            app.state.parts = await _parts(settings, database, vault, photos, limits, stack)
             yield
 
     app = FastAPI(
@@ -63,11 +84,15 @@ def create_app(
         redoc_url=None,
     )
     if database is not None and vault is not None and photos is not None:
-        app.state.parts = Parts(settings, database, vault, photos)
+        app.state.parts = Parts(settings, database, vault, photos, limits, Captures(database))
     answers.install(app)
     for router in ROUTERS:
-        app.include_router(router)
-    app.add_middleware(Edge)
+        app.include_router(router, responses=answers.refusals())
+    # the last is the outermost
+    app.add_middleware(Limited, settings=settings, limits=limits)
+    app.add_middleware(Edge, settings=settings)
+    # who is behind a proxy is taken from X-Forwarded-For, if the proxy is on this machine
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
     return app
 
 
@@ -76,6 +101,7 @@ async def _parts(
     database: Database | None,
     vault: Vault | None,
     photos: Photos | None,
+    limits: Limits,
     stack: AsyncExitStack,
 ) -> Parts:
     if database is None:
@@ -91,4 +117,6 @@ async def _parts(
     if photos is None:
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
-    return Parts(settings, database, vault, photos)
+    captures = Captures(database)
+    stack.push_async_callback(captures.close)
+    return Parts(settings, database, vault, photos, limits, captures)

@@ -13,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, NotFound, listed
-from everystall.inventory.connections import DISCONNECTED, SignIn, find_sign_ins, get_connection
-from everystall.inventory.publications import hold_all
+from everystall.inventory.connections import DISCONNECTED, SignIn, disconnect, find_sign_ins, get_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.web.deps import AllParts, Seller, Transaction
@@ -155,18 +154,10 @@ async def delete_connection(
             action="Take them down first, or send it with ?force=true and look after them yourself.",
             live=live,
         )
-    await parts.vault.forget(session, connection.id)
+    await disconnect(session, parts.vault, connection)
     if not ever:
         await session.execute(delete(Connection).where(Connection.id == connection.id))
         return Done(message=f"The session is forgotten and the {label} account is gone from here.")
-    connection.needs_you = {
-        "reason": DISCONNECTED,
-        "message": f"You took this {label} account away. Connect it again to use it.",
-        "url": connection.base_url,
-        "actions": [],
-    }
-    connection.next_check_at = None
-    await hold_all(session, connection, DISCONNECTED, str(connection.needs_you["message"]))
     return Done(
         message=f"The session is forgotten. What was posted on this {label} account stays listed here."
     )

@@ -1,12 +1,15 @@
 """What a request is given: who is asking, one transaction as that seller, and the parts of the process.
 
+Who is asking is told by a bearer token, else by a browser's cookie. Bearer tokens are the programs' and the
+extension's, cookies the pages'; neither is taken for the other.
+
 The transaction begins with the seller's claims and is committed here, after the router and before the
 answer leaves: a router never commits, and an answer is never sent for what was not kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -18,9 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Photos
 from everystall.db import Database
-from everystall.errors import NotAllowed, NotFound, Unauthenticated
+from everystall.errors import NotAllowed, NotFound, SignInFirst, Unauthenticated
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
+from everystall.web import browsers
+from everystall.web.captures import Captures
+from everystall.web.limits import Limits, budget_of
 from everystall.web.tokens import PREFIX, hash_of
 
 #: May hand over sessions and ask about them: what the extension's token is given.
@@ -35,15 +41,26 @@ class Parts:
     database: Database
     vault: Vault
     photos: Photos
+    limits: Limits
+    captures: Captures
+
+    @property
+    def csrf_key(self) -> bytes:
+        return self.vault.subkey("csrf")
 
 
 @dataclass(frozen=True)
 class SignedIn:
     user_id: UUID
+    token_id: UUID
+    #: api · browser · extension
+    kind: str
     scopes: frozenset[str]
 
     def may(self, scope: str) -> bool:
-        """No scope at all, or `*`, is every scope."""
+        """No scope at all, or `*`, is every scope; of an extension's token only what it names."""
+        if self.kind == "extension":
+            return scope in self.scopes
         return not self.scopes or "*" in self.scopes or scope in self.scopes
 
 
@@ -57,23 +74,67 @@ _bearer = HTTPBearer(auto_error=False, description="`evs_…`, from `everystall 
 
 
 async def signed_in(
-    parts: AllParts, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request,
+    parts: AllParts,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> SignedIn:
-    """Whose token it is. Raises Unauthenticated for none, an unknown, an expired or a revoked one."""
+    """Whose token or cookie it is. Raises Unauthenticated for none, an unknown, an expired or a revoked one,
+    CrossSite for a cookie in a request that changes something and is not from one of our own pages,
+    RateLimited for too many."""
     if given is None:
-        raise Unauthenticated
+        return await _of_cookie(request, parts)
     token = given.credentials
     if not token.startswith(PREFIX) or len(token) > 200:
         raise Unauthenticated("That is not an Everystall API token.")
+    who = await find_signed_in(parts, token, ("api", "extension"))
+    if who is None:
+        raise Unauthenticated("This API token is unknown, expired or revoked.")
+    await parts.limits.spend(budget_of(request.url.path), str(who.user_id))
+    return who
+
+
+async def _of_cookie(request: Request, parts: Parts) -> SignedIn:
+    token = browsers.cookie_of(request.headers, parts.settings)
+    if token is None:
+        raise Unauthenticated
+    who = await find_signed_in(parts, token, ("browser",))
+    if who is None:
+        raise Unauthenticated("This browser is not signed in any more.", action="Sign in again.")
+    if request.method not in browsers.SAFE:
+        await browsers.check_csrf(request, parts.settings, parts.csrf_key, who.token_id)
+    await parts.limits.spend(budget_of(request.url.path), str(who.user_id))
+    return who
+
+
+async def find_signed_in(parts: Parts, token: str, kinds: Collection[str]) -> SignedIn | None:
+    """Whose it is, if it is good and of one of these kinds."""
     async with parts.database.as_app() as session:
         row = (
             await session.execute(
-                text("SELECT user_id, scopes FROM everystall.sign_in(:hash)"), {"hash": hash_of(token)}
+                text("SELECT user_id, token_id, scopes, kind FROM everystall.sign_in(:hash)"),
+                {"hash": hash_of(token)},
             )
         ).first()
-    if row is None or row.user_id is None:
-        raise Unauthenticated("This API token is unknown, expired or revoked.")
-    return SignedIn(row.user_id, frozenset(row.scopes or ()))
+    good = row is not None and row.user_id is not None and row.kind in kinds
+    parts.limits.remember(token, good)
+    if row is None or not good:
+        return None
+    return SignedIn(row.user_id, row.token_id, row.kind, frozenset(row.scopes or ()))
+
+
+async def on_page(request: Request, parts: AllParts) -> SignedIn:
+    """For HTML pages and their forms: the cookie's seller. Raises SignInFirst, which leads to /sign-in and
+    back, and CrossSite."""
+    try:
+        return await _of_cookie(request, parts)
+    except Unauthenticated:
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        raise SignInFirst(browsers.same_site_path(here) if request.method == "GET" else "/") from None
+
+
+async def own_page(request: Request, parts: AllParts) -> None:
+    """For what is posted before anybody is signed in: from our own pages only. Raises CrossSite."""
+    browsers.check_own_page(request.headers, parts.settings)
 
 
 async def _for_everything(who: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:
@@ -102,9 +163,18 @@ async def _sessions_transaction(parts: AllParts, who: SessionsSeller) -> AsyncIt
         yield session
 
 
+PageSeller = Annotated[SignedIn, Depends(on_page)]
+
+
+async def _page_transaction(parts: AllParts, who: PageSeller) -> AsyncIterator[AsyncSession]:
+    async with parts.database.as_user(who.user_id) as session:
+        yield session
+
+
 # "function": leaves, and so commits, before the answer is sent
 Transaction = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 SessionsTransaction = Annotated[AsyncSession, Depends(_sessions_transaction, scope="function")]
+PageTransaction = Annotated[AsyncSession, Depends(_page_transaction, scope="function")]
 
 
 def as_id(value: str) -> UUID:

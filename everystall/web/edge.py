@@ -1,6 +1,7 @@
-"""The outermost layer, plain ASGI: how much a request may send, and headers that every answer carries.
+"""The outermost layer, plain ASGI: under which names we answer, which of the routes an extension may call,
+how much a request may send, and headers that every answer carries.
 
-Counted as the bytes arrive, so a body without a Content-Length is held to the same limit; nothing is
+Bytes are counted as they arrive, so a body without a Content-Length is held to the same limit; nothing is
 kept of what is too much.
 """
 
@@ -10,10 +11,12 @@ import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from everystall.errors import TooLarge
+from everystall.errors import EverystallError, TooLarge, WrongHost
+from everystall.settings import Settings, is_loopback
+from everystall.web.browsers import is_extension
 
 MEGABYTE = 1024 * 1024
 #: A photo is at most 25 MB; the rest is multipart's own.
@@ -31,6 +34,32 @@ _LIMITS = (
     (re.compile(r".*", re.DOTALL), JSON, "Send less at once."),
 )
 
+_PORT = re.compile(r":\d+$")
+#: What extensions call, with a bearer token or without; they have no permission on our host and no cookie.
+_FOR_EXTENSIONS = re.compile(
+    r"/api/(pairings/(look|accept)|sessions/(wanted|sync|validate|refresh|signed-out|forget))/?"
+)
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "authorization, content-type",
+    "access-control-max-age": "600",
+}
+_API_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+_PAGE_HEADERS = {
+    **_API_HEADERS,
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "cross-origin-opener-policy": "same-origin",
+    # with no-referrer a form says "Origin: null", and over plain http that is all that we would have
+    "referrer-policy": "same-origin",
+}
+
 
 def _limit_of(path: str) -> tuple[int, str]:
     return next((limit, action) for pattern, limit, action in _LIMITS if pattern.fullmatch(path))
@@ -45,23 +74,31 @@ def refusal(path: str) -> TooLarge:
 
 
 class Edge:
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
+        self._host = settings.public_host
+        self._always = (
+            {"strict-transport-security": "max-age=31536000"}
+            if settings.public_url.startswith("https://")
+            else {}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         (limit, _), got = _limit_of(scope["path"]), 0
-        declared = Headers(scope=scope).get("content-length", "0")
+        asked = Headers(scope=scope)
+        declared = asked.get("content-length", "0")
+        cors = _cors(scope["path"], asked.get("origin"))
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("cache-control", "no-store")
-                headers.setdefault("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
-                headers.setdefault("referrer-policy", "no-referrer")
-                headers.setdefault("x-content-type-options", "nosniff")
+                is_page = headers.get("content-type", "").startswith("text/html")
+                for name, value in (_PAGE_HEADERS if is_page else _API_HEADERS).items():
+                    headers.setdefault(name, value)
+                headers.update({**self._always, **cors})
             await send(message)
 
         async def drain() -> None:
@@ -81,9 +118,34 @@ class Edge:
                 raise HTTPException(413, detail="too large")
             return message
 
+        if not self._is_ours(asked.get("host", "")):
+            await _refused(WrongHost())(scope, receive, send_safely)
+            return
+        if scope["method"] == "OPTIONS" and cors and "access-control-request-method" in asked:
+            await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send_safely)
+            return
         if declared.isascii() and declared.isdigit() and int(declared[:19]) > limit:
             await drain()
-            error = refusal(scope["path"])
-            await JSONResponse(error.as_json(), error.status)(scope, receive, send_safely)
+            await _refused(refusal(scope["path"]))(scope, receive, send_safely)
             return
         await self.app(scope, receive_counted, send_safely)
+
+    def _is_ours(self, host: str) -> bool:
+        """A page of another host that made its name point at us (DNS rebinding) still sends that name."""
+        name = _PORT.sub("", host.lower()).strip("[]")
+        return name == self._host or is_loopback(name)
+
+
+def _refused(error: EverystallError) -> Response:
+    return JSONResponse(error.as_json(), error.status)
+
+
+def _cors(path: str, origin: str | None) -> dict[str, str]:
+    """Lets an extension read the answer; never with credentials."""
+    if origin is None or not is_extension(origin) or not _FOR_EXTENSIONS.fullmatch(path):
+        return {}
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "retry-after",
+        "vary": "Origin",
+    }

@@ -1,29 +1,37 @@
-"""The seller's own browser hands over a signed-in session, asks whether it still works, asks for a new one.
+"""The seller's own browser hands over a signed-in session, asks whether it still works, hears that a new one
+is wanted, says that it was signed out there, or takes everything back.
 
 A session is never shown, logged or repeated in an error.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
-from sqlalchemy import func, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import NotFound, SessionMissing
-from everystall.inventory.connections import SignIn, find_sign_ins, ids_of
+from everystall.inventory.connections import SignIn, disconnect, find_sign_ins, get_connection, ids_of
 from everystall.inventory.handover import Handover, take
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Connection
-from everystall.web.deps import AllParts, SessionsSeller, SessionsTransaction
-from everystall.web.shapes import Body, NeedsYou, Shape, written
+from everystall.models import ApiToken, Connection
+from everystall.web import captures
+from everystall.web.deps import AllParts, Parts, SessionsSeller, SessionsTransaction, SignedIn
+from everystall.web.shapes import Body, Done, NeedsYou, Shape, written
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+
+#: A page asks every 30 seconds, and when a token was last used is written down once a minute.
+WATCHING: Final = timedelta(seconds=90)
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -113,6 +121,28 @@ class WhichBody(Body):
     browser_profile_id: Annotated[str, Field(max_length=100)] | None = None
 
 
+class SignedOutBody(Body):
+    marketplace: Annotated[str, Field(max_length=60)]
+    #: None: every account there.
+    browser_profile_id: Annotated[str, Field(max_length=100)] | None = None
+
+
+class ForgetBody(Body):
+    browser_profile_id: Annotated[str, Field(max_length=100)]
+
+
+class Wanted(Shape):
+    marketplace: str
+    browser_profile_id: str
+    asked_at: datetime
+
+
+class WantedOut(Shape):
+    wanted: list[Wanted]
+    #: A page of this seller's was open in the last 90 seconds, so that one may be asked for any moment.
+    watching: bool
+
+
 class SessionOut(Shape):
     marketplace: str
     browser_profile_id: str | None
@@ -181,23 +211,84 @@ async def validate_sessions(body: WhichBody, session: SessionsTransaction) -> Se
 
 
 @router.post("/refresh")
-async def refresh_sessions(body: WhichBody, session: SessionsTransaction) -> SessionsOut:
+async def refresh_sessions(body: WhichBody, session: SessionsTransaction, who: SessionsSeller) -> SessionsOut:
     """Asks the seller's browser for a new capture, and has a visit see whether the old one still works."""
     sign_ins = await _meant(session, body)
     if not sign_ins and body.browser_profile_id is None:
         return _shown([], body)
-    ids = sorted(ids_of(sign_ins))
-    await session.execute(
-        update(Connection)
-        .where(Connection.id.in_(ids))
-        .values(refresh_asked_at=func.now(), next_check_at=func.now())
-    )
+    # one that the seller took away is connected again by the seller, and not asked for
+    ids = sorted(ids_of([one for one in sign_ins if not one.forgotten]))
+    if ids:
+        await captures.ask(session, who.user_id, ids)
+        await engine.wake(session, ids)
     sign_ins = await _meant(session, body, fresh=True)
-    await engine.wake(session, ids)
     shown = _shown(sign_ins, body)
     return shown.model_copy(
         update={"message": "Asked for a new capture: open the marketplace in the browser with the extension."}
     )
+
+
+@router.get("/wanted")
+async def find_wanted(
+    parts: AllParts, who: SessionsSeller, wait: Annotated[float, Query(ge=0, le=25)] = 0
+) -> WantedOut:
+    """Which captures are asked for. With `wait`, answers as soon as there is one, or after so many seconds
+    with none. No transaction is open meanwhile."""
+    until = time.monotonic() + wait
+    with parts.captures.waiting(who.user_id) as woken:
+        if wait:
+            await parts.captures.ready(wait)
+        while True:
+            woken.clear()
+            found = await _wanted(parts, who)
+            left = until - time.monotonic()
+            if found.wanted or left <= 0 or parts.captures.closed:
+                return found
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), left)
+
+
+async def _wanted(parts: Parts, who: SignedIn) -> WantedOut:
+    async with parts.database.as_user(who.user_id) as session:
+        asked = await captures.find_asked(session)
+        seen = ApiToken.last_used_at > func.now() - WATCHING
+        watching = await session.scalar(select(exists().where(ApiToken.kind == "browser", seen)))
+    return WantedOut(
+        wanted=[
+            Wanted(
+                marketplace=one.marketplace,
+                browser_profile_id=one.public_id,
+                asked_at=one.refresh_asked_at,
+            )
+            for one in asked
+            if one.refresh_asked_at is not None
+        ],
+        watching=bool(watching),
+    )
+
+
+@router.post("/signed-out")
+async def report_signed_out(body: SignedOutBody, session: SessionsTransaction) -> SessionsOut:
+    """The seller's own browser is signed out there. Marketplaces often end one sign-in and not the other,
+    so a visit looks now, and nothing is concluded before it has."""
+    which = WhichBody(marketplace=body.marketplace, browser_profile_id=body.browser_profile_id)
+    ids = sorted(ids_of([one for one in await _meant(session, which) if not one.forgotten]))
+    if ids:
+        await session.execute(
+            update(Connection).where(Connection.id.in_(ids)).values(next_check_at=func.now())
+        )
+        await engine.wake(session, ids)
+    shown = _shown(await _meant(session, which, fresh=True), which)
+    return shown.model_copy(update={"message": "A visit looks whether the session here still works."})
+
+
+@router.post("/forget")
+async def forget_session(body: ForgetBody, session: SessionsTransaction, parts: AllParts) -> Done:
+    """Takes the consent back: the sealed session is deleted now, whatever is live there. What was posted
+    stays listed, and cannot be taken down by us until the account is connected again."""
+    connection = await get_connection(session, body.browser_profile_id, lock=True)
+    await disconnect(session, parts.vault, connection)
+    return Done(message=f"The session of this {MARKETPLACES[connection.marketplace]} account is forgotten.")
 
 
 async def _meant(session: AsyncSession, body: WhichBody, *, fresh: bool = False) -> list[SignIn]:

@@ -68,7 +68,7 @@ def _blank_is_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
     if any(unicodedata.category(letter) == "Cc" for letter in value):
         raise ValueError("holds a line break or another control character")
     return value
@@ -102,7 +102,7 @@ def _cents(value: Any) -> int:
 
 
 _BLANK = BeforeValidator(_blank_is_none)
-_ONE_LINE = AfterValidator(_one_line)
+_ONE_LINE = AfterValidator(one_line)
 #: The seller's own text, kept as it is; blank is "not told".
 Line60 = Annotated[Annotated[str, Field(max_length=60), _ONE_LINE] | None, _BLANK]
 Line100 = Annotated[Annotated[str, Field(max_length=100), _ONE_LINE] | None, _BLANK]

@@ -30,14 +30,20 @@ def hash_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def make_token(admin: AsyncSession, email: str, name: str, scopes: Sequence[str] = ()) -> str:
-    """A new token for the seller with that e-mail address, who is made where missing. The only time that
-    it can be read. `admin`: a transaction of the database's administrator, not the login role's."""
+def checked_email(email: str) -> str:
+    """In the form that is stored. Raises BadRequest."""
     email = email.strip().lower()
     if email.count("@") != 1 or not all(email.split("@")) or len(email) > 254 or not email.isprintable():
         raise BadRequest(
             f"{email[:80]!r} is not an e-mail address.", action="Give one, such as you@example.com."
         )
+    return email
+
+
+async def make_token(admin: AsyncSession, email: str, name: str, scopes: Sequence[str] = ()) -> str:
+    """A new token for the seller with that e-mail address, who is made where missing. The only time that
+    it can be read. `admin`: a transaction of the database's administrator, not the login role's."""
+    email = checked_email(email)
     token = new_token()
     wall = await _lower_wall(admin)
     await admin.execute(

@@ -2,7 +2,7 @@
 
 A browser's session, a paired extension and an API token are one thing, a row of api_tokens with a kind: found
 by its hash, listed on the account page, revoked there. What has to be answered before a seller is known is in
-seven more listed functions; tries are counted by the same UPDATE that reads what is tried.
+nine more listed functions; tries are counted by the same UPDATE that reads what is tried.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _tables() -> None:
         postgresql_where=sa.text("looked_at IS NULL"),
     )
     op.create_index("pairings_by_expiry", "pairings", ["expires_at"])
+    # the same photo may be two sellers' (everystall.unnamed_photos)
+    op.create_index("listing_photos_by_hash", "listing_photos", ["sha256"])
 
 
 def _policies() -> None:
@@ -119,6 +121,9 @@ def _policies() -> None:
         CREATE POLICY engine_use ON invitations FOR UPDATE TO everystall_engine USING (true);
         CREATE POLICY engine_expire ON invitations FOR DELETE TO everystall_engine
             USING (expires_at <= now());
+
+        GRANT SELECT (sha256) ON listing_photos TO everystall_engine;
+        CREATE POLICY engine_read ON listing_photos FOR SELECT TO everystall_engine USING (true);
 
         GRANT SELECT, UPDATE (tries, looked_at, ticket_hash, accepted_at), DELETE
             ON pairings TO everystall_engine;
@@ -222,8 +227,10 @@ $$;
 COMMENT ON FUNCTION everystall.accept_invitation IS
     'Makes the account that an invitation is for, once; null if it is not good (any more).';
 
-CREATE FUNCTION everystall.look_at_pairing(handle text, secret_hash bytea, ticket_hash bytea, OUT email text)
-RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION everystall.look_at_pairing(
+    handle text, secret_hash bytea, ticket_hash bytea, OUT email text, OUT expires_at timestamptz
+)
+RETURNS SETOF record LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     WITH tried AS (
         UPDATE public.pairings p SET
@@ -231,12 +238,13 @@ AS $$
             looked_at = CASE WHEN p.secret_hash = $2 THEN now() END,
             ticket_hash = CASE WHEN p.secret_hash = $2 THEN $3 END
         WHERE p.handle = $1 AND p.looked_at IS NULL AND p.expires_at > now() AND p.tries < 5
-        RETURNING p.user_id, p.looked_at
+        RETURNING p.user_id, p.looked_at, p.expires_at
     )
-    SELECT u.email FROM tried t JOIN public.users u ON u.id = t.user_id WHERE t.looked_at IS NOT NULL
+    SELECT u.email, t.expires_at FROM tried t JOIN public.users u ON u.id = t.user_id
+    WHERE t.looked_at IS NOT NULL
 $$;
 COMMENT ON FUNCTION everystall.look_at_pairing IS
-    'Spends a pairing code for a ticket; whose account it is. Five tries per code, right or wrong.';
+    'Spends a pairing code for a ticket; whose account, until when. Five tries per code, right or wrong.';
 
 CREATE FUNCTION everystall.accept_pairing(ticket_hash bytea, token_hash bytea, name text) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -253,6 +261,31 @@ $$;
 COMMENT ON FUNCTION everystall.accept_pairing IS
     'Makes the extension''s token for the ticket of a spent code, once; null if it is not good.';
 
+CREATE FUNCTION everystall.is_last_owner() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    caller constant uuid := (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
+BEGIN
+    -- two owners who leave at once take turns: the second is the last
+    PERFORM pg_advisory_xact_lock(hashtextextended('everystall.accept_invitation', 0));
+    RETURN EXISTS (SELECT FROM public.users u WHERE u.id = caller AND u.role = 'owner')
+       AND EXISTS (SELECT FROM public.users u WHERE u.id <> caller)
+       AND NOT EXISTS (SELECT FROM public.users u WHERE u.id <> caller AND u.role = 'owner'
+                       AND u.password_hash IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION everystall.is_last_owner IS
+    'Whether the others would have nobody who invites, were this one to go. Locks until the commit.';
+
+CREATE FUNCTION everystall.unnamed_photos(hashes text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h FROM unnest($1) h WHERE NOT EXISTS (SELECT FROM public.listing_photos p WHERE p.sha256 = h)
+$$;
+COMMENT ON FUNCTION everystall.unnamed_photos IS
+    'Which of these photos no listing of anybody has; asked after an account was deleted.';
+
 CREATE OR REPLACE FUNCTION everystall.expire() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -265,4 +298,5 @@ $$;
 COMMENT ON FUNCTION everystall.expire IS 'Deletes what has expired; how many sessions at marketplaces.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA everystall FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION everystall.is_last_owner TO authenticated;
 """

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import select, text
 
 from everystall.content.photos import Photos
@@ -125,6 +128,26 @@ class Seller:
         return await self.post("/api/listings/post", {**body, **more.pop("body", {})}, **more)
 
 
+PASSWORD = "linen shirt hardly worn"
+OURS = {"origin": "https://everystall.test"}
+
+
+@cache
+def hashed_password() -> str:
+    return PasswordHash((Argon2Hasher(),)).hash(PASSWORD)
+
+
+@dataclass
+class Person(Seller):
+    """Signed in with a browser: `client` has the cookie, our Origin and the token of our forms."""
+
+    email: str
+
+    @property
+    def csrf(self) -> str:
+        return str(self.client.headers["x-csrf-token"])
+
+
 @dataclass
 class Site:
     app: FastAPI
@@ -142,10 +165,29 @@ class Site:
         ]["id"]
         return Seller(user_id, token, self.client(token))
 
-    def client(self, token: str | None = None) -> httpx.AsyncClient:
+    async def person(self, name: str, role: str = "seller") -> Person:
+        """Somebody with a password, and a browser that is signed in."""
+        email = f"{name}@example.com"
+        (row,) = await self.rows(
+            "INSERT INTO users (email, role, password_hash) VALUES (:email, :role, :hash) "
+            "ON CONFLICT (email) DO UPDATE SET role = :role, password_hash = :hash RETURNING id",
+            email=email, role=role, hash=hashed_password(),
+        )  # fmt: skip
+        client = await self.browser(email)
+        return Person(row["id"], "", client, email)
+
+    async def browser(self, email: str) -> httpx.AsyncClient:
+        client = self.client()
+        client.headers.update(OURS)
+        answer = await client.post("/api/sign-in", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        client.headers["x-csrf-token"] = answer.json()["csrfToken"]
+        return client
+
+    def client(self, token: str | None = None, address: str = "127.0.0.1") -> httpx.AsyncClient:
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.app, raise_app_exceptions=False),
-            base_url="http://everystall.test",
+            transport=httpx.ASGITransport(app=self.app, raise_app_exceptions=False, client=(address, 50_000)),
+            base_url="https://everystall.test",
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
         self.clients.append(client)
@@ -199,6 +241,7 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
         everystall_home=tmp_path / "home",
         database_url=database_urls.login,
         database_admin_url=database_urls.admin,
+        public_url="https://everystall.test",
     )
     settings.everystall_home.mkdir(mode=0o700)
     database, admin = Database(database_urls.login), Database(database_urls.admin)
@@ -209,6 +252,7 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
     yield made
     for client in made.clients:
         await client.aclose()
+    await app.state.parts.captures.close()
     await photos.close()
     await database.close()
     await admin.close()

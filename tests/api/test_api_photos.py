@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from everystall.errors import StorageFull
@@ -91,7 +93,7 @@ async def test_a_full_disk_is_told_and_loses_nothing(site, alice):
         async def put(self, data: bytes) -> None:
             raise StorageFull
 
-    site.app.state.parts = type(parts)(parts.settings, parts.database, parts.vault, Full())
+    site.app.state.parts = replace(parts, photos=Full())
     answer = await alice.client.post(f"/api/listings/{listing}/photos", files=_files(5))
     site.app.state.parts = parts
     assert (answer.status_code, answer.json()["error"]) == (507, "storage_full")

@@ -221,7 +221,7 @@ async def stall(
             user_id,
             httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=app),
-                base_url="http://everystall.test",
+                base_url="http://127.0.0.1",
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=30,
             ),

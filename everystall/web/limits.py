@@ -1,0 +1,144 @@
+"""How often one may ask, per kind of request: guessing stays slow, and one's flood is not another's wait.
+
+Moving windows, counted in this process's memory, or in Redis where several webs run (REDIS_URL). Who has not
+proven who they are is counted by network, an account by its id. Tries at a password or a pairing code are
+counted in PostgreSQL besides: that is what holds, this keeps it cheap.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import time
+from typing import Final
+
+import structlog
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter as RedisWindows
+from limits.errors import StorageError
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter as MemoryWindows
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from everystall.errors import RateLimited
+from everystall.settings import Settings
+from everystall.web import browsers
+from everystall.web.answers import answer
+from everystall.web.tokens import hash_of
+
+log = structlog.get_logger()
+
+#: Per minute. Each is far more than a person needs (docs/api.md tells them).
+LOG_IN: Final = RateLimitItemPerMinute(20, namespace="log-in")
+PAIRING: Final = RateLimitItemPerMinute(30, namespace="pairing")
+UPLOAD: Final = RateLimitItemPerMinute(120, namespace="session-upload")
+WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
+EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
+
+#: Before anybody is known, counted by network: method, path, budget.
+_BY_NETWORK = (
+    ("POST", re.compile(r"/sign-in|/first|/invitation|/api/sign-in|/api/account/password"), LOG_IN),
+    ("DELETE", re.compile(r"/api/account"), LOG_IN),
+    ("POST", re.compile(r"/api/pairings/(look|accept)"), PAIRING),
+    ("POST", re.compile(r"/api/jobs/webhook"), WEBHOOK),
+)
+#: They cost nothing, and a health check shall not fail for somebody's flood.
+_FREE = re.compile(r"/healthz|/static/.*")
+#: Tokens that were good lately; more, and we begin anew.
+_MOST_KNOWN = 100_000
+
+
+class Limits:
+    """The windows of one process. `redis_url`: counted there, and here while it does not answer."""
+
+    def __init__(self, redis_url: SecretStr | None = None) -> None:
+        self._memory = MemoryWindows(MemoryStorage())
+        self._redis: RedisWindows | None = None
+        if redis_url is not None:
+            storage = RedisStorage(
+                f"async+{redis_url.get_secret_value()}",
+                implementation="redispy",
+                wrap_exceptions=True,
+                socket_connect_timeout=1.0,
+                socket_timeout=1.0,
+            )
+            self._redis = RedisWindows(storage)
+        self._known: set[bytes] = set()
+
+    async def spend(self, budget: RateLimitItem, who: str) -> None:
+        """Counts one request. Raises RateLimited with the seconds to wait."""
+        if self._redis is not None:
+            try:
+                if await self._redis.hit(budget, who):
+                    return
+                reset = (await self._redis.get_window_stats(budget, who)).reset_time
+                raise _limited(reset)
+            except (OSError, StorageError) as e:
+                log.warning("limits.redis_away", error=type(e).__name__)
+        if not self._memory.hit(budget, who):
+            raise _limited(self._memory.get_window_stats(budget, who).reset_time)
+
+    def remember(self, token: str, good: bool) -> None:
+        """Whether a token or a cookie was good just now: requests with a good one count for the account
+        and not for the network that they come from."""
+        if not good:
+            self._known.discard(hash_of(token))
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(hash_of(token))
+
+    def knows(self, token: str | None) -> bool:
+        return token is not None and hash_of(token) in self._known
+
+
+def budget_of(path: str) -> RateLimitItem:
+    """What a signed-in account's request counts for."""
+    return UPLOAD if path.rstrip("/") == "/api/sessions/sync" else EVERYTHING
+
+
+def network_of(host: str | None) -> str:
+    """What of an address stands for whoever has it: /24 of IPv4, /56 of IPv6."""
+    try:
+        address = ipaddress.ip_address((host or "").split("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    length = 24 if address.version == 4 else 56
+    return str(ipaddress.ip_network((address, length), strict=False))
+
+
+class Limited:
+    """Plain ASGI: refuses what is too much before anything is read, hashed or asked of the database."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, limits: Limits) -> None:
+        self.app, self.settings, self.limits = app, settings, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (budget := self._budget(scope)) is not None:
+            client = scope.get("client")
+            try:
+                await self.limits.spend(budget, network_of(client[0] if client else None))
+            except RateLimited as e:
+                await answer(e)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _budget(self, scope: Scope) -> RateLimitItem | None:
+        path = scope["path"].rstrip("/") or "/"
+        for method, pattern, budget in _BY_NETWORK:
+            if scope["method"] == method and pattern.fullmatch(path):
+                return budget
+        if _FREE.fullmatch(path):
+            return None
+        token = browsers.credential_of(Headers(scope=scope), self.settings)
+        return None if self.limits.knows(token) else EVERYTHING
+
+
+def _limited(reset: float) -> RateLimited:
+    return RateLimited(retry_after=max(1, math.ceil(reset - time.time())))

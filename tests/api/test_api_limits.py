@@ -1,0 +1,149 @@
+"""How often one may ask: per kind of request, per network or account, and never one at another's cost."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from everystall.errors import RateLimited
+from everystall.web import limits
+from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, Limits, network_of
+from tests.api.conftest import OURS
+
+LOOK = "/api/pairings/look"
+
+
+async def spend(site, budget, who):
+    while True:
+        try:
+            await site.app.state.parts.limits.spend(budget, who)
+        except RateLimited:
+            return
+
+
+async def test_too_many_guesses_are_refused_before_anything_is_asked_of_the_database(site):
+    client = site.client(address="198.51.100.7")
+    for _ in range(PAIRING.amount):
+        assert (await client.post(LOOK, json={"code": "ABCDEFGH"})).status_code == 404
+    await site.database.close()
+    refused = await client.post(LOOK, json={"code": "ABCDEFGH"}, headers={"origin": "moz-extension://a-b"})
+    assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.json()["retryAfter"] == int(refused.headers["retry-after"])
+    assert refused.headers["access-control-allow-origin"] == "moz-extension://a-b"
+    assert refused.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_neighbour_counts_and_another_network_does_not(site):
+    await spend(site, PAIRING, "198.51.100.0/24")
+    near, far = site.client(address="198.51.100.200"), site.client(address="198.51.101.7")
+    assert (await near.post(LOOK, json={"code": "ABCDEFGH"})).status_code == 429
+    assert (await far.post(LOOK, json={"code": "ABCDEFGH"})).status_code == 404
+
+
+async def test_who_asked_too_often_in_one_way_may_go_on_in_another(site, alice):
+    for budget in (PAIRING, LOG_IN):
+        await spend(site, budget, "127.0.0.0/24")
+    assert (await alice.get("/api/listings")).status_code == 200
+    answer = await site.client().post("/api/sign-in", json={"email": "a", "password": "b"}, headers=OURS)
+    assert answer.status_code == 429
+    assert (await site.client().get("/readyz")).status_code == 200
+
+
+async def test_passwords_cannot_be_guessed_faster_by_any_way_in(site):
+    sam = await site.person("sam")
+    await spend(site, LOG_IN, "127.0.0.0/24")
+    for method, path in (
+        ("POST", "/api/sign-in"),
+        ("POST", "/api/account/password"),
+        ("DELETE", "/api/account"),
+        ("POST", "/sign-in"),
+        ("POST", "/invitation"),
+        ("POST", "/first"),
+    ):
+        for one in (path, path + "/"):
+            assert (await sam.client.request(method, one, json={})).status_code == 429, (method, one)
+
+
+async def test_a_proxy_on_this_machine_is_believed_and_nobody_else(site):
+    await spend(site, PAIRING, "198.51.100.0/24")
+    body = {"code": "ABCDEFGH"}
+    proxy = site.client(address="127.0.0.1")
+    for forwarded in ("198.51.100.9", "203.0.113.1, 198.51.100.9", "198.51.100.9, 127.0.0.1"):
+        answer = await proxy.post(LOOK, json=body, headers={"x-forwarded-for": forwarded})
+        assert answer.status_code == 429, forwarded
+    other = {"x-forwarded-for": "198.51.100.9, 203.0.113.1"}
+    assert (await proxy.post(LOOK, json=body, headers=other)).status_code == 404
+    liar = site.client(address="198.51.100.9")
+    answer = await liar.post(LOOK, json=body, headers={"x-forwarded-for": "203.0.113.1"})
+    assert answer.status_code == 429
+
+
+async def test_an_account_has_its_own_budget_wherever_it_asks_from(site, alice, bob):
+    assert (await alice.get("/api/listings")).status_code == 200
+    await spend(site, EVERYTHING, str(alice.user_id))
+    for address in ("127.0.0.1", "203.0.113.1"):
+        again = site.client(alice.token, address)
+        assert (await again.get("/api/listings")).status_code == 429
+    assert (await bob.get("/api/listings")).status_code == 200
+    assert (await alice.post("/api/sessions/sync", {})).status_code == 422  # a budget of its own
+
+
+async def test_session_uploads_are_counted_by_themselves(site, alice):
+    await spend(site, limits.UPLOAD, str(alice.user_id))
+    assert (await alice.sync("mercari", [])).status_code == 429
+    assert (await alice.get("/api/listings")).status_code == 200
+
+
+async def test_a_flood_of_strangers_does_not_keep_out_who_is_known(site, alice):
+    assert (await alice.get("/api/listings")).status_code == 200
+    await spend(site, EVERYTHING, "127.0.0.0/24")
+    assert (await site.client().get("/openapi.json")).status_code == 429
+    assert (await site.client("evs_wrong_token").get("/api/listings")).status_code == 429
+    assert (await alice.get("/api/listings")).status_code == 200
+    assert (await site.client().get("/healthz")).status_code == 200
+    await site.rows("UPDATE api_tokens SET revoked_at = now()")
+    assert (await alice.get("/api/listings")).status_code == 401
+    assert (await alice.get("/api/listings")).status_code == 429  # a stranger from now on
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.7", "198.51.100.0/24"),
+        ("::ffff:198.51.100.7", "198.51.100.0/24"),
+        ("2001:db8:1:2ff:3::4", "2001:db8:1:200::/56"),
+        ("2001:db8:1:2aa::1", "2001:db8:1:200::/56"),
+        ("fe80::1%eth0", "fe80::/56"),
+        ("::1", "::/56"),
+        ("unix:", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_what_of_an_address_counts(address, network):
+    assert network_of(address) == network
+
+
+async def test_without_redis_the_windows_are_counted_here():
+    away = Limits(SecretStr("redis://127.0.0.1:9/0"))
+    for _ in range(LOG_IN.amount):
+        await away.spend(LOG_IN, "198.51.100.0/24")
+    with pytest.raises(RateLimited):
+        await away.spend(LOG_IN, "198.51.100.0/24")
+
+
+async def test_every_operation_documents_how_it_may_refuse(site):
+    described = site.app.openapi()
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            known = set(operation["responses"])
+            assert {"429", "503"} <= known, (method, path)
+            if "requestBody" in operation:
+                assert {"413", "422"} <= known, (method, path)
+            if "security" in operation:
+                assert {"401", "403"} <= known, (method, path)
+            if "{" in path:
+                assert "404" in known, (method, path)
+            refused = operation["responses"]["429"]["content"]["application/json"]["schema"]
+            assert refused == {"$ref": "#/components/schemas/Refusal"}
