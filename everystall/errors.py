@@ -4,6 +4,7 @@
     ├── Refused                  the caller's request cannot be done as it stands (4xx)
     │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge  Conflict
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
+    │   ├── WebhookRefused  WebhookDisabled
     ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
@@ -144,6 +145,22 @@ class WhichAccount(Refused):
     code = "which_account"
     status = 409
     action = "Send it again with `browserProfileId` set to one of `connections`."
+
+
+class WebhookRefused(Refused):
+    """That webhook is not one that we can send to."""
+
+    code = "webhook_refused"
+    status = 422
+    action = "Give an https address that the whole Internet can reach."
+
+
+class WebhookDisabled(Refused):
+    """This webhook is disabled."""
+
+    code = "webhook_disabled"
+    status = 409
+    action = "Mend the receiver, then enable the webhook."
 
 
 # ---- what a marketplace did -----------------------------------------------------------------------

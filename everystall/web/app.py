@@ -17,7 +17,18 @@ from everystall.errors import Misconfigured
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.web import answers, connections, health, jobs, listings, publications, sessions, vocabulary
+from everystall.web import (
+    answers,
+    connections,
+    health,
+    job_webhook,
+    jobs,
+    listings,
+    publications,
+    sessions,
+    vocabulary,
+    webhooks,
+)
 from everystall.web import photos as listing_photos
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
@@ -32,6 +43,8 @@ ROUTERS = (
     listing_photos.router,
     publications.router,
     vocabulary.router,
+    webhooks.router,
+    job_webhook.router,
 )
 
 
@@ -81,7 +94,9 @@ async def _parts(
     if database is None:
         if settings.database_url is None:
             raise Misconfigured("The web was given no database.")
-        database = Database(settings.database_url.get_secret_value())
+        database = Database(
+            settings.database_url.get_secret_value(), tells_operator=settings.notifications_webhook_enabled
+        )
         stack.push_async_callback(database.close)
         await database.check_login()
     if vault is None:
