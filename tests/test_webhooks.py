@@ -247,9 +247,9 @@ async def test_a_huge_answer_is_not_read(db, mail, alice, make_endpoint):
 
 
 async def test_who_is_slow_is_given_up_and_holds_up_nobody_else(
-    db, mail, alice, bob, make_endpoint, monkeypatch
+    db, vault, settings, alice, bob, make_endpoint
 ):
-    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 2.0)
+    mail = Mail(db, vault, settings, to_sellers=Sender(NEARBY, timeout=2))
     async with Receiver(delay=60) as slow, Receiver() as quick:
         await make_endpoint(alice, slow.url())
         for _ in range(20):
@@ -263,6 +263,7 @@ async def test_who_is_slow_is_given_up_and_holds_up_nobody_else(
                 await asyncio.sleep(0.01)
             assert [d.tries for d in await _deliveries(db, alice)].count(0) >= 18
             await delivering
+    await mail.close()
     assert slow.busiest == 2
     assert {d.last_error for d in await _deliveries(db, alice) if d.tries} == {"timeout"}
 

@@ -117,9 +117,13 @@ def sign(id: str, at: datetime, body: str, with_secrets: Sequence[str | bytes]) 
 
 
 class Sender:
-    """Sends to addresses that the policy allows. `resolver` stands in for socket.getaddrinfo."""
+    """Sends to addresses that the policy allows. `resolver` stands in for socket.getaddrinfo; `timeout` is in
+    seconds."""
 
-    def __init__(self, policy: Policy, *, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self, policy: Policy, *, resolver: Resolver | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._timeout = timeout
         self._transport = AsyncSafeTransport(
             policy=policy, resolver=resolver, limits=httpx.Limits(max_keepalive_connections=0)
         )
@@ -137,9 +141,9 @@ class Sender:
                     "accept-encoding": "identity",
                     **headers,
                 },
-                extensions={"timeout": httpx.Timeout(TIMEOUT_SECONDS).as_dict()},
+                extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
             )
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout):
                 answer = await self._transport.handle_async_request(request)
                 await answer.aclose()  # unread, however long it is
         except SSRFGuardError:
