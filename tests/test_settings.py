@@ -129,9 +129,9 @@ def test_an_env_file_beside_us_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", _SECRETS)
 def test_an_env_file_may_name_a_secrets_file(tmp_path, name):
-    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    (tmp_path / "secret").write_text(f"{VALUES[name]}\n")
     (tmp_path / ".env").write_text(f"{name}_FILE={tmp_path / 'secret'}\n")
-    assert getattr(load(), name.lower()).get_secret_value() == SECRET
+    assert getattr(load(), name.lower()).get_secret_value() == VALUES[name]
 
 
 @pytest.mark.parametrize("set_outside", ["DATABASE_URL", "DATABASE_URL_FILE"])

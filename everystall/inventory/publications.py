@@ -157,16 +157,17 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
               FROM listing_automation_results WHERE job_id = ANY(:ids)
               GROUP BY job_id HAVING bool_and(finished_at IS NOT NULL)) r
         WHERE j.id = r.job_id AND j.finished_at IS NULL
-        RETURNING j.id, j.user_id, j.status, j.listing_id
+        RETURNING j.id, j.user_id, j.status
         """),
         {"ids": ids},
     )
     for job in sorted(ended):
+        rows = await pairs.results(session, [job.id])
         data = {
             "jobId": job.id,
             "status": job.status,
-            "listingId": str(job.listing_id),
-            "automationResults": pairs.as_json(await pairs.results(session, [job.id])),
+            "listingId": str(rows[0].listing_id),  # the job's own is null once the listing is deleted
+            "automationResults": pairs.as_json(rows),
         }
         await messages.record(session, job.user_id, "job.finished", data)
 
