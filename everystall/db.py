@@ -28,14 +28,18 @@ from everystall.errors import Misconfigured
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
 MINIMUM_VERSION = 15
+#: Under this name a session knows whether the operator's back end is told.
+TELLS_OPERATOR = "everystall.tells_operator"
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
 _MIGRATING = 0x65766572
 
 
 class Database:
-    """One pool of connections for one process; `login_url` is DATABASE_URL's."""
+    """One pool of connections for one process; `login_url` is DATABASE_URL's. `tells_operator`: what its
+    transactions record is told to the operator's back end too (notify/messages.py)."""
 
-    def __init__(self, login_url: str) -> None:
+    def __init__(self, login_url: str, *, tells_operator: bool = False) -> None:
+        self._info = {TELLS_OPERATOR: tells_operator}
         self.engine: AsyncEngine = create_async_engine(
             driver_url(login_url),
             pool_size=5,
@@ -48,21 +52,18 @@ class Database:
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
         """One transaction as this seller: commits on a clean exit, rolls back on any error."""
-        claims = json.dumps({"sub": str(user_id), "role": SELLER})
         async with self.as_app() as session:
-            await session.execute(
-                text(
-                    "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"
-                ),
-                {"role": SELLER, "claims": claims},
-            )
+            await become(session, user_id)
             yield session
 
     @asynccontextmanager
     async def as_app(self) -> AsyncIterator[AsyncSession]:
         """One transaction as the login role itself, before a seller is known. It sees no seller's table,
         only the functions of schema `everystall`."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+        async with (
+            AsyncSession(self.engine, expire_on_commit=False, info=self._info) as session,
+            session.begin(),
+        ):
             yield session
 
     async def check_login(self) -> None:
@@ -92,6 +93,15 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def become(session: AsyncSession, user_id: UUID) -> None:
+    """From here on this transaction is this seller's; there is no way back in it."""
+    claims = json.dumps({"sub": str(user_id), "role": SELLER})
+    await session.execute(
+        text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
+        {"role": SELLER, "claims": claims},
+    )
 
 
 def driver_url(url: str) -> URL:

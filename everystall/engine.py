@@ -23,9 +23,10 @@ from everystall.db import driver_url
 
 log = structlog.get_logger()
 
-#: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only.
+#: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
+#: messages: webhooks.
 #: Each has slots of its own in every worker.
-LANES = ("urgent", "visits", "ticks")
+LANES = ("urgent", "visits", "ticks", "messages")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
@@ -56,12 +57,22 @@ async def wake(session: AsyncSession, connection_ids: Sequence[UUID], lane: str 
     account that is not the seller's makes the commit fail (InsufficientPrivilege)."""
     if lane not in ("urgent", "visits"):
         raise ValueError(f"nobody is woken in the lane {lane!r}")
+    _to_wake(session).setdefault(lane, set()).update(connection_ids)
+
+
+async def wake_messages(session: AsyncSession) -> None:
+    """Wakes who sends messages, when the session's transaction commits."""
+    _to_wake(session)["messages"] = set()
+
+
+def _to_wake(session: AsyncSession) -> dict[str, set[UUID]]:
     sync = session.sync_session
     if _TO_WAKE not in sync.info:
         sync.info[_TO_WAKE] = {}
         event.listen(sync, "before_commit", _send)
         event.listen(sync, "after_rollback", _forget)
-    sync.info[_TO_WAKE].setdefault(lane, set()).update(connection_ids)
+    waiting: dict[str, set[UUID]] = sync.info[_TO_WAKE]
+    return waiting
 
 
 def _send(session: Session) -> None:
@@ -76,6 +87,8 @@ def _send(session: Session) -> None:
                 text("SELECT everystall.wake(CAST(:ids AS uuid[]), :lane)"),
                 {"ids": sorted(waiting[lane]), "lane": lane},
             )
+    if "messages" in waiting:
+        session.execute(text("SELECT everystall.wake_messages()"))
 
 
 def _forget(session: Session) -> None:

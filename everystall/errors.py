@@ -6,6 +6,7 @@
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
     │   ├── SignInFirst  LogInFailed  CrossSite  WrongHost
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
+    │   ├── WebhookRefused  WebhookDisabled
     ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
@@ -217,6 +218,22 @@ class LastOwner(Refused):
     code = "last_owner"
     status = 409
     action = "Invite another owner and wait until they accepted, or have the others delete theirs first."
+
+
+class WebhookRefused(Refused):
+    """That webhook is not one that we can send to."""
+
+    code = "webhook_refused"
+    status = 422
+    action = "Give an https address that the whole Internet can reach."
+
+
+class WebhookDisabled(Refused):
+    """This webhook is disabled."""
+
+    code = "webhook_disabled"
+    status = 409
+    action = "Mend the receiver, then enable the webhook."
 
 
 # ---- what a marketplace did -----------------------------------------------------------------------

@@ -474,3 +474,78 @@ class AutomationResult(Owned, Base):
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
     )
+
+
+class Event(Owned, Base):
+    """Something that happened to a seller's things (notify/messages.py). Insert and select only; 30 days."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    type: Mapped[str]
+    #: As others read it: names in camelCase, no secret.
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (_owned("events"), Index("events_by_age", "created_at"))
+
+
+class WebhookEndpoint(Owned, Base):
+    """An address of the seller's own that is told of events."""
+
+    __tablename__ = "webhook_endpoints"
+    id: Mapped[UUID] = _id()
+    #: May have a token of the receiver's in it: shown to its seller only, never logged.
+    url: Mapped[str]
+    label: Mapped[str | None]
+    #: Types that it wants; none = all.
+    events: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    #: The secret that signs, sealed by the seller's data key of that version; until then, the one before too.
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    previous_sealed: Mapped[bytes | None]
+    previous_until: Mapped[datetime | None]
+    #: Since when, and how often in a row, it did not take a message; null and 0 after one that it took.
+    failing_since: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    disabled_at: Mapped[datetime | None]
+    disabled_why: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (_owned("webhook_endpoints"),)
+
+
+class WebhookDelivery(Owned, Base):
+    """One event for one endpoint, until it is delivered or given up."""
+
+    __tablename__ = "webhook_deliveries"
+    #: The message's id is made of it (`msg_…`), the same at each try.
+    id: Mapped[UUID] = _id()
+    #: None: the operator's own (API_URL).
+    endpoint_id: Mapped[UUID | None]
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(server_default="waiting")
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    next_try_at: Mapped[datetime] = _now()
+    #: A worker is at it until then; also the fence of what it records.
+    claimed_until: Mapped[datetime | None]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("webhook_endpoints", "endpoint_id"),
+        _points_to("events", "event_id"),
+        _in("status", ("waiting", "delivered", "failed")),
+        Index("webhook_deliveries_by_event", "user_id", "event_id"),
+        Index("webhook_deliveries_by_endpoint", "endpoint_id", text("created_at DESC"), text("id DESC")),
+        Index("webhook_deliveries_due", "next_try_at", postgresql_where=text("status = 'waiting'")),
+        Index("webhook_deliveries_claimed", "claimed_until",
+              postgresql_where=text("claimed_until IS NOT NULL")),
+    )  # fmt: skip
+
+
+class WebhookReceipt(Base):
+    """A message that came in, so that it has no effect twice. No seller's data."""
+
+    __tablename__ = "webhook_receipts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    received_at: Mapped[datetime] = _now()
+    __table_args__ = (Index("webhook_receipts_by_age", "received_at"),)

@@ -6,6 +6,7 @@ Nothing is read at import: `load()` reads the environment, an `.env` beside wher
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET")  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -79,6 +80,16 @@ class Settings(BaseSettings):
     locator_seconds: float = Field(default=3, gt=0)
     #: Seconds that a navigation may take.
     page_seconds: float = Field(default=20, gt=0)
+    #: The address under which people and the extension reach the web; none = this machine, this port.
+    public_url: str | None = None
+    #: Tell a back end of finished jobs, at API_URL/api/jobs/webhook.
+    notifications_webhook_enabled: bool = False
+    #: The back end's address; none = our own web.
+    api_url: str | None = None
+    #: Signs what is sent there, and proves what comes in: `whsec_` and base64; none = made of the key ring.
+    webhook_secret: SecretStr | None = None
+    #: Sellers' webhooks may lead to this machine and its network, by http and on any port.
+    webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
     log_format: str = Field(default="console", pattern="^(json|console)$")
 
@@ -115,6 +126,27 @@ class Settings(BaseSettings):
     @cached_property
     def photos_location(self) -> str:
         return self.photos_url or (self.everystall_home / "photos").as_uri()
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        """`whsec_` and base64 of 24 bytes at least, as the standard has it."""
+        if value is None:
+            return None
+        prefix, _, word = value.get_secret_value().partition("_")
+        try:
+            key = base64.b64decode(word, validate=True)
+        except ValueError:
+            key = b""
+        if prefix != "whsec" or len(key) < 24:
+            raise ValueError("is `whsec_` and at least 24 bytes in base64 (openssl rand -base64 32)")
+        return value
+
+    @property
+    def job_webhook_url(self) -> str:
+        """Where the worker tells of finished jobs."""
+        own = self.public_url or f"http://127.0.0.1:{self.everystall_port}"
+        return (self.api_url or own).rstrip("/") + "/api/jobs/webhook"
 
     def base_url(self, marketplace: str) -> str:
         """The base URL for a marketplace's new connections, without a slash at the end."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
-             "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key"}  # fmt: skip
+             "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
+             "due_deliveries", "wake_messages", "receive_webhook"}  # fmt: skip
 #: And who may call each, beside the login role.
-FOR_SELLERS = {"wake", "is_last_owner"}
+FOR_SELLERS = {"wake", "is_last_owner", "wake_messages"}
+#: Tables in which nothing is a seller's: only the listed functions reach them.
+NOBODYS = {"webhook_receipts"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"
 
 
@@ -28,7 +31,7 @@ async def test_every_table_of_the_sellers_forces_row_level_security(admin):
         assert table["relrowsecurity"], table
         assert table["owner"] == "everystall_owner", table
         if table["relname"] != "alembic_version":
-            assert table["owned"] or table["relname"] == "users", table
+            assert table["owned"] or table["relname"] in {"users", *NOBODYS}, table
             assert table["relforcerowsecurity"], table
 
 
@@ -97,7 +100,9 @@ async def test_each_functions_search_path_is_pinned_to_schemas_that_no_seller_wr
     for function in functions:
         pinned = [c for c in function["proconfig"] or [] if c.startswith("search_path=")]
         wanted = (
-            "procrastinate, pg_catalog, pg_temp" if function["proname"] == "wake" else "pg_catalog, pg_temp"
+            "procrastinate, pg_catalog, pg_temp"
+            if function["proname"] in ("wake", "wake_messages")
+            else "pg_catalog, pg_temp"
         )
         assert pinned == [f"search_path={wanted}"], function
     for schema in ("everystall", "procrastinate", "public", "auth"):
@@ -183,7 +188,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
     assert readable
     # of people it knows what signing in takes: address, password's hash
     for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "listings.title",
-                   "connections.account_name", "attempts.draft", "vault_audit.purpose"):  # fmt: skip
+                   "connections.account_name", "attempts.draft", "vault_audit.purpose", "events.data",
+                   "webhook_endpoints.sealed", "webhook_endpoints.url"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -201,6 +207,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("invitations", "INSERT"): {"token_hash", "role", "expires_at"},
         ("invitations", "UPDATE"): {"used_at"},
         ("pairings", "UPDATE"): {"tries", "looked_at", "ticket_hash", "accepted_at"},
+        ("webhook_deliveries", "UPDATE"): {"claimed_until"},
+        ("webhook_receipts", "INSERT"): {"id"},
     }
 
 

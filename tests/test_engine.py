@@ -698,6 +698,67 @@ async def test_due_finds_few_among_many_by_its_indexes(db, admin, alice, make_li
     assert "Seq Scan on publications" not in lines, lines
 
 
+# ---- messages ----
+
+
+async def _wake_messages(db, user=None):
+    async with db.as_user(user) if user else db.as_app() as session:
+        await engine.wake_messages(session)
+        await engine.wake_messages(session)
+
+
+async def test_waking_the_messages_is_what_procrastinate_would_have_deferred_and_one_waits_at_most(
+    db, admin, alice, database_urls
+):
+    app = engine.make_app(database_urls.login)
+
+    @app.task(name="deliver")
+    async def deliver() -> None: ...
+
+    async with app.open_async():
+        await deliver.configure(queue="messages", queueing_lock="deliver").defer_async()
+    (theirs,) = await _jobs(admin)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    for user in (None, alice, None, alice):
+        await _wake_messages(db, user)
+    (ours,) = await _jobs(admin)
+    assert {**ours, "id": 0} == {**theirs, "id": 0}
+
+
+async def test_messages_have_a_lane_of_their_own(db, admin, database_urls):
+    sent = asyncio.Event()
+    app = engine.make_app(database_urls.login)
+
+    @app.task(name="deliver")
+    async def deliver() -> None:
+        sent.set()
+
+    async with app.open_async():
+        lanes = asyncio.create_task(engine.run_lanes(app, {"messages": 1}, grace_seconds=2))
+        await _wake_messages(db)
+        await asyncio.wait_for(sent.wait(), 10)
+        lanes.cancel()
+        await asyncio.gather(lanes, return_exceptions=True)
+
+
+async def test_the_tick_wakes_the_messages_only_if_one_is_due(db, admin, alice):
+    async def tick():
+        async with db.as_app() as session:
+            await session.execute(text("SELECT everystall.wake_messages(true)"))
+        return len(await _jobs(admin))
+
+    assert await tick() == 0
+    await admin.execute(
+        """WITH e AS (INSERT INTO events (user_id, type, data) VALUES (%(u)s, 'x', '{}') RETURNING id)
+           INSERT INTO webhook_deliveries (user_id, event_id, next_try_at)
+           SELECT %(u)s, id, now() + interval '1 h' FROM e""",
+        {"u": alice},
+    )
+    assert await tick() == 0
+    await admin.execute("UPDATE webhook_deliveries SET next_try_at = now()")
+    assert await tick() == 1
+
+
 # ---- the other listed functions ----
 
 

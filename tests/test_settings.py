@@ -11,6 +11,9 @@ from everystall.errors import Misconfigured
 from everystall.settings import _SECRETS, Settings, load
 
 SECRET = "postgresql://everystall:hunter2-hunter2@db.example.com/everystall"
+#: WEBHOOK_SECRET has a form of its own.
+WHSEC = "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="
+VALUES = {name: WHSEC if name == "WEBHOOK_SECRET" else SECRET for name in _SECRETS}
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +43,21 @@ def test_every_secret_setting_may_come_from_a_file():
 
 @pytest.mark.parametrize("name", _SECRETS)
 def test_a_secret_comes_from_the_environment(monkeypatch, name):
-    monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv(name, VALUES[name])
     value = getattr(load(), name.lower())
-    assert value.get_secret_value() == SECRET
-    assert SECRET not in repr(load())
+    assert value.get_secret_value() == VALUES[name]
+    assert VALUES[name] not in repr(load())
 
 
 @pytest.mark.parametrize("name", _SECRETS)
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_secret_comes_from_a_file_without_the_newline_at_its_end(monkeypatch, tmp_path, name, end):
     file = tmp_path / "secret"
-    file.write_bytes((SECRET + end).encode())
+    file.write_bytes((VALUES[name] + end).encode())
     monkeypatch.setenv(f"{name}_FILE", str(file))
     settings = load()
-    assert getattr(settings, name.lower()).get_secret_value() == SECRET
-    assert SECRET not in repr(settings)
+    assert getattr(settings, name.lower()).get_secret_value() == VALUES[name]
+    assert VALUES[name] not in repr(settings)
     others = set(_SECRETS) - {name}
     assert {getattr(settings, other.lower()) for other in others} == {None}
 
@@ -93,6 +96,9 @@ def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
         ("SESSION_DAYS", "-31337"),
         ("PACE_SECONDS", "-31337"),
         ("LOG_FORMAT", "hieroglyphs"),
+        ("WEBHOOK_SECRET", "whsec_c2hvcnQtaHVudGVyMg=="),
+        ("WEBHOOK_SECRET", "no-prefix-aHVudGVyMi1odW50ZXIyLWh1bnRlcjI="),
+        ("WEBHOOK_SECRET", "whsec_not!base64-hunter2-hunter2-hunter2"),
     ],
 )
 def test_an_invalid_value_is_named_and_not_shown(monkeypatch, name, value):
@@ -123,9 +129,9 @@ def test_an_env_file_beside_us_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", _SECRETS)
 def test_an_env_file_may_name_a_secrets_file(tmp_path, name):
-    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    (tmp_path / "secret").write_text(f"{VALUES[name]}\n")
     (tmp_path / ".env").write_text(f"{name}_FILE={tmp_path / 'secret'}\n")
-    assert getattr(load(), name.lower()).get_secret_value() == SECRET
+    assert getattr(load(), name.lower()).get_secret_value() == VALUES[name]
 
 
 @pytest.mark.parametrize("set_outside", ["DATABASE_URL", "DATABASE_URL_FILE"])

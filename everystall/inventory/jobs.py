@@ -33,6 +33,7 @@ from everystall.errors import (
 )
 from everystall.inventory.connections import SignIn, choose, find_sign_ins, ids_of
 from everystall.inventory.listings import facts_of
+from everystall.inventory.pairs import results
 from everystall.inventory.publications import ACTIONS, change, end_jobs, tell_jobs, want_ended
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Problem
@@ -352,16 +353,6 @@ async def get_job(session: AsyncSession, job_id: str) -> tuple[Job, list[Automat
     if job is None:
         raise NotFound
     return job, await results(session, [job_id])
-
-
-async def results(session: AsyncSession, job_ids: Sequence[str]) -> list[AutomationResult]:
-    rows = await session.scalars(
-        select(AutomationResult)
-        .where(AutomationResult.job_id.in_(job_ids))
-        .execution_options(populate_existing=True)
-    )
-    order = list(MARKETPLACES)
-    return sorted(rows, key=lambda row: (row.job_id, order.index(row.marketplace), row.browser_profile_id))
 
 
 # ---- cancelling -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The life of a publication, in one place: every change of its row goes through `change`, which also
-tells the jobs that wait for it; what the seller decides about one goes through `act`.
+tells the jobs that wait for it, and records the event that it is; what the seller decides about one goes
+through `act`.
 
 Nothing here touches a marketplace. All functions run inside the caller's transaction.
 """
@@ -18,8 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, EverystallError, Refused
+from everystall.inventory import pairs
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Attempt, Connection, Listing, Publication
+from everystall.notify import messages
 
 #: What the seller can press, and what the button says.
 ACTIONS = {
@@ -75,11 +78,40 @@ def reason_of(error: EverystallError) -> str:
 
 async def change(session: AsyncSession, publication: Publication, **values: Any) -> None:
     """Set columns of the publication and let every job that waits for it see them."""
+    await alter(session, publication, **values)
+    await tell_jobs(session, [publication.id])
+
+
+async def alter(session: AsyncSession, publication: Publication, **values: Any) -> None:
+    """The same without telling the jobs: for who changes several and tells them once."""
+    put, state, reason = publication.put, publication.state, _reason(publication)
     for name, value in values.items():
         setattr(publication, name, value)
     publication.updated_at = func.now()
     await session.flush()
-    await tell_jobs(session, [publication.id])
+    if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
+        await _record(session, publication, "publication.live")
+    if publication.put in ("ended", "sold") and put != publication.put:
+        await _record(session, publication, "publication.ended")
+    if _reason(publication) not in (None, reason):
+        await _record(session, publication, "publication.needs_you")
+
+
+def _reason(publication: Publication) -> str | None:
+    return (publication.needs_you or {}).get("reason")
+
+
+async def _record(session: AsyncSession, publication: Publication, type: str) -> None:
+    account = select(Connection.public_id).where(Connection.id == publication.connection_id)
+    data = {
+        "listingId": str(publication.listing_id),
+        "browserProfileId": await session.scalar(account),
+        "marketplace": publication.marketplace,
+        "url": publication.url,
+        "remoteId": publication.remote_id,
+        "needsYou": publication.needs_you,
+    }
+    await messages.record(session, publication.user_id, type, data)
 
 
 async def tell_jobs(session: AsyncSession, publication_ids: Iterable[UUID]) -> None:
@@ -116,7 +148,7 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
     await session.execute(
         text("SELECT 1 FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"), {"ids": ids}
     )
-    await session.execute(
+    ended = await session.execute(
         text("""
         UPDATE jobs j SET finished_at = clock_timestamp(), status = CASE
                 WHEN r.needs THEN 'needs_you' WHEN r.cancelled THEN 'cancelled' ELSE 'done' END
@@ -125,9 +157,19 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
               FROM listing_automation_results WHERE job_id = ANY(:ids)
               GROUP BY job_id HAVING bool_and(finished_at IS NOT NULL)) r
         WHERE j.id = r.job_id AND j.finished_at IS NULL
+        RETURNING j.id, j.user_id, j.status
         """),
         {"ids": ids},
     )
+    for job in sorted(ended):
+        rows = await pairs.results(session, [job.id])
+        data = {
+            "jobId": job.id,
+            "status": job.status,
+            "listingId": str(rows[0].listing_id),  # the job's own is null once the listing is deleted
+            "automationResults": pairs.as_json(rows),
+        }
+        await messages.record(session, job.user_id, "job.finished", data)
 
 
 async def want_ended(session: AsyncSession, publication: Publication) -> bool:

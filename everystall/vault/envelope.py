@@ -139,6 +139,16 @@ def unwrap(ring_key: Readable, wrapped: bytes, kid: str, user_id: UUID, version:
     return decrypt(subkey(ring_key, "wrap"), wrapped, lp("es1/dek", kid, user_id, version))
 
 
+def seal_webhook(data_key: Readable, secret: Readable, user_id: UUID, endpoint_id: UUID) -> bytes:
+    """A webhook's secret, bound to its endpoint."""
+    return encrypt(data_key, secret, lp("es1/webhook", user_id, endpoint_id))
+
+
+def unseal_webhook(data_key: Readable, sealed: bytes, user_id: UUID, endpoint_id: UUID) -> SecretBytes:
+    """The secret. SealBroken for another endpoint or user."""
+    return decrypt(data_key, sealed, lp("es1/webhook", user_id, endpoint_id))
+
+
 def seal(data_key: Readable, payload: Readable, binding: Binding) -> bytes:
     """The payload, bound to its row."""
     return MAGIC + encrypt(data_key, payload, binding.aad())

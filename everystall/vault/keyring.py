@@ -228,6 +228,13 @@ class Keyring:
         """kid → 32 bytes that tell two keys apart and nothing of either."""
         return {kid: envelope.subkey(self._key(kid), "check") for kid in self.kids}
 
+    def subkeys(self, purpose: str) -> list[bytes]:
+        """The same of every ring key held, the current one first: what was made with an older one, or by
+        a process that has not met the newest yet, is still known."""
+        self.refresh()
+        older = [kid for kid in self.kids if kid != self.current]
+        return [envelope.subkey(self._key(kid), purpose) for kid in (self.current, *older)]
+
     # ---- changing ----
 
     def rotate(self) -> str:

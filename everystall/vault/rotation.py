@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
-from everystall.models import MarketplaceSession, UserKey
+from everystall.models import MarketplaceSession, UserKey, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
@@ -62,10 +62,12 @@ class AsUser:
 
 @dataclass
 class Verified:
-    """What `verify` found: how many data keys and sessions open, and which do not, with the reason."""
+    """What `verify` found: how many data keys, sessions and webhooks' secrets open, and which do not, with
+    the reason."""
 
     keys: int = 0
     sessions: int = 0
+    webhooks: int = 0
     broken: list[str] = field(default_factory=list)
 
     @property
@@ -204,6 +206,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
         if newest.kid != keyring.current:
             version += 1
             await make_data_key(session, keyring, user_id, version)
+    await _reseal_webhooks(as_user, keyring, user_id, version)
     old = MarketplaceSession.dek_version < version
     broken: list[UUID] = []
     while True:
@@ -226,7 +229,11 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
                 MarketplaceSession.user_id == user_id, old, MarketplaceSession.expires_at <= func.now()
             )
         )
-        still = select(MarketplaceSession.dek_version).where(MarketplaceSession.user_id == user_id)
+        still = (
+            select(MarketplaceSession.dek_version)
+            .where(MarketplaceSession.user_id == user_id)
+            .union_all(select(WebhookEndpoint.dek_version).where(WebhookEndpoint.user_id == user_id))
+        )
         await connection.execute(
             delete(UserKey).where(
                 UserKey.user_id == user_id, UserKey.version < version, UserKey.version.not_in(still)
@@ -261,6 +268,36 @@ async def _reseal(
             row.dek_version = version
 
 
+async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
+    """The secrets of the user's webhooks under the new data key."""
+    async with as_user.as_user(user_id) as session:
+        keys = {key.version: key for key in await session.scalars(select(UserKey))}
+        rows = await session.scalars(
+            select(WebhookEndpoint).where(WebhookEndpoint.dek_version < version).with_for_update()
+        )
+        for row in rows:
+            old, new = keys[row.dek_version], keys[version]
+            try:
+                with (
+                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
+                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+                ):
+                    sealed = [
+                        _under(new_key, envelope.unseal_webhook(old_key, one, user_id, row.id), row)
+                        for one in filter(None, (row.sealed, row.previous_sealed))
+                    ]
+            except SealBroken:
+                log.error("keys.webhook_broken", webhook=str(row.id))
+                continue
+            row.sealed, row.dek_version = sealed[0], version
+            row.previous_sealed = sealed[1] if len(sealed) > 1 else None
+
+
+def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:
+    with secret as plain:
+        return envelope.seal_webhook(data_key, plain, row.user_id, row.id)
+
+
 async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
     """Destroys a ring key for good. Refused while a data key needs it; no data key can be made while we
     count. Backups taken before it was rewrapped stay sealed for ever without it: that is the point."""
@@ -276,8 +313,9 @@ async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
 async def verify(
     admin: AsyncEngine, keyring: Keyring, settings: Settings, *, progress: Progress = _silent
 ) -> Verified:
-    """`everystall keys verify`: unwraps every data key and opens every session that has not expired,
-    as its owner and with an audit row. Names what does not open; changes nothing else."""
+    """`everystall keys verify`: unwraps every data key, opens every webhook's secret, and every session
+    that has not expired, as its owner and with an audit row. Names what does not open; changes nothing
+    else."""
     found = Verified()
     as_user = AsUser(admin)
     vault = Vault(as_user, keyring, settings)
@@ -295,7 +333,8 @@ async def verify(
                 .order_by(MarketplaceSession.user_id, MarketplaceSession.id)
             )
         ]
-    total = len(keys) + len(sessions)
+        webhooks = (await connection.execute(select(WebhookEndpoint.user_id, WebhookEndpoint.id))).all()
+    total = len(keys) + len(sessions) + len(webhooks)
     for done, row in enumerate(keys, 1):
         try:
             keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version).wipe()
@@ -311,6 +350,16 @@ async def verify(
             pass  # forgotten or expired meanwhile
         except EverystallError as e:
             found.broken.append(f"session {row_id}: {e.message}")
+        progress(done, total)
+    for done, (user_id, row_id) in enumerate(webhooks, len(keys) + len(sessions) + 1):
+        try:
+            async with as_user.as_user(user_id) as session:
+                endpoint = await session.get(WebhookEndpoint, row_id)
+                for secret in await vault.open_webhook(session, endpoint, previous=True) if endpoint else ():
+                    secret.wipe()
+            found.webhooks += 1
+        except EverystallError as e:
+            found.broken.append(f"secret of webhook {row_id}: {e.message}")
         progress(done, total)
     return found
 

@@ -21,8 +21,8 @@ from sqlalchemy import delete, false, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, Misconfigured, NotFound, SessionMissing
-from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit
+from everystall.errors import BadRequest, Misconfigured, NotFound, SealBroken, SessionMissing
+from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.envelope import KEY_BYTES, Binding, SecretBytes
@@ -302,6 +302,45 @@ class Vault:
             secret = envelope.unseal(data_key, row.sealed, binding(row))
         return Opened(row.id, row.seq, secret, row.captured_at, row.consented_at, row.expires_at,
                       proved=row.worked_at is not None)  # fmt: skip
+
+    # ---- webhooks' secrets ----
+
+    async def seal_webhook(
+        self, session: AsyncSession, row: WebhookEndpoint, secret: envelope.Readable
+    ) -> None:
+        """Gives the endpoint this secret, in the caller's transaction; the one that it has becomes the
+        previous one. The row has its id and user."""
+        version, data_key = await self._data_key(session, row.user_id)
+        current = await self.open_webhook(session, row, previous=False) if row.sealed else []
+        with data_key as key:
+            for old in current:
+                with old as plain:
+                    row.previous_sealed = envelope.seal_webhook(key, plain, row.user_id, row.id)
+            row.sealed = envelope.seal_webhook(key, secret, row.user_id, row.id)
+        row.dek_version = version
+
+    async def open_webhook(
+        self, session: AsyncSession, row: WebhookEndpoint, *, previous: bool
+    ) -> list[SecretBytes]:
+        """The endpoint's secret; with `previous` the one before it too, if it has one."""
+        key = (
+            await session.execute(
+                select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
+            )
+        ).scalar_one_or_none()
+        if key is None:
+            raise SealBroken
+        sealed = [row.sealed, row.previous_sealed if previous else None]
+        with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
+            return [
+                envelope.unseal_webhook(data_key, one, row.user_id, row.id)
+                for one in sealed
+                if one is not None
+            ]
+
+    def subkeys(self, purpose: str) -> list[bytes]:
+        """Keys of the ring for something else than sessions, the current one first."""
+        return self._keyring.subkeys(purpose)
 
     # ---- parts ----
 

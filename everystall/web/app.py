@@ -24,12 +24,14 @@ from everystall.web import (
     connections,
     health,
     invitations,
+    job_webhook,
     jobs,
     listings,
     pairings,
     publications,
     sessions,
     vocabulary,
+    webhooks,
 )
 from everystall.web import photos as listing_photos
 from everystall.web.captures import Captures
@@ -50,6 +52,8 @@ ROUTERS = (
     listing_photos.router,
     publications.router,
     vocabulary.router,
+    webhooks.router,
+    job_webhook.router,
 )
 
 
@@ -107,7 +111,9 @@ async def _parts(
     if database is None:
         if settings.database_url is None:
             raise Misconfigured("The web was given no database.")
-        database = Database(settings.database_url.get_secret_value())
+        database = Database(
+            settings.database_url.get_secret_value(), tells_operator=settings.notifications_webhook_enabled
+        )
         stack.push_async_callback(database.close)
         await database.check_login()
     if vault is None:

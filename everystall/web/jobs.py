@@ -11,6 +11,7 @@ from sqlalchemy import select, tuple_
 
 from everystall.errors import BadRequest, listed
 from everystall.inventory import jobs
+from everystall.inventory.pairs import results
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import AutomationResult, Job
 from everystall.web.cursors import cursor_of, read_cursor
@@ -110,7 +111,7 @@ async def list_jobs(
     found = list(await session.scalars(wanted))
     shown, more = found[:limit], len(found) > limit
     pairs: dict[str, list[AutomationResult]] = {job.id: [] for job in shown}
-    for row in await jobs.results(session, list(pairs)):
+    for row in await results(session, list(pairs)):
         pairs[row.job_id].append(row)
     return JobsOut(
         jobs=[JobOut(**_job(job, pairs[job.id])) for job in shown],

@@ -13,21 +13,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
+from everystall.inventory.pairs import ActionOut as ActionOut
+from everystall.inventory.pairs import NeedsYou as NeedsYou
+from everystall.inventory.pairs import Pair as Pair
+from everystall.inventory.pairs import Shape as Shape
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import AutomationResult, Publication
+from everystall.models import Publication
 
 DEEPEST = 12
 #: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
 HIGHEST_PRICE = 1_000_000_000
-
-
-class Shape(BaseModel):
-    """An answer, or a part of one."""
-
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
 
 
 class Body(Shape):
@@ -140,48 +138,6 @@ def camel(values: Mapping[str, Any]) -> dict[str, Any]:
 def snake(values: Mapping[str, Any]) -> dict[str, Any]:
     """The API's names → ours, at the first level."""
     return {to_snake(name): value for name, value in values.items()}
-
-
-class ActionOut(Shape):
-    name: str
-    label: str
-    method: str
-    href: str
-
-
-class NeedsYou(Shape):
-    """Why something waits for the seller, in words, and the buttons that end it."""
-
-    reason: str
-    message: str
-    url: str | None = None
-    actions: list[ActionOut] = []
-
-
-class Pair(Shape):
-    """One listing on one account, as a job follows it."""
-
-    marketplace: str
-    browser_profile_id: str
-    state: str
-    needs_you: NeedsYou | None
-    url: str | None
-    remote_id: str | None
-    started_at: datetime | None
-    finished_at: datetime | None
-
-    @classmethod
-    def of(cls, row: AutomationResult) -> Pair:
-        return cls(
-            marketplace=row.marketplace,
-            browser_profile_id=row.browser_profile_id,
-            state=row.state,
-            needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
-            url=row.url,
-            remote_id=row.remote_id,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-        )
 
 
 class PublicationOut(Pair):

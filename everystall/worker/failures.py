@@ -27,8 +27,9 @@ from everystall.errors import (
     SessionExpired,
     SessionMissing,
 )
-from everystall.inventory.publications import backoff, change, needs_you, reason_of, tell_jobs
+from everystall.inventory.publications import alter, backoff, change, needs_you, reason_of, tell_jobs
 from everystall.models import Attempt, Connection, Publication
+from everystall.notify import messages
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -146,11 +147,10 @@ async def _flag(
         publication.state = "waiting"
     if publication.looking:
         publication.next_try_at = func.now() + LOOK_AGAIN
-    publication.needs_you = needs_you(
+    asked = needs_you(
         publication, visit.connection.public_id, reason, message, publication.url or visit.connection.base_url
     )
-    publication.finished_at = publication.updated_at = func.now()
-    await session.flush()
+    await alter(session, publication, needs_you=asked, finished_at=func.now())
 
 
 async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evidence) -> None:
@@ -160,7 +160,19 @@ async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evid
         connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
         newer = reason == "session_expired" and visit.has_newer_session(connection.session_seq)
         if not newer:
+            before = (connection.needs_you or {}).get("reason")
             connection.needs_you = {"reason": reason, "message": message, "url": connection.base_url}
+            if reason == "session_expired" != before:
+                await messages.record(
+                    session,
+                    connection.user_id,
+                    "session.expired",
+                    {
+                        "browserProfileId": connection.public_id,
+                        "marketplace": connection.marketplace,
+                        "message": message,
+                    },
+                )
             await _flag_all(
                 visit, session, reason, message, evidence_, Publication.unsettled | Publication.looking
             )

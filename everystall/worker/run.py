@@ -1,4 +1,4 @@
-"""The worker process: three lanes of visits over one PostgreSQL, ticks, signals, a clean end.
+"""The worker process: lanes of visits and messages over one PostgreSQL, ticks, signals, a clean end.
 
 Any number of these may run on any number of machines; nothing here remembers anything that the
 database does not.
@@ -24,6 +24,7 @@ from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
+from everystall.notify.send import Mail
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
@@ -46,7 +47,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         raise Misconfigured("The worker was given no database.")
     url = settings.database_url.get_secret_value()
     async with AsyncExitStack() as stack:
-        db = Database(url)
+        db = Database(url, tells_operator=settings.notifications_webhook_enabled)
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)
@@ -65,9 +66,12 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         async with db.as_app() as session:
             await vault.check_ring(session)
         tools = Tools(db, vault, photos, settings, driver, stopping)
-        app = make_app(url, tools)
+        mail = Mail(db, vault, settings)
+        stack.push_async_callback(mail.close)
+        app = make_app(url, tools, mail)
         await stack.enter_async_context(app.open_async())
-        slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1}
+        slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
+                 "messages": 1}  # fmt: skip
         lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=GRACE_SECONDS))
         stopped = asyncio.create_task(stopping.wait())
         log.info("worker.ready", **slots)
@@ -83,8 +87,8 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
             lanes.result()  # the lanes ended by themselves: say why
 
 
-def make_app(url: str, tools: Tools) -> procrastinate.App:
-    """The engine's app with our two tasks on it."""
+def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
+    """The engine's app with our three tasks on it."""
     app = engine.make_app(url)
 
     @app.task(name="visit")
@@ -94,6 +98,10 @@ def make_app(url: str, tools: Tools) -> procrastinate.App:
         except LeaseLost:
             log.warning("visit.lease_lost", connection_id=connection_id)
 
+    @app.task(name="deliver")
+    async def deliver_() -> None:
+        await mail.deliver(tools.stopping)
+
     cleaned = 0.0
 
     @app.periodic(cron="* * * * * */5")  # the sixth field is the seconds
@@ -102,6 +110,8 @@ def make_app(url: str, tools: Tools) -> procrastinate.App:
         nonlocal cleaned
         await engine.rescue(app)
         await find_due(tools.db)
+        async with tools.db.as_app() as session:
+            await session.execute(text("SELECT everystall.wake_messages(true)"))
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             async with tools.db.as_app() as session:

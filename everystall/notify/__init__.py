@@ -1,0 +1,1 @@
+"""Telling others what happened. Knows no marketplace and decides nothing."""

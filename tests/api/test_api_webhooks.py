@@ -1,0 +1,229 @@
+"""The seller's webhooks over the API: a secret is seen once, the log says what was sent, Bob gets nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from standardwebhooks import WebhookVerificationError
+
+from everystall.notify import messages
+from everystall.notify.send import Mail
+from everystall.settings import Settings
+from everystall.web.webhooks import MOST
+from tests.api.conftest import Seller, Site
+from tests.receiver import Receiver
+
+
+@pytest.fixture
+async def mail(site: Site) -> AsyncIterator[Mail]:
+    """The worker's, where the own network is allowed; so is it to the web."""
+    object.__setattr__(site.settings, "webhook_allow_private", True)
+    mail = Mail(site.database, site.vault, site.settings)
+    yield mail
+    await mail.close()
+
+
+async def _made(seller: Seller, url: str = "https://example.com/hook", **more: Any) -> dict[str, Any]:
+    answer = await seller.post("/api/webhooks", {"url": url, **more})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+async def _log(seller: Seller, id: str) -> list[dict[str, Any]]:
+    return list((await seller.get(f"/api/webhooks/{id}/deliveries")).json()["deliveries"])
+
+
+async def test_a_secret_is_shown_when_it_is_made_and_never_again(site: Site, alice: Seller):
+    made = await _made(alice, label="my till", events=["job.finished", "session.expired"])
+    assert made["secret"].startswith("whsec_")
+    assert len(made["secret"]) > 40
+    shown = (await alice.get(f"/api/webhooks/{made['id']}")).json()
+    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    listed = await alice.get("/api/webhooks")
+    assert listed.json()["webhooks"] == [shown]
+    assert set(listed.json()["eventsKnown"]) == set(messages.TYPES)
+    rows = await site.rows("SELECT * FROM webhook_endpoints")
+    assert made["secret"][6:] not in listed.text + str(rows)
+
+
+async def test_url_label_and_events_are_changed(alice: Seller):
+    made = await _made(alice)
+    changed = await alice.client.patch(
+        f"/api/webhooks/{made['id']}", json={"url": "https://example.com/2", "events": ["job.finished"]}
+    )
+    assert changed.status_code == 200
+    assert changed.json()["url"] == "https://example.com/2"
+    assert changed.json()["events"] == ["job.finished"]
+    cleared = await alice.client.patch(f"/api/webhooks/{made['id']}", json={"label": "x", "events": []})
+    assert (cleared.json()["events"], cleared.json()["label"]) == ([], "x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/", "https://127.0.0.1/", "https://169.254.169.254/", "https://u:p@example.com/",
+     "https://example.com:8443/", "ftp://example.com", "nonsense", "https://[::1]/"],
+)  # fmt: skip
+async def test_an_address_that_we_do_not_send_to_is_refused_with_a_reason(alice: Seller, url: str):
+    made = await _made(alice)
+    for answer in (
+        await alice.post("/api/webhooks", {"url": url}),
+        await alice.client.patch(f"/api/webhooks/{made['id']}", json={"url": url}),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["error"] == "webhook_refused"
+        assert len(answer.json()["message"]) > 20
+    assert (await alice.get(f"/api/webhooks/{made['id']}")).json()["url"] == "https://example.com/hook"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"url": ""}, {"url": "https://example.com", "events": ["listing.sneezed"]},
+     {"url": "https://example.com", "events": ["webhook.test"]}, {"url": 7},
+     {"url": "https://example.com", "secret": "whsec_mine"}, {"url": "https://example.com/\x00"}],
+)  # fmt: skip
+async def test_a_malformed_webhook_is_refused(alice: Seller, body: Any):
+    assert (await alice.post("/api/webhooks", body)).status_code == 422
+
+
+async def test_there_is_an_end_to_how_many(alice: Seller, bob: Seller):
+    for _ in range(MOST):
+        await _made(alice)
+    answer = await alice.post("/api/webhooks", {"url": "https://example.com"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "webhook_refused")
+    await _made(bob)
+
+
+async def test_a_test_message_arrives_signed_and_is_in_the_log(alice: Seller, mail: Mail):
+    async with Receiver() as receiver:
+        made = await _made(alice, receiver.url(), events=["job.finished"])
+        other = await _made(alice, receiver.url("/other"))
+        asked = await alice.post(f"/api/webhooks/{made['id']}/test")
+        assert asked.status_code == 202
+        assert (asked.json()["status"], asked.json()["type"]) == ("waiting", "webhook.test")
+        await mail.deliver()
+    (got,) = receiver.got
+    assert got.verified_by(made["secret"])["data"] == {"webhookId": made["id"]}
+    (entry,) = await _log(alice, made["id"])
+    assert (entry["status"], entry["lastStatus"], entry["messageId"]) == ("delivered", 204, got.id)
+    assert await _log(alice, other["id"]) == []
+
+
+async def test_after_a_rotation_both_secrets_verify(alice: Seller, mail: Mail):
+    async with Receiver() as receiver:
+        made = await _made(alice, receiver.url())
+        rotated = (await alice.post(f"/api/webhooks/{made['id']}/rotate")).json()
+        assert rotated["secret"] != made["secret"]
+        assert rotated["previousSecretUntil"] is not None
+        await alice.post(f"/api/webhooks/{made['id']}/test")
+        await mail.deliver()
+        again = (await alice.post(f"/api/webhooks/{made['id']}/rotate")).json()
+        await alice.post(f"/api/webhooks/{made['id']}/test")
+        await mail.deliver()
+    first, second = receiver.got
+    first.verified_by(made["secret"])
+    first.verified_by(rotated["secret"])
+    second.verified_by(rotated["secret"])
+    second.verified_by(again["secret"])
+    with pytest.raises(WebhookVerificationError):
+        second.verified_by(made["secret"])
+
+
+async def test_a_message_is_sent_again_under_the_same_id(alice: Seller, mail: Mail):
+    async with Receiver() as receiver:
+        made = await _made(alice, receiver.url())
+        delivery = (await alice.post(f"/api/webhooks/{made['id']}/test")).json()
+        await mail.deliver()
+        again = await alice.post(f"/api/webhooks/{made['id']}/deliveries/{delivery['id']}/redeliver")
+        assert (again.status_code, again.json()["status"]) == (202, "waiting")
+        await mail.deliver()
+    first, second = receiver.got
+    assert (first.id, first.body) == (second.id, second.body)
+    (entry,) = await _log(alice, made["id"])
+    assert entry["status"] == "delivered"
+
+
+async def test_a_disabled_webhook_says_so_until_it_is_enabled(site: Site, alice: Seller, mail: Mail):
+    async with Receiver() as receiver:
+        made = await _made(alice, receiver.url())
+        delivery = (await alice.post(f"/api/webhooks/{made['id']}/test")).json()
+        await site.rows(
+            "UPDATE webhook_endpoints SET disabled_at = now(), disabled_why = 'failing', failures = 9, "
+            "failing_since = now() - interval '2 days'"
+        )
+        await mail.deliver()
+        assert (await _log(alice, made["id"]))[0]["lastError"] == "disabled"
+        for path in ("test", f"deliveries/{delivery['id']}/redeliver"):
+            answer = await alice.post(f"/api/webhooks/{made['id']}/{path}")
+            assert (answer.status_code, answer.json()["error"]) == (409, "webhook_disabled")
+        enabled = (await alice.post(f"/api/webhooks/{made['id']}/enable")).json()
+        assert (enabled["disabledAt"], enabled["disabledWhy"], enabled["failingSince"]) == (None, None, None)
+        await alice.post(f"/api/webhooks/{made['id']}/deliveries/{delivery['id']}/redeliver")
+        await mail.deliver()
+    assert len(receiver.got) == 1
+
+
+async def test_the_log_is_read_in_pages_newest_first(site: Site, alice: Seller):
+    made = await _made(alice)
+    sent = [(await alice.post(f"/api/webhooks/{made['id']}/test")).json()["id"] for _ in range(7)]
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await alice.get(f"/api/webhooks/{made['id']}/deliveries?limit=3{cursor}")).json()
+        seen += [entry["id"] for entry in page["deliveries"]]
+        if page["nextCursor"] is None:
+            break
+        cursor = f"&cursor={page['nextCursor']}"
+    assert seen == sent[::-1]
+    for broken in ("x", "MjAyNg"):
+        answer = await alice.get(f"/api/webhooks/{made['id']}/deliveries?cursor={broken}")
+        assert answer.status_code == 400
+
+
+async def test_a_deleted_webhook_is_sent_nothing_more(alice: Seller, mail: Mail):
+    async with Receiver() as receiver:
+        made = await _made(alice, receiver.url())
+        await alice.post(f"/api/webhooks/{made['id']}/test")
+        gone = await alice.client.delete(f"/api/webhooks/{made['id']}")
+        assert gone.status_code == 200
+        await mail.deliver()
+    assert receiver.got == []
+    assert (await alice.get(f"/api/webhooks/{made['id']}")).status_code == 404
+
+
+async def test_bob_gets_nothing_of_alices_and_changes_nothing(site: Site, alice: Seller, bob: Seller):
+    made = await _made(alice)
+    his = await _made(bob)
+    delivery = (await alice.post(f"/api/webhooks/{made['id']}/test")).json()
+    tables = ("webhook_endpoints", "webhook_deliveries", "events")
+    before = [await site.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables]
+    where = f"/api/webhooks/{made['id']}"
+    for method, path, body in [
+        ("GET", where, None),
+        ("PATCH", where, {"url": "https://bob.example.com/"}),
+        ("DELETE", where, None),
+        ("POST", f"{where}/rotate", None),
+        ("POST", f"{where}/enable", None),
+        ("POST", f"{where}/test", None),
+        ("GET", f"{where}/deliveries", None),
+        ("POST", f"{where}/deliveries/{delivery['id']}/redeliver", None),
+        ("POST", f"/api/webhooks/{his['id']}/deliveries/{delivery['id']}/redeliver", None),
+        ("GET", f"/api/webhooks/{uuid4()}", None),
+    ]:
+        answer = await bob.client.request(method, path, json=body)
+        assert answer.status_code == 404, (method, path)
+        assert (await site.client().request(method, path, json=body)).status_code == 401
+    assert (await bob.get("/api/webhooks/nonsense")).status_code == 404
+    assert [row["id"] for row in (await bob.get("/api/webhooks")).json()["webhooks"]] == [his["id"]]
+    assert [await site.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables] == before
+
+
+async def test_a_token_for_handing_over_sessions_has_no_webhooks(site: Site):
+    seller = await site.seller("extension", scopes=("sessions:write",))
+    assert (await seller.get("/api/webhooks")).status_code == 403
+
+
+def test_private_addresses_are_off_unless_the_operator_says_so():
+    assert Settings(_env_file=None).webhook_allow_private is False
