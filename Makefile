@@ -5,6 +5,8 @@ SHELL   := /bin/sh
 VENV    := .venv
 BIN     := $(VENV)/bin
 PY      := $(BIN)/python
+# Node comes from a wheel in the dev lock, so that everybody's is the same.
+NPM     := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
 UV      := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
@@ -32,6 +34,11 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 .PHONY: test
 test: $(VENV)/ready-dev chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
 	@$(PY) -m pytest -n auto --maxprocesses 4 -m "not extended" $(ARGS)
+	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
+
+.PHONY: test-extension
+test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extension's pure functions, in Node
+	@$(NPM) test --silent
 
 .PHONY: e2e-all
 e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
@@ -42,16 +49,23 @@ test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 1
 	@$(PY) -m tests.on_debian_postgres $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/ready-dev  ## ruff, mypy and the import contracts
+lint: $(VENV)/ready-dev extension/node_modules/.ready  ## ruff, mypy, the import contracts; the extension's types and add-on rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(NPM) run --silent check
+	@$(PY) -m everystall.extension --into build/extension >/dev/null
+	@$(NPM) run --silent lint -- "$(CURDIR)/build/extension/everystall-firefox.zip"
 
 .PHONY: format
 format: $(VENV)/ready-dev  ## write the code as ruff would
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+.PHONY: extension
+extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into dist/ (PRACTICE=1: for the practice marketplaces)
+	@$(PY) -m everystall.extension $(if $(PRACTICE),--practice) $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
@@ -74,7 +88,7 @@ lock: $(VENV)/uv-ready  ## write the three locks anew (ARGS=--upgrade for newer 
 .PHONY: clean
 clean:  ## remove the environment and the caches (the demo's data in .data too)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf .data dist build
+	rm -rf .data dist build extension/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up: done once, and again when a lock changes ---------------------------------------------
@@ -122,6 +136,12 @@ $(VENV)/ready-dev: $(VENV)/uv-ready requirements-dev.lock
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements-dev.lock
 	@$(LINK)
 	@touch $(VENV)/ready $@
+
+extension/node_modules/.ready: $(VENV)/ready-dev extension/package-lock.json
+	@echo "Setting up: what checks the extension"
+	@$(NPM) ci --silent --no-audit --no-fund --ignore-scripts || { \
+	  echo "npm could not install what extension/package-lock.json lists: is the npm registry reachable?" >&2; exit 1; }
+	@touch $@
 
 # The clone itself, without a build: its folder on the path of .venv, and the command `everystall`.
 define LINK

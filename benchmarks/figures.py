@@ -18,6 +18,7 @@ import psycopg
 
 from benchmarks import bare
 from benchmarks.memory import pss_of, worker_pid
+from everystall.demo.own_browser import connect, own_browser, pair, sign_in, until
 from everystall.demo.stage import Stage, capture
 from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES
@@ -27,6 +28,10 @@ _number = count(1)
 #: A visit that runs or waits, other than for later.
 _AT_WORK = """SELECT 1 FROM procrastinate.procrastinate_jobs WHERE task_name = 'visit'
               UNION ALL SELECT 1 FROM connections WHERE lease_until > now() LIMIT 1"""
+#: What the seller's own browser handed over after a moment.
+_SEALED_SINCE = (
+    "SELECT 1 FROM user_marketplace_sessions WHERE origin = 'extension' AND created_at > %s LIMIT 1"
+)
 
 
 @dataclass
@@ -241,6 +246,32 @@ def memory(bench: Bench, marketplace: str = "poshmark") -> dict[int, float]:
         found[visits] = statistics.median(peaks)
         bench.say(f"  {visits}: {found[visits]:.0f} MB")
     bench.latency(0)
+    return found
+
+
+async def hand_overs(bench: Bench) -> list[float]:
+    """Seconds from the page that follows a sign-in in the seller's own browser to the sealed session, each
+    after a sign-out, with the extension paired and connected."""
+    name, found = f"bench{next(_number)}", []
+    bench.stage.new_seller(f"{name}-{time.time_ns()}@example.com")
+    async with own_browser(bench.stage) as browser:
+        popup = await pair(bench.stage, browser)
+        with psycopg.connect(bench.database, autocommit=True) as connection:
+            for marketplace in MARKETPLACES:
+                await connect(popup, marketplace)
+                for _ in range(bench.runs):
+                    await until(popup, marketplace, "needs-sign-in")
+                    (began,) = connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
+                    page = await sign_in(bench.stage, browser, marketplace, name)
+                    arrived = time.perf_counter()
+                    while connection.execute(_SEALED_SINCE, [began]).fetchone() is None:
+                        await asyncio.sleep(0.01)
+                        if time.perf_counter() > arrived + 60:
+                            raise RuntimeError(f"no session of {marketplace} was sealed")
+                    found.append(time.perf_counter() - arrived)
+                    await until(popup, marketplace, "connected")
+                    await page.goto(f"{bench.stage.site(marketplace)}/logout")
+                    await page.close()
     return found
 
 

@@ -20,7 +20,8 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from everystall.demo.stage import LISTING, PHOTOS, Stage, capture, set_up
+from everystall.demo.own_browser import connect, own_browser, pair, sign_in, until
+from everystall.demo.stage import LISTING, PHOTOS, Stage, set_up
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import command
 
@@ -54,14 +55,21 @@ def run(*, once: bool, report: Path | None) -> bool:
 
 
 async def perform(stage: Stage, console: Console) -> dict[str, Any]:
-    """Sign in, hand over, write, photograph, post, follow. Returns the report."""
+    """Pair, sign in, connect, write, photograph, post, follow. Returns the report."""
     seller = f"seller{time.strftime('%H%M%S')}"  # a seller of its own for each run: nothing was posted before
     stage.new_seller(f"{seller}@example.com")
-    console.print(f"Signing {seller} in at the marketplaces' own pages, in Chromium …")
-    for name in MARKETPLACES:
-        session = await capture(stage, name, seller)
-        profile = stage.connect(name, session)
-        console.print(f"  {MARKETPLACES[name]:<9} {len(session['cookies'])} cookies sealed as {profile}")
+    console.print(f"Starting a Chromium of {seller}'s own, with the extension …")
+    async with own_browser(stage) as browser:
+        popup = await pair(stage, browser)
+        console.print("  paired with the server by a code; the extension may hand over sessions, no more")
+        for name in MARKETPLACES:
+            await sign_in(stage, browser, name, seller)
+            await connect(popup, name)
+            await until(popup, name, "connected")
+            profile = stage.profile_of(name)
+            stage.set_defaults(name, profile)
+            console.print(f"  {MARKETPLACES[name]:<9} signed in, connected, sealed as {profile}")
+    console.print("  and closed again: from here on the server works alone")
     listing_id = stage.new_listing()
     console.print(f'Wrote "{LISTING["title"]}", {len(PHOTOS)} photographs.', soft_wrap=True)
     started = time.monotonic()

@@ -116,7 +116,8 @@ class Stage:
         self.api.headers["Authorization"] = f"Bearer {token}"
 
     def connect(self, marketplace: str, captured: Mapping[str, Any]) -> str:
-        """Hands a captured session over and sets the account's defaults; the browserProfileId."""
+        """Hands a captured session over in the extension's place (for the benchmarks) and sets the
+        account's defaults; the browserProfileId."""
         synced = self.call(
             "POST",
             "/api/sessions/sync",
@@ -131,9 +132,18 @@ class Stage:
             },
         )
         profile = str(synced["browserProfileId"])
+        self.set_defaults(marketplace, profile)
+        return profile
+
+    def profile_of(self, marketplace: str) -> str:
+        """The browserProfileId of the seller's account there."""
+        accounts = self.call("GET", "/api/connections")["connections"]
+        return str(next(one["browserProfileId"] for one in accounts if one["marketplace"] == marketplace))
+
+    def set_defaults(self, marketplace: str, profile: str) -> None:
+        """What a seller sets once for an account."""
         if DEFAULTS.get(marketplace):
             self.call("PATCH", f"/api/connections/{profile}", json={"defaults": DEFAULTS[marketplace]})
-        return profile
 
     def new_listing(self, photos: Sequence[Path] = PHOTOS, **changes: Any) -> str:
         """A listing with its photos; the listingId."""

@@ -270,6 +270,8 @@ class Form(Protocol):
     CAPABILITIES: Capabilities
     #: Registrable domains whose cookies belong to a session of this marketplace.
     COOKIE_DOMAINS: tuple[str, ...]
+    #: Cookies that are all there in a browser only while somebody is signed in; what the extension goes by.
+    SIGN_IN_COOKIES: tuple[str, ...]
     BASE_URL: str
     #: A regular expression whose first group is the listing's id in a listing's URL.
     REMOTE_ID: str

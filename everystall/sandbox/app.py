@@ -17,7 +17,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -101,7 +101,8 @@ class Site:
             for path, where in served.items()
             for file in where.glob("*.*")
         }
-        self._app = Starlette(routes=[*static, *routes], exception_handlers={404: self._not_found})
+        leave = Route("/logout", self._sign_out)
+        self._app = Starlette(routes=[*static, leave, *routes], exception_handlers={404: self._not_found})
 
     # ---- for the site's endpoints ----
 
@@ -263,6 +264,15 @@ class Site:
             response.headers["cache-control"] = "no-store"
         response.headers["content-length"] = str(len(response.body))
         await response(scope, receive, _closing(send))
+
+    async def _sign_out(self, request: Request) -> Response:
+        session = visit_of(request).session
+        answer = RedirectResponse(self.login_path, 302)
+        if session is not None:
+            for cookie in self.cookies(session):
+                answer.delete_cookie(cookie.name, path=cookie.path, secure=True, httponly=cookie.http_only)
+            self.world.sign_out(session)
+        return answer
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
         return self._error(request, 404)

@@ -30,6 +30,7 @@ from everystall.marketplaces.ebay import menu
 LABEL = "eBay"
 BASE_URL = "https://www.ebay.com"
 COOKIE_DOMAINS = ("ebay.com",)
+SIGN_IN_COOKIES = ("s", "ds1")  # a guess: NOTES.md
 REMOTE_ID = r"/itm/(?:[^/?#]+/)?(\d{12})(?:[/?#]|$)"
 LIMITS = Limits(
     title=80, description=4000, price_min=99, price_max=99_999_999, quantity_max=9999, colors=1, sku=50,
@@ -351,6 +352,6 @@ def _problem(field: str, code: Any, said: str, limit: int | float | str | None =
 
 
 __all__: Sequence[str] = (
-    "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID", "compose",
-    "read_account",
+    "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID",
+    "SIGN_IN_COOKIES", "compose", "read_account",
 )  # fmt: skip

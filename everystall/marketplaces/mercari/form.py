@@ -32,6 +32,7 @@ from everystall.marketplaces.mercari import menu
 LABEL = "Mercari"
 BASE_URL = "https://www.mercari.com"
 COOKIE_DOMAINS = ("mercari.com",)
+SIGN_IN_COOKIES = ("_mwus",)
 REMOTE_ID = r"/us/item/(m\d+)"
 LIMITS = Limits(
     title=80, description=1000, price_min=100, price_max=200_000, quantity_max=1, colors=0,
@@ -319,6 +320,6 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 __all__: Sequence[str] = (
-    "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID", "compose",
-    "read_account",
+    "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID",
+    "SIGN_IN_COOKIES", "compose", "read_account",
 )  # fmt: skip

@@ -1,0 +1,57 @@
+// Written by `make extension` from everystall/marketplaces/*/form.py; not by hand. What belongs to a
+// marketplace: its cookies' domains, the hosts that the seller is asked for, and the cookies that are there
+// only while somebody is signed in.
+
+/**
+ * @typedef {object} Marketplace
+ * @property {string} label
+ * @property {string} home
+ * @property {string[]} domains whose cookies are its own
+ * @property {string[]} hosts match patterns; with http, because a cookie that is not Secure counts as http's
+ * @property {string[]} signIn cookies that are all there while somebody is signed in
+ */
+
+/** @type {Readonly<Record<string, Marketplace>>} */
+export const MARKETPLACES = {
+  "poshmark": {
+    "label": "Poshmark",
+    "home": "https://poshmark.com",
+    "domains": [
+      "poshmark.com"
+    ],
+    "hosts": [
+      "*://*.poshmark.com/*"
+    ],
+    "signIn": [
+      "jwt",
+      "ui"
+    ]
+  },
+  "mercari": {
+    "label": "Mercari",
+    "home": "https://www.mercari.com",
+    "domains": [
+      "mercari.com"
+    ],
+    "hosts": [
+      "*://*.mercari.com/*"
+    ],
+    "signIn": [
+      "_mwus"
+    ]
+  },
+  "ebay": {
+    "label": "eBay",
+    "home": "https://www.ebay.com",
+    "domains": [
+      "ebay.com"
+    ],
+    "hosts": [
+      "*://*.ebay.com/*"
+    ],
+    "signIn": [
+      "s",
+      "ds1"
+    ]
+  }
+};

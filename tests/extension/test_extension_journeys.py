@@ -1,0 +1,260 @@
+"""The extension in a real Chromium, against a real server and the practice marketplaces."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everystall.demo.own_browser import connect, own_browser, pair, row_of, until
+from everystall.demo.stage import DEFAULTS, Stage
+from everystall.installation import is_working
+from everystall.marketplaces import MARKETPLACES
+from everystall.processes import wait_until
+from tests.extension.conftest import Own, eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.journey]
+
+
+async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Callable[[], str]):
+    assert own.call("GET", "/api/connections")["connections"] == []  # paired is not connected
+    for name in MARKETPLACES:
+        profile = await own.connect(name)
+        if name in DEFAULTS:
+            own.call("PATCH", f"/api/connections/{profile}", json={"defaults": DEFAULTS[name]})
+    (paired,) = own.call("GET", "/api/extensions")["extensions"]
+    assert paired["name"] == "Chrome on Linux"
+    job = own.stage.post(own.stage.new_listing(), list(MARKETPLACES))["jobId"]
+    await eventually(lambda: own.call("GET", f"/api/jobs/{job}")["status"] != "running", seconds=120)
+    results = own.call("GET", f"/api/jobs/{job}")["automationResults"]
+    assert [each["state"] for each in results] == ["live"] * 3, results
+
+    new_seller()  # somebody else gets nothing of it
+    assert own.stage.call("GET", "/api/connections")["connections"] == []
+    assert own.stage.call("GET", "/api/extensions")["extensions"] == []
+
+
+async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
+    own.stage.control("POST", "sessions", marketplace="mercari", account=own.name, rotate=True)
+    tab = await own.sign_in("mercari")
+    await connect(own.popup, "mercari")
+    await until(own.popup, "mercari", "connected")
+
+    before = own.captures("mercari")
+    await own.a_minute_passes("mercari")
+    await tab.reload()  # the site hands out another token
+    await eventually(lambda: own.captures("mercari") > before, what="a new capture after a rotation")
+
+    before = own.captures("mercari")
+    own.call("POST", "/api/sessions/refresh", json={"marketplace": "mercari"})
+    await eventually(lambda: own.captures("mercari") > before, what="the capture that was asked for")
+    assert own.connection("mercari")["refreshAskedAt"] is None
+
+    await tab.goto(f"{own.stage.site('mercari')}/logout")
+    await until(own.popup, "mercari", "needs-sign-in")
+    await eventually(lambda: own.connection("mercari")["status"] == "expired", seconds=60, what="the log-out")
+
+    before = own.captures("mercari")
+    await tab.close()
+    await own.sign_in("mercari")
+    await until(own.popup, "mercari", "connected")
+    assert own.captures("mercari") > before
+    assert own.connection("mercari")["status"] == "connected"
+
+
+async def test_it_goes_on_after_an_eviction_and_a_restart(
+    stage: Stage, database: str, new_seller: Callable[[], str], tmp_path: Path
+):
+    name = new_seller()
+    authorization = stage.api.headers["Authorization"]
+    async with own_browser(stage, tmp_path) as browser:
+        own = Own(stage, browser, await pair(stage, browser), name, authorization, database)
+        await own.connect("poshmark")
+        await own.a_minute_passes("poshmark")
+        await own.popup.close()
+
+        tab = browser.context.pages[0]
+        devtools = await browser.context.new_cdp_session(tab)
+        for worker in await workers(devtools):
+            await devtools.send("Target.closeTarget", {"targetId": worker})
+        assert await workers(devtools) == []
+        before = own.captures("poshmark")
+        await tab.goto(f"{stage.site('poshmark')}/logout")
+        await own.sign_in("poshmark")
+        await eventually(lambda: own.captures("poshmark") > before, seconds=60, what="after the eviction")
+
+    async with own_browser(stage, tmp_path) as browser:  # nobody opens the popup
+        before = own.captures("poshmark")
+        own.call("POST", "/api/sessions/refresh", json={"marketplace": "poshmark"})
+        await eventually(lambda: own.captures("poshmark") > before, seconds=90, what="after the restart")
+        popup = await browser.popup()
+        await until(popup, "poshmark", "connected")
+
+
+async def workers(devtools: Any) -> list[str]:
+    """The service workers that run, as targets of the browser's own tools."""
+    targets = (await devtools.send("Target.getTargets"))["targetInfos"]
+    return [str(one["targetId"]) for one in targets if one["type"] == "service_worker"]
+
+
+async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(own: Own):
+    stage = own.stage
+    profile = await own.connect("ebay")
+    await own.connect("poshmark")
+    before = own.captures("ebay")
+    stage.children.stop("everystall")
+    await own.browser.context.clear_cookies(domain="ebay.localhost")
+    await own.sign_in("ebay")
+    await until(own.popup, "ebay", "stale")
+    await row_of(own.popup, "poshmark").get_by_role("button", name="Disconnect Poshmark").click()
+    await until(own.popup, "poshmark", "off")
+    kept = json.dumps(await own.kept())
+    for cookie in await own.browser.context.cookies():
+        assert len(cookie["value"]) < 8 or cookie["value"] not in kept, "what waits is a fact, not a secret"
+
+    began = time.time()
+    stage.children.start("everystall", "up", env=stage.env, log=stage.logs / "everystall.log")
+    port = stage.settings.everystall_port
+    wait_until(lambda: is_working(port, began), stage.children, what="Everystall", seconds=120)
+    await own.popup.reload()
+    await until(own.popup, "ebay", "connected", timeout=60_000)
+    assert own.captures("ebay") > before
+    assert own.connection("ebay")["browserProfileId"] == profile
+    await eventually(lambda: own.connection("poshmark")["status"] == "missing", seconds=60)
+
+
+async def test_disconnecting_ends_it_on_both_sides(own: Own):
+    for name in ("poshmark", "mercari"):
+        await own.connect(name)
+    allowed = (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"]
+    assert any("poshmark" in origin for origin in allowed)
+
+    await row_of(own.popup, "poshmark").get_by_role("button", name="Disconnect Poshmark").click()
+    await until(own.popup, "poshmark", "off")
+    await eventually(lambda: own.connection("poshmark")["status"] == "missing")
+    assert own.sealed("poshmark") == 0
+    assert own.sealed("mercari") > 0
+    allowed = (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"]
+    assert not any("poshmark" in origin for origin in allowed)
+    assert "connected:poshmark" not in await own.kept()
+
+    # taken away on the server: the extension does not bring it back behind the seller's back
+    profile = own.connection("mercari")["browserProfileId"]
+    own.call("POST", "/api/sessions/forget", json={"browserProfileId": profile})
+    await own.a_minute_passes("mercari")
+    await own.browser.context.clear_cookies(domain="mercari.localhost")
+    await own.sign_in("mercari")
+    await until(own.popup, "mercari", "off", timeout=60_000)
+    assert own.sealed("mercari") == 0
+    await own.popup.get_by_text("Mercari was disconnected on your server.").wait_for()
+
+
+async def test_a_browser_whose_token_was_revoked_keeps_nothing(own: Own):
+    await own.connect("ebay")
+    (paired,) = own.call("GET", "/api/extensions")["extensions"]
+    own.call("DELETE", f"/api/extensions/{paired['id']}")
+    await row_of(own.popup, "ebay").get_by_role("button", name="Sync eBay now").click()
+    await own.popup.get_by_text("This browser is no longer paired").wait_for()
+    await own.popup.get_by_role("heading", name="Pair this browser").wait_for()
+    assert set(await own.kept()) == {"notice"}
+    assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
+
+
+async def test_a_hostile_page_and_a_hostile_extension_get_nothing(
+    stage: Stage, database: str, new_seller: Callable[[], str], tmp_path: Path
+):
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    manifest = {"manifest_version": 3, "name": "Hostile", "version": "1", "permissions": ["storage"]}
+    (hostile / "manifest.json").write_text(json.dumps(manifest))
+    (hostile / "page.html").write_text("<!doctype html><title>hostile</title>")
+    name = new_seller()
+    authorization = stage.api.headers["Authorization"]
+    async with own_browser(stage, tmp_path / "own", more_extensions=[hostile]) as browser:
+        own = Own(stage, browser, await pair(stage, browser), name, authorization, database)
+        await own.connect("poshmark")
+        kept, captures = await own.kept(), own.captures("poshmark")
+        orders: list[dict[str, Any]] = [
+            {"type": kind, "marketplace": "poshmark"} for kind in ("connect", "sync", "disconnect", "unpair")
+        ]
+
+        page = await browser.context.new_page()
+        await page.goto(f"{stage.site('poshmark')}/feed")  # even one that the extension may read
+        assert await page.evaluate("typeof chrome.runtime?.sendMessage") == "undefined"
+        popup_url = f"chrome-extension://{browser.extension_id}/popup/popup.html"
+        assert (
+            await page.evaluate("(url) => fetch(url).then(() => 'read', () => 'refused')", popup_url)
+            == "refused"
+        )
+        await page.evaluate(
+            "(url) => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }",
+            popup_url,
+        )
+        for frame in page.frames[1:]:
+            assert await frame.locator("#marketplaces").count() == 0
+
+        await page.goto(f"chrome-extension://{await browser.id_of(hostile)}/page.html")
+        for order in orders:
+            said = await page.evaluate(
+                "([id, order]) => chrome.runtime.sendMessage(id, order).then(() => 'taken', String)",
+                [browser.extension_id, order],
+            )
+            assert "Receiving end does not exist" in said
+        said = await page.evaluate(
+            """(id) => new Promise((done) => chrome.runtime.connect(id).onDisconnect.addListener(
+                () => done(chrome.runtime.lastError?.message)))""",
+            browser.extension_id,
+        )
+        assert "Receiving end does not exist" in said
+
+        # our own popup may ask for what there is, and for nothing else
+        for kind in ("constructor", "toString", "tick", "keep", ""):
+            answer = await own.popup.evaluate("(type) => chrome.runtime.sendMessage({ type })", kind)
+            assert answer == {"error": "refused"}, kind
+        # and another page of ours for nothing at all
+        other = await browser.context.new_page()
+        await other.goto(f"chrome-extension://{browser.extension_id}/manifest.json")
+        answer = await other.evaluate("(order) => chrome.runtime.sendMessage(order)", orders[3])
+        assert answer == {"error": "refused"}
+
+        assert await own.kept() == kept
+        assert own.captures("poshmark") == captures
+        assert own.connection("poshmark")["status"] == "connected"
+
+
+async def test_pairing_needs_only_the_keyboard_and_refuses_what_is_unsafe(
+    stage: Stage, new_seller: Callable[[], str], tmp_path: Path
+):
+    name = new_seller()
+    code = stage.call("POST", "/api/pairings")["code"]
+    async with own_browser(stage, tmp_path) as browser:
+        popup = await browser.popup()
+        keyboard = popup.keyboard
+        await keyboard.type("http://192.0.2.7:8720")  # the first field has the focus
+        await keyboard.press("Tab")
+        await keyboard.type(code.lower())
+        await keyboard.press("Enter")
+        await popup.get_by_role("alert").get_by_text("Over plain http").wait_for()
+
+        await keyboard.press("ControlOrMeta+A")
+        await keyboard.type(stage.url)
+        await keyboard.press("Tab")
+        await keyboard.type("ABCD-2345")
+        await keyboard.press("Enter")
+        await popup.get_by_role("alert").get_by_text("code").wait_for()
+        await keyboard.press("ControlOrMeta+A")
+        await keyboard.type(f"{code[:4]}-{code[4:]}".lower())
+        await keyboard.press("Enter")
+        await popup.get_by_role("heading", name="Is this yours?").wait_for()
+        await popup.get_by_text(f"{name}@example.com").wait_for()
+        await popup.locator("#confirm-server").get_by_text(stage.url).wait_for()
+        assert stage.call("GET", "/api/extensions")["extensions"] == []  # shown, not accepted
+        await keyboard.press("Tab")
+        await keyboard.press("Enter")
+        await popup.get_by_role("button", name="Connect Poshmark").wait_for()
+        assert len(stage.call("GET", "/api/extensions")["extensions"]) == 1
+        assert stage.call("GET", "/api/connections")["connections"] == []
