@@ -13,10 +13,12 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from everystall.browser import hosts
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.db import Database
 from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import addresses, opened
+from everystall.marketplaces import MARKETPLACES
 from everystall.processes import answers, is_free
 from everystall.settings import Settings
 
@@ -32,6 +34,7 @@ def examine(settings: Settings) -> bool:
         ("Chromium", _chromium),
         ("Database, key", _database),
         ("Port", _port),
+        ("Sites' hosts", _hosts),
     ]
     table = Table("what", "", "found, or what to do")
     good = True
@@ -120,6 +123,26 @@ def _database(settings: Settings) -> str:
     if filled.database_admin_url is None:
         key = "the key is not checked without DATABASE_ADMIN_URL"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+
+
+def _hosts(settings: Settings) -> str:
+    """Never wrong: pages work with them. Somebody who knows the site should say whether they belong to it."""
+    met = hosts.find(settings.everystall_home)
+    lines = [
+        f"{MARKETPLACES.get(name, name)}: {', '.join(f'{host} ({day})' for host, day in known.items())}"
+        for name, known in met.items()
+        if known
+    ]
+    if not lines:
+        return "no visit met a host that its adapter does not list"
+    return "\n".join(
+        [
+            "pages loaded parts from hosts that their adapters do not list (and the day they last did):",
+            *lines,
+            "Where you know one to be the site's own (photos, captcha, payment), add it to `parts` in that "
+            "marketplace's pages.py with its source in NOTES.md, or report it.",
+        ]
+    )
 
 
 def _port(settings: Settings) -> str:

@@ -4,7 +4,7 @@
     ├── Refused                  the caller's request cannot be done as it stands (4xx)
     │   ├── BadRequest  NotFound  NotAllowed  Unauthenticated  TooLarge  Conflict
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
-    ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
+    ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
     ├── MarketplaceBusy  DatabaseAway                       passes by itself: tried again
@@ -156,6 +156,10 @@ class SessionExpired(EverystallError):
     status = 409
     fate = "seller"
     action = "Sign in to the marketplace again and connect it."
+
+
+class AnotherAccount(SessionExpired):
+    """This session is signed in to another account than the one it was handed over for."""
 
 
 class ChallengeShown(EverystallError):

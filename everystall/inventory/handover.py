@@ -92,7 +92,10 @@ async def take(
     )
     connection, new = await _connection_for(session, user_id, given, account, asked, base_url)
     had_question = connection.needs_you is not None
-    _freshen(connection, account, base_url, check=new or had_question)
+    named = asked is not None and asked.id == connection.id and account.id is None
+    if named:  # the seller says that it is this one, whatever it is called there by now
+        connection.account_name = None
+    _freshen(connection, account, base_url, check=new or had_question or named)
     await session.flush()
     await vault.save(session, user_id, connection, storage, captured_at=given.captured_at)
     await _resume(session, connection)
