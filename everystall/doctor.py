@@ -16,10 +16,12 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from everystall.browser import hosts
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.embedded import Server
 from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import addresses, opened
+from everystall.marketplaces import MARKETPLACES
 from everystall.processes import answers, is_free
 from everystall.settings import Settings
 
@@ -37,6 +39,7 @@ def examine(settings: Settings) -> bool:
         ("Chromium", _chromium),
         ("Database, key", _database),
         ("Port", _port),
+        ("Sites' hosts", _hosts),
     ]
     console = Console(highlight=False)
     say = partial(console.print, markup=False)
@@ -135,6 +138,26 @@ def _database(settings: Settings, say: Say) -> str:
     if filled.database_admin_url is None:
         key = "the key is not checked without DATABASE_ADMIN_URL"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+
+
+def _hosts(settings: Settings, say: Say) -> str:
+    """Never wrong: pages work with them. Somebody who knows the site should say whether they belong to it."""
+    met = hosts.find(settings.everystall_home)
+    lines = [
+        f"{MARKETPLACES.get(name, name)}: {', '.join(f'{host} ({day})' for host, day in known.items())}"
+        for name, known in met.items()
+        if known
+    ]
+    if not lines:
+        return "no visit met a host that its adapter does not list"
+    return "\n".join(
+        [
+            "pages loaded parts from hosts that their adapters do not list (and the day they last did):",
+            *lines,
+            "Where you know one to be the site's own (photos, captcha, payment), add it to `parts` in that "
+            "marketplace's pages.py with its source in NOTES.md, or report it.",
+        ]
+    )
 
 
 def _port(settings: Settings, say: Say) -> str:

@@ -7,7 +7,7 @@
     │   ├── SignInFirst  LogInFailed  CrossSite  WrongHost
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
     │   ├── WebhookRefused  WebhookDisabled
-    ├── SessionExpired  ChallengeShown  AccountLimited      the seller must act
+    ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished                       the seller must act
     ├── PageChanged                                         a developer must fix
     ├── MarketplaceBusy  DatabaseAway  RateLimited          passes by itself: tried again
@@ -246,6 +246,10 @@ class SessionExpired(EverystallError):
     status = 409
     fate = "seller"
     action = "Sign in to the marketplace again and connect it."
+
+
+class AnotherAccount(SessionExpired):
+    """This session is signed in to another account than the one it was handed over for."""
 
 
 class ChallengeShown(EverystallError):

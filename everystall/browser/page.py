@@ -11,6 +11,7 @@ import asyncio
 import base64
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
@@ -89,7 +90,10 @@ class Page:
         #: The host of a top-level page that the walls refused (session.py).
         self.refused: str | None = None
         self._accept_dialog = False
+        #: Addresses that were asked for since `goto`: the last ones.
+        self._asked: deque[str] = deque(maxlen=300)
         raw.on("dialog", self._on_dialog)
+        raw.on("request", lambda request: self._asked.append(request.url))
 
     @property
     def url(self) -> str:
@@ -102,6 +106,7 @@ class Page:
         address = urljoin(self.base_url + "/", path)
         self._own(address)
         self.refused, self._accept_dialog = None, False
+        self._asked.clear()
         try:
             with translated(self._deadline):
                 response = await self._go(address)
@@ -242,6 +247,12 @@ class Page:
             await asyncio.sleep(POLL)
 
     # ---- reading ----
+
+    def heard(self, pattern: str) -> str | None:
+        """The first group of the regular expression in an address that the page itself asked for since
+        `goto` opened it, answered or not; None if there is none."""
+        found = next((found for url in self._asked if (found := re.search(pattern, url))), None)
+        return found[1] if found else None
 
     async def has(self, target: Target) -> bool:
         """Is it visible now?"""

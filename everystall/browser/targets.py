@@ -29,8 +29,13 @@ class Target:
     locators: tuple[str, ...]
     #: A selector of the frame the target is in, or none for the page itself.
     frame: str | None = None
+    #: Never for a commit target, whatever is said here.
     heal: bool = True
     effect: Effect = "none"
+
+    def __post_init__(self) -> None:
+        if self.effect == "commit":
+            object.__setattr__(self, "heal", False)
 
     def named(self, **values: str) -> Target:
         """The same target with `{name}` places filled in, quotes and backslashes escaped."""

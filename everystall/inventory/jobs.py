@@ -36,7 +36,7 @@ from everystall.inventory.listings import facts_of
 from everystall.inventory.pairs import results
 from everystall.inventory.publications import ACTIONS, change, end_jobs, tell_jobs, want_ended
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.marketplaces.base import Draft, ListingFacts, Problem
+from everystall.marketplaces.base import Draft, ListingFacts, Note, Problem
 from everystall.models import AutomationResult, Connection, Job, Listing, Publication, User
 
 _LETTERS = string.ascii_lowercase + string.digits
@@ -51,6 +51,8 @@ class Checked:
     sign_in: SignIn | None
     draft: Draft | None
     problems: Sequence[Problem]
+    #: What of the listing is not sent there; no reason not to post.
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ def check(facts: ListingFacts, meant: Mapping[str, Sequence[SignIn]]) -> list[Ch
     for marketplace, sign_ins in meant.items():
         for sign_in in sign_ins or (None,):
             defaults = sign_in.connection.defaults if sign_in else {}
-            draft, problems = None, [_sold_out(marketplace)]
+            draft, problems, notes = None, [_sold_out(marketplace)], list[Note]()
             if facts.quantity > 0:
-                draft, problems = get_form(marketplace).compose(facts, defaults)
-            found.append(Checked(marketplace, sign_in, draft, problems))
+                draft, problems, notes = get_form(marketplace).compose(facts, defaults)
+            found.append(Checked(marketplace, sign_in, draft, problems, notes))
     return found
 
 
@@ -231,7 +233,7 @@ def problems_as_json(checked: Sequence[Checked]) -> list[dict[str, Any]]:
         {
             "marketplace": one.marketplace,
             "browserProfileId": one.sign_in.connection.public_id if one.sign_in else None,
-            "field": ".".join(map(to_camel, problem.field.split("."))),
+            "field": in_json(problem.field),
             "code": problem.code,
             "message": problem.message,
             "limit": problem.limit,
@@ -245,6 +247,12 @@ def _hash(listing_id: UUID, marketplaces: Sequence[str], public_ids: Sequence[st
     """Of a request to post, in whatever order it names the places."""
     asked = [str(listing_id), sorted(set(marketplaces)), sorted(set(public_ids))]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def in_json(field: str) -> str:
+    """A field's name as the API's JSON has it: "defaults.return_policy" → "defaults.returnPolicy". The names
+    of specifics are the seller's or the marketplace's own."""
+    return field if field.startswith("specifics.") else ".".join(map(to_camel, field.split(".")))
 
 
 async def _insert_job(

@@ -42,6 +42,20 @@ MARKER = re.compile(r"\s?~[A-Z2-7]{6}$")
 MARKER_LENGTH = 8
 
 
+#: Words in which sites say that they do not know themselves what came of it.
+_UNSURE = re.compile(
+    r"try again|went wrong|an error|contact support|technical|cannot currently", re.IGNORECASE
+)
+
+
+def says_no(said: str, refusals: Sequence[str]) -> bool:
+    """Does a message in answer to the click prove that nothing was posted? Only words that are known to
+    (regular expressions, each with its source in NOTES.md): a message that nobody knows may as well follow
+    a commit."""
+    known = any(re.search(pattern, said, re.IGNORECASE) for pattern in refusals)
+    return known and not _UNSURE.search(said)
+
+
 def strip_marker(sku: str | None) -> str | None:
     """The seller's own SKU, without our marker: what people and files ever see. "A1 ~K7Q2XM" → "A1"."""
     return MARKER.sub("", sku) or None if sku else None
@@ -116,6 +130,15 @@ class Problem(_Frozen):
     #: What the seller reads: which marketplace, what is wrong, the limit, what would do.
     message: str
     limit: int | float | str | None = None
+
+
+class Note(_Frozen):
+    """Something that the seller wrote and that a marketplace has no place for: said beforehand, and no
+    reason not to post. `field` as in Problem."""
+
+    field: str
+    #: What the seller reads: "Mercari has no field for a SKU: “A-17” is not sent."
+    message: str
 
 
 class Draft(_Frozen):
@@ -219,11 +242,16 @@ class Filled:
 
     fields: Mapping[str, Any]
     draft_id: str | None = None
+    #: What was meant for the form and has no field in it ("specifics.Vintage"): posted without, and told
+    #: as a difference.
+    missing: Sequence[str] = ()
 
 
 #: `await arm(filled)` compares the form with the draft and commits "armed" before the click.
 #: It raises NotWanted (nothing may be clicked) or PageChanged (the form differs).
 Arm = Callable[[Filled], Awaitable[None]]
+#: `await drafted(draft_id)` as soon as the site has a draft of what is being filled in: keeps its id.
+Drafted = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -232,6 +260,8 @@ class Published:
 
     remote_id: str | None = None
     url: str | None = None
+    #: The message it showed instead, for the seller to read; it proves nothing.
+    said: str | None = field(default=None, compare=False)
 
 
 #: unknown: a page that proves nothing (login, block, error). Never read as gone.
@@ -262,6 +292,43 @@ class Seen:
     photo_urls: Sequence[str] = ()
 
 
+def not_sent(label: str, facts: ListingFacts, names: Mapping[str, str]) -> list[Note]:
+    """A note for each of these fields (name → what it is called) that the listing tells."""
+    return [
+        Note(field=name, message=f"{label} has no field for {called}: “{told}” is not sent.")
+        for name, called in names.items()
+        if (told := _told(getattr(facts, name)))
+    ]
+
+
+def not_known(label: str, marketplace: str, own: Mapping[str, Any], known: Sequence[str]) -> list[Note]:
+    """A note for each of the listing's own settings for a marketplace that it has no use for."""
+    return [
+        Note(
+            field=f"overrides.{marketplace}.{name}",
+            message=f"{label} has no setting “{name}”: it is not used.",
+        )
+        for name in own
+        if name not in known
+    ]
+
+
+def _told(value: Any) -> str:
+    """As a person reads it; empty where nothing is told."""
+    if isinstance(value, Money):
+        return f"${value.amount // 100}.{value.amount % 100:02}"
+    if isinstance(value, Package):
+        sides = [f"{side:g}" for side in (value.length_in, value.width_in, value.height_in) if side]
+        parts = [
+            f"{value.weight_oz} oz" if value.weight_oz else "",
+            " × ".join(sides) + " in" if sides else "",
+        ]
+        return ", ".join(filter(None, parts))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {inner}" for name, inner in value.items())
+    return ", ".join(value) if isinstance(value, tuple) else str(value or "")
+
+
 class Form(Protocol):
     """form.py as a module."""
 
@@ -280,9 +347,9 @@ class Form(Protocol):
 
     def compose(
         self, listing: ListingFacts, defaults: Mapping[str, Any]
-    ) -> tuple[Draft | None, list[Problem]]:
-        """The draft, or None and every problem at once. Overrides are applied first, then the
-        account's defaults for what the listing leaves open. Pure."""
+    ) -> tuple[Draft | None, list[Problem], list[Note]]:
+        """The draft, or None and every problem at once; and what is not sent. Overrides are applied first,
+        then the account's defaults for what the listing leaves open. Pure."""
         ...
 
     def read_account(self, session: Mapping[str, Any]) -> Account:
@@ -311,9 +378,12 @@ class Adapter(Protocol):
         """Loads the cheapest page that only a signed-in seller gets. Raises SessionExpired."""
         ...
 
-    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
-        """Fills the form, reads it back, awaits `arm(filled)`, clicks once (page.commit), reads the
-        answer. ListingRejected: the site said no in so many words. NotPublished: it kept a draft."""
+    async def publish(
+        self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
+    ) -> Published:
+        """Fills the form, awaits `drafted(id)` where the site begins a draft, reads the form back, awaits
+        `arm(filled)`, clicks once (page.commit), reads the answer. ListingRejected: the site said no in
+        words that are known to mean it. NotPublished: it kept a draft."""
         ...
 
     async def read(self, page: Page, remote_id: str) -> Seen:

@@ -28,6 +28,7 @@ from everystall.sandbox.core import (
     CookieMaker,
     Item,
     ItemLimit,
+    OddAnswer,
     Session,
     SoftReject,
     World,
@@ -147,8 +148,8 @@ class Site:
         return response
 
     async def submit(self, request: Request, commit: Callable[[], Item]) -> Item:
-        """The click that makes a listing live, with the faults that are due. Raises SoftReject and
-        ItemLimit for the site to say, Failed and Reset for Site to answer."""
+        """The click that makes a listing live, with the faults that are due. Raises SoftReject, ItemLimit
+        and OddAnswer for the site to say, Failed and Reset for Site to answer."""
         account = visit_of(request).account
         name = account.name if account else None
         fault = self.world.faults.take(self.marketplace, name, "submit_before", path=request.url.path)
@@ -165,7 +166,8 @@ class Site:
         item = commit()
         fault = self.world.faults.take(self.marketplace, name, "submit_after", path=request.url.path)
         if fault is not None:
-            raise Reset if fault.kind == "reset_after" else Failed(fault.status)
+            answers: dict[str, type[Exception]] = {"reset_after": Reset, "odd_answer": OddAnswer}
+            raise answers[fault.kind]() if fault.kind in answers else Failed(fault.status)
         return item
 
     # ---- ASGI ----

@@ -29,7 +29,8 @@ In an endpoint (plain Starlette: `async def sell(request) -> Response`):
   options {}. Each of them writes the ledger.
 - the click: `item = await site.submit(request, lambda: world.publish(item))`. It plays the faults of the
   click: raises `SoftReject`, `ItemLimit` (the site shows its own words for these), or `Failed` / `Reset`
-  / `Late` (answered by Site itself: let them through), or commits.
+  / `Late` (answered by Site itself: let them through), or commits. `OddAnswer`: it committed, and the site
+  shows `OddAnswer.words` where it shows its refusals.
 - lists show only `world.listed(marketplace, account, "live")` (honours index lag), an item's own page only
   if `item.page_shown()`; everything else of `items()` is the owner's and the ledger's.
 - faults that a site must play itself: `site.layout(request)` is "a" or "b"; all others are played by
@@ -67,6 +68,12 @@ class SoftReject(Exception):
 
 class ItemLimit(Exception):
     """The site refuses: this account may not list more; it says so in its own words."""
+
+
+class OddAnswer(Exception):
+    """The site did what was asked and then shows a message that says neither yes nor no."""
+
+    words = "An error has occurred. Please contact support."
 
 
 @dataclass
@@ -208,7 +215,8 @@ POINTS = {
     "session_expired": "page", "layout": "layout", "index_lag": "list_index", "recompress": "photo",
     "error_before": "submit_before", "reset_before": "submit_before", "late_commit": "submit_before",
     "soft_reject": "submit_before", "item_limit": "submit_before",
-    "error_after": "submit_after", "reset_after": "submit_after",
+    "error_after": "submit_after", "reset_after": "submit_after", "odd_answer": "submit_after",
+    "drop_photos": "published",
 }  # fmt: skip
 #: These go on until they are deleted, unless `times` is given; the others happen once.
 LASTING = {"latency", "slow", "down", "layout", "index_lag", "recompress"}
@@ -407,6 +415,8 @@ class World:
         """Makes it live (ledger: published). Again on a live one: nothing happens."""
         if item.state == "draft":
             item.state, item.published_at = "live", time.time()
+            if self.faults.take(item.marketplace, item.account.name, "published") is not None:
+                item.photos = []
             lag = self.faults.take(item.marketplace, item.account.name, "list_index")
             if lag is not None:
                 item.listed_at = time.time() + (3.0 if lag.seconds is None else lag.seconds)

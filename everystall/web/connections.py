@@ -53,6 +53,9 @@ class ConnectionsOut(Shape):
 
 class ConnectionBody(Body):
     label: Line100 = None
+    #: What the account is called at the marketplace, where you renamed it there. Sessions under another name
+    #: are not used for it.
+    account_name: Line100 = None
     #: Replaces those that are named; null takes one away.
     defaults: Annotated[dict[str, Any], Field(max_length=100)] | None = None
     pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
@@ -77,6 +80,8 @@ async def patch_connection(
     connection = await get_connection(session, browserProfileId, lock=True)
     if "label" in body.model_fields_set:
         connection.label = body.label
+    if "account_name" in body.model_fields_set:
+        connection.account_name = body.account_name
     if "pace_seconds" in body.model_fields_set:
         connection.pace_seconds = body.pace_seconds
     if body.defaults is not None:

@@ -253,6 +253,13 @@ class CheckBody(Body):
     connections: Annotated[list[str], Field(max_length=200)] = []
 
 
+class NoteOut(Shape):
+    """One thing that is not sent. `field` as in a problem."""
+
+    field: str
+    message: str
+
+
 class CheckedOut(Shape):
     marketplace: str
     label: str
@@ -261,6 +268,8 @@ class CheckedOut(Shape):
     ready: bool
     session: Literal["connected", "expired", "missing"]
     problems: list[ProblemOut]
+    #: What of the listing that marketplace has no place for: it is posted without.
+    notes: list[NoteOut]
     #: What would be posted, in the marketplace's own words; null while something is missing.
     draft: dict[str, Any] | None
 
@@ -417,6 +426,7 @@ def _checked(one: jobs.Checked) -> CheckedOut:
         ready=one.draft is not None and not one.problems,
         session=one.sign_in.status if one.sign_in else "missing",
         problems=[ProblemOut(**problem) for problem in jobs.problems_as_json([one])],
+        notes=[NoteOut(field=jobs.in_json(note.field), message=note.message) for note in one.notes],
         draft=camel(one.draft.model_dump(mode="json")) if one.draft else None,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.browser import evidence
 from everystall.errors import (
     AccountLimited,
+    AnotherAccount,
     ChallengeShown,
     EverystallError,
     PageChanged,
@@ -54,7 +54,8 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
             await dropped(visit, publication_id)
             return
         said = f"{visit.label} no longer knows your sign-in. Nothing was lost: connect it again and the work "
-        await _flag_account(visit, "session_expired", said + "goes on.", await _evidence(visit))
+        said = error.message if isinstance(error, AnotherAccount) else said + "goes on."
+        await _flag_account(visit, "session_expired", said, await _evidence(visit))
     elif isinstance(error, ChallengeShown):
         said = f"{error.message}. We stopped there: only you may answer it."
         await _flag_account(visit, "challenge", said, await _evidence(visit))
@@ -65,7 +66,8 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
         await _flag_posts(visit, error.message, await _evidence(visit))
         await _again_later(visit, publication_id, error, counts=False)
     elif error.fate in ("retry", "operator"):
-        await _again_later(visit, publication_id, error, counts=True)
+        picture = await _last_evidence(visit, publication_id, error)
+        await _again_later(visit, publication_id, error, picture)
     else:
         picture = await _evidence(visit)
         if isinstance(error, PageChanged) and (lost := await _session_lost(visit)) is not None:
@@ -201,7 +203,10 @@ async def _flag_all(
     await tell_jobs(session, [publication.id for publication in publications])
 
 
-async def _again_later(visit: Visit, publication_id: UUID, error: EverystallError, *, counts: bool) -> None:
+async def _again_later(
+    visit: Visit, publication_id: UUID, error: EverystallError, picture: Evidence = None, *,
+    counts: bool = True,
+) -> None:  # fmt: skip
     async with visit.lease.transaction() as session:
         publication = await visit.find_locked(session, publication_id)
         if (
@@ -219,7 +224,7 @@ async def _again_later(visit: Visit, publication_id: UUID, error: EverystallErro
             if error.fate == "retry":
                 said = f"{visit.label} did not answer {tries} times in a row: {error.message}"
             publication.tries = tries
-            await _flag(visit, session, publication, reason_of(error), said, None)
+            await _flag(visit, session, publication, reason_of(error), said, picture)
             await tell_jobs(session, [publication_id])
         else:
             ending = publication.wanted == "ended" or publication.state == "ending"
@@ -268,16 +273,38 @@ async def _try_last_good(visit: Visit, error: EverystallError) -> bool:
     return True
 
 
+async def keep_evidence(visit: Visit, attempt_id: UUID, said: str | None = None) -> None:
+    """The page after a click whose answer settled nothing, and what it said, kept with the attempt."""
+    kept = dict(await _evidence(visit) or {}) | ({"said": said} if said else {})
+    if not kept:
+        return
+    async with visit.lease.transaction() as session:
+        attempt = await session.get(Attempt, attempt_id, populate_existing=True)
+        if attempt is not None:
+            attempt.evidence = kept
+
+
+async def _last_evidence(visit: Visit, publication_id: UUID, error: EverystallError) -> Evidence:
+    """A picture, if this is the failure after which the seller is asked."""
+    if error.fate != "retry":
+        return None
+    async with visit.lease.transaction() as session:
+        tries = await session.scalar(select(Publication.tries).where(Publication.id == publication_id))
+    return await _evidence(visit) if (tries or 0) + 1 >= TRIES else None
+
+
 async def _evidence(visit: Visit) -> Evidence:
-    """A picture of the page as it stood, without what is secret; none if no page is open."""
+    """A picture of the page as it stood, without what is secret; none if no page is open. Never the reason
+    for which a step fails."""
     if visit.open_page is None:
         return None
-    with suppress(EverystallError, OSError):
+    try:
         return await evidence.capture(
             visit.open_page, visit.tools.settings.everystall_home / "evidence", _secrets(visit)
         )
-    log.warning("evidence.none")
-    return None
+    except Exception as e:
+        log.warning("evidence.none", why=type(e).__name__)
+        return None
 
 
 def _secrets(visit: Visit) -> Sequence[str]:

@@ -39,7 +39,7 @@ from everystall.inventory.publications import change, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
 from everystall.models import Attempt, Connection, Listing, User
 from everystall.worker import failures, reconcile
-from everystall.worker.compare import compare, differing, same_thing
+from everystall.worker.compare import compare, differing
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -67,6 +67,8 @@ class Plan:
     baseline: frozenset[str] = frozenset()
     photo_hashes: list[str] = field(default_factory=list)
     marker: str | None = None
+    #: What the site called the draft that our filling made.
+    draft_id: str | None = None
     armed: bool = False
 
 
@@ -82,13 +84,17 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     finally:
         rendering.cancel()
     await _note_filling(visit, plan)
+    await _discard_leftovers(visit, page)
     await _read_baseline(visit, page, plan)
 
     async def arm(filled: Filled) -> None:
         await _arm(visit, plan, filled)
 
+    async def drafted(draft_id: str) -> None:
+        await _note_draft(visit, plan, draft_id)
+
     try:
-        answer = await visit.adapter.publish(page, plan.draft, photos, arm)
+        answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
     except EverystallError as e:
         visit.lists_read_at = None
         if not plan.armed:
@@ -104,6 +110,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
             return
         log.warning("publish.answer_unclear", error=e.code, message=e.message)
         await _answered(visit, plan, Published())
+        await failures.keep_evidence(visit, plan.attempt_id)
         if e.fate == "seller":
             await failures.failed(visit, plan.publication_id, e)
         return
@@ -112,6 +119,8 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     await _answered(visit, plan, answer)
     if answer.remote_id is not None:
         await reconcile.look(visit, publication_id)
+    else:
+        await failures.keep_evidence(visit, plan.attempt_id, answer.said)
 
 
 async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
@@ -133,7 +142,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             await _hold_posts(session, visit.lease.connection_id, wait)
             return None
         facts = await facts_of(session, listing)
-        draft, problems = visit.form.compose(facts, visit.connection.defaults)
+        draft, problems, _ = visit.form.compose(facts, visit.connection.defaults)
         if draft is None:
             fields = listed(sorted({problem.field for problem in problems}))
             raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")
@@ -235,9 +244,9 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
             attempt.fence = visit.lease.fence
             attempt.baseline = sorted(plan.baseline - plan.known)
             attempt.photo_hashes = plan.photo_hashes
-            attempt.draft_id = filled.draft_id
+            attempt.draft_id = filled.draft_id or plan.draft_id
             connection.last_post_at = func.clock_timestamp()
-            publication.read_back = compare(plan.draft, filled.fields)
+            publication.read_back = compare(plan.draft, filled.fields) | dict.fromkeys(filled.missing, False)
             await change(session, publication, state="armed", looking=True, tries=0, next_try_at=None)
     if twin:
         raise NotWanted("The same title and price is just being posted on this account.")
@@ -260,19 +269,61 @@ async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
             await change(session, publication, state="reconciling")
 
 
+async def _note_draft(visit: Visit, plan: Plan, draft_id: str) -> None:
+    """The form has a draft at the site: kept before filling goes on, so that whatever stops this try, the
+    next one on the account knows what is ours to delete (Poshmark holds about 15 drafts)."""
+    plan.draft_id = draft_id
+    async with visit.lease.transaction() as session:
+        attempt = await session.get(Attempt, plan.attempt_id, populate_existing=True)
+        if attempt is None:
+            raise NotWanted("The listing was deleted.")
+        attempt.draft_id = draft_id
+
+
+async def _discard_leftovers(visit: Visit, page: Page) -> None:
+    """Drafts of earlier tries on this account, whichever listing's: those that were never clicked on, and
+    those whose click was refused. The site told us their ids in our own forms, so they are ours for
+    certain. One that its page does not let us delete is left there, and not tried again."""
+    async with visit.lease.transaction() as session:
+        left = (
+            await session.execute(
+                select(Attempt.id, Attempt.draft_id).where(
+                    Attempt.connection_id == visit.lease.connection_id,
+                    Attempt.draft_id.is_not(None),
+                    (Attempt.outcome == "rejected")
+                    | (Attempt.outcome.is_(None) & Attempt.armed_at.is_(None)),
+                )
+            )
+        ).all()
+    for attempt_id, draft_id in left:
+        try:
+            await visit.adapter.discard_draft(page, str(draft_id))
+        except PageChanged as e:
+            log.warning("publish.draft_left", draft_id=draft_id, why=e.message)
+        await _forget_draft(visit, attempt_id)
+
+
 async def _tidy(visit: Visit, page: Page, plan: Plan, error: EverystallError) -> None:
-    """Before the click a failed fill may leave a draft of ours (Poshmark holds about 15): what is new in
-    the list of drafts and is certainly ours goes. Not while somebody has to look at the page as it is."""
-    if isinstance(error, LeaseLost | SessionExpired | ChallengeShown | MarketplaceBusy):
+    """Before the click a failed fill may leave a draft of ours: it goes at once, or where the site does not
+    answer or somebody has to look at the page as it is, before the next post on the account."""
+    if plan.draft_id is None or isinstance(
+        error, LeaseLost | SessionExpired | ChallengeShown | MarketplaceBusy
+    ):
         return
     try:
-        for item in await visit.adapter.find_active(page, known=plan.baseline, look_for=("draft",)):
-            marked = plan.marker is not None and (item.sku or "").endswith(plan.marker)
-            ours = marked or same_thing(plan.draft.model_dump(mode="json"), item.title, item.price)
-            if item.state == "draft" and item.remote_id not in plan.baseline and ours:
-                await visit.adapter.discard_draft(page, item.remote_id)
+        await visit.adapter.discard_draft(page, plan.draft_id)
+        await _forget_draft(visit, plan.attempt_id)
+    except LeaseLost:
+        raise
     except EverystallError as e:
         log.info("publish.draft_left", error=e.code)
+
+
+async def _forget_draft(visit: Visit, attempt_id: UUID) -> None:
+    async with visit.lease.transaction() as session:
+        attempt = await session.get(Attempt, attempt_id, populate_existing=True)
+        if attempt is not None:
+            attempt.draft_id = None
 
 
 async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> bool:

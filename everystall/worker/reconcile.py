@@ -160,7 +160,7 @@ async def settle(
     """The listing's own page told us what it is: write it down."""
     draft = Draft.model_validate(attempt.draft)
     read_back = compare(draft, seen.fields)
-    if seen.state == "live" and seen.photo_urls:
+    if seen.state == "live":  # where the page shows none, they are not as posted
         read_back["photos"] = same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls))
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
@@ -356,7 +356,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
         asked = publication.needs_you or needs_you(
             publication, visit.connection.public_id, "unresolved",
             f"{visit.label} did not say whether the listing was posted, and we do not see it there. We "
-            "clicked once, will not click again by ourselves, and go on looking.",
+            f"clicked once, will not click again by ourselves, and go on looking.{_words_of(visit, mine)}",
             visit.connection.base_url,
         )  # fmt: skip
         await change(
@@ -392,6 +392,7 @@ async def _only_a_draft(
             return
         if publication.tries > 1:
             said = f"{visit.label} kept the listing as a draft again and did not publish it. We deleted it."
+            said += _words_of(visit, mine)
             await change(
                 session, publication, finished_at=func.now(),
                 needs_you=needs_you(publication, visit.connection.public_id, "not_published", said,
@@ -410,6 +411,12 @@ async def nothing_there(session: AsyncSession, publication: Publication, **value
     if not wanted:
         await forget_listing_if_over(session, publication.listing_id)
     return wanted
+
+
+def _words_of(visit: Visit, attempt: Attempt) -> str:
+    """What the site showed in answer to the click, where that settled nothing."""
+    said = (attempt.evidence or {}).get("said")
+    return f" {visit.label} said: “{said}”" if said else ""
 
 
 async def _tell_gone(visit: Visit, session: AsyncSession, publication: Publication) -> None:

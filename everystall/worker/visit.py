@@ -21,18 +21,19 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.browser import hosts
 from everystall.browser.driver import Driver
 from everystall.browser.page import Page
 from everystall.browser.session import Browser, Storage, open_browser
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import (
+    AnotherAccount,
     EverystallError,
     LeaseLost,
     MarketplaceBusy,
     NotWanted,
     PageChanged,
-    SessionExpired,
 )
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.models import Connection, Publication
@@ -257,7 +258,13 @@ class Visit:
         account = await self.adapter.check_session(page)
         known = self.connection.account_id
         if account.id is not None and known is not None and account.id != known:
-            raise SessionExpired(f"This session is signed in to another account at {self.label}.")
+            raise AnotherAccount(f"This session is signed in to another account at {self.label}.")
+        name, called = account.name or "", self.connection.account_name or ""
+        if account.id is None and name and called and name.casefold() != called.casefold():
+            raise AnotherAccount(
+                f"This session is signed in as “{name}” at {self.label}, and this account is “{called}”. If "
+                "you renamed it there, give this account its new name here and connect it again."
+            )
         async with self.lease.transaction() as session:
             connection = await session.get_one(Connection, self.lease.connection_id, populate_existing=True)
             connection.account_id = connection.account_id or account.id
@@ -374,6 +381,8 @@ class Visit:
         if browser is not None:
             if browser.unlisted_hosts:
                 log.info("browser.unlisted_hosts", hosts=sorted(browser.unlisted_hosts))
+                home = self.tools.settings.everystall_home
+                hosts.remember(home, self.connection.marketplace, browser.unlisted_hosts)
             stack, self._stack = self._stack, AsyncExitStack()
             with suppress(EverystallError):
                 await stack.aclose()

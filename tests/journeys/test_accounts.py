@@ -171,3 +171,37 @@ async def test_who_lost_the_lease_writes_nothing(stall: Stall, alice: Seller):
         alice.user_id, id, {"cookies": []}, opened_seq=1, fence=first.fence
     ) is None  # fmt: skip
     assert [row["seq"] for row in await stall.rows("SELECT seq FROM user_marketplace_sessions")] == [1]
+
+
+async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_it_is_the_same(
+    stall: Stall, alice: Seller
+):
+    """eBay tells a name and no id that lasts: a renamed account is not another one for ever."""
+    profile = await stall.connect(alice, "ebay")
+    await stall.visit(profile)
+    account = await _account(stall)
+    assert (account["account_id"], account["account_name"], account["needs_you"]) == (None, "alice", None)
+
+    renamed = await stall.sign_in("ebay", "alice-renamed")
+    await stall.rows("DELETE FROM user_marketplace_sessions RETURNING id")  # the old name signs in no more
+    assert await stall.hand_over(alice, "ebay", renamed) == profile  # the only account there is
+    await stall.rows("UPDATE connections SET next_check_at = now() RETURNING id")
+    await stall.visit(profile)
+    question = (await _account(stall))["needs_you"]
+    assert question["reason"] == "session_expired"
+    assert "alice-renamed" in question["message"]
+    assert "renamed it" in question["message"]
+
+    # a capture for this very account is what the extension sends by itself: it proves nothing
+    assert await stall.hand_over(alice, "ebay", renamed, browserProfileId=profile) == profile
+    await stall.rows("UPDATE connections SET next_check_at = now() RETURNING id")
+    await stall.visit(profile)
+    assert (await _account(stall))["needs_you"]["reason"] == "session_expired"
+
+    answer = await alice.client.patch(f"/api/connections/{profile}", json={"accountName": "alice-renamed"})
+    assert answer.status_code == 200, answer.text
+    assert await stall.hand_over(alice, "ebay", renamed) == profile
+    job = await stall.post(alice, await stall.listing(alice), ["ebay"])
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    account = await _account(stall)
+    assert (account["account_name"], account["needs_you"]) == ("alice-renamed", None)

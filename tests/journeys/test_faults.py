@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.journeys.conftest import ALL, Seller, Stall
+from everystall.browser import hosts
+from everystall.browser import session as browser_session
+from everystall.browser.page import Page
+from everystall.demo.show import is_good
+from everystall.errors import PageChanged
+from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
@@ -36,6 +43,33 @@ async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, e
     assert job["status"] == "done", job
     assert len(stall.live(everywhere)) == 1
     assert len(stall.events(everywhere, "published")) == 1
+
+
+async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(stall, alice, everywhere):
+    profile, job = await _posted(stall, alice, everywhere)
+    stall.sandbox.fault(everywhere, kind="odd_answer", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live(everywhere)) == 1
+    assert len(stall.events(everywhere, "published")) == 1
+    (row,) = await stall.rows("SELECT evidence FROM attempts")
+    assert "contact support" in row["evidence"]["said"]
+    assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).stat().st_size > 1000
+
+
+async def test_a_message_that_nobody_knows_and_a_stale_list_ask_the_seller_in_the_sites_words(
+    stall, alice, marketplace
+):
+    """The trial in which two were live: the site commits, says that it has not, and Retry posts again."""
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="index_lag", seconds=3600, page_seconds=3600, times=1)
+    stall.sandbox.fault(marketplace, kind="odd_answer", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    (pair,) = job["automationResults"]
+    assert pair["needsYou"]["reason"] == "unresolved"
+    assert "An error has occurred. Please contact support." in pair["needsYou"]["message"]
+    assert "retry" not in [action["name"] for action in pair["needsYou"]["actions"]]
+    assert len(stall.events(marketplace, "published")) == 1
 
 
 async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, marketplace):
@@ -159,6 +193,113 @@ async def test_recompressed_photos_still_read_back_equal(stall, alice, marketpla
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done"
     assert (await stall.rows("SELECT read_back FROM publications"))[0]["read_back"]["photos"] is True
+
+
+async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, alice, everywhere):
+    profile, job = await _posted(stall, alice, everywhere)
+    stall.sandbox.fault(everywhere, kind="drop_photos", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert stall.live(everywhere)[0]["photos"] == []
+    (row,) = await stall.rows("SELECT state, read_back FROM publications")
+    assert (row["state"], row["read_back"]["photos"]) == ("live", False)
+    assert row["read_back"]["title"] is True
+    same = {"state": "live", "read_back": {"title": True, "photos": True}}
+    assert is_good({"publications": [same, same, same]})
+    assert not is_good({"publications": [same, same, {"state": "live", "read_back": row["read_back"]}]})
+
+
+@pytest.mark.parametrize("site", ["poshmark", "ebay"])
+async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, site):
+    """Poshmark holds about 15. An outage strikes as soon as the site has begun one."""
+    profile, job = await _posted(stall, alice, site)
+
+    def drafts() -> list[dict]:
+        return [item for item in stall.ledger(site) if item["state"] == "draft"]
+
+    for n in range(3):
+        begun = len(stall.events(site, "draft"))
+        visiting = asyncio.create_task(stall.visit(profile))
+        while len(stall.events(site, "draft")) == begun and not visiting.done():
+            await asyncio.sleep(0.01)
+        stall.sandbox.fault(site, kind="down", times=1000)
+        await visiting
+        stall.sandbox.clear_faults()
+        assert len(stall.events(site, "draft")) == n + 1
+        assert len(drafts()) == 1, "the last try's alone"
+        await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert drafts() == []
+    assert len(stall.live(site)) == 1
+    assert len(stall.events(site, "deleted")) == 3
+
+
+async def test_a_draft_of_a_try_that_nobody_wants_any_more_goes_before_the_next_post(stall, alice):
+    profile, job = await _posted(stall, alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="down", path="/media/scratch", times=1000)
+    await stall.visit(profile)
+    assert [item["state"] for item in stall.ledger("poshmark")] == ["draft"]
+    await alice.client.post(f"/api/jobs/{job['jobId']}/cancel")
+    stall.sandbox.clear_faults()
+    other = await stall.post(alice, await stall.listing(alice, title="Another shirt"), ["poshmark"])
+    assert (await stall.until_done(alice, other["jobId"], profile))["status"] == "done"
+    assert sorted(item["state"] for item in stall.ledger("poshmark")) == ["ended", "live"]
+
+
+async def test_a_draft_of_the_sellers_own_is_never_ours(stall, alice):
+    """The same title and price, begun while we filled ours in."""
+    profile, job = await _posted(stall, alice, "poshmark")
+    world = stall.sandbox.world
+    hers = world.draft("poshmark", world.account("poshmark", "alice"), world.new_hex(),
+                       {"title": SHIRT["title"], "price": SHIRT["price"]})  # fmt: skip
+    stall.sandbox.fault("poshmark", kind="down", path="/media/scratch", times=3)
+    await stall.visit(profile)
+    stall.sandbox.clear_faults()
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    assert hers.state == "draft"
+
+
+async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice, monkeypatch):
+    profile, job = await _posted(stall, alice, "mercari")
+
+    async def commit(self, target, **more):
+        raise PageChanged("It is gone.")
+
+    monkeypatch.setattr(Page, "commit", commit)
+    await stall.until_done(alice, job["jobId"], profile, seconds=1)
+    (row,) = await stall.rows("SELECT evidence FROM attempts")
+    for name in ("screenshot", "aria"):
+        assert (stall.settings.everystall_home / "evidence" / row["evidence"][name]).exists()
+
+
+async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
+    profile, job = await _posted(stall, alice, "mercari")
+    stall.sandbox.fault("mercari", kind="down", times=1000, path="/sell/")
+    await stall.rows("UPDATE publications SET tries = 6 RETURNING id")
+    await stall.visit(profile)
+    assert (await stall.rows("SELECT evidence FROM attempts")) == [{"evidence": None}]
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.visit(profile)
+    job = await stall.job(alice, job["jobId"])
+    assert job["automationResults"][0]["needsYou"]["reason"] == "marketplace_busy"
+    (row,) = await stall.rows("SELECT evidence FROM attempts")
+    assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).exists()
+
+
+async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall, alice, monkeypatch):
+    noted = browser_session._prepare
+
+    async def prepare(*args):
+        browser = await noted(*args)
+        browser.unlisted_hosts.add("cdn.example.com")
+        return browser
+
+    monkeypatch.setattr(browser_session, "_prepare", prepare)
+    profile = await stall.connect(alice, "mercari")
+    await stall.visit(profile)
+    assert set(hosts.find(stall.settings.everystall_home)["mercari"]) == {"cdn.example.com"}
 
 
 async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):

@@ -42,6 +42,29 @@ async def test_what_moves_the_price_is_off_unless_the_seller_chose_it(stall: Sta
         assert not any(row["draft"]["options"].values())
 
 
+async def test_nothing_that_the_seller_wrote_is_dropped_without_a_word(stall: Stall, alice: Seller):
+    """What has no field is told by `check`; what only the category's form turns out to lack, afterwards."""
+    profile = await stall.connect(alice, "ebay")
+    listing = await stall.listing(alice, colors=["blue", "white"], tags=["linen"],
+                                  specifics={"Era": "1970s", "Sleeve Length": "Long Sleeve"})  # fmt: skip
+    answer = await alice.client.post(f"/api/listings/{listing}/check", json={})
+    assert answer.json()["ready"]
+    notes = {one["marketplace"]: {note["field"] for note in one["notes"]}
+             for one in answer.json()["marketplaces"]}  # fmt: skip
+    assert notes == {
+        "poshmark": {"specifics", "package", "shipsFromZip"},
+        "mercari": {"sku", "colors", "tags", "originalPrice", "specifics"},
+        "ebay": {"originalPrice", "tags", "colors"},
+    }
+    job = await stall.post(alice, listing, ["ebay"])
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    (row,) = await stall.rows("SELECT read_back FROM publications")
+    sent = stall.live("ebay")[0]["fields"]["specifics"]
+    for name in ("Era", "Sleeve Length"):
+        assert row["read_back"][f"specifics.{name}"] is (name in sent), (name, sent)
+    assert row["read_back"]["specifics.Era"] is False
+
+
 async def test_several_listings_for_one_account_share_one_visit(stall: Stall, alice: Seller):
     profile = await stall.connect(alice, "mercari")
     for n in range(3):

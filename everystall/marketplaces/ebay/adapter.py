@@ -11,25 +11,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from everystall.errors import (
-    EverystallError,
-    ListingRejected,
-    MarketplaceBusy,
-    NotPublished,
-    NotWanted,
-    PageChanged,
-)
+from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
 from everystall.marketplaces.base import (
     Account,
     Active,
     Arm,
     Draft,
+    Drafted,
     Filled,
     Money,
     PhotoFile,
     Published,
     Seen,
     SeenState,
+    says_no,
 )
 from everystall.marketplaces.ebay import pages as on
 from everystall.marketplaces.ebay.form import COLOR_ASPECTS, LABEL, POLICIES, SIZE_ASPECTS, UNBRANDED, dollars
@@ -45,8 +40,6 @@ ANSWER_SECONDS = 15.0
 LOOK = 0.03
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
-#: How eBay says that it does not know itself what came of it.
-UNCLEAR = re.compile(r"something went wrong|try again|technical (issue|difficult)", re.IGNORECASE)
 
 
 class Ebay:
@@ -77,19 +70,14 @@ class Ebay:
 
     async def check_session(self, page: Page) -> Account:
         await page.goto(on.ACTIVE, ready=on.LISTINGS)
-        name = await page.read(on.ACCOUNT)
-        return Account(id=name, name=name)
+        # a name, not an id: the seller may change it
+        return Account(id=None, name=await page.read(on.ACCOUNT))
 
-    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
-        await _begin(page, draft)
-        try:
-            filled = await _fill(page, draft, photos)
-            await arm(filled)
-        except (ListingRejected, NotWanted):
-            # the draft is ours and of no use: the next try begins a new one
-            with suppress(EverystallError):
-                await self.discard_draft(page, _draft_id(page) or "")
-            raise
+    async def publish(
+        self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
+    ) -> Published:
+        await _begin(page, draft, drafted)
+        await arm(await _fill(page, draft, photos))
         before = frozenset(await page.read(on.ALERTS))
         await page.commit(on.LIST)
         return await _answer(page, before)
@@ -139,7 +127,7 @@ ADAPTER = Ebay()
 # ---- filling --------------------------------------------------------------------------------------
 
 
-async def _begin(page: Page, draft: Draft) -> None:
+async def _begin(page: Page, draft: Draft, drafted: Drafted) -> None:
     """Category, match and condition: at the end the site has made a draft and shows its form."""
     await page.goto(on.PRELIST, ready=on.CATEGORY)
     path = " > ".join(draft.category)
@@ -159,7 +147,12 @@ async def _begin(page: Page, draft: Draft) -> None:
     await page.click(on.NO_MATCH)
     await page.check(on.CONDITION.named(label=draft.condition or ""), True)
     await page.click(on.CONTINUE)
-    await page.wait_url(on.FORM_URL)
+    try:
+        await page.wait_url(on.FORM_URL)
+    finally:  # also where its form does not come any more, the draft is there
+        draft_id = page.heard(on.FORM_URL) or _draft_id(page)
+        if draft_id is not None:
+            await drafted(draft_id)
     await _settled(page, on.TITLE)
 
 
@@ -196,7 +189,8 @@ async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> Filled
     await _uploaded(page, len(photos))
     shown = await page.read(on.FORM)
     description = await page.text(on.DESCRIPTION)
-    return Filled(fields=_filled(shown, description, draft), draft_id=_draft_id(page))
+    missing = [f"specifics.{name}" for name in draft.specifics if name not in shown["aspects"]]
+    return Filled(_filled(shown, description, draft), draft_id=_draft_id(page), missing=missing)
 
 
 async def _choose(page: Page, name: str, value: str) -> None:
@@ -256,7 +250,8 @@ async def _uploaded(page: Page, photos: int) -> None:
 
 
 def _filled(shown: Mapping[str, Any], description: str, draft: Draft) -> dict[str, Any]:
-    """What the form shows, in the draft's names. What a category has no field for is not shown."""
+    """What the form shows, in the draft's names. What a category has no field for is not shown; it is in
+    `Filled.missing`."""
     specifics: dict[str, str | None] = {}
     for name, value in shown["aspects"].items():
         meant = draft.specifics.get(name)
@@ -302,11 +297,12 @@ async def _answer(page: Page, before: frozenset[str]) -> Published:
             if re.search(on.REVIEW_URL, page.url) or await page.has(on.REVIEW):
                 raise NotPublished(f"{LABEL} holds the listing back for a review; it is not for sale yet.")
             said = [text for text in await page.read(on.ALERTS) if text not in before]
-            if said and UNCLEAR.search(" ".join(said)):
-                return Published()
             await page.look_out()
             if said:
-                raise ListingRejected(f"{LABEL} says: {' '.join(said)[:300]}")
+                words = " ".join(said)[:300]
+                if says_no(words, on.REFUSALS):
+                    raise ListingRejected(f"{LABEL} says: {words}")
+                return Published(said=words)
         except (MarketplaceBusy, PageChanged):
             pass  # a page that is just changing cannot be looked at
         await asyncio.sleep(LOOK)

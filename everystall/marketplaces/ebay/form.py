@@ -22,8 +22,11 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Note,
     PhotoRule,
     Problem,
+    not_known,
+    not_sent,
 )
 from everystall.marketplaces.ebay import menu
 
@@ -57,19 +60,23 @@ MOST_OZ = 2400
 #: Inches of one side.
 MOST_IN = 999
 UNBRANDED = "Unbranded"
+#: What it has no place for, and what that is called.
+NO_FIELD = {"original_price": "an original price", "tags": "tags"}
 #: What holds a size, a colour.
 SIZE_ASPECTS = ("Size", "US Shoe Size", "Ring Size")
 COLOR_ASPECTS = ("Color", "Exterior Color")
 
 
-def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft | None, list[Problem]]:
-    """The draft, or None and every problem at once."""
+def compose(
+    listing: ListingFacts, defaults: Mapping[str, Any]
+) -> tuple[Draft | None, list[Problem], list[Note]]:
+    """The draft, or None and every problem at once; and what is not sent."""
     try:
         facts, own = _overridden(listing, defaults)
     except ValidationError as e:
         where = ".".join(str(step) for step in e.errors()[0]["loc"])
         said = f"what is set for eBay in {where} is not usable"
-        return None, [_problem("overrides", "not_accepted", said)]
+        return None, [_problem("overrides", "not_accepted", said)], []
     found: list[Problem] = []
     title, description = _texts(facts, found)
     path, place, kind = _category(facts, own, found)
@@ -78,8 +85,9 @@ def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft |
     shipping = _shipping(facts, own, found)
     _price(facts, found)
     _numbers(facts, found)
+    notes = _notes(facts, aspects) + not_known(LABEL, "ebay", own, (*DEFAULTS, "path"))
     if found or facts.price is None:
-        return None, found
+        return None, found, notes
     brand = aspects.get("Brand")
     return Draft(
         title=title, description=description, price=facts.price, quantity=facts.quantity, category=path,
@@ -89,7 +97,7 @@ def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft |
         sku=(facts.sku or "").strip() or None, specifics=aspects, shipping=shipping,
         options={name: own.get(name) is True for name in ("offers", "promotion")},
         photos=tuple(photo.sha256 for photo in facts.photos),
-    ), []  # fmt: skip
+    ), [], notes  # fmt: skip
 
 
 def read_account(session: Mapping[str, Any]) -> Account:
@@ -218,6 +226,27 @@ def _aspects(
             said = f"“{name}” may have {ASPECT_VALUE} characters, and {ASPECT_NAME} in its name"
             found.append(_problem(where, "too_long", said, ASPECT_VALUE))
     return aspects
+
+
+def _notes(facts: ListingFacts, aspects: Mapping[str, str]) -> list[Note]:
+    """What of the listing is not among what is sent. Which fields the category's form has, only the form
+    shows: what it lacks is told after posting, as a difference."""
+    names = dict(NO_FIELD)
+    if not any(name in aspects for name in SIZE_ASPECTS):
+        names["size"] = "a size in that category"
+    notes = not_sent(LABEL, facts, names)
+    color = next((aspects[name] for name in COLOR_ASPECTS if name in aspects), None)
+    if color is not None and [menu.COLORS.get(one, one.capitalize()) for one in facts.colors] not in (
+        [], [color],
+    ):  # fmt: skip
+        said = f"{LABEL} takes one colour: “{', '.join(facts.colors)}” is sent as “{color}”."
+        notes.append(Note(field="colors", message=said))
+    for name, value in facts.specifics.items():
+        sent = {key.casefold(): text for key, text in aspects.items()}.get(" ".join(name.split()).casefold())
+        if sent is not None and sent != " ".join(str(value).split()):
+            said = f"{LABEL} has one field “{name}”: “{sent}” is sent there, “{value}” is not."
+            notes.append(Note(field=f"specifics.{name}", message=said))
+    return notes
 
 
 def _color(facts: ListingFacts) -> str:

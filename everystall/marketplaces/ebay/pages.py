@@ -168,6 +168,15 @@ LIST = Target(
     ('[aria-label="List it"]', '[aria-label="List item"]', 'main >> role=button[name="List it"s]'),
     effect="commit",
 )
+#: What a message after the click has to say to mean that nothing was listed (NOTES.md); anything else
+#: proves nothing.
+REFUSALS = (
+    r"\bis required\b",
+    r"(^|[.:] ?)(add|enter|select) (a|an|the|between)\b",
+    r"please choose a value of the list",
+    r"may have at most|is too long",
+    r"violate our|can't list this item|counterfeit",
+)
 LISTED = Target(
     "the page that says that the listing is live",
     (".success-page", 'h1:text-matches("^Your listing is (now )?live", "i")'),

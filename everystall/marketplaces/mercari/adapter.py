@@ -16,12 +16,14 @@ from everystall.marketplaces.base import (
     Active,
     Arm,
     Draft,
+    Drafted,
     Filled,
     Money,
     PhotoFile,
     Published,
     Seen,
     SeenState,
+    says_no,
 )
 from everystall.marketplaces.mercari import pages as on
 from everystall.marketplaces.mercari.form import LABEL, REMOTE_ID
@@ -66,7 +68,10 @@ class Mercari:
         shown = await page.read(on.ACCOUNT)
         return Account(id=shown["id"], name=shown["name"])
 
-    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+    async def publish(
+        self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
+    ) -> Published:
+        """The site begins no draft before the click, so there is none to tell of."""
         await page.goto(on.SELL, ready=on.TITLE)
         if await page.has(on.WELCOME):
             await page.click(on.WELCOME)
@@ -243,7 +248,10 @@ async def _answer(page: Page) -> Published:
     """What came of it. Nothing known: somebody must look. Never a second click."""
     which = await _first_of(page, on.REFUSED, on.KEPT_AS_DRAFT, on.ITEM, on.LISTINGS, on.FAILED)
     if which == 0:
-        raise ListingRejected(f"{LABEL} says: {(await page.text(on.REFUSED))[:300]}")
+        said = (await page.text(on.REFUSED))[:300]
+        if says_no(said, on.REFUSALS):
+            raise ListingRejected(f"{LABEL} says: {said}")
+        return Published(said=said)
     if which == 1:
         raise NotPublished(f"{LABEL} kept the listing as a draft and asks for something more.")
     found = re.search(REMOTE_ID, page.url)

@@ -24,8 +24,11 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Note,
     PhotoRule,
     Problem,
+    not_known,
+    not_sent,
 )
 from everystall.marketplaces.mercari import menu
 
@@ -59,6 +62,14 @@ CONDITION = {
     "fair": "Fair",
     "poor": "Poor",
 }
+#: What it has no place for, and what that is called (NOTES.md: colours are a guess).
+NO_FIELD = {
+    "sku": "a SKU",
+    "colors": "colours",
+    "tags": "tags",
+    "original_price": "an original price",
+    "specifics": "further facts",
+}
 CARRIERS = ("USPS", "UPS", "FedEx")
 #: Ounces: up to here a weight has a known USPS class, so the weight alone decides.
 USPS_KNOWN_OZ = 96
@@ -67,14 +78,16 @@ MOST_OZ = 2400
 SHOEBOX = (14.0, 8.0, 5.0)
 
 
-def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft | None, list[Problem]]:
-    """The draft, or None and every problem at once."""
+def compose(
+    listing: ListingFacts, defaults: Mapping[str, Any]
+) -> tuple[Draft | None, list[Problem], list[Note]]:
+    """The draft, or None and every problem at once; and what is not sent."""
     try:
         facts, own = _overridden(listing, defaults)
     except ValidationError as e:
         where = ".".join(str(step) for step in e.errors()[0]["loc"])
         said = f"what is set for Mercari in {where} is not usable"
-        return None, [_problem("overrides", "not_accepted", said)]
+        return None, [_problem("overrides", "not_accepted", said)], []
     found: list[Problem] = []
     title, description = _texts(facts, found)
     category, size = _category(facts, own, found)
@@ -84,13 +97,16 @@ def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft |
     _numbers(facts, found)
     brand = _brand(facts, found)
     condition = _condition(facts, found)
+    notes = not_sent(LABEL, facts, NO_FIELD) + not_known(LABEL, "mercari", own, (*DEFAULTS, "path"))
+    if category is not None and size is None:
+        notes += not_sent(LABEL, facts, {"size": "a size in that category"})
     if found or facts.price is None or category is None:
-        return None, found
+        return None, found, notes
     return Draft(
         title=title, description=description, price=facts.price, category=category, brand=brand, size=size,
         condition=condition, shipping=draft_shipping, options={"smart_pricing": smart}, specifics=specifics,
         photos=tuple(photo.sha256 for photo in facts.photos),
-    ), []  # fmt: skip
+    ), [], notes  # fmt: skip
 
 
 def read_account(session: Mapping[str, Any]) -> Account:

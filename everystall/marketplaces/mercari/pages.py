@@ -213,6 +213,12 @@ KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNot
                       'h1:text-is("Action required")')  # fmt: skip
 REFUSED = _test("the reason for which the listing is refused", "SellErrorMessage",
                 '[role="alert"].refused:visible')  # fmt: skip
+#: What REFUSED has to say to mean that nothing was posted (NOTES.md); anything else proves nothing.
+REFUSALS = (
+    r"^please (select|check|enter|add)\b",
+    r"can not be empty",
+    r"may be prohibited|counterfeits? can ?not be sold",
+)
 FAILED = _test("the note that something went wrong", "Toast", '[role="status"]:has-text("went wrong")')
 
 # ---- a listing of mine ----------------------------------------------------------------------------

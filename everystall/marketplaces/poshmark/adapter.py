@@ -23,11 +23,13 @@ from everystall.marketplaces.base import (
     Active,
     Arm,
     Draft,
+    Drafted,
     Filled,
     Money,
     PhotoFile,
     Published,
     Seen,
+    says_no,
 )
 from everystall.marketplaces.poshmark import menu
 from everystall.marketplaces.poshmark import pages as on
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 #: Seconds that all photos together may take to go up, and that the answer to a click may take.
 UPLOAD_SECONDS = 90.0
 ANSWER_SECONDS = 20.0
+#: Seconds for the site to begin a draft once it has the photos.
+DRAFT_SECONDS = 10.0
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
 
@@ -74,12 +78,17 @@ class Poshmark:
         uid, _ = await on.find_owner(page)
         return Account(id=uid, name=handle)
 
-    async def publish(self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm) -> Published:
+    async def publish(
+        self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
+    ) -> Published:
         await _open_form(page)
         try:
-            options = await _fill(page, draft, photos)
+            options = await _fill(page, draft, photos, drafted)
         except (MarketplaceBusy, PageChanged):
             await page.look_out()  # a message of the site's in front of the form says more
+            for said in await page.texts(on.MODAL_BODY):  # one for each photo that did not go up
+                if _unclear(said):
+                    raise MarketplaceBusy(f"{LABEL} says: {said[:300]}") from None
             raise
         shown = await _ready(page, len(photos))
         await page.click(on.NEXT_READY)
@@ -136,13 +145,15 @@ async def _open_form(page: Page) -> None:
     await page.goto(on.CREATE, ready=on.TITLE)
 
 
-async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> dict[str, Any]:
+async def _fill(
+    page: Page, draft: Draft, photos: Sequence[PhotoFile], drafted: Drafted
+) -> dict[str, Any]:  # fmt: skip
     """The whole first step. Returns what the price dialog said before it was closed."""
     if await page.has(on.COOKIES_OK):
         await page.click(on.COOKIES_OK)
     wizard = await page.has(on.CONTINUE)
     if not wizard:
-        await _add_photos(page, photos)
+        await _add_photos(page, photos, drafted)
     await page.fill(on.TITLE, draft.title)
     await page.fill(on.DESCRIPTION, draft.description)
     if draft.brand is not None:
@@ -153,7 +164,7 @@ async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> dict[s
         await page.press(on.TAG, "Enter")
     if wizard:
         await page.click(on.CONTINUE)
-        await _add_photos(page, photos)
+        await _add_photos(page, photos, drafted)
     await _choose_category(page, draft.category)
     if draft.quantity > 1:
         await page.click(on.MULTI_ITEM)
@@ -172,11 +183,21 @@ async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> dict[s
     return await _set_price(page, draft)
 
 
-async def _add_photos(page: Page, photos: Sequence[PhotoFile]) -> None:
-    """All at once; the crop dialog is confirmed as it stands (nothing is cropped away)."""
+async def _add_photos(page: Page, photos: Sequence[PhotoFile], drafted: Drafted) -> None:
+    """All at once; the crop dialog is confirmed as it stands (nothing is cropped away). With the first
+    upload the site has begun a draft, which has no title yet and stands in no list: that it is ours, only
+    the address tells to which the photos go."""
     await page.set_files(on.PHOTOS, photos)
     await page.click(on.APPLY)
     await page.wait_gone(on.APPLY)
+    end = time.monotonic() + DRAFT_SECONDS
+    while time.monotonic() < end:
+        if (draft_id := page.heard(on.UPLOAD)) is not None:
+            await drafted(draft_id)
+            return
+        if await page.has(on.MODAL_TITLE):
+            return  # it says why not, and `_ready` reads it
+        await asyncio.sleep(0.03)
 
 
 async def _choose_category(page: Page, path: Sequence[str]) -> None:
@@ -258,7 +279,7 @@ async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
         await asyncio.sleep(0.05)
     if await page.has(on.MODAL_TITLE):
         await page.look_out()
-        raise MarketplaceBusy(f"{LABEL} says: {(await page.text(on.MODAL_BODY))[:300]}")
+        raise MarketplaceBusy(f"{LABEL} says: {' '.join(await page.texts(on.MODAL_BODY))[:300]}")
     if shown["photos"] != photos:
         raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
     await page.wait_for(on.NEXT_READY)
@@ -318,9 +339,9 @@ async def _answer(page: Page) -> Published:
                 title, said = await page.text(on.MODAL_TITLE), (await page.text(on.MODAL_BODY))[:300]
                 if "draft" in f"{title} {said}".lower():
                     raise NotPublished(f"{LABEL} says: {said}")
-                if _unclear(said):
-                    return Published()
-                raise ListingRejected(f"{LABEL} says: {said}")
+                if says_no(said, on.REFUSALS):
+                    raise ListingRejected(f"{LABEL} says: {said}")
+                return Published(said=said)
         await asyncio.sleep(0.03)
     await page.look_out()
     return Published()

@@ -24,8 +24,11 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Note,
     PhotoRule,
     Problem,
+    not_known,
+    not_sent,
 )
 from everystall.marketplaces.poshmark import menu
 
@@ -62,18 +65,28 @@ COLORS = (
 DISCOUNTS = {"none": "None", "partial": "-$1.50", "free": "-$6.49 (free)"}
 #: Ounces → what the site's prepaid label takes on top of the flat price, in cents, paid by the seller.
 LABEL_TIERS = ((80, 0), (160, 500), (240, 1000))
+#: What it has no place for, and what that is called. Its label is flat, from the address of the account.
+NO_FIELD = {
+    "specifics": "further facts",
+    "package": "the package's weight and size",
+    "ships_from_zip": "the ZIP code that you ship from",
+}
 _PRIVATE = ("smart_sell", "smart_sell_minimum", "shipping_discount")
 
 
-def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft | None, list[Problem]]:
-    """The draft, or None and every problem at once."""
+def compose(
+    listing: ListingFacts, defaults: Mapping[str, Any]
+) -> tuple[Draft | None, list[Problem], list[Note]]:
+    """The draft, or None and every problem at once; and what is not sent."""
     try:
         facts, own = _overridden(listing, defaults)
     except ValidationError as e:
         where = ".".join(str(step) for step in e.errors()[0]["loc"])
-        return None, [
-            _problem("overrides", "not_accepted", f"what is set for Poshmark in {where} is not usable")
-        ]
+        return (
+            None,
+            [_problem("overrides", "not_accepted", f"what is set for Poshmark in {where} is not usable")],
+            [],
+        )
     found: list[Problem] = []
     title, description = _texts(facts, found)
     category, size = _category(facts, own, found)
@@ -86,8 +99,9 @@ def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft |
     sku = _sku(facts, found)
     discount = _shipping(facts, own, found)
     smart, specifics = _smart_sell(facts, own, found)
+    notes = not_sent(LABEL, facts, NO_FIELD) + not_known(LABEL, "poshmark", own, (*_PRIVATE, "path"))
     if found or facts.price is None or category is None or size is None:
-        return None, found
+        return None, found, notes
     ours = None if "path" in own else taxonomy.find_category(facts.category)
     specifics["Size tab"] = menu.find_tab(facts.category, ours.size_scale if ours else None, size)
     return Draft(
@@ -95,7 +109,7 @@ def compose(listing: ListingFacts, defaults: Mapping[str, Any]) -> tuple[Draft |
         quantity=facts.quantity, category=category, brand=brand, size=size, condition=condition,
         colors=colors, tags=tags, sku=sku, specifics=specifics, shipping={"discount": discount},
         options={"smart_sell": smart}, photos=tuple(photo.sha256 for photo in facts.photos),
-    ), []  # fmt: skip
+    ), [], notes  # fmt: skip
 
 
 def read_account(session: Mapping[str, Any]) -> Account:

@@ -258,6 +258,15 @@ COOKIES_OK = Target(
     (".cookie-banner button.btn--primary", '.cookie-banner button:text-is("Ok")'),
 )
 
+#: Messages after the click that mean that nothing was posted (NOTES.md); any other proves nothing.
+REFUSALS = (
+    r"whole dollar amount required",
+    r"^please (enter|add|select)\b",
+    r"^the listing price must be",
+    r"may not be (listed|sold)|counterfeit|prohibited",
+)
+#: Where the site's own script sends the photos: the draft's id is in the address.
+UPLOAD = r"/api/posts/([0-9a-f]{24})/media/scratch"
 #: After the click the site leads to the feed, with the listing's id in the address.
 CREATED = r"[?&]created_listing_id=([0-9a-f]{24})"
 

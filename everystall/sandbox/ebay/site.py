@@ -16,7 +16,17 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from everystall.sandbox.app import Site, visit_of
-from everystall.sandbox.core import Account, Cookie, Item, ItemLimit, Photo, Session, SoftReject, World
+from everystall.sandbox.core import (
+    Account,
+    Cookie,
+    Item,
+    ItemLimit,
+    OddAnswer,
+    Photo,
+    Session,
+    SoftReject,
+    World,
+)
 from everystall.sandbox.ebay import menu
 from everystall.sandbox.ebay.words import VOCABULARY
 
@@ -337,6 +347,8 @@ async def publish(request: Request) -> Response:
     except ItemLimit:
         said = "You've reached the selling limit for this month. You can request a higher limit."
         return _errors(("", said))
+    except OddAnswer as e:
+        return _errors(("", e.words))
     return JSONResponse({"next": f"/lstng/success?itemId={item.id}"})
 
 

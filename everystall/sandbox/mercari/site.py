@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from everystall.sandbox.app import Site, visit_of
-from everystall.sandbox.core import Account, Cookie, Item, ItemLimit, Session, SoftReject, World
+from everystall.sandbox.core import Account, Cookie, Item, ItemLimit, OddAnswer, Session, SoftReject, World
 from everystall.sandbox.drift import Vocabulary
 from everystall.sandbox.mercari import menu
 
@@ -435,6 +435,8 @@ async def _create(request: Request, wish: dict[str, Any]) -> Response:
             world.refuse(account, "item_limit")
             raise ItemLimit
         item = await here.site.submit(request, commit)
+    except OddAnswer as e:
+        return _error(e.words, "REJECTED")
     except SoftReject:
         item = unfinished or _new(world, account, wish)
         return _next("createListing", _fill(world, item, wish).id, f"/sell/kept/{item.id}/")

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from everystall.sandbox.app import Site, visit_of
-from everystall.sandbox.core import Account, Cookie, Item, ItemLimit, Session, SoftReject, World
+from everystall.sandbox.core import Account, Cookie, Item, ItemLimit, OddAnswer, Session, SoftReject, World
 from everystall.sandbox.poshmark import menu
 from everystall.sandbox.poshmark.words import VOCABULARY
 
@@ -235,7 +235,7 @@ async def post(request: Request) -> Response:
             gone = item
             try:
                 await visit.site.submit(request, lambda: visit.world.end(gone))
-            except (SoftReject, ItemLimit):
+            except (SoftReject, ItemLimit, OddAnswer):
                 return _refused("Sorry! You cannot currently perform this request.", "ServerError")
         return JSONResponse({"trace_id": _trace()})
     wrong = _save(visit.world, item, (await request.json())["post"])
@@ -261,6 +261,8 @@ async def published(request: Request) -> Response:
             "You have reached the limit of new listings for now. Please try again later.",
             "LimitExceededError",
         )
+    except OddAnswer as e:
+        return _refused(e.words, "ServerError")
     return JSONResponse({"id": draft.id, "status": "published", "trace_id": _trace()})
 
 

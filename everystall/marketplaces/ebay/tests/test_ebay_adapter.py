@@ -60,8 +60,12 @@ async def armed(filled):
 
 
 async def post(page, draft=DRAFT, photos=PHOTOS, arm=armed):
-    armed.draft, armed.filled = draft, None
-    return await ADAPTER.publish(page, draft, photos, arm)
+    armed.draft, armed.filled, armed.drafts = draft, None, []
+
+    async def drafted(draft_id):
+        armed.drafts.append(draft_id)
+
+    return await ADAPTER.publish(page, draft, photos, arm, drafted)
 
 
 def listings(ebay, *states):
@@ -147,13 +151,41 @@ async def test_shoes_are_asked_for_their_own_size_and_bags_for_their_own_colour(
     assert made["Women's Bags & Handbags"]["colors"] == ["Brown"]
 
 
-async def test_nothing_is_clicked_when_arming_says_no_and_the_draft_goes_again(page, ebay):
+async def test_nothing_is_clicked_when_arming_says_no_and_the_draft_is_told(page, ebay):
     async def refuse(filled):
         raise NotWanted
 
     with pytest.raises(NotWanted):
         await post(page, arm=refuse)
+    assert [item["state"] for item in listings(ebay)] == ["draft"]
+    (row,) = await ADAPTER.find_active(page)
+    assert armed.drafts == [row.remote_id]
+    await ADAPTER.discard_draft(page, row.remote_id)
     assert listings(ebay, "live", "draft") == []
+
+
+async def test_a_draft_is_told_although_its_form_does_not_come(page, ebay):
+    ebay.fault(SITE, "down", path="/lstng", status=0, times=3)
+    ebay.fault(SITE, "captcha", path="/lstng", times=100)
+    with pytest.raises((MarketplaceBusy, ChallengeShown)):
+        await post(page)
+    ebay.clear_faults()
+    rows = await ADAPTER.find_active(page)
+    assert armed.drafts == [row.remote_id for row in rows]
+
+
+async def test_a_message_that_nobody_knows_settles_nothing(page, ebay):
+    ebay.fault(SITE, "odd_answer")
+    answer = await post(page)
+    assert answer.remote_id is None
+    assert "contact support" in answer.said
+    assert len(listings(ebay, "live")) == 1
+
+
+async def test_a_specific_that_the_category_has_no_field_for_is_told_as_missing(page, ebay):
+    answer = await post(page, DRAFT.model_copy(update={"specifics": {**DRAFT.specifics, "Era": "1970s"}}))
+    assert answer.remote_id
+    assert list(armed.filled.missing) == ["specifics.Era"]
 
 
 async def test_what_ebay_does_not_have_is_the_sellers_to_mend(page, ebay):
@@ -163,7 +195,8 @@ async def test_what_ebay_does_not_have_is_the_sellers_to_mend(page, ebay):
     ):
         with pytest.raises(ListingRejected, match=said):
             await post(page, DRAFT.model_copy(update=change))
-    assert listings(ebay, "live", "draft") == []
+        assert len(armed.drafts) == 1
+    assert listings(ebay, "live") == []
 
 
 @pytest.mark.extended
@@ -269,7 +302,7 @@ async def test_a_page_that_is_not_there_proves_nothing(page, ebay):
 
 async def test_the_session_is_proven_and_names_nobody_by_id(page, browser):
     account = await ADAPTER.check_session(page)
-    assert (account.id, account.name) == ("ada", "ada")
+    assert (account.id, account.name) == (None, "ada")
     assert len(browser.navigations) == 1
 
 

@@ -43,7 +43,7 @@ DEFAULTS = {
 
 
 def composed(defaults=DEFAULTS, **changes):
-    return form.compose(WHOLE.model_copy(update=changes), defaults)
+    return form.compose(WHOLE.model_copy(update=changes), defaults)[:2]
 
 
 def named(problems):
@@ -70,7 +70,7 @@ def test_a_whole_listing_is_composed_in_the_sites_words():
 
 
 def test_an_empty_listing_is_told_everything_at_once():
-    draft, problems = form.compose(ListingFacts(), {})
+    draft, problems = form.compose(ListingFacts(), {})[:2]
     assert draft is None
     assert {problem.field for problem in problems} == {
         "title", "description", "category", "brand", "condition", "price", "package", "ships_from_zip",
@@ -278,7 +278,7 @@ facts = st.builds(
 
 @given(facts)
 def test_whatever_the_seller_writes_there_is_a_draft_within_limits_or_problems(listing):
-    draft, problems = form.compose(listing, DEFAULTS)
+    draft, problems = form.compose(listing, DEFAULTS)[:2]
     assert (draft is None) == bool(problems)
     assert all(problem.message.startswith("eBay: ") for problem in problems)
     if draft is not None:
@@ -289,3 +289,29 @@ def test_whatever_the_seller_writes_there_is_a_draft_within_limits_or_problems(l
         assert all(1 <= form.count(value) <= 50 for value in draft.specifics.values())
         assert all(draft.shipping[name] for name in form.POLICIES)
         assert draft.condition in site.CONDITIONS[menu.KINDS[menu.PLACES[listing.category].kind].conditions]
+
+
+def test_what_ebay_has_no_place_for_is_said():
+    told = WHOLE.model_copy(
+        update={
+            "original_price": Money(amount=6000), "tags": ("linen", "summer"),
+            "specifics": {"Era": "1970s", "size": "10"}, "overrides": {"ebay": {"discount": True}},
+        }
+    )  # fmt: skip
+    draft, problems, notes = form.compose(told, DEFAULTS)
+    assert (draft is not None, problems) == (True, [])
+    assert {note.field: note.message for note in notes} == {
+        "original_price": "eBay has no field for an original price: “$60.00” is not sent.",
+        "tags": "eBay has no field for tags: “linen, summer” is not sent.",
+        "colors": "eBay takes one colour: “blue, cream” is sent as “Blue”.",
+        "specifics.size": "eBay has one field “size”: “M” is sent there, “10” is not.",
+        "overrides.ebay.discount": "eBay has no setting “discount”: it is not used.",
+    }
+
+
+def test_a_size_where_ebay_asks_for_none_is_said_and_nothing_is_said_where_all_is_sent():
+    notes = form.compose(WHOLE.model_copy(update={"category": "women.bags.totes", "colors": ("blue",),
+                                                  "specifics": {"Material": "Linen", "Style": "Tote"}}),
+                         DEFAULTS)[2]  # fmt: skip
+    assert [note.field for note in notes] == ["size"]
+    assert form.compose(WHOLE.model_copy(update={"colors": ("blue",)}), DEFAULTS)[2] == []

@@ -52,7 +52,11 @@ async def armed(filled):
 
 async def post(page, draft=DRAFT, photos=PHOTOS, arm=armed):
     armed.draft = draft
-    return await ADAPTER.publish(page, draft, photos, arm)
+
+    async def drafted(draft_id):
+        raise AssertionError("Mercari begins no draft before the click")
+
+    return await ADAPTER.publish(page, draft, photos, arm, drafted)
 
 
 def listings(mercari, state=None):
@@ -156,6 +160,14 @@ async def test_a_refusal_in_words_is_a_refusal(page, mercari):
     with pytest.raises(ListingRejected, match="prohibited"):
         await post(page, DRAFT.model_copy(update={"title": "Replica handbag"}))
     assert listings(mercari) == []
+
+
+async def test_a_message_that_nobody_knows_settles_nothing(page, mercari):
+    mercari.fault(SITE, "odd_answer")
+    answer = await post(page)
+    assert answer.remote_id is None
+    assert "contact support" in answer.said
+    assert len(listings(mercari, "live")) == 1
 
 
 async def test_a_soft_reject_is_not_published(page, mercari):

@@ -27,7 +27,7 @@ WHOLE = ListingFacts(
 
 
 def composed(**changes):
-    return form.compose(WHOLE.model_copy(update=changes), {})
+    return form.compose(WHOLE.model_copy(update=changes), {})[:2]
 
 
 def named(problems):
@@ -49,7 +49,7 @@ def test_a_whole_listing_is_composed_in_the_sites_words():
 
 
 def test_an_empty_listing_is_told_everything_at_once():
-    draft, problems = form.compose(ListingFacts(), {})
+    draft, problems = form.compose(ListingFacts(), {})[:2]
     assert draft is None
     assert {problem.field for problem in problems} == {
         "title", "description", "category", "brand", "condition", "price", "package", "ships_from_zip",
@@ -115,7 +115,7 @@ def test_a_big_parcel_is_measured():
 
 def test_the_accounts_defaults_fill_only_what_the_listing_leaves_open():
     defaults = {"ships_from_zip": "10001", "shipping_payer": "seller", "carrier": "ups"}
-    draft, problems = form.compose(WHOLE.model_copy(update={"ships_from_zip": None}), defaults)
+    draft, problems = form.compose(WHOLE.model_copy(update={"ships_from_zip": None}), defaults)[:2]
     assert problems == []
     assert draft.shipping["ships_from_zip"] == "10001"
     assert draft.shipping["payer"] == "buyer"
@@ -138,7 +138,7 @@ def test_smart_pricing_is_off_unless_chosen_with_a_floor():
     assert named(form.compose(WHOLE, {"smart_pricing": True})[1]) == [
         ("defaults.smart_pricing_floor", "missing")
     ]
-    draft, _ = form.compose(WHOLE, {"smart_pricing": True, "smart_pricing_floor": 2000})
+    draft, _ = form.compose(WHOLE, {"smart_pricing": True, "smart_pricing_floor": 2000})[:2]
     assert draft.options == {"smart_pricing": True}
     assert draft.specifics == {"Smart Pricing floor": "20.00"}
 
@@ -224,7 +224,7 @@ def test_a_draft_is_always_within_the_limits(
             "quantity": quantity, "package": package, "photos": (PHOTO,) * photos,
         }
     )  # fmt: skip
-    draft, problems = form.compose(listing, {})
+    draft, problems = form.compose(listing, {})[:2]
     assert (draft is None) == bool(problems)
     for problem in problems:
         assert problem.message.startswith("Mercari: ")
@@ -234,3 +234,20 @@ def test_a_draft_is_always_within_the_limits(
         assert 100 <= draft.price.amount <= 200_000
         assert 1 <= len(draft.photos) <= 12
         assert draft.title == " ".join(title.split())
+
+
+def test_what_mercari_has_no_place_for_is_said():
+    told = ListingFacts(
+        sku="A-17", tags=("linen", "summer"), colors=("blue", "cream"), original_price=Money(amount=6000),
+        specifics={"Era": "1970s"}, category="women.bags.totes", size="Large",
+    )  # fmt: skip
+    notes = form.compose(told, {})[2]
+    assert {note.field: note.message for note in notes} == {
+        "sku": "Mercari has no field for a SKU: “A-17” is not sent.",
+        "colors": "Mercari has no field for colours: “blue, cream” is not sent.",
+        "tags": "Mercari has no field for tags: “linen, summer” is not sent.",
+        "original_price": "Mercari has no field for an original price: “$60.00” is not sent.",
+        "specifics": "Mercari has no field for further facts: “Era: 1970s” is not sent.",
+        "size": "Mercari has no field for a size in that category: “Large” is not sent.",
+    }
+    assert form.compose(ListingFacts(), {})[2] == []

@@ -22,7 +22,7 @@ DRESS = ListingFacts(
 
 
 def composed(listing=DRESS, defaults=None, **changes):
-    return form.compose(listing.model_copy(update=changes), defaults or {})
+    return form.compose(listing.model_copy(update=changes), defaults or {})[:2]
 
 
 def only_problem(**changes):
@@ -44,7 +44,7 @@ def test_a_whole_listing_becomes_a_draft_in_the_sites_words():
 
 
 def test_an_empty_listing_is_asked_for_everything_at_once():
-    draft, problems = form.compose(ListingFacts(), {})
+    draft, problems = form.compose(ListingFacts(), {})[:2]
     assert draft is None
     assert {problem.field for problem in problems} == {
         "title", "description", "brand", "category", "condition", "price", "photos",
@@ -233,7 +233,7 @@ def test_a_draft_is_always_within_the_limits_and_nothing_is_cut(**facts):
     photos = (PHOTO,) * facts.pop("photos")
     price = Money(amount=facts.pop("price"))
     listing = ListingFacts(price=price, photos=photos, **facts)
-    draft, problems = form.compose(listing, {})
+    draft, problems = form.compose(listing, {})[:2]
     assert (draft is None) == bool(problems)
     if draft is None:
         return
@@ -245,4 +245,21 @@ def test_a_draft_is_always_within_the_limits_and_nothing_is_cut(**facts):
     assert 300 <= draft.price.amount <= 100_000_000
     assert len(draft.photos) == len(photos) <= 16
     assert len(draft.colors) == len(set(facts["colors"])) <= 2
-    assert form.compose(listing, {}) == (draft, [])
+    assert form.compose(listing, {})[:2] == (draft, [])
+
+
+def test_what_poshmark_has_no_place_for_is_said():
+    told = ListingFacts(
+        specifics={"Era": "1970s"}, ships_from_zip="94110",
+        package=Package(weight_oz=12, length_in=12, width_in=9, height_in=2.5),
+        overrides={"poshmark": {"discount": True}},
+    )  # fmt: skip
+    notes = form.compose(told, {})[2]
+    assert {note.field: note.message for note in notes} == {
+        "specifics": "Poshmark has no field for further facts: “Era: 1970s” is not sent.",
+        "package": "Poshmark has no field for the package's weight and size: “12 oz, 12 × 9 × 2.5 in” is "
+        "not sent.",
+        "ships_from_zip": "Poshmark has no field for the ZIP code that you ship from: “94110” is not sent.",
+        "overrides.poshmark.discount": "Poshmark has no setting “discount”: it is not used.",
+    }
+    assert form.compose(ListingFacts(), {})[2] == []
