@@ -80,8 +80,6 @@ class Settings(BaseSettings):
     locator_seconds: float = Field(default=3, gt=0)
     #: Seconds that a navigation may take.
     page_seconds: float = Field(default=20, gt=0)
-    #: The address under which people and the extension reach the web; none = this machine, this port.
-    public_url: str | None = None
     #: Tell a back end of finished jobs, at API_URL/api/jobs/webhook.
     notifications_webhook_enabled: bool = False
     #: The back end's address; none = our own web.
@@ -145,8 +143,7 @@ class Settings(BaseSettings):
     @property
     def job_webhook_url(self) -> str:
         """Where the worker tells of finished jobs."""
-        own = self.public_url or f"http://127.0.0.1:{self.everystall_port}"
-        return (self.api_url or own).rstrip("/") + "/api/jobs/webhook"
+        return (self.api_url or self.public_url).rstrip("/") + "/api/jobs/webhook"
 
     def base_url(self, marketplace: str) -> str:
         """The base URL for a marketplace's new connections, without a slash at the end."""
