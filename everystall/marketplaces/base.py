@@ -61,6 +61,29 @@ def strip_marker(sku: str | None) -> str | None:
     return MARKER.sub("", sku) or None if sku else None
 
 
+class Default(str):
+    """A default of an account, in words, and how a person is asked for it."""
+
+    #: yes_no: true or false · cents: an amount · choice: one of `choices`
+    kind: Literal["text", "yes_no", "cents", "choice"]
+    #: value → what it is called
+    choices: Mapping[str, str]
+
+    def __new__(
+        cls,
+        said: str,
+        kind: Literal["text", "yes_no", "cents", "choice"] = "text",
+        choices: Mapping[str, str] | None = None,
+    ) -> Default:
+        made = super().__new__(cls, said)
+        made.kind, made.choices = ("choice" if choices else kind), choices or {}
+        return made
+
+
+#: `shipping_payer` among an account's defaults.
+PAYERS = {"buyer": "The buyer", "seller": "You"}
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -342,8 +365,8 @@ class Form(Protocol):
     BASE_URL: str
     #: A regular expression whose first group is the listing's id in a listing's URL.
     REMOTE_ID: str
-    #: Defaults of an account that the seller may set, name → what it is, in words.
-    DEFAULTS: Mapping[str, str]
+    #: Defaults of an account that the seller may set, by name.
+    DEFAULTS: Mapping[str, Default]
 
     def compose(
         self, listing: ListingFacts, defaults: Mapping[str, Any]

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from everystall.errors import (
+    BadRequest,
     Conflict,
     DatabaseAway,
     EverystallError,
@@ -31,6 +32,7 @@ from everystall.errors import (
     Unauthenticated,
 )
 from everystall.web.edge import refusal
+from everystall.web.render import error_page, headers_of, wants_page
 
 log = structlog.get_logger()
 
@@ -81,7 +83,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-def answer(error: EverystallError) -> Response:
+def answer(error: EverystallError, request: Request) -> Response:
+    """As JSON; as a page for a person at the address of one."""
+    if wants_page(request):
+        return error_page(request, error)
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -94,7 +99,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, EverystallError)
     if error.status >= 500:
         log.error("web.failed", error=error.code, message=error.message, path=request.url.path)
-    return answer(error)
+    return answer(error, request)
 
 
 async def _sign_in_first(request: Request, error: Exception) -> Response:
@@ -107,6 +112,9 @@ async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     fields = [_field(found) for found in error.errors()[:NAMED]]
     said = "; ".join(f"{f['field']}: {f['message']}" if f["field"] else f["message"] for f in fields)
+    if wants_page(request):
+        refused = BadRequest(f"{said[:2000]}.", action="Go back, mend it and send it again.")
+        return error_page(request, refused, 422)
     action = "Mend the fields that `fields` names and send it again."
     if not all(f["field"] for f in fields):
         action = "Send an object as JSON with `Content-Type: application/json`; /openapi.json describes it."
@@ -164,9 +172,9 @@ async def _http(request: Request, error: Exception) -> Response:
     """What the framework itself answers: unknown addresses, methods, bodies that cannot be read."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer(NotFound("There is nothing at this address.", action="Check the path."))
+        return answer(NotFound("There is nothing at this address.", action="Check the path."), request)
     if error.status_code == 413:
-        return answer(refusal(request.url.path))
+        return answer(refusal(request.url.path), request)
     code, message, action = "bad_request", f"{error.detail}.", "Mend the request and send it again."
     if error.status_code == 405:
         code = "method_not_allowed"
@@ -175,6 +183,8 @@ async def _http(request: Request, error: Exception) -> Response:
     elif isinstance(error.__cause__, ValueError | RecursionError):  # FastAPI's, of a body
         message = "The body is not JSON that can be read."
         action = "Send JSON in UTF-8, nested less deep."
+    if wants_page(request):
+        return error_page(request, BadRequest(message), error.status_code)
     return JSONResponse(
         {"error": code, "message": message, "action": action}, error.status_code, error.headers
     )
@@ -183,12 +193,12 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _database(request: Request, error: Exception) -> Response:
     if isinstance(error, IntegrityError):
         log.warning("web.conflict", path=request.url.path, kind=type(error.orig).__name__)
-        return answer(Conflict())
+        return answer(Conflict(), request)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
         log.error(
             "web.database_away", path=request.url.path, kind=type(getattr(error, "orig", error)).__name__
         )
-        return answer(DatabaseAway())
+        return answer(DatabaseAway(), request)
     return await _unforeseen(request, error)
 
 
@@ -196,7 +206,7 @@ async def _machine(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         log.error("web.storage_full", path=request.url.path)
-        return answer(StorageFull())
+        return answer(StorageFull(), request)
     return await _unforeseen(request, error)
 
 
@@ -210,4 +220,6 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
         # as text: a renderer of its own could show local variables, and those hold sessions
         traceback="".join(traceback.format_exception(error)),
     )
-    return answer(EverystallError("Something went wrong on our side; it was written to the log."))
+    failed = answer(EverystallError("Something went wrong on our side; it was written to the log."), request)
+    failed.headers.update(headers_of(failed))  # made outside of the edge
+    return failed

@@ -1,4 +1,5 @@
-"""The web: receives sessions, listings and wishes, commits rows and wake-ups together, answers in JSON.
+"""The web: receives sessions, listings and wishes, commits rows and wake-ups together,
+answers in JSON and in pages.
 
 Never imports a browser: a listing is checked by the marketplaces' forms alone. Nothing happens at import.
 """
@@ -38,6 +39,8 @@ from everystall.web.captures import Captures
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
+from everystall.web.pages import PAGES
+from everystall.web.render import Files
 
 #: `/api/listings/post` stands before `/api/listings/{listingId}`.
 ROUTERS = (
@@ -92,6 +95,9 @@ def create_app(
     answers.install(app)
     for router in ROUTERS:
         app.include_router(router, responses=answers.refusals())
+    for page in PAGES:
+        app.include_router(page, include_in_schema=False)
+    app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings, limits=limits)
     app.add_middleware(Edge, settings=settings)

@@ -11,12 +11,14 @@ import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from everystall.errors import EverystallError, TooLarge, WrongHost
 from everystall.settings import Settings, is_loopback
 from everystall.web.browsers import is_extension
+from everystall.web.render import error_page, headers_of, wants_page
 
 MEGABYTE = 1024 * 1024
 #: A photo is at most 25 MB; the rest is multipart's own.
@@ -43,21 +45,6 @@ _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST",
     "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": "600",
-}
-_API_HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
-_PAGE_HEADERS = {
-    **_API_HEADERS,
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "cross-origin-opener-policy": "same-origin",
-    # with no-referrer a form says "Origin: null", and over plain http that is all that we would have
-    "referrer-policy": "same-origin",
 }
 
 
@@ -95,8 +82,7 @@ class Edge:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                is_page = headers.get("content-type", "").startswith("text/html")
-                for name, value in (_PAGE_HEADERS if is_page else _API_HEADERS).items():
+                for name, value in headers_of(headers).items():
                     headers.setdefault(name, value)
                 headers.update({**self._always, **cors})
             await send(message)
@@ -119,14 +105,14 @@ class Edge:
             return message
 
         if not self._is_ours(asked.get("host", "")):
-            await _refused(WrongHost())(scope, receive, send_safely)
+            await _refused(WrongHost(), scope)(scope, receive, send_safely)
             return
         if scope["method"] == "OPTIONS" and cors and "access-control-request-method" in asked:
             await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send_safely)
             return
         if declared.isascii() and declared.isdigit() and int(declared[:19]) > limit:
             await drain()
-            await _refused(refusal(scope["path"]))(scope, receive, send_safely)
+            await _refused(refusal(scope["path"]), scope)(scope, receive, send_safely)
             return
         await self.app(scope, receive_counted, send_safely)
 
@@ -136,7 +122,10 @@ class Edge:
         return name == self._host or is_loopback(name)
 
 
-def _refused(error: EverystallError) -> Response:
+def _refused(error: EverystallError, scope: Scope) -> Response:
+    request = Request(scope)
+    if wants_page(request):
+        return error_page(request, error)
     return JSONResponse(error.as_json(), error.status)
 
 

@@ -28,20 +28,6 @@ class Ready(Shape):
     worker_seen_at: datetime | None
 
 
-class Welcome(Shape):
-    name: str
-    version: str
-    #: Where the API describes itself, and whether everything works.
-    api: str
-    ready: str
-
-
-@router.get("/")
-async def welcome() -> Welcome:
-    """Who opens the bare address finds the way on. The dashboard will stand here."""
-    return Welcome(name="Everystall", version=__version__, api="/openapi.json", ready="/readyz")
-
-
 @router.get("/healthz")
 async def healthz() -> Health:
     return Health(status="ok", version=__version__)

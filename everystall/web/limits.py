@@ -22,6 +22,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter as MemoryWindows
 from pydantic import SecretStr
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from everystall.errors import RateLimited
@@ -125,7 +126,7 @@ class Limited:
             try:
                 await self.limits.spend(budget, network_of(client[0] if client else None))
             except RateLimited as e:
-                await answer(e)(scope, receive, send)
+                await answer(e, Request(scope))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

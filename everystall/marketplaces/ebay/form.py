@@ -17,8 +17,10 @@ from everystall.marketplaces.base import (
     CONDITIONS,
     MARKER_LENGTH,
     NO_BRAND,
+    PAYERS,
     Account,
     Capabilities,
+    Default,
     Draft,
     Limits,
     ListingFacts,
@@ -43,15 +45,19 @@ LIMITS = Limits(
 ASPECT_NAME, ASPECT_VALUE = 40, 50
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=100)
 DEFAULTS = {
-    "payment_policy": "The name of your payment policy on eBay",
-    "return_policy": "The name of your return policy on eBay",
-    "shipping_policy": "The name of your shipping policy on eBay, where the buyer pays the postage",
-    "free_shipping_policy": "The name of your shipping policy on eBay, where you pay the postage",
-    "ships_from_zip": "The ZIP code that you ship from",
-    "shipping_payer": "Who pays the postage: buyer or seller",
-    "postage_by_weight": "Whether your shipping policy goes by weight; yes unless you say false",
-    "offers": "Whether buyers may make offers (Best Offer); off unless you switch it on",
-    "promotion": "Whether eBay promotes your listings for a fee; off unless you switch it on",
+    "payment_policy": Default("The name of your payment policy on eBay"),
+    "return_policy": Default("The name of your return policy on eBay"),
+    "shipping_policy": Default("The name of your shipping policy on eBay, where the buyer pays the postage"),
+    "free_shipping_policy": Default("The name of your shipping policy on eBay, where you pay the postage"),
+    "ships_from_zip": Default("The ZIP code that you ship from"),
+    "shipping_payer": Default("Who pays the postage: buyer or seller", choices=PAYERS),
+    "postage_by_weight": Default(
+        "Whether your shipping policy goes by weight; yes unless you say false", "yes_no"
+    ),
+    "offers": Default("Whether buyers may make offers (Best Offer); off unless you switch it on", "yes_no"),
+    "promotion": Default(
+        "Whether eBay promotes your listings for a fee; off unless you switch it on", "yes_no"
+    ),
 }
 #: What a listing needs of them → what a seller calls it.
 POLICIES = {"payment_policy": "payment", "return_policy": "return", "shipping_policy": "shipping"}

@@ -19,8 +19,10 @@ from everystall.marketplaces import taxonomy
 from everystall.marketplaces.base import (
     CONDITIONS,
     NO_BRAND,
+    PAYERS,
     Account,
     Capabilities,
+    Default,
     Draft,
     Limits,
     ListingFacts,
@@ -45,12 +47,19 @@ LIMITS = Limits(
 DESCRIPTION_WORDS = 5
 CAPABILITIES = Capabilities(marker_field=False, pace_seconds=60, daily_cap=100)
 DEFAULTS = {
-    "ships_from_zip": "The ZIP code that you ship from",
-    "shipping_payer": "Who pays the postage: buyer or seller",
-    "carrier": "Whose prepaid label you use: USPS, UPS or FedEx (USPS up to 6 lb if you do not say)",
-    "fits_in_shoebox": "Whether your parcels fit in a shoebox, where a listing has no package size",
-    "smart_pricing": "Whether Mercari may lower your prices (Smart Pricing); off unless you switch it on",
-    "smart_pricing_floor": "The lowest price in cents that Smart Pricing may go to",
+    "ships_from_zip": Default("The ZIP code that you ship from"),
+    "shipping_payer": Default("Who pays the postage: buyer or seller", choices=PAYERS),
+    "carrier": Default(
+        "Whose prepaid label you use: USPS, UPS or FedEx (USPS up to 6 lb if you do not say)",
+        choices={"USPS": "USPS", "UPS": "UPS", "FedEx": "FedEx"},
+    ),
+    "fits_in_shoebox": Default(
+        "Whether your parcels fit in a shoebox, where a listing has no package size", "yes_no"
+    ),
+    "smart_pricing": Default(
+        "Whether Mercari may lower your prices (Smart Pricing); off unless you switch it on", "yes_no"
+    ),
+    "smart_pricing_floor": Default("The lowest price in cents that Smart Pricing may go to", "cents"),
 }
 #: Our condition → the site's label. Mercari's "Like new" is "new without tags, unused"; it has no word
 #: for what is new and flawed.

@@ -21,6 +21,7 @@ from everystall.marketplaces.base import (
     NO_BRAND,
     Account,
     Capabilities,
+    Default,
     Draft,
     Limits,
     ListingFacts,
@@ -43,10 +44,15 @@ LIMITS = Limits(
 )  # fmt: skip
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=300)
 DEFAULTS = {
-    "smart_sell": "Whether Poshmark may offer buyers lower prices by itself (Smart Sell); off unless you "
-    "switch it on",
-    "smart_sell_minimum": "The lowest price in cents that Smart Sell may go to",
-    "shipping_discount": "What you give towards the buyer's postage: none, partial ($1.50 off) or free",
+    "smart_sell": Default(
+        "Whether Poshmark may offer buyers lower prices by itself (Smart Sell); off unless you switch it on",
+        "yes_no",
+    ),
+    "smart_sell_minimum": Default("The lowest price in cents that Smart Sell may go to", "cents"),
+    "shipping_discount": Default(
+        "What you give towards the buyer's postage: none, partial ($1.50 off) or free",
+        choices={"none": "Nothing", "partial": "$1.50 off", "free": "All of it"},
+    ),
 }
 #: Our condition → the site's label. The site has four words; what is new without tags may not be called
 #: new there, so it is sold as the best of the used ones.

@@ -1,0 +1,8 @@
+"""What people see in a browser. A page reads and changes things by the functions that the API's routes call
+too; what it adds is words, forms that work without a script, and the way on after an error."""
+
+from __future__ import annotations
+
+from everystall.web.pages import account, connections, door, reference, today
+
+PAGES = (today.router, door.router, account.router, connections.router, reference.router)

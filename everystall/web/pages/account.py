@@ -1,0 +1,168 @@
+"""The account's page: password, signed-in and paired browsers, tokens, the vault's audit, people, the end.
+
+What is shown once stands in the answer to the form that made it, and in no address.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+from sqlalchemy import func, select
+
+from everystall.errors import BadRequest, EverystallError, LastOwner, ListingLive, LogInFailed
+from everystall.marketplaces import MARKETPLACES
+from everystall.models import Publication
+from everystall.web import account, browsers, invitations, pairings
+from everystall.web.deps import as_id
+from everystall.web.pages.opened import Opened, OpenedPage, go
+from everystall.web.render import page as fill
+
+router = APIRouter()
+
+Text = Annotated[str, Form(max_length=2000)]
+#: Openings of the vault that one page lists.
+OPENINGS = 10
+
+
+@router.get("/account")
+async def show_account(page: OpenedPage, cursor: str | None = None) -> HTMLResponse:
+    return await _show(page, cursor=cursor)
+
+
+@router.get("/account/{rest:path}")
+async def lead_back(rest: str) -> Response:
+    """The address of a form, opened by itself."""
+    return go("/account")
+
+
+async def _show(
+    page: Opened,
+    *,
+    where: str | None = None,
+    error: EverystallError | None = None,
+    wrong: str | None = None,
+    given: dict[str, str] | None = None,
+    cursor: str | None = None,
+    **once: Any,
+) -> HTMLResponse:
+    """`where`: the form that was refused, `wrong` its field, `given` what it held. `once`: what a form made
+    and is shown this once."""
+    session, now = page.session, datetime.now(UTC)
+    live = await session.scalar(
+        select(func.count()).select_from(Publication).where((Publication.put == "live") | Publication.looking)
+    )
+    owner = page.user.role == "owner"
+    return page.show(
+        "account.html",
+        status=error.status if error else 200,
+        home="/account" if error or once else None,
+        user=page.user,
+        current=page.who.token_id,
+        browsers=await account.find_tokens(session, "browser"),
+        extensions=await account.find_tokens(session, "extension"),
+        tokens=await account.find_tokens(session, "api"),
+        audit=await account.read_audit(session, cursor=cursor, limit=OPENINGS),
+        cursor=cursor,
+        names=MARKETPLACES,
+        invitations=await invitations.find_invitations(session, page.who) if owner else [],
+        live=live or 0,
+        backup_days=page.parts.settings.backup_days,
+        forgotten_at=now + timedelta(days=page.parts.settings.backup_days),
+        where=where,
+        error=error,
+        wrong=wrong,
+        given=given or {},
+        **{"code": None, "token": None, "link": None, **once},
+    )
+
+
+@router.post("/account/password")
+async def change_password(page: OpenedPage, old: Text = "", new: Text = "") -> Response:
+    try:
+        await account.change_password(page.parts, page.who, old, new)
+    except LogInFailed:
+        error = LogInFailed("The password now is another.", action="Type the one that you signed in with.")
+        return await _show(page, where="password", error=error, wrong="old")
+    except BadRequest as refused:
+        return await _show(page, where="password", error=refused, wrong="new")
+    return go("/account", "password")
+
+
+@router.post("/account/browsers/{id}/sign-out")
+async def sign_browser_out(id: str, page: OpenedPage) -> Response:
+    await account.revoke(page.session, "browser", as_id(id))
+    return go("/account", "browser", "browsers")
+
+
+@router.post("/account/pair")
+async def pair(page: OpenedPage) -> Response:
+    code, expires_at = await pairings.make_code(page.session, page.who)
+    shown = {
+        "text": f"{code[:4]}-{code[4:]}",
+        "expires_at": expires_at,
+        "minutes": pairings.MINUTES,
+        "server": page.parts.settings.public_url,
+    }
+    return await _show(page, code=shown)
+
+
+@router.post("/account/extensions/{id}/revoke")
+async def unpair(id: str, page: OpenedPage) -> Response:
+    await account.revoke(page.session, "extension", as_id(id))
+    return go("/account", "unpaired", "extensions")
+
+
+@router.post("/account/tokens")
+async def make_token(page: OpenedPage, name: Text = "", scope: Text = "*", days: Text = "") -> Response:
+    ends = datetime.now(UTC) + timedelta(days=int(days)) if days in ("30", "90", "365") else None
+    try:
+        body = account.TokenBody.model_validate({"name": name.strip(), "scopes": [scope], "expiresAt": ends})
+    except ValidationError as error:
+        said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        refused = BadRequest(f"{said[:1].upper()}{said[1:]}.")
+        return await _show(page, where="token", error=refused, given={"name": name})
+    _, token = await account.make_token(page.session, page.who, body.name, body.scopes, body.expires_at)
+    return await _show(page, token=token)
+
+
+@router.post("/account/tokens/{id}/revoke")
+async def revoke_token(id: str, page: OpenedPage) -> Response:
+    await account.revoke(page.session, "api", as_id(id))
+    return go("/account", "revoked", "tokens")
+
+
+@router.post("/account/invitations")
+async def invite(page: OpenedPage, email: Text = "", role: Text = "seller") -> Response:
+    try:
+        row, token = await invitations.invite(
+            page.session, page.who, email, "owner" if role == "owner" else "seller"
+        )
+    except BadRequest as error:
+        return await _show(page, where="invitation", error=error, given={"email": email})
+    url = invitations.link_of(page.parts.settings, token)
+    return await _show(page, link={"email": row.email, "url": url})
+
+
+@router.post("/account/invitations/{id}/take-back")
+async def take_back(id: str, page: OpenedPage) -> Response:
+    await invitations.take_back(page.session, page.who, as_id(id))
+    return go("/account", "taken-back", "invitations")
+
+
+@router.post("/account/delete")
+async def delete(page: OpenedPage, confirm: Text = "", password: Text = "", force: Text = "") -> Response:
+    try:
+        forgotten = await account.delete_account(
+            page.parts, page.who, confirm=confirm, password=password, force=force == "yes"
+        )
+    except (BadRequest, ListingLive, LastOwner, LogInFailed) as error:
+        if isinstance(error, LogInFailed):
+            error = LogInFailed("That is not your password.", action="Nothing was deleted. Type it again.")
+        return await _show(page, where="delete", error=error, given={"confirm": confirm})
+    response = fill(page.request, "gone.html", forgotten=forgotten, retire=account.RETIRE)
+    browsers.take_cookie(response, page.parts.settings)
+    return response

@@ -1,0 +1,400 @@
+"""The marketplaces' page: how each account stands, in words with what to do; its name, pace, defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import FormData
+
+from everystall.errors import EverystallError, ListingLive
+from everystall.inventory.connections import SignIn, find_sign_ins, get_connection
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces.base import Default
+from everystall.models import Publication
+from everystall.settings import Settings
+from everystall.web import connections, sessions
+from everystall.web.account import find_tokens
+from everystall.web.pages.opened import Opened, OpenedPage, go
+
+router = APIRouter()
+
+#: A sign-in that ends so soon is worth a look, while it still works.
+STALE: Final = timedelta(days=2)
+_YES_NO: Final = {"yes": "Yes", "no": "No"}
+
+
+@dataclass(frozen=True)
+class Matter:
+    """What is to be said of an account first."""
+
+    #: ok · info · run · warn · bad · off, and the word for it
+    tone: str
+    word: str
+    #: What is the matter and what to do, where something is.
+    title: str | None = None
+    text: str | None = None
+    #: Where the seller does it.
+    url: str | None = None
+    #: The seller says when it is done.
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How one account stands, as its seller reads it."""
+
+    id: str
+    label: str
+    #: The seller's name for it, else the account's own.
+    name: str | None
+    account: str | None
+    matter: Matter
+    paused: bool
+    #: Taken away by the seller; its history is kept.
+    gone: bool
+    live: int
+    asked: datetime | None
+    visited: datetime | None
+    verified: datetime | None
+    expires: datetime | None
+    pace: str
+
+    @property
+    def said(self) -> str:
+        """For who does not see it change."""
+        return f"{self.label}{f', {self.name}' if self.name else ''}: {self.matter.word}."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One default, as the form asks for it."""
+
+    name: str
+    said: str
+    value: str
+    choices: Sequence[tuple[str, str]]
+    money: bool
+    wrong: str | None
+
+
+@dataclass(frozen=True)
+class SettingsForm:
+    label: str
+    pace: str
+    #: Seconds between two posts if nothing is said.
+    usual: str
+    defaults: Sequence[Asked]
+    wrong: Mapping[str, str]
+
+
+@dataclass
+class Place:
+    """One marketplace and the accounts there."""
+
+    name: str
+    label: str
+    url: str
+    stands: list[Stand] = field(default_factory=list)
+    #: By the account's id.
+    settings: dict[str, SettingsForm] = field(default_factory=dict)
+
+
+async def find_places(
+    session: AsyncSession, settings: Settings, typed: Mapping[str, Typed] | None = None
+) -> list[Place]:
+    """Every marketplace, with or without accounts. `typed`: what a refused form held, by the account's id."""
+    live = {
+        connection_id: int(count)
+        for connection_id, count in await session.execute(
+            select(Publication.connection_id, func.count())
+            .where((Publication.put == "live") | Publication.looking)
+            .group_by(Publication.connection_id)
+        )
+    }
+    places = {name: Place(name, label, settings.base_url(name)) for name, label in MARKETPLACES.items()}
+    for one in await find_sign_ins(session):
+        place = places[one.connection.marketplace]
+        id = one.connection.public_id
+        place.stands.append(stand_of(one, settings, live.get(one.connection.id, 0), datetime.now(UTC)))
+        place.settings[id] = _settings_form(one, settings, (typed or {}).get(id))
+    return list(places.values())
+
+
+def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand:
+    row = one.connection
+    label = MARKETPLACES[row.marketplace]
+    usual = get_form(row.marketplace).CAPABILITIES.pace_seconds
+    said = (row.pace_seconds, settings.pace_seconds, usual)
+    return Stand(
+        id=row.public_id, label=label, name=row.label or row.account_name, account=row.account_name,
+        matter=matter_of(one, label, now), paused=row.paused_at is not None, gone=one.forgotten, live=live,
+        asked=row.refresh_asked_at, visited=row.last_visit_at, verified=one.verified_at,
+        expires=one.expires_at, pace=f"{next(pace for pace in said if pace is not None):g} seconds",
+    )  # fmt: skip
+
+
+def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
+    """The most urgent there is: what stops everything, then what stops posting, then what may soon."""
+    row = one.connection
+    if one.forgotten:
+        return Matter("off", "Disconnected")
+    if one.status != "connected":
+        return Matter(
+            "bad",
+            "Needs sign-in",
+            f"Everystall is not signed in to {label} any more.",
+            f"Nothing is posted, checked or taken down there until it is. Open {label} in a browser that you "
+            "paired and sign in: the new sign-in is handed over by itself. If it is not within a minute, "
+            "press Connect in the extension.",
+            row.base_url,
+        )
+    if row.needs_you:
+        return Matter(
+            "bad",
+            "Needs you",
+            str(row.needs_you.get("message") or f"{label} asks for you."),
+            f"Everything for this account waits. Open {label}, do what it asks for, then go on.",
+            _web(row.needs_you.get("url")) or row.base_url,
+            resume=True,
+        )
+    if row.paused_at is not None:
+        return Matter(
+            "warn",
+            "Paused",
+            "You paused this account.",
+            "Nothing new is posted there until you go on. What sells elsewhere is still taken down.",
+        )
+    if one.expires_at is not None and one.expires_at - now < STALE:
+        return Matter(
+            "warn",
+            "Stale",
+            "This sign-in ends soon.",
+            f"Open {label} in a browser that you paired: a new one is handed over by itself.",
+            row.base_url,
+        )
+    if row.refresh_asked_at is not None:
+        return Matter("run", "Waiting for your browser")
+    if one.verified_at is None:
+        return Matter("info", "Connected, not checked yet")
+    return Matter("ok", "Connected")
+
+
+def _web(url: Any) -> str | None:
+    """An address to lead to; what a marketplace's page said is one only if it begins like one."""
+    return url if isinstance(url, str) and url.startswith(("https://", "http://")) else None
+
+
+# ---- the page --------------------------------------------------------------------------------------
+
+
+@router.get("/connections")
+async def show_connections(page: OpenedPage) -> HTMLResponse:
+    return await _show(page)
+
+
+@router.get("/connections/{rest:path}")
+async def lead_back(rest: str) -> Response:
+    """The address of a form, opened by itself."""
+    return go("/connections")
+
+
+async def _show(
+    page: Opened,
+    *,
+    id: str | None = None,
+    where: str | None = None,
+    error: EverystallError | None = None,
+    typed: Typed | None = None,
+) -> HTMLResponse:
+    places = await find_places(page.session, page.parts.settings, {id: typed} if id and typed else None)
+    return page.show(
+        "connections.html",
+        status=error.status if error else 422 if typed else 200,
+        home="/connections" if error or typed else None,
+        places=places,
+        stands=[stand for place in places for stand in place.stands],
+        browsers_paired=bool(await find_tokens(page.session, "extension")),
+        paused=page.user.paused_at is not None,
+        error=error,
+        wrong=id,
+        where=where,
+    )
+
+
+@router.post("/connections/pause")
+async def pause_all(page: OpenedPage) -> Response:
+    await connections.pause_all(page.session, page.who)
+    return go("/connections", "paused-all")
+
+
+@router.post("/connections/resume")
+async def resume_all(page: OpenedPage) -> Response:
+    await connections.resume_all(page.session, page.who)
+    return go("/connections", "resumed-all")
+
+
+@router.post("/connections/{id}/pause")
+async def pause(id: str, page: OpenedPage) -> Response:
+    await connections.pause_connection(id, page.session)
+    return go("/connections", "paused", id)
+
+
+@router.post("/connections/{id}/resume")
+async def resume(id: str, page: OpenedPage) -> Response:
+    await connections.resume_connection(id, page.session)
+    return go("/connections", "resumed", id)
+
+
+@router.post("/connections/{id}/refresh")
+async def refresh(id: str, page: OpenedPage) -> Response:
+    await sessions.refresh_sessions(sessions.WhichBody(browser_profile_id=id), page.session, page.who)
+    return go("/connections", "asked", id)
+
+
+@router.post("/connections/{id}/disconnect")
+async def disconnect(id: str, page: OpenedPage, request: Request) -> Response:
+    force = (await request.form()).get("force") == "yes"
+    try:
+        await connections.delete_connection(id, page.session, page.parts, force=force)
+    except ListingLive as error:
+        return await _show(page, id=id, where="disconnect", error=error)
+    return go("/connections", "disconnected")
+
+
+@router.post("/connections/{id}")
+async def save(id: str, page: OpenedPage, request: Request) -> Response:
+    connection = await get_connection(page.session, id)
+    typed = Typed.of(await request.form(), get_form(connection.marketplace).DEFAULTS)
+    if not typed.wrong:
+        try:
+            body = connections.ConnectionBody.model_validate(typed.values)
+        except ValidationError as error:
+            typed.wrong = _wrong(error)
+        else:
+            await connections.patch_connection(id, body, page.session)
+            return go("/connections", "saved", id)
+    return await _show(page, id=id, where="settings", typed=typed)
+
+
+# ---- name, pace and defaults ------------------------------------------------------------------------
+
+
+@dataclass
+class Typed:
+    """A form as it was sent: the API's values, and what is wrong with which field."""
+
+    given: Mapping[str, str]
+    values: dict[str, Any]
+    wrong: dict[str, str]
+
+    @classmethod
+    def of(cls, form: FormData, known: Mapping[str, Default]) -> Typed:
+        given = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+        typed = cls(given, {}, {})
+        if "label" in given:
+            typed.values["label"] = given["label"]
+        if "pace_seconds" in given:
+            typed.values["paceSeconds"] = typed.read("pace_seconds", _seconds)
+        defaults = {}
+        for name, default in known.items():
+            if (field_name := f"default.{name}") in given:
+                defaults[to_camel(name)] = typed.read(field_name, lambda text, d=default: _value(text, d))
+        typed.values["defaults"] = defaults
+        return typed
+
+    def read(self, name: str, how: Any) -> Any:
+        text = self.given[name]
+        if not text:
+            return None
+        try:
+            return how(text)
+        except ValueError as error:
+            self.wrong[name] = str(error)
+            return None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError("Write a number of seconds, such as 60.") from None
+    if not 0 <= seconds <= 86_400:
+        raise ValueError("That is 0 to 86,400 seconds (a day).")
+    return seconds
+
+
+def _value(text: str, default: Default) -> Any:
+    """What the API takes. Raises ValueError in words."""
+    if default.kind == "yes_no":
+        return text == "yes"
+    if default.kind == "choice" and text not in default.choices:
+        raise ValueError("Choose one of these.")
+    if default.kind == "cents":
+        try:
+            cents = Decimal(text.replace(",", "").removeprefix("$")) * 100
+        except InvalidOperation:
+            raise ValueError("Write an amount in dollars, such as 12 or 12.50.") from None
+        if not cents.is_finite() or cents != cents.to_integral_value() or not 0 < cents <= 1_000_000_000:
+            raise ValueError("Write an amount in dollars, such as 12 or 12.50.")
+        return int(cents)
+    if len(text) > 500:
+        raise ValueError("That is at most 500 characters.")
+    return text
+
+
+def _wrong(error: ValidationError) -> dict[str, str]:
+    found = error.errors()[0]
+    name = "pace_seconds" if found["loc"][:1] == ("paceSeconds",) else "label"
+    said = str(found["msg"]).removeprefix("Value error, ")
+    return {name: f"{said[:1].upper()}{said[1:]}."}
+
+
+def _settings_form(one: SignIn, settings: Settings, typed: Typed | None) -> SettingsForm:
+    row = one.connection
+    form = get_form(row.marketplace)
+    given = typed.given if typed else {}
+    wrong = typed.wrong if typed else {}
+    usual = form.CAPABILITIES.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
+    pace = "" if row.pace_seconds is None else f"{row.pace_seconds:g}"
+    return SettingsForm(
+        label=given.get("label", row.label or ""),
+        pace=given.get("pace_seconds", pace),
+        usual=f"{usual:g}",
+        defaults=[
+            _asked(name, default, row.defaults.get(name), given.get(f"default.{name}"), wrong)
+            for name, default in form.DEFAULTS.items()
+        ],
+        wrong=wrong,
+    )
+
+
+def _asked(name: str, default: Default, value: Any, given: str | None, wrong: Mapping[str, str]) -> Asked:
+    choices = _YES_NO if default.kind == "yes_no" else default.choices
+    return Asked(
+        name=name,
+        said=default.replace(" in cents", "") if default.kind == "cents" else str(default),
+        value=_shown(value, default) if given is None else given,
+        choices=list(choices.items()),
+        money=default.kind == "cents",
+        wrong=wrong.get(f"default.{name}"),
+    )
+
+
+def _shown(value: Any, default: Default) -> str:
+    if value is None:
+        return ""
+    if default.kind == "yes_no":
+        return "yes" if value is True else "no"
+    if default.kind == "cents" and isinstance(value, int):
+        return f"{value // 100}" if value % 100 == 0 else f"{value / 100:.2f}"
+    return str(value)

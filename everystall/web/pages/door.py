@@ -1,0 +1,100 @@
+"""The pages of people who are not signed in yet: signing in, the first start's link, an invitation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from everystall.errors import BadRequest, Conflict, EverystallError, LogInFailed
+from everystall.web import account, browsers, invitations
+from everystall.web.deps import AllParts, PageSeller, PageTransaction, Parts, find_signed_in, own_page
+from everystall.web.pages.opened import SAID, go
+from everystall.web.render import THEME, THEMES, page
+
+router = APIRouter()
+
+OURS = [Depends(own_page)]
+Text = Annotated[str, Form(max_length=2000)]
+
+
+@router.get("/sign-in")
+async def show_sign_in(request: Request, parts: AllParts, next: str = "/", said: str = "") -> Response:
+    cookie = browsers.cookie_of(request.headers, parts.settings)
+    if cookie is not None and await find_signed_in(parts, cookie, ("browser",)) is not None:
+        return RedirectResponse(browsers.same_site_path(next), 303)
+    return _sign_in(request, next, said=SAID.get(said))
+
+
+@router.post("/sign-in", dependencies=OURS)
+async def sign_in(
+    request: Request, parts: AllParts, email: Text = "", password: Text = "", next: Text = "/"
+) -> Response:
+    try:
+        entered = await account.log_in(parts, request, email, password)
+    except LogInFailed as error:
+        return _sign_in(request, next, email=email, error=error)
+    return _let_in(parts, entered, browsers.same_site_path(next))
+
+
+def _sign_in(
+    request: Request, next: str, *, email: str = "", error: EverystallError | None = None, said: Any = None
+) -> HTMLResponse:
+    status = error.status if error else 200
+    then = browsers.same_site_path(next)
+    return page(request, "sign_in.html", status=status, next=then, email=email, error=error, said=said)
+
+
+def _let_in(parts: Parts, entered: account.Entered, path: str) -> Response:
+    response = RedirectResponse(path, 303)
+    browsers.give_cookie(response, parts.settings, entered.token)
+    return response
+
+
+@router.post("/sign-out")
+async def sign_out(parts: AllParts, session: PageTransaction, who: PageSeller) -> Response:
+    await account.log_out(session, who)
+    response = go("/sign-in", "signed-out")
+    browsers.take_cookie(response, parts.settings)
+    return response
+
+
+@router.get("/first")
+@router.get("/invitation")
+async def show_link(request: Request, parts: AllParts, token: str = "") -> Response:
+    """Whom the link is for, and the form. A link that is not good (any more) is an error page."""
+    return await _join(request, parts, token)
+
+
+@router.post("/first", dependencies=OURS)
+@router.post("/invitation", dependencies=OURS)
+async def join(
+    request: Request, parts: AllParts, token: Text = "", email: Text = "", password: Text = ""
+) -> Response:
+    try:
+        user_id = await invitations.accept(parts.database, token, email, password)
+    except (BadRequest, Conflict) as error:
+        return await _join(request, parts, token, email=email, error=error)
+    return _let_in(parts, await account.enter(parts, request, user_id), "/")
+
+
+async def _join(
+    request: Request, parts: Parts, token: str, *, email: str = "", error: EverystallError | None = None
+) -> HTMLResponse:
+    invited = await invitations.look_at(parts.database, token)
+    return page(
+        request, "join.html", status=error.status if error else 200, token=token, invited=invited,
+        first=invited.email is None, email=email, error=error,
+    )  # fmt: skip
+
+
+@router.post("/theme", dependencies=OURS)
+async def choose_theme(request: Request, parts: AllParts, theme: Text = "auto") -> Response:
+    """Light or dark for this browser, where no script does it."""
+    origin, _, path = request.headers.get("referer", "").partition(request.headers.get("host", "\x00"))
+    response = RedirectResponse(browsers.same_site_path(path) if origin else "/", 303)
+    if theme in THEMES:
+        https = parts.settings.public_url.startswith("https://")
+        response.set_cookie(THEME, theme, max_age=31_536_000, path="/", secure=https, samesite="lax")
+    return response

@@ -1,0 +1,71 @@
+"""A page that somebody signed in has opened: who, the transaction, and the way back to the page after a form.
+
+A form answers with a redirect, so that a reload sends nothing twice; what it did is named in the address by
+one of the words below, never by text that somebody else could have put there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.models import User
+from everystall.web import browsers
+from everystall.web.account import get_user
+from everystall.web.deps import AllParts, PageSeller, PageTransaction, Parts, SignedIn
+from everystall.web.render import Reader, page
+
+#: word → what was done, and what follows from it
+SAID: Final = {
+    "signed-out": ("You are signed out.", "Posting and taking down go on without you."),
+    "paused": ("Paused.", "Nothing new is posted there until you go on. What sells is still taken down."),
+    "resumed": ("Going on.", "The account is looked at now; what waits is posted at its pace."),
+    "asked": (
+        "Asked for a new capture.",
+        "A browser that you paired hands it over within a minute, while it is open and signed in there.",
+    ),
+    "saved": ("Saved.", "It counts from the next post on."),
+    "disconnected": ("Disconnected.", "The sign-in that was kept here is deleted."),
+    "paused-all": (
+        "Everything is paused.",
+        "Nothing new is posted anywhere until you go on. What sells is still taken down.",
+    ),
+    "resumed-all": ("Going on everywhere.", "What waits is posted at each account's pace."),
+    "password": ("Your password is changed.", "Every other browser is signed out."),
+    "browser": ("That browser is signed out.", "It has to sign in again."),
+    "unpaired": ("Unpaired.", "That browser hands nothing over any more."),
+    "revoked": ("The token is revoked.", "Programs that use it are refused from now on."),
+    "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    request: Request
+    parts: Parts
+    session: AsyncSession
+    who: SignedIn
+    user: User
+
+    def show(self, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+        """The page, by the name of its template."""
+        csrf = browsers.csrf_token(self.parts.csrf_key, self.who.token_id)
+        reader = Reader(self.user.email, self.user.role, csrf)
+        said = SAID.get(self.request.query_params.get("said", ""))
+        return page(self.request, name, reader=reader, status=status, said=said, **context)
+
+
+async def _open(request: Request, parts: AllParts, session: PageTransaction, who: PageSeller) -> Opened:
+    return Opened(request, parts, session, who, await get_user(session, who))
+
+
+OpenedPage = Annotated[Opened, Depends(_open, scope="function")]
+
+
+def go(path: str, said: str | None = None, part: str = "") -> RedirectResponse:
+    """Back to a page after a form; `part` is where on it."""
+    return RedirectResponse(path + (f"?said={said}" if said else "") + (f"#{part}" if part else ""), 303)

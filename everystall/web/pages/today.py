@@ -1,0 +1,82 @@
+"""The start page: how the accounts stand, what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.models import Listing, Publication
+from everystall.web.account import find_tokens
+from everystall.web.pages.connections import find_places
+from everystall.web.pages.opened import OpenedPage
+
+router = APIRouter()
+
+_MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
+
+
+@dataclass
+class Step:
+    title: str
+    text: str
+    href: str
+    button: str
+    done: bool
+    #: The first that is not done.
+    next: bool = False
+
+
+@router.get("/")
+async def show_today(page: OpenedPage) -> HTMLResponse:
+    session = page.session
+    places = await find_places(session, page.parts.settings)
+    stands = [stand for place in places for stand in place.stands]
+    figures = await _figures(session)
+    paired = bool(await find_tokens(session, "extension"))
+    has_token = bool(await find_tokens(session, "api"))
+    steps = [
+        Step(
+            "Pair the browser that you sell with",
+            "Its Everystall extension hands over your sign-ins, so that posting goes on when it is closed.",
+            "/account#extensions", "Pair a browser", paired or bool(stands),
+        ),
+        Step(
+            "Connect a marketplace",
+            "Sign in there as always and press Connect in the extension. Nothing is sent before you agree.",
+            "/connections", "See how", any(not stand.gone for stand in stands),
+        ),
+        Step(
+            "Make an API token",
+            "Listings are written by a script or program in this version; it acts as you by a token.",
+            "/account#tokens", "Make a token", has_token,
+        ),
+        Step(
+            "Post your first listing",
+            "Write it once, with photos, check it against each marketplace, and post it to all.",
+            "/api/docs", "How to", figures["live"] > 0,
+        ),
+    ]  # fmt: skip
+    first = next((step for step in steps if not step.done), None)
+    if first is not None:
+        first.next = True
+    paused = page.user.paused_at is not None
+    return page.show("today.html", places=places, stands=stands, steps=steps, paused=paused, **figures)
+
+
+async def _figures(session: AsyncSession) -> dict[str, int]:
+    row = (
+        await session.execute(
+            select(
+                func.count().filter(Publication.put == "live"),
+                func.count().filter(Publication.state.in_(_MOVING), Publication.needs_you.is_(None)),
+                func.count().filter(Publication.needs_you.is_not(None)),
+            )
+        )
+    ).one()
+    listings = await session.scalar(select(func.count()).select_from(Listing))
+    return {"listings": listings or 0, "live": row[0], "moving": row[1], "waiting": row[2]}

@@ -1,0 +1,187 @@
+"""Pages: templates filled in, whole or one block of them, and the files that go with them.
+
+Everything is escaped; no template marks anything as safe. A page asks for no script, style, font or picture
+of anybody else's, and holds no inline script or style.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from everystall import __version__
+from everystall.errors import EverystallError, RateLimited
+
+FOLDER: Final = Path(__file__).parent / "static"
+#: The cookie by which a browser remembers that its user wants it light or dark, whatever the system says.
+THEME: Final = "theme"
+THEMES: Final = ("auto", "light", "dark")
+#: By this header an open page asks for one of its blocks (static/live.js).
+PART: Final = "x-part"
+
+API_HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+PAGE_HEADERS: Final = {
+    **API_HEADERS,
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "cross-origin-opener-policy": "same-origin",
+    # with no-referrer a form says "Origin: null", and over plain http that is all that we would have
+    "referrer-policy": "same-origin",
+}
+
+mimetypes.add_type("font/woff2", ".woff2")
+mimetypes.add_type("text/javascript", ".js")
+
+
+def headers_of(answer: Response | Mapping[str, str]) -> Mapping[str, str]:
+    """What an answer with these headers must carry besides, by what it holds."""
+    headers = answer.headers if isinstance(answer, Response) else answer
+    return PAGE_HEADERS if headers.get("content-type", "").startswith("text/html") else API_HEADERS
+
+
+# ---- templates -------------------------------------------------------------------------------------
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a file of static/, with a hash of what is in it: it may be kept for ever."""
+    return f"/static/{name}?v={hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}"
+
+
+def said_time(at: datetime) -> str:
+    """ "25 Nov 2026, 23:40 UTC": what stands where no script says it in the reader's own words."""
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+
+
+def how_many(number: int, one: str, several: str | None = None) -> str:
+    """ "1 listing", "3 listings" """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+_ENVIRONMENT: Final = Environment(
+    loader=PackageLoader("everystall.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.globals.update(static=static, version=__version__)
+_ENVIRONMENT.filters.update(said_time=said_time, how_many=how_many)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who is signed in, as far as every page shows it."""
+
+    email: str
+    role: str
+    #: For the form field `csrf`.
+    csrf: str
+
+
+def page(
+    request: Request,
+    name: str,
+    *,
+    reader: Reader | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A template, filled in; of it only the block that the request asks for in X-Part, where it is one.
+
+    Every template knows `reader` (None: signed out), `here` (the path), `theme`, and by `insecure` that
+    cookies go over plain http.
+    """
+    template = _ENVIRONMENT.get_template(name)
+    theme = request.cookies.get(THEME)
+    known = {
+        "reader": reader,
+        "here": request.url.path,
+        "theme": theme if theme in THEMES else "auto",
+        "insecure": reader is not None and not request.app.state.parts.settings.secure_cookies,
+        **context,
+    }
+    block = request.headers.get(PART)
+    if block in template.blocks:
+        html = "".join(template.blocks[block](template.new_context(known)))
+    else:
+        html = template.render(known)
+    return HTMLResponse(html, status, {"Vary": "X-Part", **(headers or {})})
+
+
+# ---- what goes wrong -------------------------------------------------------------------------------
+
+#: What stands over an error, by status; the error itself says the rest.
+_TITLES: Final = {
+    400: "That cannot be done",
+    403: "That is not allowed",
+    404: "There is nothing here",
+    409: "That cannot be done now",
+    413: "That is too much",
+    421: "Everystall has another address",
+    422: "That cannot be done",
+    429: "Too many requests",
+    503: "The database does not answer",
+    507: "There is no room left",
+}
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person in a browser asks, at the address of a page. Programs, and the API, get JSON."""
+    path = request.url.path
+    if path.startswith("/api/") and path != "/api/docs":
+        return False
+    return "text/html" in request.headers.get("accept", "")
+
+
+def error_page(request: Request, error: EverystallError) -> HTMLResponse:
+    """What happened and what to do next. Needs no database and no sign-in."""
+    return page(
+        request,
+        "error.html",
+        status=error.status,
+        headers={"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else None,
+        title=_TITLES.get(error.status, "Something went wrong"),
+        error=error,
+        again=request.url.path if request.method == "GET" else "/",
+        at=datetime.now(UTC),
+    )
+
+
+# ---- files -----------------------------------------------------------------------------------------
+
+
+class Files(StaticFiles):
+    """static/, kept by browsers for a year where the address names what is in it."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=FOLDER)
+
+    def file_response(
+        self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        named = b"v=" in scope["query_string"] or re.search(r"-\d+\.\d+\.\d+", Path(full_path).name)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if named else "no-cache"
+        return response

@@ -1,0 +1,94 @@
+// What forms gain by script; each of them works without it. Asks before what cannot be undone, sends a form once,
+// shows a password, copies what is shown once, switches light and dark without a new page.
+
+const dialog = document.getElementById("confirm");
+const said = document.getElementById("said");
+
+// ---- ask first, send once ----
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (form.dataset.confirm && form.dataset.sure !== "yes" && dialog?.showModal) {
+    event.preventDefault();
+    dialog.querySelector("h2").textContent = form.dataset.confirm;
+    dialog.querySelector("p").textContent = form.dataset.because ?? "";
+    dialog.querySelector("[value=yes]").textContent = form.dataset.yes ?? "Yes";
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue !== "yes") return;
+      form.dataset.sure = "yes";
+      form.requestSubmit(event.submitter);
+    }, { once: true });
+    dialog.showModal();
+    return;
+  }
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+  for (const button of form.querySelectorAll("button:not([type=button])")) button.setAttribute("aria-disabled", "true");
+});
+
+// back from the next page, as the browser remembered this one
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const form of document.forms) {
+    delete form.dataset.sent;
+    delete form.dataset.sure;
+    for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
+  }
+});
+
+// ---- buttons that only a script can make work ----
+
+for (const button of document.querySelectorAll("button[data-shows], button[data-copies]")) button.hidden = false;
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-shows], button[data-copies], [data-theme-is] button");
+  if (!button) return;
+  if (button.dataset.shows) {
+    const field = document.getElementById(button.dataset.shows);
+    const shown = field.type === "text";
+    field.type = shown ? "password" : "text";
+    button.textContent = shown ? "Show" : "Hide";
+    button.setAttribute("aria-pressed", String(!shown));
+  } else if (button.dataset.copies) {
+    await copy(button, document.getElementById(button.dataset.copies));
+  } else {
+    event.preventDefault();
+    choose(button.value);
+  }
+});
+
+async function copy(button, from) {
+  let done = "Copied";
+  try {
+    await navigator.clipboard.writeText(from.textContent.trim());
+  } catch { // plain http on another machine: browsers have no clipboard there
+    getSelection().selectAllChildren(from);
+    done = "Selected: press Ctrl+C";
+  }
+  const label = button.lastElementChild;
+  label.textContent = done;
+  said.textContent = done;
+  setTimeout(() => { label.textContent = "Copy"; }, 4000);
+}
+
+// ---- light and dark ----
+
+function choose(theme) {
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `theme=${theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  for (const button of document.querySelectorAll("[data-theme-is] button")) {
+    button.setAttribute("aria-pressed", String(button.value === theme));
+  }
+}
+
+// ---- what was said once is not said again by a reload ----
+
+const address = new URL(location.href);
+if (document.body.dataset.home || address.searchParams.has("said")) {
+  address.searchParams.delete("said");
+  history.replaceState(null, "", document.body.dataset.home ?? address);
+}

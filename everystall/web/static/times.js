@@ -1,0 +1,43 @@
+// Says times as the reader would: "3 minutes ago", in their own time zone; and counts down where a thing ends.
+// Without it the page says them in UTC.
+
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+
+function near(at) {
+  const seconds = (at - Date.now()) / 1000, far = Math.abs(seconds);
+  if (far >= 7 * 86400) return date.format(at);
+  const unit = UNITS.find(([, length]) => far >= length);
+  if (!unit) return seconds > 0 ? "in less than a minute" : "just now";
+  return relative.format(Math.round(seconds / unit[1]), unit[0]);
+}
+
+function left(at) {
+  const seconds = Math.max(0, Math.round((at - Date.now()) / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+function say() {
+  for (const el of document.querySelectorAll("time[data-when]")) {
+    const at = new Date(el.dateTime);
+    el.textContent = el.dataset.when === "near" ? near(at) : (el.dataset.when === "day" ? date : full).format(at);
+    el.title = full.format(at);
+  }
+  for (const el of document.querySelectorAll("time[data-left]")) {
+    const at = new Date(el.dateTime);
+    el.textContent = left(at);
+    if (at > Date.now()) continue;
+    const over = document.getElementById(el.dataset.left);
+    if (over?.hidden) {
+      over.hidden = false;
+      over.focus();
+      el.closest("[data-until]").hidden = true;
+    }
+  }
+}
+
+say();
+setInterval(say, document.querySelector("time[data-left]") ? 1000 : 20000);
+document.addEventListener("everystall:changed", say);

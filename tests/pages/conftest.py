@@ -1,0 +1,197 @@
+"""The pages as people have them: our web on a port of this machine, a real Chromium, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import uvicorn
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from sqlalchemy import text
+
+from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.content.photos import Photos
+from everystall.db import Database
+from everystall.settings import Settings
+from everystall.vault.keyring import Keyring
+from everystall.vault.sessions import Vault
+from everystall.web.app import create_app
+from everystall.web.passwords import hash_password
+
+PASSWORD = "correct horse battery"
+#: What a seller, a marketplace's account or a browser may call itself.
+EVIL = """"><img src=x onerror="window.ran=1"><script>window.ran=2</script>'{{7*7}}</title>"""
+EVIL_URL = "javascript:window.ran=3"
+
+
+@dataclass
+class House:
+    """Everystall, as it stands under its address."""
+
+    url: str
+    settings: Settings
+    database: Database
+    admin: Database
+    browser: Browser
+    #: What pages should not have: errors on the console, violations of the policy, requests elsewhere.
+    complaints: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """As the database's administrator: for looking, and for what a visit or time would do."""
+        async with self.admin.as_app() as session:
+            found = await session.execute(text(query), values)
+            return [dict(row._mapping) for row in found] if found.returns_rows else []
+
+    async def person(self, name: str, role: str = "seller") -> UUID:
+        """Somebody who can sign in as `name`@example.com."""
+        (row,) = await self.rows(
+            "INSERT INTO users (email, password_hash, role) VALUES (:email, :hash, :role) RETURNING id",
+            email=f"{name}@example.com", hash=await hash_password(PASSWORD), role=role,
+        )  # fmt: skip
+        return UUID(str(row["id"]))
+
+    async def context(self, **how: Any) -> BrowserContext:
+        """A browser of its own, without cookies; the tests fail for what its pages complain of."""
+        context = await self.browser.new_context(base_url=self.url, **how)
+        context.set_default_timeout(10_000)
+        context.on("console", self._hear)
+        context.on("weberror", lambda e: self.complaints.append(str(e.error)))
+        context.on("request", self._note)
+        if how.get("java_script_enabled", True):
+            await context.add_init_script(
+                "addEventListener('securitypolicyviolation', e => "
+                "console.error('policy: ' + e.violatedDirective + ' ' + e.blockedURI))"
+            )
+        self.contexts.append(context)
+        return context
+
+    def _hear(self, message: Any) -> None:
+        """A refused form is an error to the console, and meant."""
+        if message.type == "error" and "status of 4" not in message.text:
+            self.complaints.append(message.text)
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "data:")):
+            self.complaints.append(f"a request to {request.url[:80]}")
+
+    async def signed_in(self, name: str, **how: Any) -> Page:
+        """Somebody's browser, on the start page."""
+        page = await (await self.context(**how)).new_page()
+        await sign_in(page, name)
+        return page
+
+
+async def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    await page.goto("/sign-in")
+    await page.get_by_label("E-mail address").fill(f"{name}@example.com")
+    await page.get_by_label("Password", exact=True).fill(password)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await page.wait_for_load_state()
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(Settings(_env_file=None)), args=list(LAUNCH_ARGS)
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncIterator[House]:
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    settings = Settings(
+        _env_file=None,
+        everystall_home=tmp_path / "home",
+        everystall_port=port,
+        database_url=database_urls.login,
+        database_admin_url=database_urls.admin,
+        poshmark_url="http://poshmark.localhost:1",
+        mercari_url="http://mercari.localhost:1",
+        ebay_url="http://ebay.localhost:1",
+    )
+    settings.everystall_home.mkdir(mode=0o700)
+    database, admin = Database(database_urls.login), Database(database_urls.admin)
+    vault, photos = Vault(database, Keyring.load(settings), settings), Photos(settings)
+    app = create_app(settings, database=database, vault=vault, photos=photos)
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    house = House(settings.public_url, settings, database, admin, chromium)
+    yield house
+    for context in house.contexts:
+        await context.close()
+    server.should_exit = True
+    await serving
+    await photos.close()
+    await database.close()
+    await admin.close()
+    assert house.complaints == []
+
+
+async def furnish(house: House, user_id: UUID, name: str = "", url: str | None = None) -> None:
+    """Accounts in every state, tokens, a paired browser, openings of the vault, people invited. `name` is put
+    wherever somebody may write one, `url` where a marketplace may."""
+    accounts = {
+        "poshmark": [("alices_closet", {"needs_you": None}), ("vintage", {"reason": "challenge"})],
+        "mercari": [("Alice M", {"reason": "session_expired"})],
+        "ebay": [("alice-sells", {"needs_you": None})],
+    }
+    for marketplace, rows in accounts.items():
+        for number, (account, needs) in enumerate(rows):
+            question = None
+            if reason := needs.get("reason"):
+                said = {"challenge": "Poshmark asks whether you are a robot."}.get(reason, "Signed out.")
+                question = {"reason": reason, "message": name or said, "url": url, "actions": []}
+            await _account(house, user_id, marketplace, number, name or account, question)
+    await house.rows("UPDATE connections SET paused_at = now() WHERE marketplace = 'ebay' AND user_id = :id", id=user_id)
+    for kind, what in (("extension", "Chrome on macOS"), ("api", "Nightly upload"), ("api", "Phone scanner")):
+        await house.rows(
+            "INSERT INTO api_tokens (user_id, name, kind, token_hash, scopes, last_used_at, expires_at) VALUES "
+            "(:id, :name, :kind, sha256(gen_random_uuid()::text::bytea), '{*}', now() - interval '3 hours', "
+            "CASE WHEN :kind = 'api' THEN now() + interval '80 days' END)",
+            id=user_id, name=name or what, kind=kind,
+        )  # fmt: skip
+    await house.rows(
+        "INSERT INTO invitations (user_id, email, token_hash, expires_at) VALUES "
+        "(:id, :email, sha256(gen_random_uuid()::text::bytea), now() + interval '6 days')",
+        id=user_id, email=f"{name or 'dora'}@example.com",
+    )  # fmt: skip
+
+
+async def _account(
+    house: House, user_id: UUID, marketplace: str, number: int, account: str, question: Any
+) -> None:
+    import json
+
+    public_id = f"bp_{marketplace}_{str(user_id)[:8]}{number}"
+    (row,) = await house.rows(
+        "INSERT INTO connections (user_id, public_id, marketplace, account_id, account_name, base_url, needs_you, "
+        "last_visit_at) VALUES (:id, :public, :marketplace, :public, :account, :base, CAST(:needs AS jsonb), "
+        "now() - interval '4 minutes') RETURNING id",
+        id=user_id, public=public_id, marketplace=marketplace, account=account,
+        base=house.settings.base_url(marketplace), needs=json.dumps(question) if question else None,
+    )  # fmt: skip
+    expired = bool(question) and question["reason"] == "session_expired"
+    (kept,) = await house.rows(
+        "INSERT INTO user_marketplace_sessions (user_id, connection_id, marketplace, seq, dek_version, sealed, origin, "
+        "captured_at, consented_at, expires_at, worked_at) VALUES (:id, :connection, :marketplace, 1, 1, '', "
+        "'extension', now(), now(), now() + CAST(:left AS interval), now() - interval '4 minutes') RETURNING id",
+        id=user_id, connection=row["id"], marketplace=marketplace, left="-1 hour" if expired else "6 days",
+    )  # fmt: skip
+    for minutes, purpose in ((300, "post"), (120, "check"), (4, "check")):
+        await house.rows(
+            "INSERT INTO vault_audit (user_id, connection_id, session_id, seq, kid, purpose, at) VALUES "
+            "(:id, :connection, :session, 1, 'k1', :purpose, now() - :minutes * interval '1 minute')",
+            id=user_id, connection=row["id"], session=kept["id"], purpose=purpose, minutes=minutes,
+        )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Each page, light and dark, on a desk and on a phone: nothing on the console, nothing sideways, nothing that
+axe-core calls serious."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+
+from everystall.web.invitations import first_owner
+from tests.pages.conftest import furnish
+
+LOOKS = [
+    pytest.param("light", 1440, id="light-desk"),
+    pytest.param("dark", 390, id="dark-phone"),
+    pytest.param("dark", 1440, id="dark-desk", marks=pytest.mark.extended),
+    pytest.param("light", 390, id="light-phone", marks=pytest.mark.extended),
+]
+pytestmark = pytest.mark.browser
+
+
+def look(scheme, width):
+    return {
+        "color_scheme": scheme,
+        "viewport": {"width": width, "height": 844 if width < 500 else 900},
+        "has_touch": width < 500,
+        "timezone_id": "America/Los_Angeles",
+        "locale": "en-US",
+        "reduced_motion": "reduce",
+    }
+
+
+async def passes(page, name):
+    """Raises AssertionError with what is wrong; leaves a picture where EVERYSTALL_TEST_SHOTS says."""
+    await page.wait_for_load_state("networkidle")
+    if folder := os.environ.get("EVERYSTALL_TEST_SHOTS"):
+        scheme = await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
+        width = page.viewport_size["width"]
+        await page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=True)
+    assert await page.locator("h1").inner_text() != "Something went wrong", name
+    sideways = await page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert sideways[0] <= sideways[1], f"{name} scrolls sideways: {sideways}"
+    results = await Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    )
+    wrong = [
+        f"{one['id']}: {one['help']} ({[node['target'] for node in one['nodes']][:4]})"
+        for one in results.response["violations"]
+    ]
+    assert not wrong, f"{name}: {wrong}"
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_who_is_not_signed_in(house, scheme, width):
+    token = await first_owner(house.database)
+    page = await (await house.context(**look(scheme, width))).new_page()
+    await page.goto(f"/first?token={token}")
+    await passes(page, "first")
+    await page.get_by_label("E-mail address").fill("alice@example.com")
+    await page.get_by_label("Password", exact=True).fill("alice@example.com")
+    await page.get_by_role("button", name="Make my account").click()
+    await passes(page, "first-refused")
+    await page.goto("/sign-in?next=/connections")
+    await passes(page, "sign-in")
+    await page.get_by_label("E-mail address").fill("alice@example.com")
+    await page.get_by_label("Password", exact=True).fill("not the password")
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await passes(page, "sign-in-refused")
+    await page.goto("/nothing-here")
+    await passes(page, "not-found")
+    await page.goto("/api/docs")
+    await page.locator("details").nth(3).locator("summary").click()
+    await passes(page, "reference-signed-out")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_a_newcomer(house, scheme, width):
+    await house.person("alice", "owner")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await passes(page, "today-new")
+    for path in ("/connections", "/account"):
+        await page.goto(path)
+        await passes(page, f"{path[1:]}-new")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_a_busy_seller(house, scheme, width):
+    await furnish(house, await house.person("alice", "owner"))
+    page = await house.signed_in("alice", **look(scheme, width))
+    await passes(page, "today")
+    await page.goto("/connections")
+    await passes(page, "connections")
+    for opened in await page.locator(".account").first.locator("summary").all():
+        await opened.click()
+    await passes(page, "connections-open")
+    await page.goto("/account")
+    await passes(page, "account")
+    await page.get_by_role("button", name="Unpair").click()
+    await passes(page, "account-confirm")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Pair a browser").click()
+    await passes(page, "account-code")
+    await page.get_by_text("Make a token", exact=True).click()
+    await page.get_by_label("Name", exact=True).fill("Nightly upload")
+    await page.get_by_role("button", name="Make the token").click()
+    await page.get_by_text("Invite somebody").click()
+    await page.get_by_text("Delete my account").click()
+    await passes(page, "account-token")
+    await page.goto("/api/docs")
+    await page.locator("details").nth(5).locator("summary").click()
+    await passes(page, "reference")
