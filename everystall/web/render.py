@@ -87,6 +87,8 @@ _ENVIRONMENT: Final = Environment(
 )
 _ENVIRONMENT.globals.update(static=static, version=__version__)
 _ENVIRONMENT.filters.update(said_time=said_time, how_many=how_many)
+# known to every template, and to a block that is filled in alone, where no import of its template has run
+_ENVIRONMENT.globals.update(vars(_ENVIRONMENT.get_template("parts.html").module))
 
 
 @dataclass(frozen=True)

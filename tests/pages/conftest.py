@@ -154,7 +154,9 @@ async def furnish(house: House, user_id: UUID, name: str = "", url: str | None =
                 said = {"challenge": "Poshmark asks whether you are a robot."}.get(reason, "Signed out.")
                 question = {"reason": reason, "message": name or said, "url": url, "actions": []}
             await _account(house, user_id, marketplace, number, name or account, question)
-    await house.rows("UPDATE connections SET paused_at = now() WHERE marketplace = 'ebay' AND user_id = :id", id=user_id)
+    await house.rows(
+        "UPDATE connections SET paused_at = now() WHERE marketplace = 'ebay' AND user_id = :id", id=user_id
+    )
     for kind, what in (("extension", "Chrome on macOS"), ("api", "Nightly upload"), ("api", "Phone scanner")):
         await house.rows(
             "INSERT INTO api_tokens (user_id, name, kind, token_hash, scopes, last_used_at, expires_at) VALUES "
