@@ -172,7 +172,7 @@ async def _http(request: Request, error: Exception) -> Response:
     """What the framework itself answers: unknown addresses, methods, bodies that cannot be read."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer(NotFound("There is nothing at this address.", action="Check the path."), request)
+        return answer(NotFound("There is nothing at this address.", action="Check the address."), request)
     if error.status_code == 413:
         return answer(refusal(request.url.path), request)
     code, message, action = "bad_request", f"{error.detail}.", "Mend the request and send it again."

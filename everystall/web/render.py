@@ -139,6 +139,7 @@ _TITLES: Final = {
     400: "That cannot be done",
     403: "That is not allowed",
     404: "There is nothing here",
+    405: "That cannot be done",
     409: "That cannot be done now",
     413: "That is too much",
     421: "Everystall has another address",
@@ -157,14 +158,15 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def error_page(request: Request, error: EverystallError) -> HTMLResponse:
+def error_page(request: Request, error: EverystallError, status: int | None = None) -> HTMLResponse:
     """What happened and what to do next. Needs no database and no sign-in."""
     return page(
         request,
         "error.html",
-        status=error.status,
+        status=status or error.status,
         headers={"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else None,
-        title=_TITLES.get(error.status, "Something went wrong"),
+        shown_status=status or error.status,
+        title=_TITLES.get(status or error.status, "Something went wrong"),
         error=error,
         again=request.url.path if request.method == "GET" else "/",
         at=datetime.now(UTC),

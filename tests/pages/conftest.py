@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -159,8 +160,9 @@ async def furnish(house: House, user_id: UUID, name: str = "", url: str | None =
     )
     for kind, what in (("extension", "Chrome on macOS"), ("api", "Nightly upload"), ("api", "Phone scanner")):
         await house.rows(
-            "INSERT INTO api_tokens (user_id, name, kind, token_hash, scopes, last_used_at, expires_at) VALUES "
-            "(:id, :name, :kind, sha256(gen_random_uuid()::text::bytea), '{*}', now() - interval '3 hours', "
+            "INSERT INTO api_tokens (user_id, name, kind, token_hash, scopes, last_used_at, expires_at) "
+            "VALUES (:id, :name, :kind, sha256(gen_random_uuid()::text::bytea), '{*}', "
+            "now() - interval '3 hours', "
             "CASE WHEN :kind = 'api' THEN now() + interval '80 days' END)",
             id=user_id, name=name or what, kind=kind,
         )  # fmt: skip
@@ -174,21 +176,22 @@ async def furnish(house: House, user_id: UUID, name: str = "", url: str | None =
 async def _account(
     house: House, user_id: UUID, marketplace: str, number: int, account: str, question: Any
 ) -> None:
-    import json
-
     public_id = f"bp_{marketplace}_{str(user_id)[:8]}{number}"
     (row,) = await house.rows(
-        "INSERT INTO connections (user_id, public_id, marketplace, account_id, account_name, base_url, needs_you, "
-        "last_visit_at) VALUES (:id, :public, :marketplace, :public, :account, :base, CAST(:needs AS jsonb), "
+        "INSERT INTO connections (user_id, public_id, marketplace, account_id, account_name, base_url, "
+        "needs_you, last_visit_at) VALUES (:id, :public, :marketplace, :public, :account, :base, "
+        "CAST(:needs AS jsonb), "
         "now() - interval '4 minutes') RETURNING id",
         id=user_id, public=public_id, marketplace=marketplace, account=account,
         base=house.settings.base_url(marketplace), needs=json.dumps(question) if question else None,
     )  # fmt: skip
     expired = bool(question) and question["reason"] == "session_expired"
     (kept,) = await house.rows(
-        "INSERT INTO user_marketplace_sessions (user_id, connection_id, marketplace, seq, dek_version, sealed, origin, "
-        "captured_at, consented_at, expires_at, worked_at) VALUES (:id, :connection, :marketplace, 1, 1, '', "
-        "'extension', now(), now(), now() + CAST(:left AS interval), now() - interval '4 minutes') RETURNING id",
+        "INSERT INTO user_marketplace_sessions (user_id, connection_id, marketplace, seq, dek_version, "
+        "sealed, origin, captured_at, consented_at, expires_at, worked_at) VALUES (:id, :connection, "
+        ":marketplace, 1, 1, '', 'extension', now(), now(), now() + CAST(:left AS interval), "
+        "now() - interval '4 minutes') "
+        "RETURNING id",
         id=user_id, connection=row["id"], marketplace=marketplace, left="-1 hour" if expired else "6 days",
     )  # fmt: skip
     for minutes, purpose in ((300, "post"), (120, "check"), (4, "check")):

@@ -158,7 +158,7 @@ def _operation(
         id=re.sub(r"[^a-z0-9]+", "-", f"{method} {path}".lower()).strip("-"),
         method=method.upper(),
         path=path,
-        title=operation.get("summary", ""),
+        title=operation.get("summary", "").capitalize(),
         said=operation.get("description", ""),
         private=bool(operation.get("security")),
         parameters=[
@@ -247,7 +247,7 @@ def _curl(
     address = f"{url}{re.sub(r'{(.+?)}', lambda one: f'${_shell(one[1])}', path)}"
     said.append(f'"{address}"')
     if content_type == "application/json" and schema is not None:
-        body = json.dumps(example_of(openapi, schema), indent=2)
+        body = json.dumps(example_of(openapi, schema), indent=2, ensure_ascii=False)
         said.append(f"\\\n  -H 'Content-Type: application/json' -d '{body}'")
     elif content_type == "multipart/form-data":
         said.append("\\\n  -F photos=@front.jpg -F photos=@back.jpg")

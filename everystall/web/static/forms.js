@@ -85,6 +85,15 @@ function choose(theme) {
   }
 }
 
+// ---- an address that names a closed part opens it ----
+
+function open() {
+  const named = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (named?.localName === "details") named.open = true;
+}
+addEventListener("hashchange", open);
+open();
+
 // ---- what was said once is not said again by a reload ----
 
 const address = new URL(location.href);

@@ -25,7 +25,7 @@ function busy(el) {
   );
 }
 
-/** XHR parses into a document without scripts, and is no sink of Trusted Types as innerHTML would be. */
+/** XHR parses into a document without scripts, and Trusted Types have nothing against it. */
 function fetchPart(name) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
