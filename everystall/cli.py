@@ -120,7 +120,7 @@ def up(with_parent: WithParent = False) -> None:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
             typer.echo(f"  data     {settings.everystall_home}")
             typer.echo(f"  ready?   {url}/readyz")
-            typer.echo(f"  the API  {url}/openapi.json, and how to use it: docs/api.md")
+            typer.echo(f"  the API  {url}/api/docs, and the way through: docs/api.md")
             typer.echo(f"  a token  {command()} token create --email you@example.com")
             _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")

@@ -38,7 +38,7 @@ async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, s
     await page.get_by_role("link", name="Pair a browser").click()
     await press(page, "Pair a browser")
     code = await page.locator("#code").inner_text()
-    assert await page.get_by_text(house.url, exact=True).is_visible()
+    assert await page.locator("#server").inner_text() == house.url
     async with httpx.AsyncClient(base_url=house.url) as extension:
         looked = (await extension.post("/api/pairings/look", json={"code": code.lower()})).json()
         assert (looked["account"], looked["server"]) == ("alice@example.com", house.url)

@@ -155,7 +155,7 @@ def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
             f"Everystall is not signed in to {label} any more.",
             f"Nothing is posted, checked or taken down there until it is. Open {label} in a browser that you "
             "paired and sign in: the new sign-in is handed over by itself. If it is not within a minute, "
-            "press Connect in the extension.",
+            "press Sync now in the extension.",
             row.base_url,
         )
     if row.needs_you:
