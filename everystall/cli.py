@@ -259,6 +259,17 @@ def create(
 
 
 @app.command()
+def password(email: Annotated[str, typer.Option(help="Whose.")]) -> None:
+    """Give somebody who forgot theirs a new password. Asks for it; signs their browsers out."""
+    from everystall.installation import opened, set_password
+
+    new = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+    with opened(_settings()) as settings:
+        asyncio.run(set_password(settings, email, new))
+    typer.echo(f"{email} signs in with the new password from now on.")
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: Python, Chromium, database, key, folder, port. Exit 1 if anything is wrong."""
     from everystall import doctor

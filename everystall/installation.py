@@ -119,6 +119,22 @@ async def make_token(settings: Settings, email: str, name: str) -> str:
             raise db.unreachable(engine.url, e) from None
 
 
+async def set_password(settings: Settings, email: str, password: str) -> None:
+    """A new password for somebody who forgot theirs. Raises NotFound, BadRequest."""
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from everystall import db
+    from everystall.web import passwords
+
+    async with admin(settings) as engine:
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await passwords.set_password(session, email, password)
+        except DBAPIError as e:
+            raise db.unreachable(engine.url, e) from None
+
+
 async def first_owner_link(settings: Settings) -> str | None:
     """The link that makes the first account, good for a day; None once anybody can sign in."""
     from everystall.db import Database

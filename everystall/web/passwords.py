@@ -16,10 +16,12 @@ from uuid import UUID
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
-from everystall.errors import BadRequest, LogInFailed
+from everystall.errors import BadRequest, LogInFailed, NotFound
 from everystall.models import User
+from everystall.web.tokens import lowered_wall
 
 T = TypeVar("T")
 #: Characters.
@@ -64,6 +66,24 @@ async def check_password(database: Database, email: str, password: str) -> UUID:
         fresh = {"log_in_tries": 0, "log_in_since": None, **({"password_hash": better} if better else {})}
         await session.execute(update(User).where(User.id == user_id).values(fresh))
     return user_id
+
+
+async def set_password(admin: AsyncSession, email: str, password: str) -> None:
+    """A forgotten one, by the operator: a new password for the account with that address, whose browsers are
+    all signed out. `admin`: the database's administrator. Raises NotFound, BadRequest."""
+    email = email.strip().lower()
+    stored = await hash_password(password, email)
+    async with lowered_wall(admin):
+        user_id = await admin.scalar(
+            text("""UPDATE users SET password_hash = :stored, log_in_tries = 0, log_in_since = NULL
+                    WHERE email = :email RETURNING id"""),
+            {"stored": stored, "email": email},
+        )
+        if user_id is None:
+            raise NotFound(f"Nobody here has the address {email[:80]!r}.", action="Check the spelling.")
+        await admin.execute(
+            text("DELETE FROM api_tokens WHERE user_id = :id AND kind = 'browser'"), {"id": user_id}
+        )
 
 
 @cache

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,37 +46,34 @@ async def make_token(admin: AsyncSession, email: str, name: str, scopes: Sequenc
     it can be read. `admin`: a transaction of the database's administrator, not the login role's."""
     email = checked_email(email)
     token = new_token()
-    wall = await _lower_wall(admin)
-    await admin.execute(
-        text("INSERT INTO users (email) VALUES (:email) ON CONFLICT (email) DO NOTHING"), {"email": email}
-    )
-    await admin.execute(
-        text(
-            "INSERT INTO api_tokens (user_id, name, token_hash, scopes) "
-            "SELECT id, :name, :hash, :scopes FROM users WHERE email = :email"
-        ),
-        {"email": email, "name": name, "hash": hash_of(token), "scopes": list(scopes)},
-    )
-    if wall:
-        await _raise_wall(admin)
+    async with lowered_wall(admin):
+        await admin.execute(
+            text("INSERT INTO users (email) VALUES (:email) ON CONFLICT (email) DO NOTHING"), {"email": email}
+        )
+        await admin.execute(
+            text(
+                "INSERT INTO api_tokens (user_id, name, token_hash, scopes) "
+                "SELECT id, :name, :hash, :scopes FROM users WHERE email = :email"
+            ),
+            {"email": email, "name": name, "hash": hash_of(token), "scopes": list(scopes)},
+        )
     return token
 
 
-async def _lower_wall(admin: AsyncSession) -> bool:
+@asynccontextmanager
+async def lowered_wall(admin: AsyncSession) -> AsyncIterator[None]:
     """An administrator who is no superuser reads no seller's row either, and must find one by e-mail: so
     for this transaction, which nobody else sees, the tables' owner is exempt."""
     passes = await admin.scalar(
         text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     )
     if passes:
-        return False
+        yield
+        return
     await admin.execute(text(f"SET LOCAL ROLE {OWNER}"))
     for table in ("users", "api_tokens"):
         await admin.execute(text(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"))
-    return True
-
-
-async def _raise_wall(admin: AsyncSession) -> None:
+    yield
     for table in ("users", "api_tokens"):
         await admin.execute(text(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"))
     await admin.execute(text("RESET ROLE"))

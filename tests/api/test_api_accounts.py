@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from everystall.errors import BadRequest, Conflict, InvitationUnknown, LogInFailed
+from everystall.errors import BadRequest, Conflict, InvitationUnknown, LogInFailed, NotFound
+from everystall.installation import set_password
 from everystall.settings import Settings
 from everystall.web import invitations
 from everystall.web.app import create_app
@@ -273,6 +274,22 @@ async def test_a_new_password_signs_the_other_browsers_out_and_leaves_the_tokens
     assert (await site.client(token).get("/api/account")).status_code == 200
     assert (await sign_in(site, sam.email)).status_code == 401
     assert (await sign_in(site, sam.email, new)).status_code == 200
+
+
+async def test_the_operator_gives_a_new_password_to_who_forgot_theirs(site, sam, olga, database_urls):
+    settings = Settings(
+        _env_file=None, database_url=database_urls.login, database_admin_url=database_urls.admin
+    )
+    new = "another one, longer"
+    await set_password(settings, f" {sam.email.upper()} ", new)
+    assert (await sam.get("/api/account")).status_code == 401  # the browsers are signed out
+    assert (await olga.get("/api/account")).status_code == 200
+    assert (await sign_in(site, sam.email)).status_code == 401
+    assert (await sign_in(site, sam.email, new)).status_code == 200
+    with pytest.raises(NotFound, match="Nobody here"):
+        await set_password(settings, "nobody@example.com", new)
+    with pytest.raises(BadRequest):
+        await set_password(settings, sam.email, "short")
 
 
 async def test_a_wrong_old_password_changes_nothing_and_is_counted(site, sam):
