@@ -274,6 +274,17 @@ async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice,
         assert (stall.settings.everystall_home / "evidence" / row["evidence"][name]).exists()
 
 
+async def test_what_the_seller_took_out_after_posting_is_asked_for(stall, alice):
+    profile = await stall.connect(alice, "mercari")
+    listing = await stall.listing(alice)
+    job = await stall.post(alice, listing, ["mercari"])
+    await alice.client.patch(f"/api/listings/{listing}", json={"price": None})
+    await stall.visit(profile)
+    (pair,) = (await stall.job(alice, job["jobId"]))["automationResults"]
+    assert pair["needsYou"]["reason"] == "listing_incomplete"
+    assert stall.ledger("mercari") == []
+
+
 async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="down", times=1000, path="/sell/")
