@@ -139,8 +139,9 @@ def up(with_parent: WithParent = False) -> None:
 def web(with_parent: WithParent = False) -> None:
     """Run the web alone (API on EVERYSTALL_PORT)."""
     from everystall.installation import opened
-    from everystall.processes import claim_port, end_with_parent
+    from everystall.processes import claim_port, end_with_parent, forbid_core_dumps
 
+    forbid_core_dumps()
     settings = _settings()
     claim_port(settings.everystall_port)
     if with_parent:
@@ -155,9 +156,10 @@ def web(with_parent: WithParent = False) -> None:
 def worker(with_parent: WithParent = False) -> None:
     """Run a worker alone: it visits marketplaces. Any number may run over one DATABASE_URL."""
     from everystall.installation import opened
-    from everystall.processes import end_with_parent
+    from everystall.processes import end_with_parent, forbid_core_dumps
     from everystall.worker.run import run
 
+    forbid_core_dumps()
     settings = _settings()
     if with_parent:
         end_with_parent()

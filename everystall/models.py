@@ -368,6 +368,7 @@ class Publication(Owned, Base):
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
               postgresql_where=text("looking OR (unsettled AND needs_you IS NULL)")),
+        Index("publications_by_connection", "user_id", "connection_id"),
     )  # fmt: skip
 
 
@@ -442,6 +443,7 @@ class Job(Owned, Base):
         UniqueConstraint("user_id", "idempotency_key", name="jobs_idempotency"),
         _in("status", ("running", "done", "needs_you", "cancelled")),
         Index("jobs_by_user", "user_id", text("created_at DESC")),
+        Index("jobs_by_listing", "user_id", "listing_id"),
     )
 
 
@@ -473,6 +475,7 @@ class AutomationResult(Owned, Base):
         UniqueConstraint("job_id", "publication_id", name="results_once"),
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
+        Index("results_by_publication", "user_id", "publication_id"),
     )
 
 

@@ -8,7 +8,9 @@ reads a pipe that closes with us. Never restarts anything: one that fell over is
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -25,6 +27,7 @@ from everystall.errors import Misconfigured
 
 #: Seconds. A worker gives its visits 60 to finish their step; more than that and it is killed.
 STOP_SECONDS = 65.0
+_PR_SET_DUMPABLE = 4
 
 
 class Children:
@@ -211,6 +214,14 @@ def claim_port(port: int) -> None:
         f"Port {port} on 127.0.0.1 is taken by another program, or not allowed to this user.",
         action="Stop what listens there, or set EVERYSTALL_PORT to a free port.",
     )
+
+
+def forbid_core_dumps() -> None:
+    """A picture of our memory would hold what we have just opened: none is written when we or our children
+    crash, and on Linux none is piped to a program that collects them, either."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def python_path() -> str:

@@ -38,8 +38,8 @@ def test_no_more_than_the_last_ones_are_kept(tmp_path):
 
 def test_the_doctor_shows_them_and_what_to_do(tmp_path):
     settings = Settings(_env_file=None, everystall_home=tmp_path)
-    assert "no visit met" in doctor._hosts(settings)
+    assert "no visit met" in doctor._hosts(settings, print)
     hosts.remember(tmp_path, "mercari", {"cdn.example.com"})
-    said = doctor._hosts(settings)
+    said = doctor._hosts(settings, print)
     assert "Mercari: cdn.example.com (20" in said
     assert "NOTES.md" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
@@ -248,3 +250,108 @@ async def test_each_reference_between_sellers_tables_is_over_user_id_and_id(admi
     for row in rows:
         assert "user_id" in row["columns"], row
         assert (row["to"] == "users") == (row["columns"] == ["user_id"]), row
+
+
+# ---- what Supabase's linter (splinter) would find: its rules that concern us -------------------------
+
+#: Several permissive policies for one role and action are OR-ed for each row. Sellers have one each; the
+#: engine's are deliberately apart, one per function that needs it, so that each can be read by itself.
+MANY_ON_PURPOSE = {"everystall_engine"}
+
+
+async def test_every_table_that_somebody_may_reach_has_row_level_security_and_policies_have_it_on(admin):
+    """rls_disabled_in_public, policy_exists_rls_disabled, rls_enabled_no_policy."""
+    rows = await _all(
+        admin,
+        """SELECT c.relname, c.relrowsecurity AS on, count(p.polname) AS policies FROM pg_class c
+           LEFT JOIN pg_policy p ON p.polrelid = c.oid
+           WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace GROUP BY c.oid""",
+    )
+    assert [row["relname"] for row in rows if not row["on"]] == []
+    # the engine's functions alone write it, and Alembic's belongs to nobody's request
+    assert {row["relname"] for row in rows if not row["policies"]} == {"alembic_version"}
+
+
+async def test_no_policy_calls_a_function_for_each_row(admin):
+    """auth_rls_initplan: auth.uid() and current_setting() stand in a sub-select, which is planned once."""
+    policies = await _all(admin, "SELECT * FROM pg_policies WHERE schemaname = 'public'")
+    assert policies
+    for policy in policies:
+        for condition in filter(None, (policy["qual"], policy["with_check"])):
+            bare = re.sub(r"\(\s*SELECT [^()]*\([^()]*\) AS \w+\)", "", condition)
+            assert not re.search(r"auth\.|current_setting\(", bare), policy
+
+
+async def test_a_role_has_one_policy_per_table_and_action(admin):
+    """multiple_permissive_policies."""
+    rows = await _all(
+        admin,
+        """SELECT tablename, role, action, count(*) AS n FROM pg_policies, unnest(roles) role,
+                  unnest(CASE cmd WHEN 'ALL' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
+                                  ELSE ARRAY[cmd] END) action
+           WHERE schemaname = 'public' AND permissive = 'PERMISSIVE' GROUP BY 1, 2, 3 HAVING count(*) > 1""",
+    )
+    assert [row for row in rows if row["role"] not in MANY_ON_PURPOSE] == []
+
+
+async def test_nothing_stands_in_public_that_goes_around_or_is_not_ours(admin):
+    """security_definer_view, materialized_view_in_api, foreign_table_in_api, extension_in_public;
+    and no function of anybody's."""
+    for query in (
+        """SELECT relname FROM pg_class
+           WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm', 'f')""",
+        "SELECT extname FROM pg_extension WHERE extnamespace = 'public'::regnamespace",
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    ):
+        assert await _all(admin, query) == []
+
+
+async def test_every_function_of_ours_has_its_search_path(admin):
+    """function_search_path_mutable."""
+    rows = await _all(
+        admin,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('everystall'::regnamespace, 'auth'::regnamespace)
+             AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE starts_with(c, 'search_path='))""",
+    )
+    assert rows == []
+
+
+async def test_every_foreign_key_has_an_index_that_begins_with_it(admin):
+    """unindexed_foreign_keys: without one, deleting what it points at reads the whole table. In ours over
+    (user_id, id) the id alone is enough to find a row by."""
+    rows = await _all(
+        admin,
+        """SELECT con.conrelid::regclass::text AS of, con.conname FROM pg_constraint con
+           WHERE con.contype = 'f' AND con.connamespace = 'public'::regnamespace AND NOT EXISTS (
+               SELECT FROM pg_index i WHERE i.indrelid = con.conrelid AND i.indpred IS NULL
+               AND ((i.indkey::smallint[])[0:cardinality(con.conkey) - 1] @> con.conkey
+                    OR i.indkey[0] = con.conkey[2]))""",
+    )
+    assert rows == []
+
+
+async def test_no_two_indexes_are_the_same(admin):
+    """duplicate_index; and none is only the beginning of a unique one with the same rows."""
+    rows = await _all(
+        admin,
+        """SELECT a.indexrelid::regclass::text AS one, b.indexrelid::regclass::text AS other
+           FROM pg_index a JOIN pg_index b USING (indrelid) JOIN pg_class c ON c.oid = a.indrelid
+           WHERE c.relnamespace = 'public'::regnamespace AND a.indexrelid < b.indexrelid
+             AND a.indkey = b.indkey AND a.indclass = b.indclass AND a.indoption = b.indoption
+             AND a.indexprs IS NOT DISTINCT FROM b.indexprs
+             AND pg_get_expr(a.indpred, a.indrelid)
+                 IS NOT DISTINCT FROM pg_get_expr(b.indpred, b.indrelid)""",
+    )
+    assert rows == []
+
+
+async def test_every_table_has_a_primary_key(admin):
+    """no_primary_key."""
+    rows = await _all(
+        admin,
+        """SELECT relname FROM pg_class c
+           WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+             AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)""",
+    )
+    assert rows == []

@@ -92,8 +92,13 @@ class Photos:
         return StoredPhoto(sha256=sha256, byte_size=len(data), **found)
 
     async def get(self, sha256: str) -> bytes:
-        """The original's bytes. NotFound."""
-        return await self._read(f"originals/{_hash(sha256)}")
+        """The original's bytes; what is not they (a link that somebody put into the store, a damaged file)
+        is never handed out. NotFound."""
+        data = await self._read(f"originals/{_hash(sha256)}")
+        if hashlib.sha256(data).hexdigest() != sha256:
+            log.error("photos.not_the_original", sha256=sha256)
+            raise NotFound("There is no such photo.")
+        return data
 
     async def rendition(self, sha256: str, rule: PhotoRule) -> bytes:
         """The JPEG that a site takes: upright, sRGB, without metadata, the whole photo fitted on white and

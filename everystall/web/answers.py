@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from everystall.errors import (
     BadRequest,
@@ -176,7 +177,9 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 413:
         return answer(refusal(request.url.path), request)
     code, message, action = "bad_request", f"{error.detail}.", "Mend the request and send it again."
+    headers = dict(error.headers or {})
     if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
         code = "method_not_allowed"
         message = f"{request.method} is not a method of this address."
         action = "See /openapi.json for what it takes."
@@ -185,9 +188,16 @@ async def _http(request: Request, error: Exception) -> Response:
         action = "Send JSON in UTF-8, nested less deep."
     if wants_page(request):
         return error_page(request, BadRequest(message), error.status_code)
-    return JSONResponse(
-        {"error": code, "message": message, "action": action}, error.status_code, error.headers
-    )
+    return JSONResponse({"error": code, "message": message, "action": action}, error.status_code, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that this address takes; the framework names those of the first route only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 async def _database(request: Request, error: Exception) -> Response:

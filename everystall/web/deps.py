@@ -58,9 +58,9 @@ class SignedIn:
     scopes: frozenset[str]
 
     def may(self, scope: str) -> bool:
-        """No scope at all, or `*`, is every scope; of an extension's token only what it names."""
+        """No scope at all, or `*`, is every scope; an extension's token is for sessions at most."""
         if self.kind == "extension":
-            return scope in self.scopes
+            return scope == SESSIONS_WRITE and scope in self.scopes
         return not self.scopes or "*" in self.scopes or scope in self.scopes
 
 

@@ -307,6 +307,11 @@ async def _evidence(visit: Visit) -> Evidence:
         return None
 
 
+def without_secrets(visit: Visit, text: str) -> str:
+    """For the log."""
+    return evidence.scrub(text, _secrets(visit))
+
+
 def _secrets(visit: Visit) -> Sequence[str]:
     stored = visit.stored.to_json() if visit.stored else {}
     return [

@@ -137,6 +137,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         visit.connection = await session.get_one(
             Connection, visit.lease.connection_id, populate_existing=True
         )
+        session.expunge(visit.connection)  # what is raised below must not empty it: it outlives us
         wait = await _pace(visit, session)
         if wait is not None:
             await _hold_posts(session, visit.lease.connection_id, wait)

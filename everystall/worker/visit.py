@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import traceback
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -203,6 +204,7 @@ class Visit:
 
     async def _do(self, due: Due) -> None:
         """One step. What PostgreSQL does to us ends the visit: the rows stand, and the tick wakes it."""
+        unforeseen: PageChanged | None = None
         with structlog.contextvars.bound_contextvars(step=due.kind, publication_id=str(due.publication_id)):
             try:
                 await self._step(due)
@@ -215,8 +217,12 @@ class Visit:
             except EverystallError as e:
                 await self._failed(due, e)
             except Exception as e:
-                log.exception("step.broke")
-                await self._failed(due, PageChanged(f"Something we did not foresee ({type(e).__name__})."))
+                # an error's own words may hold what it stumbled over
+                said = failures.without_secrets(self, "".join(traceback.format_exception(e)))
+                log.error("step.broke", traceback=said)
+                unforeseen = PageChanged(f"Something we did not foresee ({type(e).__name__}).")
+            if unforeseen is not None:  # not above: whoever logged a failure of this would show `e` with it
+                await self._failed(due, unforeseen)
 
     async def _step(self, due: Due) -> None:
         id = due.publication_id

@@ -209,7 +209,7 @@ async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, a
     assert not is_good({"publications": [same, same, {"state": "live", "read_back": row["read_back"]}]})
 
 
-@pytest.mark.parametrize("site", ["poshmark", "ebay"])
+@pytest.mark.parametrize("site", ["poshmark", pytest.param("ebay", marks=pytest.mark.extended)])
 async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, site):
     """Poshmark holds about 15. An outage strikes as soon as the site has begun one."""
     profile, job = await _posted(stall, alice, site)
@@ -272,6 +272,17 @@ async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice,
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     for name in ("screenshot", "aria"):
         assert (stall.settings.everystall_home / "evidence" / row["evidence"][name]).exists()
+
+
+async def test_what_the_seller_took_out_after_posting_is_asked_for(stall, alice):
+    profile = await stall.connect(alice, "mercari")
+    listing = await stall.listing(alice)
+    job = await stall.post(alice, listing, ["mercari"])
+    await alice.client.patch(f"/api/listings/{listing}", json={"price": None})
+    await stall.visit(profile)
+    (pair,) = (await stall.job(alice, job["jobId"]))["automationResults"]
+    assert pair["needsYou"]["reason"] == "listing_incomplete"
+    assert stall.ledger("mercari") == []
 
 
 async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):

@@ -1,0 +1,96 @@
+"""Alice's estate: one of everything that a seller can own, and the words that only she may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.api.conftest import Person, Site
+
+EXTENSION = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
+#: In every text that Alice writes.
+CANARY = "only-alice-reads-this"
+
+
+@dataclass(frozen=True)
+class Estate:
+    site: Site
+    alice: Person
+    #: Each path parameter of the API → what is Alice's.
+    ids: dict[str, str]
+    #: What nobody else may be told.
+    words: frozenset[str]
+    #: Her tokens: api, extension and the browser's cookie.
+    tokens: dict[str, str]
+
+    async def rows(self) -> list[Any]:
+        """All that is hers, of every table, and the queue; not when her tokens were last used."""
+        tables = await self.site.rows(
+            """SELECT table_name AS name FROM information_schema.columns
+               WHERE table_schema = 'public' AND column_name = 'user_id' ORDER BY 1"""
+        )
+        found: list[Any] = []
+        for table in [row["name"] for row in tables]:
+            found += await self.site.rows(
+                f"SELECT '{table}' AS of, (to_jsonb(t) - 'last_used_at')::text AS row FROM {table} t "
+                "WHERE user_id = :id ORDER BY 2",
+                id=self.alice.user_id,
+            )
+        found += await self.site.rows("SELECT u::text FROM users u WHERE id = :id", id=self.alice.user_id)
+        return found + await self.site.rows(
+            "SELECT args::text, status FROM procrastinate.procrastinate_jobs ORDER BY id"
+        )
+
+
+async def furnish(site: Site) -> Estate:
+    alice = await site.person("alice", role="owner")
+
+    async def made(path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+        answer = await alice.client.post(path, json=body, **more)
+        assert answer.status_code < 300, answer.text
+        return dict(answer.json())
+
+    profile = await alice.connect("poshmark", "alice-at-poshmark")
+    named = await alice.client.patch(f"/api/connections/{profile}", json={"label": f"closet {CANARY}"})
+    assert named.status_code == 200, named.text
+    listing = await alice.listing(title=f"A shirt, {CANARY}", sku="ALICE-17")
+    photo = (await alice.get(f"/api/listings/{listing}")).json()["photos"][0]
+    hook = await made("/api/webhooks", {"url": f"https://example.com/{CANARY}", "label": CANARY})
+    sent = await made(f"/api/webhooks/{hook['id']}/test")
+    job = (await alice.publish(listing, "poshmark")).json()
+    token = await made("/api/tokens", {"name": f"till {CANARY}"})
+    invitation = await made("/api/invitations", {"email": "guest-of-alice@example.com"})
+    stranger = site.client()
+    code = (await made("/api/pairings"))["code"]
+    ticket = (await stranger.post("/api/pairings/look", json={"code": code}, headers=EXTENSION)).json()
+    paired = (
+        await stranger.post(
+            "/api/pairings/accept",
+            json={"ticket": ticket["ticket"], "name": f"Firefox {CANARY}"},
+            headers=EXTENSION,
+        )
+    ).json()
+    await made("/api/pairings")  # and one that is open
+    browser = (await alice.get("/api/browsers")).json()["browsers"][0]["id"]
+    extension = (await alice.get("/api/extensions")).json()["extensions"][0]["id"]
+    ids = {
+        "listingId": listing,
+        "photoId": photo["photoId"],
+        "jobId": job["jobId"],
+        "browserProfileId": profile,
+        "webhookId": hook["id"],
+        "deliveryId": sent["id"],
+        "tokenId": token["id"],
+        "browserId": browser,
+        "extensionId": extension,
+        "invitationId": invitation["id"],
+    }
+    tokens = {
+        "api": token["token"],
+        "extension": paired["token"],
+        "browser": next(iter(alice.client.cookies.values())),
+    }
+    secrets = (hook["secret"], invitation["link"].partition("token=")[2], *tokens.values())
+    words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", photo["sha256"],
+             alice.email, "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
+    return Estate(site, alice, ids, frozenset(words), tokens)

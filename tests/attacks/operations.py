@@ -1,0 +1,145 @@
+"""Every operation of the API, from its own OpenAPI, with a body that gets past the form. One that is not
+known here fails the tests: say what it takes, and the attacks are tried on it too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from tests.api.conftest import SHIRT, photo, signed_in_as
+
+#: Operations that need nobody to be signed in.
+OPEN = {
+    "GET /", "GET /healthz", "GET /readyz", "POST /api/sign-in", "POST /api/pairings/look",
+    "POST /api/pairings/accept", "POST /api/jobs/webhook",
+}  # fmt: skip
+#: What the extension's token is for.
+SESSIONS = {
+    "POST /api/sessions/sync", "POST /api/sessions/validate", "POST /api/sessions/refresh",
+    "GET /api/sessions/wanted", "POST /api/sessions/signed-out", "POST /api/sessions/forget",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    path: str
+    body: Any
+    #: Ids that go into the query.
+    query: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def ids(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def address(self, ids: Mapping[str, str]) -> str:
+        query = "&".join(f"{name}={ids[name]}" for name in self.query)
+        return self.path.format_map(ids) + (f"?{query}" if query else "")
+
+
+def operations(app: FastAPI, ids: Mapping[str, str]) -> list[Operation]:
+    """All of them; bodies that name something name what `ids` has."""
+    bodies = _bodies(ids)
+    found = [
+        f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods
+    ]
+    unknown, gone = set(found) - set(bodies), set(bodies) - set(found)
+    assert not unknown, f"say in tests/attacks/operations.py what these take: {unknown}"
+    assert not gone, f"these are not there any more: {gone}"
+    return [Operation(*name.split(" "), bodies[name], _QUERIES.get(name, ())) for name in found]
+
+
+#: Ids that are asked for in the query.
+_QUERIES = {"GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",)}
+
+
+def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
+    listing, profile, photo_id = ids["listingId"], ids["browserProfileId"], ids["photoId"]
+    sync = {
+        "marketplace": "mercari", "cookies": signed_in_as("mercari", "somebody"), "isLoggedIn": True,
+        "timestamp": "2999-01-01T00:00:00Z", "browserProfileId": profile,
+    }  # fmt: skip
+    return {
+        "GET /": None,
+        "GET /healthz": None,
+        "GET /readyz": None,
+        "POST /api/sign-in": {"email": "alice@example.com", "password": "a guess of somebody"},
+        "POST /api/sign-out": None,
+        "GET /api/account": None,
+        "DELETE /api/account": {"confirm": "alice@example.com", "password": "a guess of somebody"},
+        "POST /api/account/password": {"old": "a guess of somebody", "new": "another word for it"},
+        "GET /api/browsers": None,
+        "DELETE /api/browsers/{browserId}": None,
+        "GET /api/extensions": None,
+        "DELETE /api/extensions/{extensionId}": None,
+        "GET /api/tokens": None,
+        "POST /api/tokens": {"name": "mine"},
+        "DELETE /api/tokens/{tokenId}": None,
+        "GET /api/account/audit": None,
+        "GET /api/invitations": None,
+        "POST /api/invitations": {"email": "somebody@example.com"},
+        "DELETE /api/invitations/{invitationId}": None,
+        "POST /api/pairings": None,
+        "POST /api/pairings/look": {"code": "ABCDEFGH"},
+        "POST /api/pairings/accept": {"ticket": "a guess", "name": "x"},
+        "POST /api/sessions/sync": sync,
+        "POST /api/sessions/validate": {"browserProfileId": profile},
+        "POST /api/sessions/refresh": {"browserProfileId": profile},
+        "GET /api/sessions/wanted": None,
+        "POST /api/sessions/signed-out": {"marketplace": "poshmark", "browserProfileId": profile},
+        "POST /api/sessions/forget": {"browserProfileId": profile},
+        "GET /api/connections": None,
+        "GET /api/connections/{browserProfileId}": None,
+        "PATCH /api/connections/{browserProfileId}": {"label": "mine now"},
+        "DELETE /api/connections/{browserProfileId}": None,
+        "POST /api/connections/{browserProfileId}/pause": None,
+        "POST /api/connections/{browserProfileId}/resume": None,
+        "POST /api/pause": None,
+        "POST /api/resume": None,
+        "POST /api/listings/post": {"listingId": listing, "connections": [profile]},
+        "GET /api/jobs": None,
+        "GET /api/jobs/{jobId}": None,
+        "POST /api/jobs/{jobId}/cancel": None,
+        "POST /api/jobs/webhook": {"type": "job.finished", "data": {}},
+        "POST /api/listings": SHIRT,
+        "GET /api/listings": None,
+        "GET /api/listings/{listingId}": None,
+        "PATCH /api/listings/{listingId}": {"title": "mine now"},
+        "DELETE /api/listings/{listingId}": None,
+        "POST /api/listings/{listingId}/check": {"connections": [profile]},
+        "POST /api/listings/{listingId}/photos": photo(7),
+        "PUT /api/listings/{listingId}/photos": {"photoIds": [photo_id]},
+        "DELETE /api/listings/{listingId}/photos/{photoId}": None,
+        "GET /api/listings/{listingId}/photos/{photoId}": None,
+        "GET /api/listings/{listingId}/publications": None,
+        "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
+        "GET /api/vocabulary": None,
+        "GET /api/webhooks": None,
+        "POST /api/webhooks": {"url": "https://example.com/mine"},
+        "GET /api/webhooks/{webhookId}": None,
+        "PATCH /api/webhooks/{webhookId}": {"url": "https://example.com/mine"},
+        "DELETE /api/webhooks/{webhookId}": None,
+        "POST /api/webhooks/{webhookId}/rotate": None,
+        "POST /api/webhooks/{webhookId}/enable": None,
+        "POST /api/webhooks/{webhookId}/test": None,
+        "GET /api/webhooks/{webhookId}/deliveries": None,
+        "POST /api/webhooks/{webhookId}/deliveries/{deliveryId}/redeliver": None,
+    }
+
+
+async def send(client: Any, operation: Operation, ids: Mapping[str, str], **more: Any) -> Any:
+    """The answer; `ids` fill the path and the query."""
+    if isinstance(operation.body, bytes):
+        headers = {**more.pop("headers", {}), "content-type": "image/png"}
+        more |= {"content": operation.body, "headers": headers}
+    elif operation.body is not None:
+        more["json"] = operation.body
+    return await client.request(operation.method, operation.address(ids), **more)
