@@ -33,7 +33,7 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 
 .PHONY: test
 test: $(VENV)/ready-dev chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
-	@$(PY) -m pytest -n auto --maxprocesses 4 -m "not extended" $(ARGS)
+	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended" $(ARGS)
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
 
 .PHONY: test-extension
@@ -42,7 +42,7 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 
 .PHONY: e2e-all
 e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
-	@$(PY) -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: test-postgres
 test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)

@@ -66,6 +66,7 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     assert own.connection("mercari")["status"] == "connected"
 
 
+@pytest.mark.extended
 async def test_it_goes_on_after_an_eviction_and_a_restart(
     stage: Stage, database: str, new_seller: Callable[[], str], tmp_path: Path
 ):
@@ -101,6 +102,7 @@ async def workers(devtools: Any) -> list[str]:
     return [str(one["targetId"]) for one in targets if one["type"] == "service_worker"]
 
 
+@pytest.mark.extended
 async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(own: Own):
     stage = own.stage
     profile = await own.connect("ebay")
