@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures
+from benchmarks import figures, security
 from everystall import __version__
 from everystall.browser.chromium import find_chromium
 from everystall.demo.stage import set_up
@@ -30,7 +30,7 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.processes import interruptible
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-PARTS = ("overhead", "fan-out", "reuse", "memory", "extension", "start")
+PARTS = ("overhead", "fan-out", "reuse", "memory", "extension", "security", "start")
 
 
 def main() -> None:
@@ -89,6 +89,9 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
         if "extension" in parts:
             say("extension: from a sign-in to the sealed session")
             found["extension"] = asyncio.run(figures.hand_overs(bench))
+        if "security" in parts:
+            say("security: what the walls cost; guessers beside others")
+            found["security"] = security.measure(bench)
         found["posts"] = bench.posts
         found["pick-ups"] = figures.pick_ups(bench)
     if "start" in parts:
@@ -98,7 +101,7 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
 
 
 def write(found: dict[str, Any], runs: int, seconds: float, say: Any) -> str:
-    rows = [row for part in (_overhead, _fan_out, _others) for row in part(found)]
+    rows = [row for part in (_overhead, _fan_out, _others, _security) for row in part(found)]
     head = f"""\
 # Benchmarks
 
@@ -179,6 +182,24 @@ def _others(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     if start := found.get("start"):
         rows.append(_row("`everystall up` to ready, warm", f"{start:.1f} s", "≤ 5 s", start <= 5))
     return rows
+
+
+def _security(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    got = found.get("security")
+    if not got:
+        return []
+    seal, wall, log_in = (1000 * got[name] for name in ("seal", "wall", "log_in"))
+    ratio = got["guessed"] / got["idle"]
+    load = (
+        f"{security.VALID_PER_SECOND} valid requests/s beside {security.GUESSERS} guessers of pairing codes"
+    )
+    times = f"{1000 * got['guessed']:.1f} ÷ {1000 * got['idle']:.1f} ms = {ratio:.2f}"
+    return [
+        _row("a session of 50 kB sealed and opened, p95", f"{seal:.3f} ms", "≤ 0.1 ms", seal <= 0.1),
+        _row("a query: signing in and row-level security add, median", f"{wall:.2f} ms", "≤ 1 ms", wall <= 1),
+        _row("a password, by design", f"{log_in:.0f} ms", "≥ 50 ms", log_in >= 50),
+        _row(f"{load}, p95 ÷ idle", times, "≤ 2", ratio <= 2),
+    ]
 
 
 def _machine() -> str:

@@ -1,0 +1,144 @@
+"""What being safe costs, and whether guessers slow the others down: the figures of docs/security.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from benchmarks.figures import Bench, p95
+from everystall.db import Database
+from everystall.installation import addresses, opened
+from everystall.vault import envelope
+from everystall.web.passwords import hash_password
+from everystall.web.tokens import hash_of, make_token
+
+#: A marketplace's cookies and storage are 10 to 50 kB.
+SESSION_BYTES = 50_000
+#: The load of the last figure.
+GUESSERS, GUESSES_PER_SECOND, VALID_PER_SECOND, SECONDS = 50, 10, 200, 10
+#: Each may ask 3,000 times a minute.
+SELLERS = 5
+
+
+def measure(bench: Bench) -> dict[str, float]:
+    """seal: s, p95 of unwrapping a key, sealing and opening · wall: s that knowing who asks and row-level
+    security add to a query, median · log_in: s, median · idle, guessed: s, p95 of a valid request."""
+    with opened(bench.stage.settings, prepared=False) as settings:
+        login = addresses(settings)["DATABASE_URL"]
+    return {"seal": _seal(), "log_in": asyncio.run(_log_in()), **asyncio.run(_asked(bench, login))}
+
+
+def _seal(times: int = 2000) -> float:
+    ring_key, data_key, user = os.urandom(32), os.urandom(32), uuid4()
+    wrapped = envelope.wrap(ring_key, data_key, "k1", user, 1)
+    binding = envelope.Binding(user, "mercari", uuid4(), 1, datetime.now(UTC))
+    payload, took = os.urandom(SESSION_BYTES), []
+    for _ in range(times):
+        began = time.perf_counter()
+        with envelope.unwrap(ring_key, wrapped, "k1", user, 1) as key:
+            sealed = envelope.seal(key, payload, binding)
+            with envelope.unseal(key, sealed, binding):
+                took.append(time.perf_counter() - began)
+    return p95(took)
+
+
+async def _log_in(times: int = 11) -> float:
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await hash_password("three words of mine")
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+async def _asked(bench: Bench, login: str) -> dict[str, float]:
+    admin, database = Database(bench.database), Database(login)
+    try:
+        async with admin.as_app() as session:
+            names = [f"guarded{n}-{time.time_ns()}@example.com" for n in range(SELLERS)]
+            tokens = [await make_token(session, name, "bench") for name in names]
+        wall = await _wall(admin, database, tokens[0])
+        idle = await _valid(bench.stage.settings.everystall_port, tokens)
+        guessing = asyncio.Event()
+        guessers = [
+            asyncio.create_task(_guess(bench.stage.settings.everystall_port, n, guessing))
+            for n in range(GUESSERS)
+        ]
+        guessed = await _valid(bench.stage.settings.everystall_port, tokens)
+        guessing.set()
+        await asyncio.gather(*guessers)
+    finally:
+        await admin.close()
+        await database.close()
+    return {"wall": wall, "idle": p95(idle), "guessed": p95(guessed)}
+
+
+async def _wall(admin: Database, database: Database, token: str, times: int = 500) -> float:
+    """A query as the web makes it, less the same query as the administrator, who passes every wall."""
+    query = "SELECT count(*) FROM listings"
+    bare, ours = [], []
+    for _ in range(times):
+        began = time.perf_counter()
+        async with admin.as_app() as session:
+            await session.execute(text(query))
+        bare.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        async with database.as_app() as session:
+            sign_in = text("SELECT user_id FROM everystall.sign_in(:hash)")
+            user_id = (await session.execute(sign_in, {"hash": hash_of(token)})).scalar_one()
+        async with database.as_user(user_id) as session:
+            await session.execute(text(query))
+        ours.append(time.perf_counter() - began)
+    return statistics.median(ours) - statistics.median(bare)
+
+
+async def _valid(port: int, tokens: list[str]) -> list[float]:
+    """Seconds of each request of signed-in programs, sent evenly, however long the answers take."""
+    waiting: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(32):
+        waiting.put_nowait(await asyncio.open_connection("127.0.0.1", port))
+    took: list[float] = []
+
+    async def ask(token: str) -> None:
+        began = time.perf_counter()
+        connection = await waiting.get()
+        status = await _send(
+            *connection, f"GET /api/tokens HTTP/1.1\r\nAuthorization: Bearer {token}\r\n", ""
+        )
+        waiting.put_nowait(connection)
+        took.append(time.perf_counter() - began)
+        if status != 200:
+            raise RuntimeError(f"a valid request was answered {status}")
+
+    asking = []
+    for n in range(VALID_PER_SECOND * SECONDS):
+        asking.append(asyncio.create_task(ask(tokens[n % len(tokens)])))
+        await asyncio.sleep(1 / VALID_PER_SECOND)
+    await asyncio.gather(*asking)
+    while not waiting.empty():
+        waiting.get_nowait()[1].close()
+    return took
+
+
+async def _guess(port: int, number: int, done: asyncio.Event) -> None:
+    """One guesser in a network of their own, ten times a second."""
+    connection = await asyncio.open_connection("127.0.0.1", port)
+    who = f"X-Forwarded-For: 10.{number}.0.1\r\nContent-Type: application/json\r\n"
+    while not done.is_set():
+        await _send(*connection, f"POST /api/pairings/look HTTP/1.1\r\n{who}", '{"code": "ABCD-EFGH"}')
+        await asyncio.sleep(1 / GUESSES_PER_SECOND)
+    connection[1].close()
+
+
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: str) -> int:
+    """The status. No HTTP library: a client must cost less than what it measures."""
+    writer.write(f"{head}Host: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    answered = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    await reader.readexactly(int(answered.partition("content-length: ")[2].partition("\r\n")[0]))
+    return int(answered.split(" ")[1])
