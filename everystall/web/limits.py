@@ -7,6 +7,7 @@ counted in PostgreSQL besides: that is what holds, this keeps it cheap.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import re
@@ -58,6 +59,9 @@ class Limits:
 
     def __init__(self, redis_url: SecretStr | None = None) -> None:
         self._memory = MemoryWindows(MemoryStorage())
+        #: Pairing codes that are looked up at once: guessers from many networks wait for each other, and
+        #: nobody else for a connection to the database that they hold.
+        self.guesses = asyncio.Semaphore(2)
         self._redis: RedisWindows | None = None
         if redis_url is not None:
             storage = RedisStorage(
