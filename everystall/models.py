@@ -388,7 +388,8 @@ class Attempt(Owned, Base):
     fields_hash: Mapped[str]
     #: Perceptual hashes of the renditions sent, in order.
     photo_hashes: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    #: Ids already there before the click (active, drafts and sold) that no earlier attempt's baseline held.
+    #: Ids already there before the click: active, drafts and sold. Emptied once it is settled and a later
+    #: attempt on the account has armed with what it knew.
     baseline: Mapped[list[str] | None]
     fence: Mapped[int] = mapped_column(BigInteger)
     #: The site's id of what only the seller sees.

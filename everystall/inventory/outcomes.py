@@ -26,15 +26,20 @@ async def take_outcome(session: AsyncSession, job_id: str, said: Sequence[Pair])
     finished = {
         pair.browser_profile_id: pair for pair in said if pair.needs_you is not None or pair.state in FINAL
     }
+    meant = (
+        AutomationResult.job_id == job_id,
+        AutomationResult.browser_profile_id.in_(list(finished)),
+        AutomationResult.finished_at.is_(None),
+    )
+    # the accounts first, in the order in which a visit locks its rows
+    await session.execute(
+        select(Connection.id)
+        .where(Connection.id.in_(select(AutomationResult.connection_id).where(*meant)))
+        .order_by(Connection.id)
+        .with_for_update(key_share=True)
+    )
     open_pairs = await session.scalars(
-        select(AutomationResult)
-        .where(
-            AutomationResult.job_id == job_id,
-            AutomationResult.browser_profile_id.in_(list(finished)),
-            AutomationResult.finished_at.is_(None),
-        )
-        .order_by(AutomationResult.id)
-        .with_for_update()
+        select(AutomationResult).where(*meant).order_by(AutomationResult.id).with_for_update()
     )
     accounts = []
     for row in open_pairs:

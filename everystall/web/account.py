@@ -263,6 +263,9 @@ async def make_token(
 ) -> tuple[ApiToken, str]:
     """The row and the token itself, the only time that it can be read."""
     token = new_token()
+    if who.kind == "api":  # a token that ends makes none that outlives it
+        mine = await session.scalar(select(ApiToken.expires_at).where(ApiToken.id == who.token_id))
+        expires_at = min(filter(None, (mine, expires_at)), default=None)
     row = ApiToken(
         user_id=who.user_id,
         kind="api",
@@ -490,6 +493,8 @@ async def delete_account(
     if confirm.strip().lower() != user.email:
         raise BadRequest("That is not this account's address.", action="Type your e-mail address to confirm.")
     async with parts.database.as_user(who.user_id) as session:
+        # a visit that is about to click waits here, and finds its account gone
+        await session.execute(select(Connection.id).order_by(Connection.id).with_for_update())
         if not force:
             await _refuse_live(session)
         hashes = list(await session.scalars(select(ListingPhoto.sha256).distinct()))

@@ -43,7 +43,14 @@ EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
 
 #: Before anybody is known, counted by network: method, path, budget.
 _BY_NETWORK = (
-    ("POST", re.compile(r"/sign-in|/first|/invitation|/api/sign-in|/api/account/password"), LOG_IN),
+    (
+        "POST",
+        re.compile(
+            r"/sign-in|/first|/invitation|/api/sign-in|/api/account/password"
+            r"|/account/password|/account/delete"
+        ),
+        LOG_IN,
+    ),
     ("DELETE", re.compile(r"/api/account"), LOG_IN),
     ("POST", re.compile(r"/api/pairings/(look|accept)"), PAIRING),
     ("POST", re.compile(r"/api/jobs/webhook"), WEBHOOK),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
@@ -243,7 +243,15 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         else:
             attempt.armed_at = func.clock_timestamp()
             attempt.fence = visit.lease.fence
-            attempt.baseline = sorted(plan.baseline - plan.known)
+            attempt.baseline = sorted(plan.baseline)
+            await session.execute(  # what is settled needs none; the newest and the open ones hold all
+                update(Attempt)
+                .where(Attempt.connection_id == attempt.connection_id, Attempt.id != attempt.id,
+                       Attempt.baseline != [],
+                       Attempt.outcome.in_(("live", "ended", "sold", "rejected", "draft_only")))
+                .values(baseline=[])
+                .execution_options(synchronize_session=False)
+            )  # fmt: skip
             attempt.photo_hashes = plan.photo_hashes
             attempt.draft_id = filled.draft_id or plan.draft_id
             connection.last_post_at = func.clock_timestamp()

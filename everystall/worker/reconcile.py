@@ -200,20 +200,6 @@ async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str
     return frozenset(row[0] for row in rows)
 
 
-async def _ids_before(visit: Visit, attempt: Attempt) -> frozenset[str]:
-    """Every id that stood on the account before this attempt's click: each attempt keeps what was new then.
-    What a later one met may be this one's own."""
-    async with visit.lease.transaction() as session:
-        rows = await session.execute(
-            text("""SELECT remote_id FROM attempts
-                    WHERE connection_id = :id AND armed_at < :at AND remote_id IS NOT NULL
-                    UNION SELECT unnest(baseline) FROM attempts
-                    WHERE connection_id = :id AND armed_at <= :at"""),
-            {"id": attempt.connection_id, "at": attempt.armed_at},
-        )
-        return frozenset(row[0] for row in rows)
-
-
 async def count_sold(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """Somebody bought what this attempt posted, all of it: so many fewer are left to post."""
     await session.execute(
@@ -250,7 +236,7 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
         seen = await visit.adapter.read(page, told[1])
         if seen.state in ("live", "sold") and await _is_ours(visit, page, attempt, seen):
             return Active(told[1], "live", attempt.draft["title"], url=seen.url), seen
-    before = await _ids_before(visit, attempt)
+    before = frozenset(attempt.baseline or ())
     there = await visit.adapter.find_active(page, known=before)
     await visit.signed_in()
     if attempt.marker is not None:

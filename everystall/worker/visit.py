@@ -217,6 +217,7 @@ class Visit:
             except EverystallError as e:
                 await self._failed(due, e)
             except Exception as e:
+                self.lists_read_at = None
                 # an error's own words may hold what it stumbled over
                 said = failures.without_secrets(self, "".join(traceback.format_exception(e)))
                 log.error("step.broke", traceback=said)

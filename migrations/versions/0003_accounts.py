@@ -208,15 +208,18 @@ BEGIN
     WHERE i.token_hash = accept_invitation.token_hash AND i.used_at IS NULL AND i.expires_at > now()
       AND (i.user_id IS NOT NULL
            OR NOT EXISTS (SELECT FROM public.users u WHERE u.password_hash IS NOT NULL))
-    RETURNING coalesce(i.email, accept_invitation.email) AS email, i.role INTO invited;
+    RETURNING coalesce(i.email, accept_invitation.email) AS email, i.role, i.user_id IS NULL AS first
+        INTO invited;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    -- one whom `everystall token create` made has no password yet
+    -- One whom `everystall token create` made has no password yet, and data perhaps: at the first start
+    -- whoever has the terminal may take it over; no invitation of another person's may.
     INSERT INTO public.users AS u (email, password_hash, role)
     VALUES (invited.email, accept_invitation.password_hash, invited.role)
     ON CONFLICT ON CONSTRAINT users_email_key DO UPDATE
-        SET password_hash = excluded.password_hash, role = excluded.role WHERE u.password_hash IS NULL
+        SET password_hash = excluded.password_hash, role = excluded.role
+        WHERE u.password_hash IS NULL AND invited.first
     RETURNING u.id INTO made;
     IF made IS NULL THEN
         RAISE EXCEPTION 'this address has an account already' USING ERRCODE = 'unique_violation';

@@ -411,6 +411,15 @@ async def test_a_new_invitation_voids_the_one_before_and_old_ones_end(site, olga
     assert (await olga.get("/api/invitations")).json()["invitations"] == []
 
 
+async def test_an_owner_takes_nobodys_account_over_by_inviting_who_has_no_password_yet(site, olga, alice):
+    """One made by `everystall token create`: whoever opens the link would have that seller's data."""
+    (row,) = await site.rows("SELECT email FROM users WHERE password_hash IS NULL")
+    link = (await olga.post("/api/invitations", {"email": row["email"]})).json()["link"]
+    with pytest.raises(Conflict):
+        await invitations.accept(site.database, link.partition("=")[2], "", PASSWORD)
+    assert await site.rows("SELECT 1 AS one FROM users WHERE password_hash IS NULL") == [{"one": 1}]
+
+
 async def test_an_invitation_of_somebody_with_an_account_makes_no_second_and_changes_nothing(site, olga, sam):
     link = (await olga.post("/api/invitations", {"email": sam.email, "role": "owner"})).json()["link"]
     with pytest.raises(Conflict):

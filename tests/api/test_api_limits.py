@@ -60,6 +60,8 @@ async def test_passwords_cannot_be_guessed_faster_by_any_way_in(site):
         ("POST", "/sign-in"),
         ("POST", "/invitation"),
         ("POST", "/first"),
+        ("POST", "/account/password"),
+        ("POST", "/account/delete"),
     ):
         for one in (path, path + "/"):
             assert (await sam.client.request(method, one, json={})).status_code == 429, (method, one)
