@@ -541,6 +541,8 @@ class WebhookDelivery(Owned, Base):
         Index("webhook_deliveries_by_event", "user_id", "event_id"),
         Index("webhook_deliveries_by_endpoint", "endpoint_id", text("created_at DESC"), text("id DESC")),
         Index("webhook_deliveries_due", "next_try_at", postgresql_where=text("status = 'waiting'")),
+        Index("webhook_deliveries_due_by_endpoint", "endpoint_id", "next_try_at",
+              postgresql_where=text("status = 'waiting'")),
         Index("webhook_deliveries_claimed", "claimed_until",
               postgresql_where=text("claimed_until IS NOT NULL")),
     )  # fmt: skip

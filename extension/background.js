@@ -106,7 +106,8 @@ async function tick() {
   const pairing = await findPairing();
   if (!pairing) return;
   await sendForgets(pairing);
-  await Promise.all(Object.keys(MARKETPLACES).map((name) => keep(name)));
+  // what goes wrong with one holds up no other
+  await Promise.allSettled(Object.keys(MARKETPLACES).map((name) => keep(name)));
   await listen();
 }
 
@@ -144,11 +145,24 @@ async function unpair() {
   for (const name of Object.keys(MARKETPLACES)) await inTurn(name, () => leave(name, null));
   if (pairing) await sendForgets(pairing);
   const left = (await findForgets()).length > 0;
+  const revoked = !pairing || (await isRevoked(pairing));
   await part(
     left
-      ? 'This browser is no longer paired. Your server could not be reached, so what it already has is still there: take those accounts away on its Connections page.'
+      ? 'This browser is no longer paired. Your server could not be reached, so what it already has is still there: take those accounts away on its Connections page, and revoke this browser on its account page.'
+      : !revoked
+      ? 'This browser is no longer paired. Your server could not be told, so revoke this browser on its account page too.'
       : 'This browser is no longer paired, and your server has forgotten what it handed over.',
   );
+}
+
+/** Tries to make our token worth nothing on the server. @param {Pairing} pairing */
+async function isRevoked(pairing) {
+  try {
+    await server.forgetMe(pairing);
+    return true;
+  } catch (error) {
+    return error instanceof server.Refused && error.unpaired;
+  }
 }
 
 // ---- one marketplace -------------------------------------------------------------------------------
@@ -264,7 +278,7 @@ async function failed(name, marketplace, connected, error) {
     await saveConnected(name, { ...connected, problem: error.message });
   } else if (!(error instanceof server.Refused)) {
     throw error;
-  } else if (error.status === 401) {
+  } else if (error.unpaired) {
     await part('This browser is no longer paired: the server does not know its token any more. Pair it again.');
   } else if (error.passes) {
     const notBefore = Date.now() + error.retryAfter * SECOND;
@@ -312,7 +326,7 @@ async function sendForgets(pairing) {
       await server.forget(pairing, profile);
     } catch (error) {
       if (!(error instanceof server.Refused)) return; // offline: the next tick
-      if (error.status === 401) return part('This browser is no longer paired: the server does not know its token any more.');
+      if (error.unpaired) return part('This browser is no longer paired: the server does not know its token any more.');
       if (error.passes) return;
     }
     await dropForgets([profile]);
@@ -339,7 +353,7 @@ async function listen() {
       again = (watching || popups.size > 0) && served.every(Boolean);
     }
   } catch (error) {
-    if (error instanceof server.Refused && error.status === 401) {
+    if (error instanceof server.Refused && error.unpaired) {
       await part('This browser is no longer paired: the server does not know its token any more. Pair it again.');
     }
     // else: unreachable or busy; the next tick asks again

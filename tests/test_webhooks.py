@@ -268,14 +268,62 @@ async def test_who_is_slow_is_given_up_and_holds_up_nobody_else(
     assert {d.last_error for d in await _deliveries(db, alice) if d.tries} == {"timeout"}
 
 
-async def test_eight_at_once_and_no_more(db, mail, alice, bob, admin, make_endpoint):
-    async with Receiver(delay=0.3) as receiver:
+async def test_eight_at_once_and_no_more_and_four_of_one_seller(db, mail, alice, bob, make_endpoint):
+    async with Receiver(delay=0.3) as alices, Receiver(delay=0.3) as receiver:
         for _ in range(10):
-            await make_endpoint(alice, receiver.url())
-        for _ in range(2):
-            await _happens(db, alice)
-        assert await mail.deliver() == 20
-    assert receiver.busiest == send.AT_ONCE
+            await make_endpoint(alice, alices.url())
+        await _happens(db, alice)
+        assert await mail.deliver() == 10
+        assert alices.busiest == 4
+        for seller in (alice, bob):
+            for _ in range(10):
+                await make_endpoint(seller, receiver.url())
+            await _happens(db, seller)
+        assert await mail.deliver() == 30
+        assert alices.busiest <= 4
+    assert receiver.busiest <= send.AT_ONCE
+
+
+async def test_a_long_queue_of_one_seller_hides_nobody_elses_message(db, admin, alice, bob, make_endpoint):
+    ids = [(await make_endpoint(alice, "https://example.com"))[0] for _ in range(5)]
+    event = await _happens(db, alice)
+    await admin.execute(
+        """INSERT INTO webhook_deliveries (user_id, endpoint_id, event_id, status, next_try_at)
+           SELECT %(u)s, e, %(v)s, 'waiting', now() - interval '1 h'
+           FROM unnest(%(e)s::uuid[]) e, generate_series(1, 200)""",
+        {"u": alice, "e": ids[:4], "v": event},
+    )
+    await make_endpoint(bob, "https://example.com")
+    await _happens(db, bob)
+    taken = text("SELECT user_id FROM everystall.due_deliveries(8)")
+    async with db.as_app() as session:
+        first = list(await session.scalars(taken))
+    assert (first.count(alice), first.count(bob)) == (4, 1)
+    async with db.as_app() as session:
+        assert list(await session.scalars(taken)) == []
+
+
+async def test_what_nobody_expected_of_one_message_holds_up_no_other(
+    db, vault, settings, alice, bob, make_endpoint, capfd
+):
+    class Surprising(Sender):
+        async def send(self, url, headers, body):
+            if "surprise" in url:
+                raise RuntimeError("of https://secret.example")
+            return await super().send(url, headers, body)
+
+    mail = Mail(db, vault, settings, to_sellers=Surprising(NEARBY))
+    async with Receiver(delay=0.2) as receiver:
+        await make_endpoint(alice, "https://surprise.example.com")
+        await make_endpoint(bob, receiver.url())
+        await _happens(db, alice)
+        await _happens(db, bob)
+        assert await mail.deliver() == 2
+    await mail.close()
+    assert len(receiver.got) == 1
+    said = "".join(capfd.readouterr())
+    assert "RuntimeError" in said
+    assert "secret.example" not in said
 
 
 async def test_nobody_there_is_unreachable(db, mail, alice, make_endpoint):

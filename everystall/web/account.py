@@ -28,6 +28,8 @@ from everystall.web.deps import (
     AllParts,
     Parts,
     Seller,
+    SessionsSeller,
+    SessionsTransaction,
     SignedIn,
     Transaction,
     as_id,
@@ -328,6 +330,19 @@ async def delete_extension(extensionId: str, session: Transaction) -> Done:
     """That extension hands nothing over any more. What it handed over stays, until you disconnect it."""
     await revoke(session, "extension", as_id(extensionId))
     return Done(message="That browser is not paired any more.")
+
+
+@router.post("/extensions/forget-me")
+async def forget_extension(session: SessionsTransaction, who: SessionsSeller) -> Done:
+    """The extension that asks ends its own pairing: the token that it came with is revoked. What it handed
+    over stays. 400 for any other kind of token."""
+    if who.kind != "extension":
+        raise BadRequest(
+            "This ends the pairing of the extension that asks, and this is no extension's token.",
+            action="DELETE /api/extensions/{id} unpairs a browser, DELETE /api/tokens/{id} revokes a token.",
+        )
+    await revoke(session, "extension", who.token_id)
+    return Done(message="This browser is not paired any more.")
 
 
 @router.get("/tokens")

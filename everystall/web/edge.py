@@ -39,7 +39,8 @@ _LIMITS = (
 _PORT = re.compile(r":\d+$")
 #: What extensions call, with a bearer token or without; they have no permission on our host and no cookie.
 _FOR_EXTENSIONS = re.compile(
-    r"/api/(pairings/(look|accept)|sessions/(wanted|sync|validate|refresh|signed-out|forget))/?"
+    r"/api/(pairings/(look|accept)|extensions/forget-me"
+    r"|sessions/(wanted|sync|validate|refresh|signed-out|forget))/?"
 )
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST",

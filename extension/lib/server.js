@@ -21,9 +21,14 @@ export class Refused extends Error {
     this.retryAfter = Number(retryAfter) > 0 ? Number(retryAfter) : 30;
   }
 
-  /** Worth trying again as it is. */
+  /** Worth trying again as it is. A 401 that is not our server's own is a proxy's on the way: it says nothing of us. */
   get passes() {
-    return this.status === 429 || this.status >= 500;
+    return this.status === 429 || this.status >= 500 || (this.status === 401 && !this.unpaired);
+  }
+
+  /** The server itself says that it does not know our token any more. */
+  get unpaired() {
+    return this.status === 401 && this.code === 'unauthenticated';
   }
 }
 
@@ -153,6 +158,11 @@ export async function tellSignedOut(pairing, marketplace, browserProfileId) {
 /** @param {Pairing} pairing @param {string} browserProfileId */
 export async function forget(pairing, browserProfileId) {
   await call(pairing.server, pairing.token, '/api/sessions/forget', { browserProfileId });
+}
+
+/** Revokes our own token. @param {Pairing} pairing */
+export async function forgetMe(pairing) {
+  await call(pairing.server, pairing.token, '/api/extensions/forget-me', {});
 }
 
 /**

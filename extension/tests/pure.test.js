@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 import { isOwn, isWithin } from '../lib/browser.js';
 import { MARKETPLACES } from '../lib/marketplaces.js';
-import { BadAddress, nameOf, readAddress, readCode } from '../lib/server.js';
+import { BadAddress, Refused, nameOf, readAddress, readCode } from '../lib/server.js';
 import { ago, stateOf } from '../popup/state.js';
 import { fitting, isSignedIn, printOf } from '../session-capture.js';
 
@@ -33,6 +33,16 @@ test('what is no address, or hides another, is refused in words', () => {
 test('a code may be typed in any case, with or without a dash', () => {
   for (const typed of ['ABCDEFGH', 'abcd-efgh', ' AbCd efGh ']) assert.equal(readCode(typed), 'ABCDEFGH');
   for (const typed of ['', 'ABCD-EFG', 'ABCD-EFGHJ', 'ABCD_EFG!']) assert.equal(readCode(typed), null);
+});
+
+test('only our own server ends the pairing, and not any 401 on the way', () => {
+  const ours = new Refused(401, { error: 'unauthenticated', message: 'This API token is unknown.' }, null);
+  assert.deepEqual([ours.unpaired, ours.passes], [true, false]);
+  for (const body of [null, 'Unauthorized', {}, { error: 'Unauthorized' }, { error: { code: 'unauthenticated' } }]) {
+    const proxys = new Refused(401, body, null);
+    assert.deepEqual([proxys.unpaired, proxys.passes], [false, true]);
+  }
+  assert.ok(!new Refused(403, { error: 'unauthenticated' }, null).unpaired);
 });
 
 test('a browser is called by its name and its system', () => {

@@ -103,6 +103,12 @@ def _tables() -> None:
         postgresql_where=sa.text("status = 'waiting'"),
     )
     op.create_index(
+        "webhook_deliveries_due_by_endpoint",
+        "webhook_deliveries",
+        ["endpoint_id", "next_try_at"],
+        postgresql_where=sa.text("status = 'waiting'"),
+    )
+    op.create_index(
         "webhook_deliveries_claimed",
         "webhook_deliveries",
         ["claimed_until"],
@@ -160,22 +166,46 @@ CREATE FUNCTION everystall.due_deliveries(
 )
 RETURNS SETOF record LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH waiting AS (
-        SELECT d.id, d.endpoint_id, d.next_try_at FROM public.webhook_deliveries d
-        WHERE d.status = 'waiting' AND d.next_try_at <= now()
-          AND (d.claimed_until IS NULL OR d.claimed_until <= now())
-        ORDER BY d.next_try_at LIMIT 500
+    -- one step of the index per endpoint that waits; the last is the operator's, which is null
+    WITH RECURSIVE queues AS (
+        (SELECT d.endpoint_id FROM public.webhook_deliveries d
+         WHERE d.status = 'waiting' ORDER BY d.endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.endpoint_id FROM public.webhook_deliveries d
+                WHERE d.status = 'waiting' AND d.endpoint_id > q.endpoint_id
+                ORDER BY d.endpoint_id LIMIT 1)
+        FROM queues q WHERE q.endpoint_id IS NOT NULL
+    ), due AS (
+        -- the first two of each, so that a long queue hides no other
+        SELECT f.* FROM queues q CROSS JOIN LATERAL (
+            (SELECT d.id, d.user_id, d.endpoint_id, d.next_try_at FROM public.webhook_deliveries d
+             WHERE d.status = 'waiting' AND d.endpoint_id = q.endpoint_id AND d.next_try_at <= now()
+               AND (d.claimed_until IS NULL OR d.claimed_until <= now())
+             ORDER BY d.next_try_at LIMIT 2)
+            UNION ALL
+            (SELECT d.id, d.user_id, d.endpoint_id, d.next_try_at FROM public.webhook_deliveries d
+             WHERE d.status = 'waiting' AND d.endpoint_id IS NULL AND q.endpoint_id IS NULL
+               AND d.next_try_at <= now() AND (d.claimed_until IS NULL OR d.claimed_until <= now())
+             ORDER BY d.next_try_at LIMIT 2)
+        ) f
     ), busy AS (
-        SELECT d.endpoint_id, count(*) AS n FROM public.webhook_deliveries d
-        WHERE d.status = 'waiting' AND d.claimed_until > now() GROUP BY d.endpoint_id
-    ), ranked AS (
+        SELECT d.endpoint_id, d.user_id FROM public.webhook_deliveries d
+        WHERE d.status = 'waiting' AND d.claimed_until > now()
+    ), of_endpoint AS (
         -- a slow receiver has two of the places and never all
-        SELECT w.id, coalesce(b.n, 0) + row_number() OVER (PARTITION BY w.endpoint_id
-                                                           ORDER BY w.next_try_at) AS place
-        FROM waiting w LEFT JOIN busy b ON b.endpoint_id IS NOT DISTINCT FROM w.endpoint_id
+        SELECT w.*, row_number() OVER (PARTITION BY w.endpoint_id ORDER BY w.next_try_at, w.id)
+            + (SELECT count(*) FROM busy b WHERE b.endpoint_id IS NOT DISTINCT FROM w.endpoint_id) AS place
+        FROM due w
+    ), of_seller AS (
+        -- nor has a seller with several of them; the operator's is nobody's
+        SELECT w.id, w.endpoint_id,
+               row_number() OVER (PARTITION BY w.user_id, w.endpoint_id IS NULL ORDER BY w.next_try_at, w.id)
+            + (SELECT count(*) FROM busy b
+               WHERE b.user_id = w.user_id AND b.endpoint_id IS NOT NULL) AS place
+        FROM of_endpoint w WHERE w.place <= 2
     ), picked AS (
-        SELECT d.id FROM public.webhook_deliveries d JOIN ranked r ON r.id = d.id
-        WHERE r.place <= 2 AND d.status = 'waiting'
+        SELECT d.id FROM public.webhook_deliveries d JOIN of_seller s ON s.id = d.id
+        WHERE (s.place <= 4 OR s.endpoint_id IS NULL) AND d.status = 'waiting'
           AND (d.claimed_until IS NULL OR d.claimed_until <= now())
         ORDER BY d.next_try_at LIMIT most FOR UPDATE OF d SKIP LOCKED
     )
@@ -183,7 +213,7 @@ AS $$
     FROM picked p WHERE d.id = p.id RETURNING d.id, d.user_id, d.claimed_until
 $$;
 COMMENT ON FUNCTION everystall.due_deliveries IS
-    'Takes messages that are due, for two minutes; two at once per endpoint at most.';
+    'Takes messages that are due, for two minutes; at once two per endpoint and four per seller at most.';
 
 CREATE FUNCTION everystall.wake_messages(only_due boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER

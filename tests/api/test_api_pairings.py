@@ -62,6 +62,23 @@ async def test_a_code_becomes_a_token_that_hands_over_sessions_and_nothing_else(
     assert (await extension.post("/api/sessions/validate", json={})).status_code == 401
 
 
+async def test_an_extension_ends_its_own_pairing_and_no_other(site, sam):
+    leaving, staying = await pair(site, sam, "leaving"), await pair(site, sam, "staying")
+    program = await site.seller("program", scopes=("*",))
+    for other in (program, sam):
+        refused = await other.post("/api/extensions/forget-me")
+        assert (refused.status_code, refused.json()["error"]) == (400, "bad_request")
+        assert "no extension's token" in refused.json()["message"]
+    gone = await leaving.post("/api/extensions/forget-me", json={}, headers=EXTENSION)
+    assert gone.status_code == 200, gone.text
+    assert gone.headers["access-control-allow-origin"] == EXTENSION["origin"]
+    again = await leaving.post("/api/extensions/forget-me", json={})
+    assert (again.status_code, again.json()["error"]) == (401, "unauthenticated")
+    assert (await staying.post("/api/sessions/validate", json={})).status_code == 200
+    assert [one["name"] for one in (await sam.get("/api/extensions")).json()["extensions"]] == ["staying"]
+    assert (await program.get("/api/account")).status_code == 200
+
+
 async def test_an_extensions_token_without_scopes_may_do_nothing(site, sam):
     """Of an API token no scope is every scope; of an extension's it is none."""
     extension = await pair(site, sam)
@@ -176,7 +193,8 @@ async def test_a_code_is_stored_as_a_hash_only(site, sam):
 # ---- CORS -----------------------------------------------------------------------------------------
 
 ALLOWED = (LOOK, ACCEPT, "/api/sessions/wanted", "/api/sessions/sync", "/api/sessions/validate",
-           "/api/sessions/refresh", "/api/sessions/signed-out", "/api/sessions/forget")  # fmt: skip
+           "/api/sessions/refresh", "/api/sessions/signed-out", "/api/sessions/forget",
+           "/api/extensions/forget-me")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ALLOWED)

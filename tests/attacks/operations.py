@@ -21,6 +21,7 @@ OPEN = {
 SESSIONS = {
     "POST /api/sessions/sync", "POST /api/sessions/validate", "POST /api/sessions/refresh",
     "GET /api/sessions/wanted", "POST /api/sessions/signed-out", "POST /api/sessions/forget",
+    "POST /api/extensions/forget-me",
 }  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "DELETE /api/browsers/{browserId}": None,
         "GET /api/extensions": None,
         "DELETE /api/extensions/{extensionId}": None,
+        "POST /api/extensions/forget-me": None,
         "GET /api/tokens": None,
         "POST /api/tokens": {"name": "mine"},
         "DELETE /api/tokens/{tokenId}": None,

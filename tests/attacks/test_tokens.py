@@ -128,7 +128,9 @@ async def test_a_token_for_sessions_opens_those_and_no_other_operation(estate: E
                 opened.add((operation.name, answer.status_code))
         assert opened == set()
     assert await estate.rows() == before
-    for operation in operations(site.app, estate.ids):
+    # that one ends the token, so it comes last
+    last = "POST /api/extensions/forget-me"
+    for operation in sorted(operations(site.app, estate.ids), key=lambda one: one.name == last):
         if operation.name in SESSIONS:
             answer = await send(site.client(estate.tokens["extension"]), operation, estate.ids)
             assert answer.status_code not in (401, 403), operation.name
