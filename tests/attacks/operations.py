@@ -14,7 +14,7 @@ from tests.api.conftest import SHIRT, photo, signed_in_as
 
 #: Operations that need nobody to be signed in.
 OPEN = {
-    "GET /", "GET /healthz", "GET /readyz", "POST /api/sign-in", "POST /api/pairings/look",
+    "GET /healthz", "GET /readyz", "POST /api/sign-in", "POST /api/pairings/look",
     "POST /api/pairings/accept", "POST /api/jobs/webhook",
 }  # fmt: skip
 #: What the extension's token is for.
@@ -69,7 +69,6 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "timestamp": "2999-01-01T00:00:00Z", "browserProfileId": profile,
     }  # fmt: skip
     return {
-        "GET /": None,
         "GET /healthz": None,
         "GET /readyz": None,
         "POST /api/sign-in": {"email": "alice@example.com", "password": "a guess of somebody"},
