@@ -135,15 +135,21 @@ def test_a_cut_connection_before_or_after_the_commit(site, kind, live_after):
     csrf = next(part for part in cookies.split("; ") if part.startswith("_csrf=")).removeprefix("_csrf=")
     headers = {"host": f"poshmark.localhost:{site.port}", "cookie": cookies, "x-xsrf-token": csrf}
     with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=5)) as connection:
-        connection.request("PUT", f"/vm-rest/posts/{item.id}/status/published", body="{}", headers=headers)
+
+        def click() -> int:
+            path = f"/vm-rest/posts/{item.id}/status/published"
+            connection.request("PUT", path, body="{}", headers=headers)
+            return connection.getresponse().status
+
         if kind == "late_commit":
-            assert connection.getresponse().status == 504
+            assert click() == 504
             assert item.state == "draft"
             time.sleep(0.5)
             assert item.state == "live"
             return
-        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
-            connection.getresponse()
+        # the cut may meet the request's own last bytes
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
+            click()
     assert (item.state == "live") == live_after
 
 
