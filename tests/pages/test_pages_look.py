@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from sqlalchemy import text
 
 from everystall.web.invitations import first_owner
-from tests.pages.conftest import furnish
+from tests.pages.conftest import PASSWORD, furnish
 
 LOOKS = [
     pytest.param("light", 1440, id="light-desk"),
@@ -33,14 +34,15 @@ def look(scheme, width):
     }
 
 
-async def passes(page, name):
+async def passes(page, name, heading=None):
     """Raises AssertionError with what is wrong; leaves a picture where EVERYSTALL_TEST_SHOTS says."""
     await page.wait_for_load_state("networkidle")
     if folder := os.environ.get("EVERYSTALL_TEST_SHOTS"):
         scheme = await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
         width = page.viewport_size["width"]
         await page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=True)
-    assert await page.locator("h1").inner_text() != "Something went wrong", name
+    said = await page.locator("h1").inner_text()
+    assert said == heading if heading else said != "Something went wrong", f"{name}: {said}"
     sideways = await page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
@@ -112,3 +114,55 @@ async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await page.goto("/api/docs")
     await page.locator("details").nth(5).locator("summary").click()
     await passes(page, "reference")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_who_comes_and_goes(house, scheme, width):
+    await furnish(house, await house.person("alice", "owner"))
+    object.__setattr__(house.settings, "public_url", "http://192.168.0.7:8720")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await passes(page, "not-encrypted")
+    object.__setattr__(house.settings, "public_url", house.url)
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/account")
+    await page.get_by_text("Invite somebody").click()
+    await page.get_by_label("E-mail address", exact=True).fill("bob@example.com")
+    await page.get_by_role("button", name="Make the link").click()
+    await passes(page, "invite")
+    bobs = await (await house.context(**look(scheme, width))).new_page()
+    await bobs.goto(await page.locator("#link").inner_text())
+    await passes(bobs, "invitation", "You are invited")
+    await page.get_by_text("Delete my account").click()
+    await page.get_by_label("Your e-mail address, to be sure").fill("alice@example.com")
+    await page.get_by_role("textbox", name="Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Delete everything of mine").click()
+    if await page.get_by_role("dialog").is_visible():
+        await passes(page, "farewell-sure")
+        await page.get_by_role("dialog").get_by_role("button").last.click()
+    await page.get_by_role("heading", name="Your account is deleted").wait_for()
+    await passes(page, "farewell", "Your account is deleted")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_what_goes_wrong(house, scheme, width):
+    page = await (await house.context(**look(scheme, width))).new_page()
+    await house.rows("ALTER FUNCTION everystall.look_at_invitation(bytea) RENAME TO away")
+    await page.goto("/first?token=abc")
+    await passes(page, "error-500", "Something went wrong")
+    for _ in range(25):
+        await page.request.post("/sign-in", form={"email": "a"}, headers={"Origin": house.url})
+    await page.goto("/sign-in")
+    await page.get_by_label("E-mail address").fill("a@example.com")
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await passes(page, "error-429", "Too many requests")
+    (row,) = await house.rows("SELECT current_database() AS name")
+    async with house.admin.as_app() as session:
+        await session.execute(text(f'REVOKE CONNECT ON DATABASE "{row["name"]}" FROM PUBLIC'))
+    await house.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await page.goto("/first?token=abc")
+    await passes(page, "error-503", "The database does not answer")
+    house.complaints[:] = [one for one in house.complaints if "status of 50" not in one]
