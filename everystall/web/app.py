@@ -23,6 +23,7 @@ from everystall.web import (
     account,
     answers,
     connections,
+    export,
     health,
     invitations,
     job_webhook,
@@ -55,6 +56,7 @@ ROUTERS = (
     listing_photos.router,
     publications.router,
     vocabulary.router,
+    export.router,
     webhooks.router,
     job_webhook.router,
 )

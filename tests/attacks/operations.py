@@ -123,6 +123,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/publications": None,
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
         "GET /api/vocabulary": None,
+        "GET /api/export/listings.csv": None,
         "GET /api/webhooks": None,
         "POST /api/webhooks": {"url": "https://example.com/mine"},
         "GET /api/webhooks/{webhookId}": None,

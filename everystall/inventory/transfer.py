@@ -1,0 +1,111 @@
+"""A seller's listings as a CSV file that a spreadsheet opens without running anything in it.
+
+One row per listing, one column per field and per marketplace. Cells that a spreadsheet would take for a
+formula begin with an apostrophe (OWASP, "CSV Injection", read 2026-11-23); `plain` takes it off again, so
+that what went out comes back the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.marketplaces import MARKETPLACES
+from everystall.models import Listing, ListingPhoto, Publication
+
+#: Listings that are read at once.
+BATCH: Final = 500
+#: base.Package
+_PACKAGE: Final = ("weight_oz", "length_in", "width_in", "height_in")
+COLUMNS: Final = (
+    "listing_id", "sku", "title", "description", "brand", "category", "size", "condition", "colors", "tags",
+    "price", "original_price", "currency", "quantity", "quantity_sold", *_PACKAGE, "ships_from_zip",
+    "shipping_payer", "specifics", "overrides", "photos", *MARKETPLACES, "created_at", "updated_at",
+)  # fmt: skip
+
+#: The signs that begin a formula in some spreadsheet, the full-width ones of East Asian settings too.
+_SIGNS: Final = "=+\\-@\t\r\n＝＋－＠"
+_FORMULA: Final = re.compile(rf"'*[{_SIGNS}]")
+_GUARDED: Final = re.compile(rf"'+[{_SIGNS}]")
+
+
+def guarded(value: str) -> str:
+    """A cell's text that no spreadsheet takes for a formula."""
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
+def plain(cell: str) -> str:
+    """What `guarded` was given."""
+    return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerow([guarded(cell) for cell in cells])
+    return out.getvalue()
+
+
+async def read_batch(
+    session: AsyncSession, after: tuple[datetime, UUID] | None
+) -> tuple[list[list[str]], tuple[datetime, UUID] | None]:
+    """(rows of COLUMNS, where the next batch begins or None at the end): the seller's listings, oldest
+    first, at most BATCH."""
+    wanted = select(Listing).order_by(Listing.created_at, Listing.id).limit(BATCH)
+    if after is not None:
+        wanted = wanted.where(tuple_(Listing.created_at, Listing.id) > tuple_(*after))
+    listings = list(await session.scalars(wanted))
+    ids = [listing.id for listing in listings]
+    photos: dict[UUID, list[str]] = {id: [] for id in ids}
+    for photo in await session.scalars(
+        select(ListingPhoto).where(ListingPhoto.listing_id.in_(ids)).order_by(ListingPhoto.position)
+    ):
+        photos[photo.listing_id].append(photo.sha256)
+    places: dict[UUID, dict[str, list[str]]] = {id: {} for id in ids}
+    for row in await session.scalars(
+        select(Publication).where(Publication.listing_id.in_(ids)).order_by(Publication.id)
+    ):
+        said = f"{row.state} {row.url}" if row.url else row.state
+        places[row.listing_id].setdefault(row.marketplace, []).append(said)
+    rows = [_row(listing, photos[listing.id], places[listing.id]) for listing in listings]
+    last = (listings[-1].created_at, listings[-1].id) if len(listings) == BATCH else None
+    return rows, last
+
+
+def _row(listing: Listing, photos: Sequence[str], places: Mapping[str, Sequence[str]]) -> list[str]:
+    values: dict[str, Any] = {
+        **{name: getattr(listing, name, None) for name in COLUMNS},
+        **{name: listing.package.get(name) for name in _PACKAGE},
+        **{name: "\n".join(places.get(name, ())) for name in MARKETPLACES},
+        "listing_id": listing.id,
+        "colors": "\n".join(listing.colors),
+        "tags": "\n".join(listing.tags),
+        "price": _money(listing.price_cents),
+        "original_price": _money(listing.original_price_cents),
+        "specifics": _json(listing.specifics),
+        "overrides": _json(listing.overrides),
+        "photos": "\n".join(photos),
+    }
+    return [_text(values[name]) for name in COLUMNS]
+
+
+def _money(cents: int | None) -> str:
+    return "" if cents is None else f"{cents // 100}.{cents % 100:02d}"
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    return "" if value is None else str(value)
