@@ -107,9 +107,11 @@ class Database:
 def _refuse_ended(raw: Any, *_: Any) -> None:
     """A restarted server costs nobody an error, and a living one no question. Nobody speaks on a connection
     that rests: what can be read there is the server's farewell, or the end."""
+    if raw.driver_connection.closed:
+        raise DisconnectionError
     poll = select.poll()
     poll.register(raw.driver_connection.fileno(), select.POLLIN)
-    if raw.driver_connection.closed or poll.poll(0):
+    if poll.poll(0):
         raise DisconnectionError
 
 
