@@ -7,16 +7,20 @@ import os
 import statistics
 import time
 from datetime import UTC, datetime
-from uuid import uuid4
+from functools import partial
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
 from benchmarks.figures import Bench, p95
+from benchmarks.open_door import ROUTE
 from everystall.db import Database
+from everystall.demo.stage import Stage
 from everystall.installation import addresses, opened
+from everystall.processes import answers, free_port, wait_until
 from everystall.vault import envelope
 from everystall.web.passwords import hash_password
-from everystall.web.tokens import hash_of, make_token
+from everystall.web.tokens import make_token
 
 #: A marketplace's cookies and storage are 10 to 50 kB.
 SESSION_BYTES = 50_000
@@ -27,11 +31,11 @@ SELLERS = 5
 
 
 def measure(bench: Bench) -> dict[str, float]:
-    """seal: s, p95 of unwrapping a key, sealing and opening · wall: s that knowing who asks and row-level
-    security add to a query, median · log_in: s, median · idle, guessed: s, p95 of a valid request."""
+    """seal: s, p95 of unwrapping a key, sealing and opening · open, walled: s, median of a GET past the walls
+    and of the same through them · log_in: s, median · idle, guessed: s, p95 of a valid request."""
     with opened(bench.stage.settings, prepared=False) as settings:
-        login = addresses(settings)["DATABASE_URL"]
-    return {"seal": _seal(), "log_in": asyncio.run(_log_in()), **asyncio.run(_asked(bench, login))}
+        database = addresses(settings)
+    return {"seal": _seal(), "log_in": asyncio.run(_log_in()), **asyncio.run(_asked(bench, database))}
 
 
 def _seal(times: int = 2000) -> float:
@@ -57,13 +61,16 @@ async def _log_in(times: int = 11) -> float:
     return statistics.median(took)
 
 
-async def _asked(bench: Bench, login: str) -> dict[str, float]:
-    admin, database = Database(bench.database), Database(login)
+async def _asked(bench: Bench, database: dict[str, str]) -> dict[str, float]:
+    admin = Database(bench.database)
     try:
         async with admin.as_app() as session:
             names = [f"guarded{n}-{time.time_ns()}@example.com" for n in range(SELLERS)]
             tokens = [await make_token(session, name, "bench") for name in names]
-        wall = await _wall(admin, database, tokens[0])
+            user_id = await session.scalar(
+                text("SELECT id FROM users WHERE email = :name"), {"name": names[0]}
+            )
+        walls = await _walls(bench.stage, database, tokens[0], user_id)
         idle = await _valid(bench.stage.settings.everystall_port, tokens)
         guessing = asyncio.Event()
         guessers = [
@@ -75,27 +82,35 @@ async def _asked(bench: Bench, login: str) -> dict[str, float]:
         await asyncio.gather(*guessers)
     finally:
         await admin.close()
-        await database.close()
-    return {"wall": wall, "idle": p95(idle), "guessed": p95(guessed)}
+    return {**walls, "idle": p95(idle), "guessed": p95(guessed)}
 
 
-async def _wall(admin: Database, database: Database, token: str, times: int = 500) -> float:
-    """A query as the web makes it, less the same query as the administrator, who passes every wall."""
-    query = "SELECT count(*) FROM listings"
-    bare, ours = [], []
-    for _ in range(times):
-        began = time.perf_counter()
-        async with admin.as_app() as session:
-            await session.execute(text(query))
-        bare.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        async with database.as_app() as session:
-            sign_in = text("SELECT user_id FROM everystall.sign_in(:hash)")
-            user_id = (await session.execute(sign_in, {"hash": hash_of(token)})).scalar_one()
-        async with database.as_user(user_id) as session:
-            await session.execute(text(query))
-        ours.append(time.perf_counter() - began)
-    return statistics.median(ours) - statistics.median(bare)
+async def _walls(
+    stage: Stage, database: dict[str, str], token: str, user_id: UUID, times: int = 500
+) -> dict[str, float]:
+    """Both GETs by turns, over one connection to one process (benchmarks/open_door.py)."""
+    port, log = free_port(), stage.logs / "open-door.log"
+    environment = {**stage.env, **database}
+    stage.children.start(
+        "open-door", "--port", str(port), module="benchmarks.open_door", env=environment, log=log
+    )
+    up = partial(answers, f"http://127.0.0.1:{port}/readyz")
+    await asyncio.to_thread(wait_until, lambda: bool(up()), stage.children, what="The web", log=log)
+    connection = await asyncio.open_connection("127.0.0.1", port)
+    heads = {
+        "open": f"GET {ROUTE}/{user_id} HTTP/1.1\r\n",
+        "walled": f"GET /api/tokens HTTP/1.1\r\nAuthorization: Bearer {token}\r\n",
+    }
+    took: dict[str, list[float]] = {name: [] for name in heads}
+    for n in range(times):
+        for name, head in heads.items():
+            began = time.perf_counter()
+            if (status := await _send(*connection, head, "")) != 200:
+                raise RuntimeError(f"{name}: answered {status}")
+            if n >= times // 10:  # warm by then
+                took[name].append(time.perf_counter() - began)
+    connection[1].close()
+    return {name: statistics.median(each) for name, each in took.items()}
 
 
 async def _valid(port: int, tokens: list[str]) -> list[float]:
@@ -116,10 +131,10 @@ async def _valid(port: int, tokens: list[str]) -> list[float]:
         if status != 200:
             raise RuntimeError(f"a valid request was answered {status}")
 
-    asking = []
+    asking, began = [], time.perf_counter()
     for n in range(VALID_PER_SECOND * SECONDS):
         asking.append(asyncio.create_task(ask(tokens[n % len(tokens)])))
-        await asyncio.sleep(1 / VALID_PER_SECOND)
+        await asyncio.sleep(max(0.0, began + (n + 1) / VALID_PER_SECOND - time.perf_counter()))
     await asyncio.gather(*asking)
     while not waiting.empty():
         waiting.get_nowait()[1].close()
@@ -127,7 +142,8 @@ async def _valid(port: int, tokens: list[str]) -> list[float]:
 
 
 async def _guess(port: int, number: int, done: asyncio.Event) -> None:
-    """One guesser in a network of their own, ten times a second."""
+    """One guesser in a network of their own, ten times a second, in step with no other."""
+    await asyncio.sleep(number / GUESSERS / GUESSES_PER_SECOND)
     connection = await asyncio.open_connection("127.0.0.1", port)
     who = f"X-Forwarded-For: 10.{number}.0.1\r\nContent-Type: application/json\r\n"
     while not done.is_set():

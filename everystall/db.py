@@ -8,9 +8,11 @@ claims. Nobody else commits: leaving the block does.
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -19,8 +21,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import URL, Connection, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Row, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from everystall.errors import Misconfigured
@@ -45,9 +47,10 @@ class Database:
             pool_size=5,
             max_overflow=15,
             hide_parameters=True,  # a message of an error may reach a log
-            pool_pre_ping=True,  # a restarted server costs nobody an error
             connect_args={"connect_timeout": 10},
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -65,6 +68,12 @@ class Database:
             session.begin(),
         ):
             yield session
+
+    async def ask(self, statement: str, **values: Any) -> Row[Any] | None:
+        """The first row of one statement as the login role, which is a transaction of its own without a BEGIN
+        and a COMMIT to wait for. For the functions of schema `everystall` that each request begins with."""
+        async with self._single.connect() as connection:
+            return (await connection.execute(text(statement), values)).first()
 
     async def check_login(self) -> None:
         """Raises Misconfigured if this login could read past row-level security, or cannot work at all."""
@@ -93,6 +102,17 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _refuse_ended(raw: Any, *_: Any) -> None:
+    """A restarted server costs nobody an error, and a living one no question. Nobody speaks on a connection
+    that rests: what can be read there is the server's farewell, or the end."""
+    if raw.driver_connection.closed:
+        raise DisconnectionError
+    poll = select.poll()
+    poll.register(raw.driver_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError
 
 
 async def become(session: AsyncSession, user_id: UUID) -> None:

@@ -87,12 +87,26 @@ class User(Base):
     password_hash: Mapped[str | None]
     #: owner: may invite others · seller. Nobody changes it but an invitation.
     role: Mapped[str] = mapped_column(server_default="seller")
-    #: Wrong tries since then (everystall.begin_log_in); a good one sets them back.
+    #: Tries since then from networks from which nobody signed in before (everystall.begin_log_in); a good
+    #: one sets them back.
     log_in_tries: Mapped[int] = mapped_column(server_default=text("0"))
     log_in_since: Mapped[datetime | None]
     #: Holiday, ban scare: nothing is posted on any account while set; delists still run.
     paused_at: Mapped[datetime | None]
     __table_args__ = (_in("role", ("owner", "seller")),)
+
+
+class LogInNetwork(Base):
+    """Where somebody tried to sign in from. `good_at`: somebody did, when last."""
+
+    __tablename__ = "log_in_networks"
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: /24 of IPv4, /56 of IPv6.
+    network: Mapped[str] = mapped_column(primary_key=True)
+    #: Tries since then; a good one sets them back.
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    since: Mapped[datetime] = _now()
+    good_at: Mapped[datetime | None]
 
 
 class ApiToken(Owned, Base):

@@ -206,6 +206,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("api_tokens", "INSERT"): {"user_id", "name", "token_hash", "scopes", "kind"},
         ("users", "INSERT"): {"email", "password_hash", "role"},
         ("users", "UPDATE"): {"password_hash", "role", "log_in_tries", "log_in_since"},
+        ("log_in_networks", "INSERT"): {"user_id", "network", "tries", "since"},
+        ("log_in_networks", "UPDATE"): {"tries", "since"},
         ("invitations", "INSERT"): {"token_hash", "role", "expires_at"},
         ("invitations", "UPDATE"): {"used_at"},
         ("pairings", "UPDATE"): {"tries", "looked_at", "ticket_hash", "accepted_at"},

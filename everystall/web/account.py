@@ -35,6 +35,7 @@ from everystall.web.deps import (
     as_id,
     own_page,
 )
+from everystall.web.limits import asked_from
 from everystall.web.passwords import LONGEST, check_password, hash_password
 from everystall.web.shapes import Body, Done, Shape, one_line
 from everystall.web.tokens import hash_of, new_token
@@ -74,7 +75,7 @@ class Entered:
 
 async def log_in(parts: Parts, request: Request, email: str, password: str) -> Entered:
     """Signs the browser in that made the request; the cookie it came with is over. Raises LogInFailed."""
-    user_id = await check_password(parts.database, email, password)
+    user_id = await check_password(parts.database, email, password, asked_from(request.scope))
     return await enter(parts, request, user_id)
 
 
@@ -146,22 +147,22 @@ async def get_user(session: AsyncSession, who: SignedIn) -> User:
     return user
 
 
-async def change_password(parts: Parts, who: SignedIn, old: str | None, new: str) -> None:
+async def change_password(parts: Parts, request: Request, who: SignedIn, old: str | None, new: str) -> None:
     """Every other browser is signed out. Raises LogInFailed for a wrong old one, BadRequest for a poor new
     one."""
-    user = await _prove(parts, who, old)
+    user = await _prove(parts, request, who, old)
     hashed = await hash_password(new, user.email)
     async with parts.database.as_user(who.user_id) as session:
         await session.execute(update(User).where(User.id == who.user_id).values(password_hash=hashed))
         await session.execute(delete(ApiToken).where(ApiToken.kind == "browser", ApiToken.id != who.token_id))
 
 
-async def _prove(parts: Parts, who: SignedIn, password: str | None) -> User:
+async def _prove(parts: Parts, request: Request, who: SignedIn, password: str | None) -> User:
     """The account, after its password was given (if it has one): a borrowed cookie or token is not enough."""
     async with parts.database.as_user(who.user_id) as session:
         user = await get_user(session, who)
     if user.password_hash is not None:
-        await check_password(parts.database, user.email, password or "")
+        await check_password(parts.database, user.email, password or "", asked_from(request.scope))
     return user
 
 
@@ -179,9 +180,9 @@ async def get_account(session: Transaction, who: Seller, parts: AllParts) -> Acc
 
 
 @router.post("/account/password")
-async def post_password(body: PasswordBody, who: Seller, parts: AllParts) -> Done:
+async def post_password(body: PasswordBody, request: Request, who: Seller, parts: AllParts) -> Done:
     """Sets the password; every other browser is signed out. Tokens and extensions stay."""
-    await change_password(parts, who, body.old, body.new)
+    await change_password(parts, request, who, body.old, body.new)
     return Done(message="The password is changed, and every other browser is signed out.")
 
 
@@ -496,7 +497,13 @@ RETIRE: Final = (
 
 
 async def delete_account(
-    parts: Parts, who: SignedIn, *, confirm: str, password: str | None, force: bool = False
+    parts: Parts,
+    request: Request,
+    who: SignedIn,
+    *,
+    confirm: str,
+    password: str | None,
+    force: bool = False,
 ) -> date:
     """Deletes everything of this account, at once and for good; when backups forget it, at the latest.
 
@@ -504,7 +511,7 @@ async def delete_account(
     that nobody else has, and pictures of failures. Raises LogInFailed, BadRequest (`confirm` is not the
     address), ListingLive unless `force`, LastOwner.
     """
-    user = await _prove(parts, who, password)
+    user = await _prove(parts, request, who, password)
     if confirm.strip().lower() != user.email:
         raise BadRequest("That is not this account's address.", action="Type your e-mail address to confirm.")
     async with parts.database.as_user(who.user_id) as session:
@@ -567,11 +574,18 @@ def _unlink(folder: Path, names: Sequence[str]) -> None:
 
 @router.delete("/account")
 async def delete_own_account(
-    body: DeleteBody, response: Response, who: Seller, parts: AllParts, force: bool = False
+    body: DeleteBody,
+    request: Request,
+    response: Response,
+    who: Seller,
+    parts: AllParts,
+    force: bool = False,
 ) -> DeletedOut:
     """Deletes your account and all that is yours, for good. 409 `listing_live` while listings are live,
     unless `?force=true`; 409 `last_owner` for the only owner among others."""
-    forgotten = await delete_account(parts, who, confirm=body.confirm, password=body.password, force=force)
+    forgotten = await delete_account(
+        parts, request, who, confirm=body.confirm, password=body.password, force=force
+    )
     browsers.take_cookie(response, parts.settings)
     return DeletedOut(
         message=f"Your account is deleted. Backups hold it until {forgotten} at the latest. {RETIRE}",

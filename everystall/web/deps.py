@@ -16,7 +16,6 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Photos
@@ -108,13 +107,9 @@ async def _of_cookie(request: Request, parts: Parts) -> SignedIn:
 
 async def find_signed_in(parts: Parts, token: str, kinds: Collection[str]) -> SignedIn | None:
     """Whose it is, if it is good and of one of these kinds."""
-    async with parts.database.as_app() as session:
-        row = (
-            await session.execute(
-                text("SELECT user_id, token_id, scopes, kind FROM everystall.sign_in(:hash)"),
-                {"hash": hash_of(token)},
-            )
-        ).first()
+    row = await parts.database.ask(
+        "SELECT user_id, token_id, scopes, kind FROM everystall.sign_in(:hash)", hash=hash_of(token)
+    )
     good = row is not None and row.user_id is not None and row.kind in kinds
     parts.limits.remember(token, good)
     if row is None or not good:

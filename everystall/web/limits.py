@@ -7,20 +7,18 @@ counted in PostgreSQL besides: that is what holds, this keeps it cheap.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 import re
 import time
+from collections import deque
 from typing import Final
 
 import structlog
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter as RedisWindows
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter as MemoryWindows
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -36,10 +34,13 @@ log = structlog.get_logger()
 
 #: Per minute. Each is far more than a person needs (docs/api.md tells them).
 LOG_IN: Final = RateLimitItemPerMinute(20, namespace="log-in")
-PAIRING: Final = RateLimitItemPerMinute(30, namespace="pairing")
+PAIRING: Final = RateLimitItemPerMinute(10, namespace="pairing")
 UPLOAD: Final = RateLimitItemPerMinute(120, namespace="session-upload")
 WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
+#: Per second, for all networks together: guessers from many share what is looked up, and nobody's request
+#: waits behind more than these.
+PAIRINGS: Final = RateLimitItemPerSecond(10, namespace="pairings")
 
 #: Before anybody is known, counted by network: method, path, budget.
 _BY_NETWORK = (
@@ -59,16 +60,41 @@ _BY_NETWORK = (
 _FREE = re.compile(r"/healthz|/static/.*")
 #: Tokens that were good lately; more, and we begin anew.
 _MOST_KNOWN = 100_000
+#: Networks and accounts that are counted; of more, who has not asked for longest begins anew.
+_MOST_COUNTED = 100_000
+
+
+#: Seconds that a Redis which did not answer is not asked: one that hangs costs a request now and then a
+#: second, and not each.
+REDIS_REST: Final = 5.0
+
+
+class Windows:
+    """Moving windows in memory. (Those of `limits` start a thread in every hundredth of a second in which
+    anybody asks; it walks through all who ever asked, and forgets none.)"""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[str, str], deque[float]] = {}
+
+    def wait(self, budget: RateLimitItem, who: str) -> float:
+        """0 for a request that is counted now, else the seconds until one may be."""
+        now, key = time.monotonic(), (budget.namespace, who)
+        # as many of the latest as may be in one window: a new one pushes out one that is over
+        times = self._times.pop(key, None) or deque(maxlen=budget.amount)
+        self._times[key] = times  # at the end
+        if len(self._times) > _MOST_COUNTED:
+            del self._times[next(iter(self._times))]
+        if len(times) == budget.amount and (left := times[0] + budget.get_expiry() - now) > 0:
+            return left
+        times.append(now)
+        return 0
 
 
 class Limits:
     """The windows of one process. `redis_url`: counted there, and here while it does not answer."""
 
     def __init__(self, redis_url: SecretStr | None = None) -> None:
-        self._memory = MemoryWindows(MemoryStorage())
-        #: Pairing codes that are looked up at once: guessers from many networks wait for each other, and
-        #: nobody else for a connection to the database that they hold.
-        self.guesses = asyncio.Semaphore(2)
+        self._memory = Windows()
         self._redis: RedisWindows | None = None
         if redis_url is not None:
             storage = RedisStorage(
@@ -79,20 +105,22 @@ class Limits:
                 socket_timeout=1.0,
             )
             self._redis = RedisWindows(storage)
+        self._redis_away_until = 0.0
         self._known: set[bytes] = set()
 
     async def spend(self, budget: RateLimitItem, who: str) -> None:
         """Counts one request. Raises RateLimited with the seconds to wait."""
-        if self._redis is not None:
+        if self._redis is not None and time.monotonic() >= self._redis_away_until:
             try:
                 if await self._redis.hit(budget, who):
                     return
                 reset = (await self._redis.get_window_stats(budget, who)).reset_time
-                raise _limited(reset)
+                raise _limited(reset - time.time())
             except (OSError, StorageError) as e:
+                self._redis_away_until = time.monotonic() + REDIS_REST
                 log.warning("limits.redis_away", error=type(e).__name__)
-        if not self._memory.hit(budget, who):
-            raise _limited(self._memory.get_window_stats(budget, who).reset_time)
+        if (wait := self._memory.wait(budget, who)) > 0:
+            raise _limited(wait)
 
     def remember(self, token: str, good: bool) -> None:
         """Whether a token or a cookie was good just now: requests with a good one count for the account
@@ -125,6 +153,12 @@ def network_of(host: str | None) -> str:
     return str(ipaddress.ip_network((address, length), strict=False))
 
 
+def asked_from(scope: Scope) -> str:
+    """The network that a request comes from."""
+    client = scope.get("client")
+    return network_of(client[0] if client else None)
+
+
 class Limited:
     """Plain ASGI: refuses what is too much before anything is read, hashed or asked of the database."""
 
@@ -133,9 +167,10 @@ class Limited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (budget := self._budget(scope)) is not None:
-            client = scope.get("client")
             try:
-                await self.limits.spend(budget, network_of(client[0] if client else None))
+                await self.limits.spend(budget, asked_from(scope))
+                if budget is PAIRING:
+                    await self.limits.spend(PAIRINGS, "all networks")
             except RateLimited as e:
                 await answer(e, Request(scope))(scope, receive, send)
                 return
@@ -152,5 +187,5 @@ class Limited:
         return None if self.limits.knows(token) else EVERYTHING
 
 
-def _limited(reset: float) -> RateLimited:
-    return RateLimited(retry_after=max(1, math.ceil(reset - time.time())))
+def _limited(seconds: float) -> RateLimited:
+    return RateLimited(retry_after=max(1, math.ceil(seconds)))

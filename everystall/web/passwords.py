@@ -15,12 +15,12 @@ from uuid import UUID
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import BadRequest, LogInFailed, NotFound
-from everystall.models import User
+from everystall.models import LogInNetwork, User
 from everystall.web.tokens import lowered_wall
 
 T = TypeVar("T")
@@ -44,17 +44,15 @@ async def hash_password(password: str, email: str = "") -> str:
     return await _in_thread(partial(_ARGON2.hash, _same(password)))
 
 
-async def check_password(database: Database, email: str, password: str) -> UUID:
+async def check_password(database: Database, email: str, password: str, network: str) -> UUID:
     """Whose it is. Counts the try, in a transaction of its own, and forgets the tries if it is right.
-    Raises LogInFailed: wrong, nobody's, or ten tries in 15 minutes."""
+    `network`: where it is tried from. Raises LogInFailed: wrong, nobody's, or too many tries in 15 minutes
+    (ten from one network, a hundred from all strange ones)."""
     email = email.strip().lower()
-    async with database.as_app() as session:
-        row = (
-            await session.execute(
-                text("SELECT user_id, password_hash FROM everystall.begin_log_in(:email)"),
-                {"email": email if email.isprintable() else ""},
-            )
-        ).first()
+    row = await database.ask(
+        "SELECT user_id, password_hash FROM everystall.begin_log_in(:email, :network)",
+        email=email if email.isprintable() else "", network=network,
+    )  # fmt: skip
     stored = row.password_hash if row is not None else await _in_thread(_nobodys)
     good, better = await _in_thread(
         partial(_ARGON2.verify_and_update, _same(password[: LONGEST + 1]), stored)
@@ -63,6 +61,9 @@ async def check_password(database: Database, email: str, password: str) -> UUID:
         raise LogInFailed
     user_id: UUID = row.user_id
     async with database.as_user(user_id) as session:
+        # in the order of begin_log_in
+        here = update(LogInNetwork).where(LogInNetwork.network == network)
+        await session.execute(here.values(tries=0, good_at=func.now()))
         fresh = {"log_in_tries": 0, "log_in_since": None, **({"password_hash": better} if better else {})}
         await session.execute(update(User).where(User.id == user_id).values(fresh))
     return user_id
@@ -81,6 +82,7 @@ async def set_password(admin: AsyncSession, email: str, password: str) -> None:
         )
         if user_id is None:
             raise NotFound(f"Nobody here has the address {email[:80]!r}.", action="Check the spelling.")
+        await admin.execute(text("DELETE FROM log_in_networks WHERE user_id = :id"), {"id": user_id})
         await admin.execute(
             text("DELETE FROM api_tokens WHERE user_id = :id AND kind = 'browser'"), {"id": user_id}
         )

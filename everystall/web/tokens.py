@@ -17,6 +17,8 @@ from everystall.db import OWNER
 from everystall.errors import BadRequest
 
 PREFIX = "evs_"
+#: What the operator's commands change.
+_BEHIND = ("users", "api_tokens", "log_in_networks")
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -71,9 +73,9 @@ async def lowered_wall(admin: AsyncSession) -> AsyncIterator[None]:
         yield
         return
     await admin.execute(text(f"SET LOCAL ROLE {OWNER}"))
-    for table in ("users", "api_tokens"):
+    for table in _BEHIND:
         await admin.execute(text(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"))
     yield
-    for table in ("users", "api_tokens"):
+    for table in _BEHIND:
         await admin.execute(text(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"))
     await admin.execute(text("RESET ROLE"))

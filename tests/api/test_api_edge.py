@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import subprocess
 import sys
@@ -210,3 +211,17 @@ async def test_an_administrator_who_is_no_superuser_makes_tokens_and_leaves_the_
     assert await site.rows("SELECT email FROM users") == [{"email": "carol@example.com"}]
     forced = "SELECT relforcerowsecurity AS f FROM pg_class WHERE relname IN ('users', 'api_tokens')"
     assert await site.rows(forced) == [{"f": True}, {"f": True}]
+
+
+async def test_connections_that_the_server_ended_cost_nobody_an_error(site, alice):
+    """As after its restart: all at once, and those that are pooled are known by nothing but their end."""
+    for _ in range(2):
+        answers = await asyncio.gather(*(alice.get("/api/listings") for _ in range(8)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert site.database.engine.pool.checkedin() >= 2
+        ended = await site.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert len(ended) >= 2
+        await asyncio.sleep(0.5)

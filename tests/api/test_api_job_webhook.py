@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import secrets
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +23,7 @@ from everystall.inventory.publications import change
 from everystall.models import Publication
 from everystall.notify import webhooks
 from everystall.notify.send import Mail
+from everystall.processes import free_port
 from tests.api.conftest import Seller, Site
 from tests.receiver import Receiver
 
@@ -100,6 +106,54 @@ async def test_many_at_once_have_one_effect(site: Site, alice: Seller):
     assert sum("1 open pairs" in answer.json()["message"] for answer in answers) == 1
     events = await site.rows("SELECT type FROM events WHERE type = 'job.finished'")
     assert len(events) == 1
+
+
+@pytest.fixture
+def two_webs(site: Site, tmp_path: Path) -> Iterator[list[str]]:
+    """The addresses of two `everystall web`, processes of their own on one database and one key ring."""
+    assert site.settings.database_url
+    running, addresses = [], []
+    for _ in range(2):
+        port = free_port()
+        env = {
+            **os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "EVERYSTALL_PORT": str(port),
+            "EVERYSTALL_HOME": str(site.settings.everystall_home),
+            "DATABASE_URL": site.settings.database_url.get_secret_value(),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "everystall", "web"]
+        running.append(subprocess.Popen(command, env=env, cwd=tmp_path))
+        addresses.append(f"http://127.0.0.1:{port}")
+    yield addresses
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(20)
+
+
+async def test_two_webs_that_get_the_same_message_at_once_have_one_effect(
+    site: Site, alice: Seller, two_webs: list[str]
+):
+    async with httpx.AsyncClient(timeout=60) as client:
+        async with asyncio.timeout(180):
+            for address in two_webs:
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        if (await client.get(f"{address}/healthz")).status_code == 200:
+                            break
+                    await asyncio.sleep(0.1)
+        job = await _posted(alice, "poshmark")
+        for said in (_said(alice, job, state="filling"), _said(alice, job)):  # the second has an effect
+            await site.forget_wakes()
+            body, headers = _signed(site, said)
+            answers = await asyncio.gather(
+                *(client.post(f"{two_webs[n % 2]}{PATH}", content=body, headers=headers) for n in range(24))
+            )
+            assert {answer.status_code for answer in answers} == {200}
+            assert sum("before" not in answer.json()["message"] for answer in answers) == 1
+    assert len(await site.wakes()) == 1
+    assert len(await site.rows("SELECT * FROM webhook_receipts")) == 2
+    assert len(await site.rows("SELECT * FROM events WHERE type = 'job.finished'")) == 1
+    assert [row["state"] for row in await site.rows(RESULTS)] == ["live"]
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])

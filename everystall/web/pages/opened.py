@@ -6,6 +6,8 @@ one of the words below, never by text that somebody else could have put there.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -16,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.models import User
 from everystall.web import browsers
 from everystall.web.account import get_user
-from everystall.web.deps import AllParts, PageSeller, PageTransaction, Parts, SignedIn
+from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
 from everystall.web.render import Reader, page
 
 #: word → what was done, and what follows from it
@@ -59,8 +61,17 @@ class Opened:
         return page(self.request, name, reader=reader, status=status, said=said, **context)
 
 
-async def _open(request: Request, parts: AllParts, session: PageTransaction, who: PageSeller) -> Opened:
-    return Opened(request, parts, session, who, await get_user(session, who))
+@asynccontextmanager
+async def opened(request: Request, parts: Parts, who: SignedIn) -> AsyncIterator[Opened]:
+    """For a form whose work takes long (a password's): its page is opened for what is shown in the end, so
+    that no transaction is open meanwhile."""
+    async with parts.database.as_user(who.user_id) as session:
+        yield Opened(request, parts, session, who, await get_user(session, who))
+
+
+async def _open(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:
+    async with opened(request, parts, who) as page:
+        yield page
 
 
 OpenedPage = Annotated[Opened, Depends(_open, scope="function")]
