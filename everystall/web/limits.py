@@ -69,6 +69,9 @@ class Limits:
         #: Pairing codes that are looked up at once: guessers from many networks wait for each other, and
         #: nobody else for a connection to the database that they hold.
         self.guesses = asyncio.Semaphore(2)
+        #: Sessions that are handed over at once. Each may need a second connection, to open the session that
+        #: is here; all of the pool's 20 held by the first would wait for each other.
+        self.handovers = asyncio.Semaphore(5)
         self._redis: RedisWindows | None = None
         if redis_url is not None:
             storage = RedisStorage(
