@@ -1,5 +1,6 @@
-// What is taken of one marketplace: its cookies, the storage of its open tab, the user agent. Whether the
-// seller is signed in is told by cookies that only a sign-in sets. Keeps nothing.
+// What is taken of one marketplace: its cookies, the storage of its open tab, and what this browser tells any page
+// of itself: user agent, languages, time zone. Whether the seller is signed in is told by cookies that only a
+// sign-in sets. Keeps nothing.
 
 import { cookiesOf, storageOf } from './lib/browser.js';
 
@@ -50,6 +51,14 @@ export function fitting(storage, limit) {
   );
 }
 
+/** A language's tag, as the server takes it; what else a browser was told to say stays here. */
+const LANGUAGE = /^(?=.{2,35}$)[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/;
+
+/** @param {readonly string[]} languages the preferred one first */
+export function spoken(languages) {
+  return languages.filter((one) => LANGUAGE.test(one)).slice(0, 20);
+}
+
 /**
  * What is handed over, as `POST /api/sessions/sync` takes it, with the print of its sign-in; null where nobody
  * is signed in.
@@ -67,11 +76,14 @@ export async function capture(name, marketplace) {
       cookies: cookies
         .sort((a, b) => Number(marketplace.signIn.includes(b.name)) - Number(marketplace.signIn.includes(a.name)))
         .slice(0, 500),
-      localStorage: fitting(storage.localStorage, STORAGE_LIMIT / 2),
-      sessionStorage: fitting(storage.sessionStorage, STORAGE_LIMIT / 2),
+      // null: not looked at; the server keeps what it has
+      localStorage: storage && fitting(storage.localStorage, STORAGE_LIMIT / 2),
+      sessionStorage: storage && fitting(storage.sessionStorage, STORAGE_LIMIT / 2),
       isLoggedIn: true,
       timestamp: new Date().toISOString(),
       userAgent: navigator.userAgent,
+      languages: spoken(navigator.languages),
+      timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     },
   };
 }

@@ -130,6 +130,42 @@ async def test_a_browser_that_sends_no_hints_sends_none_here(stall, settings):
     assert not [name for name in stall.asked[0][2] if name.startswith("sec-ch-ua")]
 
 
+ITSELF = """async () => [navigator.languages.join(), Intl.DateTimeFormat().resolvedOptions().timeZone,
+    new Date(0).getHours()]"""
+IN_A_WORKER = """() => new Promise((done) => {
+    const code = `(${ITSELF})().then(postMessage)`;
+    new Worker(URL.createObjectURL(new Blob([code]))).onmessage = (said) => done(said.data);
+})""".replace("${ITSELF}", ITSELF)
+
+
+async def test_the_browser_has_the_sellers_languages_and_time_zone(stall, settings):
+    """Pages, frames of other sites and workers alike."""
+    stall.show("/", f"<iframe src='http://cdn.localhost:{stall.port}/frame'></iframe>")
+    stall.show("/frame", "theirs")
+    said = {"userAgent": CHROME, "languages": ["de-CH", "fr"], "timeZone": "Asia/Calcutta"}
+    given = Storage.from_json(said)
+    async with open_browser(site=SITE, base_url=stall.url(), storage=given, settings=settings) as browser:
+        await browser.page.goto("/")
+        frame = browser.page.raw.frames[1]
+        await frame.wait_for_load_state()
+        told = [await browser.page.read(ITSELF), await frame.evaluate(ITSELF),
+                await browser.page.read(IN_A_WORKER)]  # fmt: skip
+        kept = (await browser.storage()).to_json()
+    assert told == [["de-CH,fr", "Asia/Calcutta", 5]] * 3
+    asked = {path: headers["accept-language"] for _, path, headers in stall.asked if path in ("/", "/frame")}
+    assert asked == dict.fromkeys(("/", "/frame"), "de-CH,de;q=0.9,fr;q=0.8")
+    assert {name: kept[name] for name in said} == said  # what a visit writes back says it still
+
+
+async def test_a_browser_that_was_not_told_speaks_for_itself(stall, settings, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Lisbon")
+    async with open_browser(site=SITE, base_url=stall.url(), storage=Storage(), settings=settings) as browser:
+        await browser.page.goto("/")
+        told = await browser.page.read(ITSELF)
+    assert told[:2] == ["en-US,en", "Europe/Lisbon"]
+    assert stall.asked[0][2]["accept-language"] == "en-US,en;q=0.9"
+
+
 def test_hints_say_what_the_user_agent_says_and_no_more():
     edge = override(CHROME.replace("Macintosh; Intel Mac OS X 10_15_7", "Windows NT 10.0; Win64; x64")
                     + " Edg/151.0.0.0")["userAgentMetadata"]  # fmt: skip

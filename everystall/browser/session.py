@@ -1,7 +1,8 @@
 """One Chromium per visit, with the seller's own sign-in, inside the marketplace's walls.
 
 The profile is a temporary folder only this user can read; it goes with the visit. Cookies and storage
-reach the browser over its own pipe, never through a file, an argument or the environment.
+reach the browser over its own pipe, never through a file, an argument or the environment. Languages and
+time zone are no secret and are the whole browser's, frames and workers too: an argument, and TZ.
 
 Walls: a top-level page may only be on the marketplace's own hosts; a pop-up that it opens is closed;
 parts may come from anywhere and are recorded, except that a practice marketplace (*.localhost) reaches
@@ -48,12 +49,17 @@ _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None", "no_restriction"
 
 @dataclass(frozen=True)
 class Storage:
-    """A sign-in as it is sealed: cookies in Playwright's form, the base origin's storage, the user agent."""
+    """A sign-in as it is sealed: cookies in Playwright's form, the base origin's storage, and what the
+    seller's browser says of itself (where it did not say, ours speaks for itself)."""
 
     cookies: tuple[Mapping[str, Any], ...] = ()
     local: Mapping[str, str] = field(default_factory=dict)
     session: Mapping[str, str] = field(default_factory=dict)
     user_agent: str | None = None
+    #: As navigator.languages, the preferred one first.
+    languages: tuple[str, ...] = ()
+    #: Its IANA name.
+    time_zone: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Storage:
@@ -61,12 +67,14 @@ class Storage:
         cookies = sorted((_cookie(one) for one in data.get("cookies") or ()),
                          key=lambda one: (one["name"], one["domain"], one["path"]))  # fmt: skip
         local, session = dict(data.get("localStorage") or {}), dict(data.get("sessionStorage") or {})
-        return cls(tuple(cookies), local, session, data.get("userAgent"))
+        return cls(tuple(cookies), local, session, data.get("userAgent"),
+                   tuple(data.get("languages") or ()), data.get("timeZone"))  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return {
             "cookies": [dict(one) for one in self.cookies], "localStorage": dict(self.local),
             "sessionStorage": dict(self.session), "userAgent": self.user_agent,
+            "languages": list(self.languages), "timeZone": self.time_zone,
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -123,8 +131,8 @@ class Browser:
                     session.pop(_FLAG, None)
         domains = (urlsplit(self.base_url).hostname or "", *self.site.domains)
         return Storage.from_json({
+            **self._given.to_json(), "localStorage": local, "sessionStorage": session,
             "cookies": [one for one in cookies if _within(str(one.get("domain", "")).lstrip("."), domains)],
-            "localStorage": local, "sessionStorage": session, "userAgent": self._given.user_agent,
         })  # fmt: skip
 
 
@@ -147,7 +155,7 @@ async def open_browser(
         if playwright is None:
             playwright = await stack.enter_async_context(async_playwright())
         folder = await stack.enter_async_context(_profile(settings))
-        program, env, guard = chromium, _quiet_env(folder), None
+        program, env, guard = chromium, _quiet_env(folder, given.time_zone), None
         if deadline is not None:
             # a unix socket's path may have 107 bytes: not every data folder leaves room for that
             nook = Path(tempfile.mkdtemp(prefix=f"evs-{os.getpid()}-"))
@@ -159,7 +167,7 @@ async def open_browser(
                 folder / "profile",
                 executable_path=program,
                 headless=True,
-                args=[*LAUNCH_ARGS, *_walls(urlsplit(base_url).hostname or "")],
+                args=[*LAUNCH_ARGS, *_languages(given), *_walls(urlsplit(base_url).hostname or "")],
                 env=cast("Any", env),
                 user_agent=given.user_agent,
                 accept_downloads=False,
@@ -263,10 +271,18 @@ def _walls(host: str) -> list[str]:
     return []
 
 
-def _quiet_env(folder: Path) -> dict[str, str]:
+def _languages(given: Storage) -> list[str]:
+    """Accept-Language and navigator.languages. How numbers and dates are written (Intl's own locale) stays
+    that of the browser's texts, as with anybody whose browser speaks another language than they prefer."""
+    return [f"--accept-lang={','.join(given.languages)}"] if given.languages else []
+
+
+def _quiet_env(folder: Path, time_zone: str | None) -> dict[str, str]:
     """Chromium needs little of our environment, and nothing that may hold a secret."""
     names = ("PATH", "LANG", "LC_ALL", "TZ", "DISPLAY")
     kept = {name: os.environ[name] for name in names if name in os.environ}
+    if time_zone is not None:
+        kept["TZ"] = time_zone
     return {**kept, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
 
 

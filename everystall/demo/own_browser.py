@@ -40,14 +40,15 @@ async def own_browser(
             shutil.rmtree(kept, ignore_errors=True)
 
 
-async def pair(stage: Stage, browser: OwnBrowser) -> Any:
-    """Types the code of the stage's seller into the popup and accepts what it shows; the popup, a page."""
+async def pair(stage: Stage, browser: OwnBrowser, address: str | None = None) -> Any:
+    """Types the code of the stage's seller into the popup and accepts what it shows; the popup, a page.
+    `address`: where the server is for this browser, if not under its own."""
     code = stage.call("POST", "/api/pairings")["code"]
     # Chromium asks about hosts only what nobody answers in a headless one
     hosts = [host for one in marketplaces(practice=True).values() for host in one["hosts"]]
     await browser.say_yes_to(*hosts)
     popup = await browser.popup()
-    await popup.get_by_label("Address of your server").fill(stage.url)
+    await popup.get_by_label("Address of your server").fill(address or stage.url)
     await popup.get_by_label("Code").fill(f"{code[:4]}-{code[4:]}")
     await popup.get_by_role("button", name="Continue").click()
     await popup.get_by_role("button", name="Yes, pair this browser").click()

@@ -6,6 +6,7 @@ connection. What is kept is sealed by the vault in the caller's transaction.
 
 from __future__ import annotations
 
+import json
 import secrets
 import string
 import time
@@ -20,7 +21,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import BadRequest, SessionMissing, WhichAccount
+from everystall.errors import BadRequest, SealBroken, SessionMissing, WhichAccount
 from everystall.inventory.connections import described, get_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Account
@@ -42,9 +43,12 @@ class Handover:
     marketplace: str
     #: In the words of chrome.cookies or of Playwright.
     cookies: Sequence[Mapping[str, Any]]
-    local_storage: Mapping[str, str]
-    session_storage: Mapping[str, str]
+    #: None: not looked at, because no page of it was open.
+    local_storage: Mapping[str, str] | None
+    session_storage: Mapping[str, str] | None
     user_agent: str | None
+    languages: Sequence[str]
+    time_zone: str | None
     captured_at: datetime
     browser_profile_id: str | None
 
@@ -80,9 +84,11 @@ async def take(
     _refuse_empty(given, cookies, foreign, form.COOKIE_DOMAINS)
     storage = {
         "cookies": cookies,
-        "localStorage": dict(given.local_storage),
-        "sessionStorage": dict(given.session_storage),
+        "localStorage": dict(given.local_storage or {}),
+        "sessionStorage": dict(given.session_storage or {}),
         "userAgent": given.user_agent,
+        "languages": list(given.languages),
+        "timeZone": given.time_zone,
     }
     account = _read_account(given.marketplace, storage)
     # two hand-overs at once must not make two connections of one account
@@ -94,10 +100,34 @@ async def take(
     had_question = connection.needs_you is not None
     _freshen(connection, account, base_url, check=new or had_question)
     await session.flush()
+    if not new:
+        storage |= await _storage_kept(vault, user_id, connection, given)
     await vault.save(session, user_id, connection, storage, captured_at=given.captured_at)
     await _resume(session, connection)
     await engine.wake(session, [connection.id])
     return Taken(connection, new, foreign, elsewhere=asked is not None and asked.id != connection.id)
+
+
+async def _storage_kept(
+    vault: Vault, user_id: UUID, connection: Connection, given: Handover
+) -> dict[str, Any]:
+    """What was not looked at, as the account's own session has it. That is opened for it, in a transaction
+    of its own beside the caller's, and the seller reads so; one that does not open keeps nobody from
+    connecting anew."""
+    missing = [
+        name
+        for name, value in (("localStorage", given.local_storage), ("sessionStorage", given.session_storage))
+        if value is None
+    ]
+    if not missing:
+        return {}
+    try:
+        opened = await vault.open(user_id, connection.id, purpose="keep its storage")
+        with opened.secret as plain:
+            known = json.loads(bytes(plain))
+    except (SessionMissing, SealBroken):
+        return {}
+    return {name: known.get(name) or {} for name in missing}
 
 
 # ---- cookies --------------------------------------------------------------------------------------

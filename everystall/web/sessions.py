@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -90,17 +92,44 @@ class CookieBody(Body):
 Storage = Annotated[dict[str, str], BeforeValidator(_storage)]
 
 
+Language = Annotated[
+    str,
+    Field(max_length=35),
+    written("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", "must be a language's tag, such as en-US"),
+]
+
+
+@cache  # reading it takes 0.1 s
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _known_zone(value: str) -> str | None:
+    """One that is not in the list counts as not told: browsers say Etc/Unknown, or know newer ones."""
+    return value if value in _zones() else None
+
+
 class SyncBody(Shape):
     """What the extension sends. What it adds in later versions does no harm."""
 
     marketplace: Annotated[str, Field(max_length=60)]
     cookies: Annotated[list[CookieBody], BeforeValidator(_cookies)]
-    local_storage: Storage = {}
-    session_storage: Storage = {}
+    #: Null, or left out: not looked at, so that what is here of this account's storage stays.
+    local_storage: Storage | None = None
+    session_storage: Storage | None = None
     is_logged_in: bool
     timestamp: Annotated[datetime, AfterValidator(_in_utc)]
     user_agent: Annotated[
         str, Field(max_length=1000), written("[ -~]*", "must be one line of ASCII")
+    ] | None = None  # fmt: skip
+    #: As navigator.languages, the preferred one first.
+    languages: Annotated[list[Language], Field(max_length=20)] = []
+    #: As Intl.DateTimeFormat().resolvedOptions().timeZone.
+    time_zone: Annotated[
+        str,
+        Field(max_length=64),
+        written("[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "must be a time zone's name, such as Europe/Berlin"),
+        AfterValidator(_known_zone),
     ] | None = None  # fmt: skip
     browser_profile_id: Annotated[
         str, Field(max_length=100), written(r"[\w-]+", "must be an account's id, such as bp_poshmark_…")
@@ -166,9 +195,18 @@ class SessionsOut(Shape):
     sessions: list[SessionOut]
 
 
+async def _in_turn(parts: AllParts) -> AsyncIterator[None]:
+    async with parts.limits.handovers:
+        yield
+
+
+#: Named before the transaction, so that it is waited for before a connection is taken.
+Turn = Annotated[None, Depends(_in_turn, scope="function")]
+
+
 @router.post("/sync")
 async def sync_session(
-    body: SyncBody, session: SessionsTransaction, who: SessionsSeller, parts: AllParts
+    body: SyncBody, who: SessionsSeller, turn: Turn, session: SessionsTransaction, parts: AllParts
 ) -> SyncedOut:
     """Seals one marketplace's session. Only cookies of that marketplace's own domains are kept."""
     get_form(body.marketplace)
@@ -190,6 +228,8 @@ async def sync_session(
             local_storage=body.local_storage,
             session_storage=body.session_storage,
             user_agent=body.user_agent or None,
+            languages=body.languages,
+            time_zone=body.time_zone,
             captured_at=body.timestamp,
             browser_profile_id=body.browser_profile_id,
         ),

@@ -27,8 +27,7 @@
 
 /** @typedef {{ browserProfileId: string, label: string | null, accountName: string | null }} Candidate */
 
-/** @typedef {{ cookies: chrome.cookies.Cookie[], open: boolean, localStorage: Record<string, string>,
- *   sessionStorage: Record<string, string> }} Seen */
+/** @typedef {{ localStorage: Record<string, string>, sessionStorage: Record<string, string> }} Storage */
 
 // a key for each, so that two writers never overwrite each other
 const CONNECTED = 'connected:';
@@ -141,13 +140,12 @@ export function isWithin(host, marketplace) {
 }
 
 /**
- * localStorage and sessionStorage of the marketplace's tab that was used last; none where none is open: we
+ * localStorage and sessionStorage of the marketplace's tab that was used last; null where none is open: we
  * open no tab, and keep no copy.
  * @param {Marketplace} marketplace
- * @returns {Promise<Omit<Seen, 'cookies'>>}
+ * @returns {Promise<Storage | null>}
  */
 export async function storageOf(marketplace) {
-  const none = { open: false, localStorage: {}, sessionStorage: {} };
   const home = new URL(marketplace.home).hostname;
   const tabs = (await chrome.tabs.query({ url: marketplace.hosts }))
     .filter((tab) => tab.id !== undefined && tab.url && new URL(tab.url).hostname === home && !tab.discarded)
@@ -158,12 +156,12 @@ export async function storageOf(marketplace) {
         target: { tabId: /** @type {number} */ (tab.id) },
         func: readStorage,
       });
-      if (frame?.result) return { open: true, ...frame.result };
+      if (frame?.result) return frame.result;
     } catch {
       // it was closed, or shows an error page: the next one
     }
   }
-  return none;
+  return null;
 }
 
 /** Runs in the marketplace's page. */

@@ -175,7 +175,7 @@ function rowOf(name, marketplace, pairing) {
   part(row, '.what', HTMLElement).textContent =
     `Your ${label} sign-in goes to ${hostOf(pairing.server)}: the cookies of ${marketplace.domains.join(', ')} ` +
     `(also those that pages cannot read), what an open ${label} tab keeps in its storage, and this browser's user ` +
-    'agent. It goes again whenever the sign-in changes, until you disconnect. Everystall can then act there as you.';
+    'agent, languages and time zone. It goes again whenever the sign-in changes, until you disconnect. Everystall can then act there as you.';
   connect.addEventListener('click', () => {
     ask.hidden = false;
     actions.hidden = true;

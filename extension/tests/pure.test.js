@@ -6,7 +6,7 @@ import { isOwn, isWithin } from '../lib/browser.js';
 import { MARKETPLACES } from '../lib/marketplaces.js';
 import { BadAddress, Refused, nameOf, readAddress, readCode } from '../lib/server.js';
 import { ago, stateOf } from '../popup/state.js';
-import { fitting, isSignedIn, printOf } from '../session-capture.js';
+import { fitting, isSignedIn, printOf, spoken } from '../session-capture.js';
 
 const { poshmark } = MARKETPLACES;
 
@@ -85,6 +85,12 @@ test('the print follows the sign-in cookies and nothing else, in any order', asy
 test('of storage that is too large the small entries go', () => {
   assert.deepEqual(fitting({ cache: 'x'.repeat(500), id: 'a', token: 'b' }, 100), { id: 'a', token: 'b' });
   assert.equal(Object.keys(fitting(Object.fromEntries(Array.from({ length: 6000 }, (_, i) => [`k${i}`, ''])), 1e6)).length, 5000);
+});
+
+test('of the languages those go that are tags of languages', () => {
+  assert.deepEqual(spoken(['de-CH', 'en', 'zh-Hant-TW']), ['de-CH', 'en', 'zh-Hant-TW']);
+  assert.deepEqual(spoken(['C', 'en-US@posix', 'de, en', '', 'x'.repeat(36), 'fr']), ['fr']);
+  assert.equal(spoken(Array(30).fill('en')).length, 20);
 });
 
 test('each state has its word', () => {

@@ -146,6 +146,10 @@ _PLAIN = cookie("a", "x", ".mercari.com")
         ({"timestamp": 1e30}, "timestamp: must be a time, such as 2026-11-24T10:00:00Z."),
         ({"isLoggedIn": "SECRET"}, "isLoggedIn: must be true or false."),
         ({"userAgent": "SECRET\r\nEvil: 1"}, "userAgent: must be one line of ASCII."),
+        ({"languages": "SECRET"}, "languages: must be a list, in [ ]."),
+        ({"languages": ["de", "SECRET,x\r\n"]}, "languages.1: must be a language's tag, such as en-US."),
+        ({"languages": ["de"] * 21}, "languages: may have at most 20"),
+        ({"timeZone": "../SECRET"}, "timeZone: must be a time zone's name, such as Europe/Berlin."),
         ({"browserProfileId": "../../SECRET"}, "browserProfileId: must be an account's id, such as bp_"),
     ],
 )
@@ -171,6 +175,87 @@ async def test_storage_that_no_browser_could_put_back_does_not_lose_the_session(
     )  # fmt: skip
     assert answer.status_code == 200, answer.text
     assert (await _opened(site, alice, answer.json()["browserProfileId"]))["localStorage"] == {"whole": "😀"}
+
+
+async def test_what_the_browser_says_of_itself_is_sealed_with_the_session(site, alice):
+    cookies = signed_in_as("poshmark", "alice")
+    said = {"languages": ["de-CH", "fr", "zh-Hant-TW"], "timeZone": "Asia/Calcutta"}
+    profile = (await alice.sync("poshmark", cookies, **said)).json()["browserProfileId"]
+    assert _part(await _opened(site, alice, profile), *said) == said
+    await alice.sync("poshmark", cookies)  # an extension that does not say it yet
+    assert _part(await _opened(site, alice, profile), *said) == {"languages": [], "timeZone": None}
+
+
+@pytest.mark.parametrize("zone", ["Etc/Unknown", "Mars/Olympus", "America", None])
+async def test_a_time_zone_that_nobody_knows_counts_as_not_told(site, alice, zone):
+    answer = await alice.sync("poshmark", signed_in_as("poshmark", "alice"), timeZone=zone)
+    assert answer.status_code == 200, answer.text
+    assert (await _opened(site, alice, answer.json()["browserProfileId"]))["timeZone"] is None
+
+
+# ---- storage that nobody could look at ----
+
+DEVICE = {"localStorage": {"_s_did": "device-1"}, "sessionStorage": {"step": "2"}}
+NOT_SEEN = {"localStorage": None, "sessionStorage": None}
+
+
+def _part(kept, *names):
+    return {name: kept[name] for name in names}
+
+
+async def test_a_capture_without_an_open_tab_keeps_the_storage_that_is_here(site, alice):
+    cookies = signed_in_as("mercari", "alice")
+    profile = (await alice.sync("mercari", cookies, **DEVICE)).json()["browserProfileId"]
+    for _ in range(3):
+        newer = [*cookies, cookie("fresh", "1", ".mercari.com")]
+        assert (await alice.sync("mercari", newer, **NOT_SEEN)).status_code == 200
+    kept = await _opened(site, alice, profile)
+    assert _part(kept, *DEVICE) == DEVICE
+    assert {one["name"] for one in kept["cookies"]} == {"_mwus", "fresh"}
+    audit = await site.rows("SELECT purpose FROM vault_audit ORDER BY id")
+    assert [one["purpose"] for one in audit] == ["keep its storage"] * 3 + ["test"]
+
+    await alice.sync("mercari", cookies, localStorage={"_s_did": "device-2"}, sessionStorage=None)
+    kept = await _opened(site, alice, profile)
+    assert _part(kept, *DEVICE) == {**DEVICE, "localStorage": {"_s_did": "device-2"}}
+    await alice.sync("mercari", cookies, localStorage={}, sessionStorage={})  # looked at, and empty
+    kept = await _opened(site, alice, profile)
+    assert _part(kept, *DEVICE) == {"localStorage": {}, "sessionStorage": {}}
+
+
+async def test_an_account_never_gets_the_storage_of_another(site, alice, bob):
+    profile = (await alice.sync("mercari", signed_in_as("mercari", "alice"), **DEVICE)).json()[
+        "browserProfileId"
+    ]
+    # the same browser, signed in as somebody else there; the extension names the account that it knows
+    other = await alice.sync("mercari", signed_in_as("mercari", "shop"), browserProfileId=profile, **NOT_SEEN)
+    assert other.json()["browserProfileId"] != profile
+    kept = await _opened(site, alice, other.json()["browserProfileId"])
+    assert _part(kept, *DEVICE) == {"localStorage": {}, "sessionStorage": {}}
+    bobs = await bob.sync("mercari", signed_in_as("mercari", "alice"), **NOT_SEEN)
+    kept = await _opened(site, bob, bobs.json()["browserProfileId"])
+    assert _part(kept, *DEVICE) == {"localStorage": {}, "sessionStorage": {}}
+    assert _part(await _opened(site, alice, profile), *DEVICE) == DEVICE
+    assert await site.rows("SELECT 1 FROM vault_audit WHERE purpose <> 'test'") == []
+
+
+async def test_a_session_that_does_not_open_keeps_nobody_from_connecting_anew(site, alice):
+    cookies = signed_in_as("mercari", "alice")
+    profile = (await alice.sync("mercari", cookies, **DEVICE)).json()["browserProfileId"]
+    await site.rows("UPDATE user_marketplace_sessions SET sealed = sealed || '\\x00'::bytea")
+    assert (await alice.sync("mercari", cookies, **NOT_SEEN)).status_code == 200
+    kept = await _opened(site, alice, profile)
+    assert _part(kept, *DEVICE) == {"localStorage": {}, "sessionStorage": {}}
+
+
+async def test_many_captures_at_once_do_not_wait_for_each_others_connections(site, alice):
+    """Each holds a connection to the database and needs a second; the pool has 20."""
+    cookies = signed_in_as("mercari", "alice")
+    profile = (await alice.sync("mercari", cookies, **DEVICE)).json()["browserProfileId"]
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*(alice.sync("mercari", cookies, **NOT_SEEN) for _ in range(25)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert _part(await _opened(site, alice, profile), *DEVICE) == DEVICE
 
 
 @pytest.mark.parametrize("marketplace", ["poshmark", "mercari", "ebay"])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
+from playwright.async_api import Error as PlaywrightError
 
-from everystall.demo.own_browser import connect, own_browser, pair, row_of, until
+from everystall.demo.own_browser import connect, own_browser, row_of, until
 from everystall.demo.stage import DEFAULTS, Stage
-from everystall.installation import is_working
 from everystall.marketplaces import MARKETPLACES
-from everystall.processes import wait_until
-from tests.extension.conftest import Own, eventually
+from tests.extension.conftest import Clock, Own, Paired, Way, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
 
@@ -55,7 +57,7 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     assert own.connection("mercari")["refreshAskedAt"] is None
 
     await tab.goto(f"{own.stage.site('mercari')}/logout")
-    await until(own.popup, "mercari", "needs-sign-in")
+    await until(own.popup, "mercari", "needs-sign-in", timeout=60_000)  # as is promised
     await eventually(lambda: own.connection("mercari")["status"] == "expired", seconds=60, what="the log-out")
 
     before = own.captures("mercari")
@@ -66,67 +68,186 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     assert own.connection("mercari")["status"] == "connected"
 
 
-@pytest.mark.extended
-async def test_it_goes_on_after_an_eviction_and_a_restart(
-    stage: Stage, database: str, new_seller: Callable[[], str], tmp_path: Path
+async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_no_tab_is_open(
+    paired: Paired, monkeypatch: pytest.MonkeyPatch
 ):
-    name = new_seller()
-    authorization = stage.api.headers["Authorization"]
-    async with own_browser(stage, tmp_path) as browser:
-        own = Own(stage, browser, await pair(stage, browser), name, authorization, database)
+    monkeypatch.setenv("TZ", "Asia/Calcutta")  # where the seller's browser is, and nothing else here
+    async with paired() as own:
+        tab = await own.sign_in("mercari")
+        await tab.evaluate("sessionStorage.setItem('step', '2')")
+        device = await tab.evaluate("localStorage.getItem('_s_did')")
+        await connect(own.popup, "mercari")
+        await until(own.popup, "mercari", "connected")
+        first = await own.handed_over("mercari")
+        assert (first["languages"], first["timeZone"]) == (["en-US", "en"], "Asia/Calcutta")
+        assert (first["localStorage"]["_s_did"], first["sessionStorage"]["step"]) == (device, "2")
+
+        await tab.close()
+        before = own.captures("mercari")
+        await row_of(own.popup, "mercari").get_by_role("button", name="Sync Mercari now").click()
+        await eventually(lambda: own.captures("mercari") > before)
+        kept = await own.handed_over("mercari")
+        assert (kept["localStorage"]["_s_did"], kept["sessionStorage"]["step"]) == (device, "2")
+        assert kept["languages"] == ["en-US", "en"]
+
+
+async def test_it_goes_on_after_its_worker_was_stopped(own: Own):
+    await own.connect("poshmark")
+    await own.a_minute_passes("poshmark")
+    clock = await Clock.of(own.browser)
+    await own.popup.close()
+
+    tab = own.browser.context.pages[0]
+    await stop_worker(own, tab)
+    before = own.captures("poshmark")
+    await tab.goto(f"{own.stage.site('poshmark')}/logout")
+    await own.sign_in("poshmark")  # the cookies wake it
+    await eventually(lambda: own.captures("poshmark") > before, what="a capture after a sign-in")
+
+    await stop_worker(own, tab)
+    before = own.captures("poshmark")
+    own.call("POST", "/api/sessions/refresh", json={"marketplace": "poshmark"})
+    await clock.ring()  # and so does the alarm
+    await eventually(lambda: own.captures("poshmark") > before, what="the capture that was asked for")
+
+
+async def stop_worker(own: Own, tab: Any) -> None:
+    """As the browser does after 30 seconds of rest; by its own tools."""
+    devtools = await own.browser.context.new_cdp_session(tab)
+
+    async def running() -> list[str]:
+        targets = (await devtools.send("Target.getTargets"))["targetInfos"]
+        return [str(one["targetId"]) for one in targets if one["type"] == "service_worker"]
+
+    assert await running()
+    async with asyncio.timeout(10):
+        while left := await running():
+            for worker in left:
+                with suppress(PlaywrightError):  # it went meanwhile
+                    await devtools.send("Target.closeTarget", {"targetId": worker})
+    await devtools.detach()
+
+
+async def test_it_goes_on_after_the_browser_was_started_again(paired: Paired, tmp_path: Path):
+    async with paired() as own:
         await own.connect("poshmark")
-        await own.a_minute_passes("poshmark")
-        await own.popup.close()
+    before = own.captures("poshmark")
+    own.call("POST", "/api/sessions/refresh", json={"marketplace": "poshmark"})
+    async with own_browser(own.stage, tmp_path) as browser:  # nobody opens the popup, and no tab of it
+        await eventually(
+            lambda: own.captures("poshmark") > before, seconds=60, what="the capture that was asked for"
+        )
+        await until(await browser.popup(), "poshmark", "connected")
 
-        tab = browser.context.pages[0]
-        devtools = await browser.context.new_cdp_session(tab)
-        for worker in await workers(devtools):
-            await devtools.send("Target.closeTarget", {"targetId": worker})
-        assert await workers(devtools) == []
-        before = own.captures("poshmark")
-        await tab.goto(f"{stage.site('poshmark')}/logout")
-        await own.sign_in("poshmark")
-        await eventually(lambda: own.captures("poshmark") > before, seconds=60, what="after the eviction")
 
-    async with own_browser(stage, tmp_path) as browser:  # nobody opens the popup
+async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(paired: Paired, way: Way):
+    async with paired(way.url) as own:
+        profile = await own.connect("ebay")
+        await own.connect("poshmark")
+        before = own.captures("ebay")
+        await own.a_minute_passes("ebay")  # else it would not even try before
+        await way.cut()
+        await own.browser.context.clear_cookies(domain="ebay.localhost")
+        await own.sign_in("ebay")
+        await until(own.popup, "ebay", "stale", timeout=30_000)
+        await row_of(own.popup, "ebay").get_by_text("cannot be reached").wait_for()
+        await row_of(own.popup, "poshmark").get_by_role("button", name="Disconnect Poshmark").click()
+        await until(own.popup, "poshmark", "off")
+        kept = json.dumps(await own.kept())
+        for cookie in await own.browser.context.cookies():
+            assert len(cookie["value"]) < 8 or cookie["value"] not in kept, (
+                "what waits is a fact, not a secret"
+            )
+        assert own.captures("ebay") <= before  # a visit may have replaced it by what the site renewed
+        assert own.connection("poshmark")["status"] == "connected"
+
+        await way.mend()
+        await (await Clock.of(own.browser)).ring()
+        await until(own.popup, "ebay", "connected", timeout=30_000)
+        assert own.captures("ebay") > before
+        assert own.connection("ebay")["browserProfileId"] == profile
+        await eventually(lambda: own.connection("poshmark")["status"] == "missing")
+
+
+async def test_with_a_page_of_the_dashboard_open_a_request_acts_at_once(own: Own):
+    await own.connect("poshmark")
+    clock = await Clock.of(own.browser)
+    await own.popup.close()
+    await stop_worker(own, own.browser.context.pages[0])  # with the question that it asked for the popup
+
+    async def asked_for(seconds: float = 20, alarm: bool = False) -> None:
         before = own.captures("poshmark")
         own.call("POST", "/api/sessions/refresh", json={"marketplace": "poshmark"})
-        await eventually(lambda: own.captures("poshmark") > before, seconds=90, what="after the restart")
-        popup = await browser.popup()
-        await until(popup, "poshmark", "connected")
+        if alarm:
+            await clock.ring()
+        await eventually(lambda: own.captures("poshmark") > before, seconds=seconds)
+        await clock.stop()
+
+    await asked_for(alarm=True)
+    with pytest.raises(AssertionError, match="did not happen"):
+        await asked_for(seconds=3)  # nobody looks: the next alarm would ask
+    page = await own.dashboard()
+    await asked_for(alarm=True)
+    for _ in range(2):
+        await asked_for()
+    await page.close()
 
 
-async def workers(devtools: Any) -> list[str]:
-    """The service workers that run, as targets of the browser's own tools."""
-    targets = (await devtools.send("Target.getTargets"))["targetInfos"]
-    return [str(one["targetId"]) for one in targets if one["type"] == "service_worker"]
-
-
-@pytest.mark.extended
-async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(own: Own):
-    stage = own.stage
-    profile = await own.connect("ebay")
-    await own.connect("poshmark")
-    before = own.captures("ebay")
-    stage.children.stop("everystall")
-    await own.browser.context.clear_cookies(domain="ebay.localhost")
+async def test_the_seller_chooses_among_several_accounts(own: Own):
+    """eBay's sign-in does not say whose it is."""
+    with psycopg.connect(own.database) as connection:
+        for place, label in enumerate(("Books", "Cards")):
+            connection.execute(
+                """INSERT INTO connections (user_id, public_id, marketplace, label, base_url)
+                   SELECT id, %s, 'ebay', %s, %s FROM users WHERE email = %s""",
+                [f"bp_ebay_{own.name}{place}", label, own.stage.site("ebay"), f"{own.name}@example.com"],
+            )
     await own.sign_in("ebay")
-    await until(own.popup, "ebay", "stale")
-    await row_of(own.popup, "poshmark").get_by_role("button", name="Disconnect Poshmark").click()
-    await until(own.popup, "poshmark", "off")
-    kept = json.dumps(await own.kept())
-    for cookie in await own.browser.context.cookies():
-        assert len(cookie["value"]) < 8 or cookie["value"] not in kept, "what waits is a fact, not a secret"
+    await connect(own.popup, "ebay")
+    await until(own.popup, "ebay", "waiting")
+    row = row_of(own.popup, "ebay")
+    await row.get_by_text("Which account?").wait_for()
+    assert await row.locator(".which button").all_inner_texts() == ["Books", "Cards"]
+    assert own.sealed("ebay") == 0
+    await row.get_by_role("button", name="Cards").click()
+    await until(own.popup, "ebay", "connected")
+    found = {one["label"]: one["status"] for one in own.call("GET", "/api/connections")["connections"]}
+    assert found == {"Books": "expired", "Cards": "connected"}  # which is to say, none there
+    kept = (await own.kept())["connected:ebay"]
+    assert (kept["profile"], kept["which"]) == (f"bp_ebay_{own.name}1", None)
+    await row.get_by_role("button", name="Sync eBay now").click()  # and is not asked again
+    await eventually(lambda: own.captures("ebay") > 1)
+    await until(own.popup, "ebay", "connected")
 
-    began = time.time()
-    stage.children.start("everystall", "up", env=stage.env, log=stage.logs / "everystall.log")
-    port = stage.settings.everystall_port
-    wait_until(lambda: is_working(port, began), stage.children, what="Everystall", seconds=120)
-    await own.popup.reload()
-    await until(own.popup, "ebay", "connected", timeout=60_000)
-    assert own.captures("ebay") > before
-    assert own.connection("ebay")["browserProfileId"] == profile
-    await eventually(lambda: own.connection("poshmark")["status"] == "missing", seconds=60)
+
+async def test_unpairing_takes_everything_back_and_revokes_the_token(own: Own):
+    for name in ("poshmark", "ebay"):
+        await own.connect(name)
+    token = (await own.kept())["pairing"]["token"]
+
+    def answered() -> int:
+        return httpx.get(
+            f"{own.stage.url}/api/sessions/wanted",
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        ).status_code
+
+    assert answered() == 200
+    await own.popup.get_by_role("button", name="Unpair").click()
+    ask = own.popup.locator("#unpair-ask")
+    await ask.get_by_role("button", name="Cancel").click()
+    assert answered() == 200
+    await own.popup.get_by_role("button", name="Unpair").click()
+    await ask.get_by_role("button", name="Unpair").click()
+    await own.popup.get_by_role("heading", name="Pair this browser").wait_for()
+    await own.popup.get_by_text("your server has forgotten what it handed over").wait_for()
+    assert answered() == 401
+    assert own.call("GET", "/api/extensions")["extensions"] == []
+    for name in ("poshmark", "ebay"):
+        assert own.connection(name)["status"] == "missing"
+        assert own.sealed(name) == 0
+    assert set(await own.kept()) == {"notice"}
+    assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
 
 
 async def test_disconnecting_ends_it_on_both_sides(own: Own):
@@ -166,18 +287,14 @@ async def test_a_browser_whose_token_was_revoked_keeps_nothing(own: Own):
     assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
 
 
-async def test_a_hostile_page_and_a_hostile_extension_get_nothing(
-    stage: Stage, database: str, new_seller: Callable[[], str], tmp_path: Path
-):
+async def test_a_hostile_page_and_a_hostile_extension_get_nothing(paired: Paired, tmp_path: Path):
     hostile = tmp_path / "hostile"
     hostile.mkdir()
     manifest = {"manifest_version": 3, "name": "Hostile", "version": "1", "permissions": ["storage"]}
     (hostile / "manifest.json").write_text(json.dumps(manifest))
     (hostile / "page.html").write_text("<!doctype html><title>hostile</title>")
-    name = new_seller()
-    authorization = stage.api.headers["Authorization"]
-    async with own_browser(stage, tmp_path / "own", more_extensions=[hostile]) as browser:
-        own = Own(stage, browser, await pair(stage, browser), name, authorization, database)
+    async with paired(more_extensions=[hostile]) as own:
+        browser, stage = own.browser, own.stage
         await own.connect("poshmark")
         kept, captures = await own.kept(), own.captures("poshmark")
         orders: list[dict[str, Any]] = [
