@@ -340,7 +340,7 @@ async def test_a_hostile_page_and_a_hostile_extension_get_nothing(paired: Paired
         answer = await other.evaluate("(order) => chrome.runtime.sendMessage(order)", orders[3])
         assert answer == {"error": "refused"}
 
-        # what it keeps of the sign-in may have changed by itself: the tab above had the site renew its cookies
+        # what it keeps of the sign-in may change by itself: the tab above had the site renew its cookies
         left = await own.kept()
         assert left["pairing"] == kept["pairing"]
         assert left.keys() >= {name for name in kept if name.startswith("connected:")}
