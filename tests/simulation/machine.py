@@ -244,7 +244,7 @@ class PublicationLife(RuleBasedStateMachine):
         self.does(lambda session: outcomes.take_outcome(session, job, [said]))
 
 
-def simulate(stage: Stage, examples: int, begin: int, *, shrinks: bool = True) -> None:
+def simulate(stage: Stage, examples: int, begin: int) -> None:
     """So many examples, the same ones each time for the same `begin`."""
     machine = seed(begin)(type("Life", (PublicationLife,), {"stage": stage}))
     run_state_machine_as_test(
@@ -255,7 +255,7 @@ def simulate(stage: Stage, examples: int, begin: int, *, shrinks: bool = True) -
             deadline=None,
             database=None,
             print_blob=False,
-            phases=(Phase.generate, Phase.shrink) if shrinks else (Phase.generate,),
+            phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         ),
     )

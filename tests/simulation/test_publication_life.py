@@ -2,14 +2,14 @@
 Marketplaces, browsers, photos and clocks are simulated (market.py, workers.py, stage.py, machine.py).
 
 Nothing sleeps, and no timing decides. `make simulate` runs many examples and prints its seed; `make simulate
-SEED=…` gives the same run. That the machine would notice is tested too: without the fence, with a second
-click where the first was not found, and without the baseline it says so.
+SEED=…` gives the same run. That the judge would notice is tested too: the product is broken on purpose in
+three ways (no fence; a second click where the first was not found; no baseline), and each time it says so.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.models import Attempt
 from everystall.worker import lease, publish, reconcile
 from tests.simulation.machine import simulate
-from tests.simulation.stage import Stage
+from tests.simulation.stage import MANY, Life, Stage
+
+Begin = Callable[..., Life]
 
 #: How many examples, and the first shard's seed; if not told, as many as `make test` has time for.
 EXAMPLES = int(os.environ.get("SIMULATE") or 16)
@@ -55,19 +57,41 @@ async def _without_baseline(one: Any, page: Any, plan: publish.Plan) -> None:
     await one.signed_in()
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize(
-    ("where", "name", "instead", "found"),
-    [
-        (lease.Lease, "transaction", _without_fence, "lease was lost"),
-        (reconcile, "_not_found", _over_and_done, "while the listing is there or comes|counts as rejected"),
-        (publish, "_read_baseline", _without_baseline, "seller's own was taken for ours"),
-    ],
-    ids=["no fence", "a second click", "no baseline"],
-)
-def test_it_notices_what_is_broken_on_purpose(
-    simulated: Stage, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, instead: Any, found: str
-) -> None:
-    monkeypatch.setattr(where, name, instead)
-    with pytest.raises(AssertionError, match=found):
-        simulate(simulated, 1000, SEED, shrinks=False)
+def test_a_missing_fence_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease.Lease, "transaction", _without_fence)
+    life = begin("mercari")
+    first, second = life.workers[:2]
+    life.start(first, life.accounts[0])
+    life.run(first.go_on(MANY, lambda one: one.place == "filled"))
+    life.run(first.go_on(1))  # before the transaction that arms
+    first.paused = True
+    life.pass_time(14)
+    life.start(second, life.accounts[0])
+    life.run(second.go_on(MANY, lambda one: one.place == "form"))
+    first.paused = False
+    life.run(first.go_on(MANY))
+    with pytest.raises(AssertionError, match="armed after the lease was lost"):
+        life.judge()
+
+
+def test_a_second_click_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "_not_found", _over_and_done)
+    life = begin("mercari")
+    life.world.will["click"].append("very late")
+    life.visit()
+    life.pass_time(10)
+    life.visit()
+    with pytest.raises(AssertionError, match="a click while the listing is there or comes"):
+        life.judge()
+
+
+def test_a_missing_baseline_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_read_baseline", _without_baseline)
+    life = begin("mercari")
+    life.hand_posts(life.accounts[0])
+    life.world.will["click"].append("dropped")
+    life.visit()
+    life.pass_time(10)
+    life.visit()
+    with pytest.raises(AssertionError, match="an old listing of the seller's own was taken for ours"):
+        life.judge()
