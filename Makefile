@@ -44,6 +44,11 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
 	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
+.PHONY: simulate
+simulate: $(VENV)/ready-dev  ## thousands of interleavings of a publication's life, simulated (EXAMPLES=2000, SEED=… for the same again)
+	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; \
+	SIMULATE=$(or $(EXAMPLES),2000) SEED=$$seed $(PY) -m pytest -n 2 tests/simulation $(ARGS)
+
 .PHONY: test-postgres
 test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)
 	@$(PY) -m tests.on_debian_postgres $(ARGS)

@@ -46,6 +46,7 @@ ACTIONS_FOR = {
     "marketplace_busy": ("retry", "give_up"),
     "listing_incomplete": ("retry", "give_up"),
     "unresolved": ("it_is_there", "post_again", "give_up"),
+    "twin_in_question": ("retry", "give_up"),
     "gone": ("post_again", "give_up"),
     "changed_since_posted": ("leave_it", "end"),
     "photo_refused": ("retry", "give_up"),

@@ -22,6 +22,7 @@ from everystall.errors import (
     AnotherAccount,
     ChallengeShown,
     EverystallError,
+    LeaseLost,
     PageChanged,
     SealBroken,
     SessionExpired,
@@ -84,6 +85,8 @@ async def _session_lost(visit: Visit) -> EverystallError | None:
         await visit.adapter.check_session(visit.open_page)
     except (SessionExpired, ChallengeShown) as e:
         return e
+    except LeaseLost:
+        raise
     except EverystallError:
         return None
     return None
@@ -267,6 +270,8 @@ async def _try_last_good(visit: Visit, error: EverystallError) -> bool:
     await visit.start_over("last_good")
     try:
         await visit.page()
+    except LeaseLost:
+        raise
     except EverystallError:
         return False
     log.info("session.last_good_tried", instead_of=error.code)

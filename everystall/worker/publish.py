@@ -35,9 +35,9 @@ from everystall.errors import (
     listed,
 )
 from everystall.inventory.listings import facts_of
-from everystall.inventory.publications import change, open_attempt, want_ended
+from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
-from everystall.models import Attempt, Connection, Listing, User
+from everystall.models import Attempt, Connection, Listing, Publication, User
 from everystall.worker import failures, reconcile
 from everystall.worker.compare import compare, differing
 
@@ -95,6 +95,8 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
 
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
+    except LeaseLost:
+        raise  # the guard may have ended the browser while the lease still stands: no failure of the site's
     except EverystallError as e:
         visit.lists_read_at = None
         if not plan.armed:
@@ -162,8 +164,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         attempt.draft = draft.model_dump(mode="json")
         attempt.fields_hash = _hash(attempt.draft)
         attempt.listing_revision, attempt.fence = listing.revision, visit.lease.fence
-        if await _twin_open(session, publication.id, attempt):
-            await change(session, publication, next_try_at=func.now() + TWIN_WAIT, state="waiting")
+        if await _waits_for_twin(visit, session, publication, attempt):
             return None
         await change(
             session, publication, state="composing", wanted_revision=listing.revision,
@@ -237,10 +238,8 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
             raise NotWanted("The account was disconnected, or waits for the seller.")
         if attempt.armed_at is not None or attempt.outcome is not None:
             raise NotWanted("This try was settled meanwhile.")
-        twin = await _twin_open(session, publication.id, attempt)
-        if twin:
-            await change(session, publication, next_try_at=func.now() + TWIN_WAIT, state="waiting")
-        else:
+        twin = await _waits_for_twin(visit, session, publication, attempt)
+        if not twin:
             attempt.armed_at = func.clock_timestamp()
             attempt.fence = visit.lease.fence
             attempt.baseline = sorted(plan.baseline)
@@ -315,9 +314,7 @@ async def _discard_leftovers(visit: Visit, page: Page) -> None:
 async def _tidy(visit: Visit, page: Page, plan: Plan, error: EverystallError) -> None:
     """Before the click a failed fill may leave a draft of ours: it goes at once, or where the site does not
     answer or somebody has to look at the page as it is, before the next post on the account."""
-    if plan.draft_id is None or isinstance(
-        error, LeaseLost | SessionExpired | ChallengeShown | MarketplaceBusy
-    ):
+    if plan.draft_id is None or isinstance(error, SessionExpired | ChallengeShown | MarketplaceBusy):
         return
     try:
         await visit.adapter.discard_draft(page, plan.draft_id)
@@ -378,21 +375,36 @@ async def _hold_posts(session: AsyncSession, connection_id: UUID, wait: timedelt
     )
 
 
-async def _twin_open(session: AsyncSession, publication_id: UUID, attempt: Attempt) -> bool:
-    """Is another attempt without a marker, same title and price, open on this account? Then the two
-    could not be told apart."""
+async def _waits_for_twin(
+    visit: Visit, session: AsyncSession, publication: Publication, attempt: Attempt
+) -> bool:
+    """Is another attempt without a marker, same title and price, open on this account? Then the two could
+    not be told apart: this one waits, and where the other is in question for long, it says so."""
     if attempt.marker is not None:
         return False
     await session.flush()
     found = await session.execute(
-        text("""SELECT 1 FROM attempts WHERE connection_id = :connection AND publication_id <> :mine
+        text("""SELECT bool_or(armed_at < now() - make_interval(secs => :settle)) FROM attempts
+                WHERE connection_id = :connection AND publication_id <> :mine
                 AND armed_at IS NOT NULL AND marker IS NULL
                 AND (outcome IS NULL OR (outcome = 'unresolved' AND next_look_at IS NOT NULL))
-                AND draft ->> 'title' = :title AND draft -> 'price' = CAST(:price AS jsonb) LIMIT 1"""),
-        {"connection": attempt.connection_id, "mine": publication_id, "title": attempt.draft["title"],
-         "price": json.dumps(attempt.draft["price"])},
+                AND draft ->> 'title' = :title AND draft -> 'price' = CAST(:price AS jsonb)"""),
+        {"connection": attempt.connection_id, "mine": publication.id, "title": attempt.draft["title"],
+         "price": json.dumps(attempt.draft["price"]), "settle": visit.tools.settings.settle_seconds},
     )  # fmt: skip
-    return found.first() is not None
+    for_long = found.scalar_one()
+    if for_long is None:
+        return False
+    await change(session, publication, next_try_at=func.now() + TWIN_WAIT, state="waiting")
+    if for_long:
+        said = (
+            f"Another listing with the same title and price may be on {visit.label}, and this one could not "
+            "be told from it. It is posted once that is settled; or give it another title, then try again."
+        )
+        asked = needs_you(publication, visit.connection.public_id, "twin_in_question", said,
+                          visit.connection.base_url)  # fmt: skip
+        await change(session, publication, needs_you=asked, finished_at=func.now())
+    return True
 
 
 def _marker(visit: Visit) -> str | None:

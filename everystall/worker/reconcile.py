@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import EverystallError, MarketplaceBusy
+from everystall.errors import EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory.publications import change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
@@ -90,6 +90,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             mine.looks += 1
             mine.next_look_at = _next_later(mine.looks)
             publication = await visit.locked(session, publication_id)
+            await let_twins_go_on(session, mine)
             await forget_listing_if_over(session, publication.listing_id)
         return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
@@ -167,6 +168,7 @@ async def settle(
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         mine.remote_id, mine.url, mine.outcome = remote_id, seen.url, seen.state
         mine.finished_at = None if seen.state == "live" else func.now()
+        await let_twins_go_on(session, mine)
         common: dict[str, Any] = {
             "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
             "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
@@ -292,6 +294,8 @@ async def _hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
     async def one(url: str) -> str:
         try:
             return await visit.tools.photos.dhash(await page.fetch(url))
+        except LeaseLost:
+            raise
         except EverystallError as e:
             log.warning("photo.not_read_back", error=e.code)
             return hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -390,6 +394,7 @@ async def nothing_there(session: AsyncSession, publication: Publication, **value
     """The open attempt is over and posted nothing. True: it is still wanted, so it waits to be posted.
     False: nobody wants it any more, so that was the end of it."""
     wanted = publication.wanted == "live"
+    await let_twins_go_on(session, publication)
     await change(
         session, publication, looking=False, needs_you=None, next_try_at=None,
         state="waiting" if wanted else "cancelled", finished_at=None if wanted else func.now(), **values,
@@ -397,6 +402,17 @@ async def nothing_there(session: AsyncSession, publication: Publication, **value
     if not wanted:
         await forget_listing_if_over(session, publication.listing_id)
     return wanted
+
+
+async def let_twins_go_on(session: AsyncSession, one: Attempt | Publication) -> None:
+    """Something on this account is settled: what waits for its twin tries again."""
+    await session.execute(
+        update(Publication)
+        .where(Publication.connection_id == one.connection_id,
+               Publication.needs_you["reason"].astext == "twin_in_question")
+        .values(needs_you=None, next_try_at=None, finished_at=None)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
 
 
 def _words_of(visit: Visit, attempt: Attempt) -> str:

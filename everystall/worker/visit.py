@@ -11,7 +11,8 @@ import asyncio
 import json
 import time
 import traceback
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -37,6 +38,7 @@ from everystall.errors import (
     PageChanged,
 )
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
+from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
@@ -69,6 +71,9 @@ class Tools:
     driver: Driver
     #: Set by SIGTERM: finish the step, hand back the rest.
     stopping: asyncio.Event
+    #: Where the marketplaces are reached; the simulation (tests/simulation) brings its own.
+    get_adapter: Callable[[str], Adapter] = get_adapter
+    open_browser: Callable[..., AbstractAsyncContextManager[Browser]] = open_browser
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Visit:
         async with self.lease.transaction() as session:
             self.connection = await session.get_one(Connection, self.lease.connection_id)
         structlog.contextvars.bind_contextvars(marketplace=self.connection.marketplace)
-        self.adapter = get_adapter(self.connection.marketplace)
+        self.adapter = self.tools.get_adapter(self.connection.marketplace)
         self.form = get_form(self.connection.marketplace)
         try:
             while not self.tools.stopping.is_set():
@@ -325,7 +330,7 @@ class Visit:
             self._seq = max(self._seq, self._opened.seq)
             try:
                 self._browser = await self._stack.enter_async_context(
-                    open_browser(
+                    self.tools.open_browser(
                         site=self.adapter.site,
                         base_url=self.connection.base_url,
                         storage=self.stored,

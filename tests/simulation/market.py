@@ -1,0 +1,421 @@
+"""Practice marketplaces without pages: a ledger, and an adapter that writes to it, all in this process.
+
+They stand behind the adapter's protocol (marketplaces/base.py) and behave as the three real ones do where it
+matters here: Mercari has no private field and no draft before the click, eBay shows the private label in its
+lists, Poshmark on the listing's own page, and there a draft and its listing are one number. Each verb waits
+at each of its awaits (`Process.at`) until the machine lets it go on. What they answer next is in `will`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from everystall.browser.guard import Deadline
+from everystall.browser.session import Storage
+from everystall.errors import (
+    AccountLimited,
+    ChallengeShown,
+    LeaseLost,
+    ListingRejected,
+    MarketplaceBusy,
+    NotPublished,
+    PageChanged,
+    SessionExpired,
+)
+from everystall.marketplaces import get_form
+from everystall.marketplaces.base import (
+    Account,
+    Active,
+    Arm,
+    Draft,
+    Drafted,
+    Filled,
+    Money,
+    PhotoFile,
+    Published,
+    Seen,
+)
+from tests.simulation.workers import Clock, Process, working
+
+#: id of the nth listing, and the path of its page.
+IDS: Mapping[str, tuple[Callable[[int], str], str]] = {
+    "mercari": (lambda n: f"m{n:011}", "/us/item/{}/"),
+    "ebay": (lambda n: f"{n:012}", "/itm/{}"),
+    "poshmark": (lambda n: f"{n:024x}", "/listing/x-{}"),
+}
+#: The seller's number at Poshmark: its sessions say it.
+UID = f"{1:024x}"
+#: Rows on a page of a list.
+PAGE = 3
+#: What each verb may meet instead of success; one at a time, used up by the next that comes.
+FAILS: Mapping[str, tuple[str, ...]] = {
+    "lists": ("busy", "changed", "expired", "challenge", "broken"),
+    "form": ("busy", "changed", "expired", "challenge", "limited", "broken"),
+    "filled": ("busy", "changed", "expired", "broken"),
+    "click": ("silent", "lost", "late", "very late", "dropped", "refused", "limited", "draft", "review",
+              "expired", "challenge", "broken"),
+    "page": ("busy", "unknown", "changed", "expired", "challenge", "broken"),
+    "end": ("busy", "lost", "late", "ignored", "expired", "broken"),
+    "discard": ("busy", "changed"),
+    "check": ("busy", "expired", "challenge", "changed"),
+}  # fmt: skip
+_ERRORS: Mapping[str, Callable[[], Exception]] = {
+    "busy": lambda: MarketplaceBusy("It does not answer."),
+    "lost": lambda: MarketplaceBusy("The answer was lost."),
+    "late": lambda: MarketplaceBusy("The answer did not come."),
+    "very late": lambda: MarketplaceBusy("The answer did not come."),
+    "dropped": lambda: MarketplaceBusy("The connection was reset."),
+    "changed": lambda: PageChanged("The page is another."),
+    "expired": lambda: SessionExpired("Signed out."),
+    "challenge": lambda: ChallengeShown("It asks for a person"),
+    "limited": lambda: AccountLimited("Too many listings."),
+    "refused": lambda: ListingRejected("It may not be sold here."),
+    "draft": lambda: NotPublished("Kept as a draft."),
+    "review": lambda: NotPublished("Kept for a review."),
+    "broken": lambda: RuntimeError("a bug of the adapter's"),
+}
+
+
+@dataclass
+class Item:
+    """One listing at a marketplace, as only the ledger knows it."""
+
+    id: str
+    account: str
+    title: str
+    price: Money
+    photos: tuple[str, ...]
+    sku: str | None
+    state: str
+    #: us · hand
+    by: str
+    #: Which of our listings it really is (its description says so; no page shows it).
+    truth: str
+    #: The click that made it live, if one did.
+    click: Click | None = None
+    #: From when lists and its own page show it; until when lists still show it after its end.
+    listed_from: float = 0.0
+    page_from: float = 0.0
+    listed_until: float = 0.0
+    #: us · hand · sale: who ended it.
+    gone_by: str | None = None
+    #: The seller changed it there.
+    edited: bool = False
+    #: When a page told us that it is live; what it showed then.
+    read: list[tuple[float, str]] = field(default_factory=list)
+
+
+@dataclass
+class Click:
+    """One press of "List" that reached the marketplace."""
+
+    attempt: str
+    truth: str
+    account: str
+    at: float
+    #: It may still come into effect.
+    pending: bool = False
+
+
+class World:
+    """All marketplaces of one seller."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.items: list[Item] = []
+        self.clicks: list[Click] = []
+        self.tokens: dict[str, set[str]] = defaultdict(set)
+        self.will: dict[str, deque[str]] = defaultdict(deque)
+        #: Seconds until lists show a change, and until a new listing's page is there.
+        self.list_lag = self.page_lag = 0.0
+        #: What of FAILS happened so far.
+        self.met: set[str] = set()
+        #: Told as soon as an attempt is armed, and of each click before it has an effect.
+        self.armed: Callable[[SimPage], Any]
+        self.clicked: Callable[[SimPage, Draft], Any]
+        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._numbers = itertools.count(1)
+
+    # ---- what the machine does to it ----
+
+    def sign_in(self, account: str) -> str:
+        """A new session of this account; the older ones stay good."""
+        token = f"{account}#{next(self._numbers)}"
+        self.tokens[account].add(token)
+        return token
+
+    def be_kind(self) -> None:
+        self.will.clear()
+        self.list_lag = self.page_lag = 0.0
+        for item in self.items:
+            item.listed_from = item.page_from = item.listed_until = 0.0
+
+    def let_happen(self) -> None:
+        """What was to happen by now."""
+        due = [what for at, what in self._later if at <= self.clock.now]
+        self._later = [(at, what) for at, what in self._later if at > self.clock.now]
+        for what in due:
+            what()
+
+    def hand_posts(self, account: str, title: str, price: Money, photos: Sequence[str]) -> None:
+        self._add(account, title, price, photos, None, "live", "hand", "by hand")
+
+    def live(self, account: str | None = None) -> list[Item]:
+        return [one for one in self.items if one.state == "live" and account in (None, one.account)]
+
+    def end(self, item: Item, by: str, state: str = "ended") -> None:
+        if item.state == "live":
+            item.state, item.gone_by = state, by
+            item.listed_until = self.clock.now + self.list_lag if state == "ended" else 0.0
+
+    # ---- what the adapter asks of it ----
+
+    def fails(self, verb: str) -> str | None:
+        how = self.will[verb].popleft() if self.will[verb] else None
+        self.met |= {how} if how else set()
+        return how
+
+    def draft(self, account: str, draft: Draft, photos: Sequence[str]) -> Item:
+        return self._add(account, draft.title, draft.price, photos, draft.sku, "draft", "us", truth_of(draft))
+
+    def click(
+        self, page: SimPage, draft: Draft, kept: Item | None, photos: Sequence[str]
+    ) -> tuple[str, Item | None]:
+        """ "List" was pressed: how it is answered, and what it made."""
+        attempt = self.clicked(page, draft)
+        click = Click(attempt, truth_of(draft), page.account, self.clock.now)
+        self.clicks.append(click)
+        how = self.fails("click") or "ok"
+        if how in ("refused", "limited"):
+            if kept is not None and page.marketplace != "poshmark":
+                kept.state = "gone"
+            return how, None
+        if how in ("draft", "review") and kept is None:
+            kept = self.draft(page.account, draft, photos)
+        wait = {"late": 40.0, "very late": 1000.0, "review": 400.0}.get(how)
+        if how in ("dropped", "expired", "draft"):
+            return how, None
+        click.pending = True
+
+        def comes_true() -> None:
+            click.pending = False
+            if kept is not None and kept.state != "draft":
+                return  # it was deleted meanwhile
+            made = kept
+            if made is None or page.marketplace == "ebay":
+                made = self._add(page.account, draft.title, draft.price, photos, draft.sku, "live", "us",
+                                 truth_of(draft))  # fmt: skip
+                if kept is not None:
+                    kept.state = "gone"
+            made.state, made.click = "live", click
+            made.listed_from = self.clock.now + self.list_lag
+            made.page_from = self.clock.now + self.page_lag
+            self.items.remove(made)
+            self.items.append(made)
+
+        if wait is not None:
+            self._later.append((self.clock.now + wait, comes_true))
+            return how, None
+        comes_true()
+        return how, self.items[-1]
+
+    def take_down(self, item: Item, how: str | None) -> None:
+        if how == "late":
+            self._later.append((self.clock.now + 5.0, lambda: self.end(item, "us")))
+        elif how != "ignored":
+            self.end(item, "us")
+
+    def find(self, account: str, id: str) -> Item | None:
+        return next((one for one in self.items if (one.account, one.id) == (account, id)), None)
+
+    def listed(self, account: str, state: str) -> list[Item]:
+        """Newest first."""
+        now = self.clock.now
+        return [
+            one for one in reversed(self.items)
+            if one.account == account and one.listed_from <= now
+            and (one.state == state or (state == "live" and one.listed_until > now and one.state == "ended"))
+        ]  # fmt: skip
+
+    def _add(
+        self, account: str, title: str, price: Money, photos: Sequence[str], sku: str | None, state: str,
+        by: str, truth: str,
+    ) -> Item:  # fmt: skip
+        make, _ = IDS[account.partition(":")[0]]
+        item = Item(make(next(self._numbers)), account, title, price, tuple(photos), sku, state, by, truth,
+                    listed_from=self.clock.now + self.list_lag)  # fmt: skip
+        self.items.append(item)
+        return item
+
+    # ---- what a visit gets instead of a browser and an adapter ----
+
+    def adapter(self, marketplace: str) -> SimAdapter:
+        return SimAdapter(self, marketplace)
+
+    @asynccontextmanager
+    async def browser(
+        self, *, storage: Storage, base_url: str, deadline: Deadline, **_: Any
+    ) -> AsyncIterator[Any]:
+        token = next(str(one["value"]) for one in storage.cookies if one["name"] == "token")
+        yield SimBrowser(SimPage(self, token, base_url, deadline, working()), storage)
+
+
+@dataclass
+class SimBrowser:
+    page: SimPage
+    given: Storage
+    unlisted_hosts: frozenset[str] = frozenset()
+
+    async def storage(self) -> Storage:
+        return self.given
+
+
+class SimPage:
+    """One signed-in browser. Its guard kills it at the deadline: from then on nothing that it was asked
+    to do happens."""
+
+    def __init__(self, world: World, token: str, base_url: str, deadline: Deadline, process: Process) -> None:
+        self.world, self.token, self.base_url, self.process = world, token, base_url, process
+        self.account = token.partition("#")[0]
+        self.marketplace = self.account.partition(":")[0]
+        self.before: frozenset[str] = frozenset()
+        self._deadline = deadline
+
+    async def reach(self, place: str) -> None:
+        """Wait there; the machine may let time pass, pause or kill the worker."""
+        await self.process.at(place)
+        if self._deadline.passed:
+            raise LeaseLost
+
+    async def ask(self, verb: str) -> str | None:
+        """A page of the marketplace: how it fails, if it raises nothing."""
+        await self.reach(verb)
+        how = self.world.fails(verb)
+        if how == "expired":
+            self.world.tokens[self.account].discard(self.token)
+        if self.token not in self.world.tokens[self.account]:
+            raise SessionExpired("Signed out.")
+        if how in _ERRORS and not (verb == "end" and how in ("lost", "late")):
+            raise _ERRORS[how]()
+        return how
+
+    async def fetch(self, url: str) -> bytes:
+        if self._deadline.passed:
+            raise LeaseLost
+        return url.rpartition("/")[2].encode()
+
+
+class SimAdapter:
+    """The verbs of marketplaces/base.py over the ledger."""
+
+    site = None
+
+    def __init__(self, world: World, marketplace: str) -> None:
+        self.world, self.marketplace = world, marketplace
+        self.marks = get_form(marketplace).CAPABILITIES.marker_field
+
+    async def find_active(
+        self, page: SimPage, *, known: frozenset[str] = frozenset(),
+        look_for: Sequence[str] = ("live", "draft", "sold"),
+    ) -> list[Active]:  # fmt: skip
+        await page.ask("lists")
+        found: list[Active] = []
+        for state in look_for:
+            rows = self.world.listed(page.account, state)
+            for start in range(0, len(rows), PAGE):
+                shown = rows[start : start + PAGE]
+                found += [self._row(page, one, state) for one in shown]
+                if any(one.id in known for one in shown):
+                    break
+        listed = [one for state in look_for for one in self.world.listed(page.account, state)]
+        page.before = frozenset(one.id for one in listed)
+        return found
+
+    def _row(self, page: SimPage, item: Item, state: Any) -> Active:
+        sku = item.sku if self.marketplace == "ebay" else None
+        return Active(item.id, state, item.title, item.price, self._url(page, item.id), sku)
+
+    def _url(self, page: SimPage, id: str) -> str:
+        return page.base_url + IDS[self.marketplace][1].format(id)
+
+    async def check_session(self, page: SimPage) -> Account:
+        await page.ask("check")
+        id = {"ebay": None, "poshmark": UID}.get(self.marketplace, page.account)
+        return Account(id, "seller")
+
+    async def publish(
+        self, page: SimPage, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
+    ) -> Published:
+        await page.ask("form")
+        hashes = [photo.data.decode() for photo in photos]
+        kept = None
+        if self.marks:
+            kept = self.world.draft(page.account, draft, hashes)
+            await drafted(kept.id)
+        await page.ask("filled")
+        fields = {"title": draft.title, "description": draft.description, "price": draft.price}
+        try:
+            await arm(Filled(fields, kept.id if kept else None))
+        finally:
+            self.world.armed(page)
+        await page.reach("click")
+        how, item = self.world.click(page, draft, kept, hashes)
+        await page.reach("answer")
+        if how == "expired":
+            self.world.tokens[page.account].discard(page.token)
+        if how in _ERRORS:
+            raise _ERRORS[how]()
+        if how == "silent" or item is None:
+            return Published(said="Something.")
+        return Published(item.id, self._url(page, item.id))
+
+    async def read(self, page: SimPage, remote_id: str) -> Seen:
+        how = await page.ask("page")
+        item = self.world.find(page.account, remote_id)
+        url = self._url(page, remote_id)
+        if item is None or how == "unknown" or item.page_from > self.world.clock.now or item.state == "gone":
+            return Seen("unknown", url)
+        if item.state == "draft":
+            return Seen("draft" if self.marketplace == "poshmark" else "unknown", url)
+        if item.state == "live":
+            item.read.append((self.world.clock.now, item.title))
+        fields: dict[str, Any] = {"title": item.title, "price": item.price}
+        if self.marketplace == "poshmark":
+            fields["sku"] = item.sku
+        state: Any = item.state
+        return Seen(state, url, fields, [f"{page.base_url}/photos/{one}" for one in item.photos])
+
+    async def delist(self, page: SimPage, remote_id: str) -> None:
+        how = await page.ask("end")
+        item = self.world.find(page.account, remote_id)
+        if item is not None and item.state == "live":
+            self.world.take_down(item, how)
+        await page.reach("ended")
+        if how == "lost":
+            raise _ERRORS[how]()
+
+    async def discard_draft(self, page: SimPage, draft_id: str) -> None:
+        await page.ask("discard")
+        item = self.world.find(page.account, draft_id)
+        if item is not None and item.state == "draft":
+            item.state = "gone"
+
+
+def truth_of(draft: Draft) -> str:
+    """Which of the two listings: the end of its description."""
+    return draft.description.rpartition("Number ")[2]
+
+
+def storage_of(token: str, marketplace: str) -> list[dict[str, Any]]:
+    """The cookies that the seller's browser hands over: whose session it is, where the site says so."""
+    domain = get_form(marketplace).COOKIE_DOMAINS[0]
+    cookies = {"token": token}
+    if marketplace == "poshmark":
+        cookies["ui"] = json.dumps({"uid": UID, "dh": "seller"})
+    return [{"name": name, "value": value, "domain": f".{domain}"} for name, value in cookies.items()]

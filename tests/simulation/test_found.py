@@ -1,0 +1,52 @@
+"""What the machine of test_publication_life.py found, each as a plain story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.simulation.stage import MANY, Life
+from tests.simulation.workers import Process
+
+Begin = Callable[..., Life]
+
+
+def _to(place: str) -> Callable[[Process], bool]:
+    return lambda worker: worker.place == place
+
+
+def test_a_stop_that_outlasts_the_guard_and_not_the_lease_is_no_changed_page(begin: Begin) -> None:
+    """The guard had killed the browser (7 s), the lease still stood (12 s): the seller was told that the
+    marketplace's page had changed."""
+    life = begin("mercari")
+    worker = life.workers[0]
+    life.start(worker, life.accounts[0])
+    life.run(worker.go_on(MANY, _to("form")))
+    worker.paused = True
+    life.pass_time(9)
+    worker.paused = False
+    life.run(worker.go_on(MANY))
+    assert life.publication()["needs_you"] is None
+    life.settle()
+    assert life.publication()["put"] == "live"
+
+
+def test_what_waits_for_a_twin_in_question_says_so(begin: Begin) -> None:
+    """Mercari has no field for our mark: while one is in question, another of the same title and price could
+    not be told from it. It waited in silence, and its job never ended."""
+    life = begin("mercari")
+    life.world.will["click"].append("dropped")
+    life.visit()
+    life.pass_time(100)
+    life.visit()
+    assert life.publication()["needs_you"]["reason"] == "unresolved"
+    life.post(life.listings[1], life.accounts)
+    life.pass_time(10)
+    life.visit()
+    assert life.publication(1)["needs_you"]["reason"] == "twin_in_question"
+    life.judge()
+    life.decide(0, "give_up")
+    life.pass_time(100_000)
+    life.visit()
+    life.decide(1, "retry")
+    life.settle()
+    assert life.publication(1)["put"] == "live"

@@ -1,0 +1,97 @@
+"""Thousands of interleavings of a publication's life: our real worker, inventory, rows and policies.
+Marketplaces, browsers, photos and clocks are simulated (market.py, workers.py, stage.py, machine.py).
+
+Nothing sleeps, and no timing decides. `make simulate` runs many examples and prints its seed; `make simulate
+SEED=…` gives the same run. That the judge would notice is tested too: the product is broken on purpose in
+three ways (no fence; a second click where the first was not found; no baseline), and each time it says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.models import Attempt
+from everystall.worker import lease, publish, reconcile
+from tests.simulation.machine import simulate
+from tests.simulation.stage import MANY, Life, Stage
+
+Begin = Callable[..., Life]
+
+#: How many examples, and the first shard's seed; if not told, as many as `make test` has time for.
+EXAMPLES = int(os.environ.get("SIMULATE") or 16)
+SEED = int(os.environ.get("SEED") or 0)
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_there_is_one_live_listing_and_the_seller_knows(simulated: Stage, shard: int) -> None:
+    simulate(simulated, EXAMPLES // 2, SEED + shard)
+
+
+# ---- would it notice? -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _without_fence(self: lease.Lease) -> AsyncIterator[AsyncSession]:
+    async with self._db.as_user(self.user_id) as session:
+        yield session
+
+
+async def _over_and_done(one: Any, publication_id: UUID, attempt: Attempt) -> None:
+    """Not found is not there: what a job queue would do."""
+    async with one.lease.transaction() as session:
+        publication = await one.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id)
+        mine.outcome = "rejected"
+        await reconcile.nothing_there(session, publication)
+
+
+async def _without_baseline(one: Any, page: Any, plan: publish.Plan) -> None:
+    await one.adapter.find_active(page)
+    await one.signed_in()
+
+
+def test_a_missing_fence_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease.Lease, "transaction", _without_fence)
+    life = begin("mercari")
+    first, second = life.workers[:2]
+    life.start(first, life.accounts[0])
+    life.run(first.go_on(MANY, lambda one: one.place == "filled"))
+    life.run(first.go_on(1))  # before the transaction that arms
+    first.paused = True
+    life.pass_time(14)
+    life.start(second, life.accounts[0])
+    life.run(second.go_on(MANY, lambda one: one.place == "form"))
+    first.paused = False
+    life.run(first.go_on(MANY))
+    with pytest.raises(AssertionError, match="armed after the lease was lost"):
+        life.judge()
+
+
+def test_a_second_click_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "_not_found", _over_and_done)
+    life = begin("mercari")
+    life.world.will["click"].append("very late")
+    life.visit()
+    life.pass_time(10)
+    life.visit()
+    with pytest.raises(AssertionError, match="a click while the listing is there or comes"):
+        life.judge()
+
+
+def test_a_missing_baseline_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_read_baseline", _without_baseline)
+    life = begin("mercari")
+    life.hand_posts(life.accounts[0])
+    life.world.will["click"].append("dropped")
+    life.visit()
+    life.pass_time(10)
+    life.visit()
+    with pytest.raises(AssertionError, match="an old listing of the seller's own was taken for ours"):
+        life.judge()
