@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from everystall.marketplaces.base import Draft, Money
+from everystall.marketplaces.base import Draft, Money, flat
 
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it. Different
 #: photos of one thing differ in 15 and more (tests/test_compare.py measures both).
@@ -16,15 +16,13 @@ PHOTO_DISTANCE = 10
 
 def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
     """{field: equal?} for each field that the page shows; nested ones as "shipping.payer"."""
-    result: dict[str, bool] = {}
-    meant = draft.model_dump(mode="json")
-    for name, value in shown.items():
-        if isinstance(value, Mapping) and isinstance(meant.get(name), Mapping) and name != "price":
-            for key, inner in value.items():
-                result[f"{name}.{key}"] = _plain(meant[name].get(key)) == _plain(inner)
-        else:
-            result[name] = _plain(meant.get(name)) == _plain(value)
-    return result
+    meant = flat(draft.model_dump(mode="json"))
+    return {name: same(meant.get(name), value) for name, value in flat(shown).items()}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Of one field's values: forms trim, fold white space and compose letters; that is no difference."""
+    return bool(_plain(a) == _plain(b))
 
 
 def differing(compared: Mapping[str, bool]) -> list[str]:
@@ -47,7 +45,6 @@ def same_thing(draft: Mapping[str, Any], title: str, price: Money | None) -> boo
 
 
 def _plain(value: Any) -> Any:
-    """Forms trim, fold white space and compose letters; that is no difference."""
     if isinstance(value, str):
         return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip() or None
     if isinstance(value, Money):
