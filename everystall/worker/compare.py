@@ -1,10 +1,11 @@
-"""What we meant against what a page shows, field by field. Pure."""
+"""What we meant against what a page shows, field by field; and what of it is whose doing. Pure."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from everystall.marketplaces.base import Draft, Money, flat
@@ -23,6 +24,48 @@ def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
 def same(a: Any, b: Any) -> bool:
     """Of one field's values: forms trim, fold white space and compose letters; that is no difference."""
     return bool(_plain(a) == _plain(b))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What becomes of the fields of a live listing, by their names in `base.flat`."""
+
+    #: To be written.
+    write: frozenset[str]
+    #: Changed there by hand, and not here: {field: value}. It stays so.
+    adopted: Mapping[str, Any] = field(default_factory=dict)
+    #: Changed there and here: {field: {"ours": …, "theirs": …}}.
+    conflict: Mapping[str, Any] = field(default_factory=dict)
+
+
+def merge(
+    wanted: Mapping[str, Any],
+    put: Mapping[str, Any],
+    there: Mapping[str, Any],
+    *,
+    armed: Mapping[str, Any],
+    adopted: Mapping[str, Any],
+    unlike: Set[str] = frozenset(),
+) -> Merged:
+    """All flat. `put`: what we last put there; `armed`: what a click of ours may have put since, or {};
+    `adopted`: what we know to be by hand; `unlike`: what differed from `put` from the beginning, so that
+    nothing can be said of whose it is. A field that `there` does not show is as we know it."""
+    write, kept, conflict = set(), {}, {}
+    for name in {*wanted, *put}:
+        ours, known = wanted.get(name), adopted.get(name, put.get(name))
+        touched = name in armed and armed[name] != put.get(name)
+        theirs = there.get(name, armed[name] if touched else known)
+        own = name in unlike or same(theirs, known) or (touched and same(theirs, armed[name]))
+        if ours == put.get(name) and not touched:  # nothing is wanted of this one
+            if not same(theirs, put.get(name)) and (name in adopted or not own):
+                kept[name] = theirs
+        elif name in there and (theirs == ours or (same(theirs, ours) and not same(ours, put.get(name)))):
+            continue  # where only white space is other, it has to be there letter by letter
+        elif own:
+            write.add(name)
+        else:
+            conflict[name] = {"ours": ours, "theirs": theirs}
+    return Merged(frozenset(write), kept, conflict)
 
 
 def differing(compared: Mapping[str, bool]) -> list[str]:

@@ -6,7 +6,8 @@ from everystall.errors import AccountLimited, ListingRejected, MarketplaceBusy
 from everystall.marketplaces.base import Money, Published, flat
 from everystall.marketplaces.ebay.adapter import ADAPTER
 from everystall.marketplaces.ebay.tests.test_ebay_adapter import DRAFT, PHOTOS, SITE, listings, photo, post
-from everystall.worker.compare import compare, differing, same
+from everystall.worker.compare import compare, differing
+from tests.revising import changes, revise
 
 NEW = DRAFT.model_copy(
     update={
@@ -23,25 +24,6 @@ NEW = DRAFT.model_copy(
 )  # fmt: skip
 
 
-def changes(draft, before=DRAFT):
-    was, now = flat(before.model_dump(mode="json")), flat(draft.model_dump(mode="json"))
-    return frozenset(name for name in was | now if not same(was.get(name), now.get(name)))
-
-
-async def revise(page, remote_id, draft, photos=()):
-    filled = []
-
-    async def choose(form):
-        filled.append(form)
-        return changes(draft)
-
-    async def arm(form):
-        filled.append(form)
-
-    answer = await ADAPTER.revise(page, remote_id, draft, photos, choose, arm)
-    return answer, filled[-1]
-
-
 @pytest.fixture
 async def live(page):
     return (await post(page)).remote_id
@@ -52,10 +34,10 @@ def edits(ebay):
 
 
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, ebay, live):
-    answer, filled = await revise(page, live, NEW, [photo(5), PHOTOS[0]])
+    answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, [photo(5), PHOTOS[0]])
     assert answer.remote_id == live
     compared = compare(NEW, filled.fields)
-    assert differing({name: compared[name] for name in changes(NEW) & compared.keys()}) == []
+    assert differing({name: compared[name] for name in changes(DRAFT, NEW) & compared.keys()}) == []
     (item,) = listings(ebay)
     fields = item["fields"]
     assert (fields["title"], fields["description"]) == (NEW.title, NEW.description)
@@ -73,15 +55,15 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
 
 async def test_the_form_says_what_is_left_and_only_what_is_named_is_written(page, ebay, live):
     ebay.buy(SITE, listing_id=live)
-    _, form = await revise(page, live, DRAFT)
+    _, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert form.fields["quantity"] == 1
-    await revise(page, live, DRAFT.model_copy(update={"price": Money(amount=1999)}))
+    await revise(ADAPTER, page, live, DRAFT, DRAFT.model_copy(update={"price": Money(amount=1999)}))
     (edit,) = edits(ebay)
     assert edit["before"] == {"price": DRAFT.price.model_dump()}
 
 
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, ebay, live):
-    answer, form = await revise(page, live, DRAFT)
+    answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)
     compared = compare(DRAFT, form.fields)
     assert differing({name: compared[name] for name in flat(DRAFT.model_dump()) if name in compared}) == []
@@ -91,7 +73,7 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, ebay
 @pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, live, kind, edited):
     ebay.fault(SITE, kind)
-    answer, _ = await revise(page, live, NEW, PHOTOS)
+    answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert answer.remote_id is None
     assert len(edits(ebay)) == edited
 
@@ -99,14 +81,14 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, l
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, ebay, live):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(ListingRejected, match="links policy"):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     ebay.fault(SITE, "item_limit")
     with pytest.raises(AccountLimited):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert edits(ebay) == []
 
 
 async def test_what_is_over_has_no_form(page, ebay, live):
     ebay.world.end(ebay.world.item(SITE, live))
     with pytest.raises(MarketplaceBusy):
-        await revise(page, live, NEW)
+        await revise(ADAPTER, page, live, DRAFT, NEW)

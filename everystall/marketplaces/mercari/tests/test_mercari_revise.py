@@ -3,10 +3,11 @@
 import pytest
 
 from everystall.errors import AccountLimited, ListingRejected, MarketplaceBusy
-from everystall.marketplaces.base import Money, Published, flat
+from everystall.marketplaces.base import Money, Published
 from everystall.marketplaces.mercari.adapter import ADAPTER
 from everystall.marketplaces.mercari.tests.test_mercari_adapter import DRAFT, PHOTOS, SITE, photo, post
-from everystall.worker.compare import compare, differing, same
+from everystall.worker.compare import compare, differing
+from tests.revising import revise
 
 NEW = DRAFT.model_copy(
     update={
@@ -20,25 +21,6 @@ NEW = DRAFT.model_copy(
 )  # fmt: skip
 
 
-def changes(draft, before=DRAFT):
-    was, now = flat(before.model_dump(mode="json")), flat(draft.model_dump(mode="json"))
-    return frozenset(name for name in was | now if not same(was.get(name), now.get(name)))
-
-
-async def revise(page, remote_id, draft, photos=()):
-    filled = []
-
-    async def choose(form):
-        filled.append(form)
-        return changes(draft)
-
-    async def arm(form):
-        filled.append(form)
-
-    answer = await ADAPTER.revise(page, remote_id, draft, photos, choose, arm)
-    return answer, filled[-1]
-
-
 @pytest.fixture
 async def live(page):
     return (await post(page)).remote_id
@@ -49,7 +31,7 @@ def edits(mercari):
 
 
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, mercari, live):
-    answer, filled = await revise(page, live, NEW, [photo(5), PHOTOS[0]])
+    answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, [photo(5), PHOTOS[0]])
     assert answer.remote_id == live
     assert differing(compare(NEW, filled.fields)) == []
     (item,) = mercari.ledger(SITE, "ada")["listings"]
@@ -69,14 +51,14 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
 async def test_only_what_is_named_is_written(page, mercari, live):
     world = mercari.world
     world.edit(world.item(SITE, live), description="Written by hand, with five words.")
-    await revise(page, live, DRAFT.model_copy(update={"price": Money(amount=1999)}))
+    await revise(ADAPTER, page, live, DRAFT, DRAFT.model_copy(update={"price": Money(amount=1999)}))
     assert edits(mercari)[1]["before"] == {"price": DRAFT.price.model_dump()}
     (item,) = mercari.ledger(SITE, "ada")["listings"]
     assert item["fields"]["shipping"] == dict(DRAFT.shipping)
 
 
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, mercari, live):
-    answer, form = await revise(page, live, DRAFT)
+    answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)
     assert differing(compare(DRAFT, form.fields)) == []
     assert edits(mercari) == []
@@ -88,21 +70,15 @@ async def test_a_floor_of_smart_pricing_stays_when_the_price_changes(page, merca
     )
     live = (await post(page, smart)).remote_id
     new = smart.model_copy(update={"price": Money(amount=3000)})
-
-    async def choose(form):
-        return changes(new, smart)
-
-    async def arm(form):
-        assert differing(compare(new, form.fields)) == []
-
-    await ADAPTER.revise(page, live, new, (), choose, arm)
+    _, form = await revise(ADAPTER, page, live, smart, new)
+    assert differing(compare(new, form.fields)) == []
     assert mercari.world.item(SITE, live).private["floor"] == 2100
 
 
 @pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, mercari, live, kind, edited):
     mercari.fault(SITE, kind)
-    answer, _ = await revise(page, live, NEW, PHOTOS)
+    answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert answer.remote_id is None
     assert len(edits(mercari)) == edited
 
@@ -110,10 +86,10 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, mercari
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, mercari, live):
     mercari.fault(SITE, "soft_reject")
     with pytest.raises(ListingRejected, match="check the description"):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     mercari.fault(SITE, "item_limit")
     with pytest.raises(AccountLimited):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert edits(mercari) == []
 
 
@@ -122,4 +98,4 @@ async def test_what_is_over_has_no_form(page, mercari, live, what):
     item = mercari.world.item(SITE, live)
     mercari.world.end(item) if what == "ended" else mercari.buy(SITE, listing_id=live)
     with pytest.raises(MarketplaceBusy):
-        await revise(page, live, NEW)
+        await revise(ADAPTER, page, live, DRAFT, NEW)

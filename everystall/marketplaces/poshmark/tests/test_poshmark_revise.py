@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from everystall.errors import AccountLimited, ListingRejected, MarketplaceBusy, NotWanted
-from everystall.marketplaces.base import Draft, Filled, Money, Published, flat
+from everystall.marketplaces.base import Money, Published
 from everystall.marketplaces.poshmark.adapter import ADAPTER
 from everystall.marketplaces.poshmark.tests.conftest import photo
-from everystall.marketplaces.poshmark.tests.test_poshmark_adapter import DRAFT, PHOTOS, Arm, _publish, _sha
-from everystall.worker.compare import compare, differing, same
+from everystall.marketplaces.poshmark.tests.test_poshmark_adapter import DRAFT, PHOTOS, _publish, _sha
+from everystall.worker.compare import compare, differing
+from tests.revising import revise
 
 pytestmark = pytest.mark.browser
 
@@ -23,25 +24,6 @@ NEW = DRAFT.model_copy(
         "sku": "B-18 ~ABC234", "shipping": {"discount": "-$1.50"}, "photos": ("c" * 64, "a" * 64),
     }
 )  # fmt: skip
-
-
-def changes(draft: Draft, before: Draft = DRAFT) -> frozenset[str]:
-    was, now = flat(before.model_dump(mode="json")), flat(draft.model_dump(mode="json"))
-    return frozenset(name for name in was | now if not same(was.get(name), now.get(name)))
-
-
-async def revise(
-    page: Any, remote_id: str, draft: Draft, photos: Any = (), refuse: bool = False
-) -> tuple[Published, Filled]:
-    """As the worker does, for somebody whose listing nobody else touches."""
-    arm, forms = Arm(refuse), []
-
-    async def choose(form: Filled) -> frozenset[str]:
-        forms.append(form)
-        return changes(draft)
-
-    answer = await ADAPTER.revise(page, remote_id, draft, photos, choose, arm)
-    return answer, arm.filled or forms[0]
 
 
 @pytest.fixture
@@ -56,7 +38,7 @@ def edits(site: Any) -> list[dict[str, Any]]:
 
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, site, live):
     photos = [photo(3), photo(1)]
-    answer, filled = await revise(page, live, NEW, photos)
+    answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, photos)
     assert answer.remote_id == live
     assert differing(compare(NEW, filled.fields)) == []
     (item,) = site.ledger()["listings"]
@@ -77,14 +59,14 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
 async def test_only_what_is_named_is_written(page, site, live):
     world = site.world
     world.edit(world.item("poshmark", live), brand="By hand")
-    await revise(page, live, DRAFT.model_copy(update={"price": Money(amount=140_000)}))
+    await revise(ADAPTER, page, live, DRAFT, DRAFT.model_copy(update={"price": Money(amount=140_000)}))
     (item,) = site.ledger()["listings"]
     assert (item["fields"]["brand"], item["fields"]["price"]["amount"]) == ("By hand", 140_000)
     assert edits(site)[1]["before"] == {"price": DRAFT.price.model_dump()}
 
 
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, site, live):
-    answer, form = await revise(page, live, DRAFT)
+    answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)
     assert differing(compare(DRAFT, form.fields)) == []
     assert edits(site) == []
@@ -92,13 +74,13 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, site
 
 async def test_a_change_of_mind_changes_nothing(page, site, live):
     with pytest.raises(NotWanted):
-        await revise(page, live, NEW, [photo(3)], refuse=True)
+        await revise(ADAPTER, page, live, DRAFT, NEW, [photo(3)], refused=NotWanted())
     assert edits(site) == []
 
 
 async def test_the_other_layout_saves_at_once(page, site, live):
     site.fault("poshmark", "layout")
-    answer, _ = await revise(page, live, NEW, PHOTOS)
+    answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert answer.remote_id == live
     assert len(edits(site)) == 1
 
@@ -106,7 +88,7 @@ async def test_the_other_layout_saves_at_once(page, site, live):
 @pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, site, live, kind, edited):
     site.fault("poshmark", kind)
-    answer, _ = await revise(page, live, NEW, PHOTOS)
+    answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert answer.remote_id is None
     assert len(edits(site)) == edited
 
@@ -114,14 +96,14 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, site, l
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, site, live):
     site.fault("poshmark", "soft_reject")
     with pytest.raises(ListingRejected, match="contact details"):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     site.fault("poshmark", "item_limit")
     with pytest.raises(AccountLimited):
-        await revise(page, live, NEW, PHOTOS)
+        await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
     assert edits(site) == []
 
 
 async def test_what_is_gone_has_no_form(page, site, live):
     site.world.end(site.world.item("poshmark", live))
     with pytest.raises(MarketplaceBusy):
-        await revise(page, live, NEW)
+        await revise(ADAPTER, page, live, DRAFT, NEW)
