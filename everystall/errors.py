@@ -8,7 +8,7 @@
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
     │   ├── WebhookRefused  WebhookDisabled
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
-    ├── ListingRejected  NotPublished                       the seller must act
+    ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
     ├── MarketplaceBusy  DatabaseAway  RateLimited          passes by itself: tried again
     ├── StorageFull                                         the operator must act; tried again meanwhile
@@ -277,6 +277,14 @@ class ListingRejected(EverystallError):
     status = 422
     fate = "seller"
     action = "Mend what the marketplace names, then press Retry."
+
+
+class EditedThere(EverystallError):
+    """The seller changed the same field on the marketplace and here."""
+
+    code = "edited_there"
+    status = 409
+    fate = "seller"
 
 
 class NotPublished(EverystallError):

@@ -364,6 +364,8 @@ class Publication(Owned, Base):
     url: Mapped[str | None]
     #: {field: true|false} of the last read-back of the live page.
     read_back: Mapped[dict[str, Any] | None]
+    #: [{field, message}]: what is not as the listing has it, and stays so (base.Note).
+    notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     asked_at: Mapped[datetime] = _now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -388,7 +390,7 @@ class Publication(Owned, Base):
 
 class Attempt(Owned, Base):
     """One try to publish. Its row is written before the click, so a crash leaves a question to
-    answer by looking, never a second click."""
+    answer by looking, never a second click. Once live, it is what we last put there."""
 
     __tablename__ = "attempts"
     id: Mapped[UUID] = _id()
@@ -397,7 +399,7 @@ class Attempt(Owned, Base):
     listing_revision: Mapped[int]
     #: `~` + 6 base32 characters, in the private SKU field where the site has one.
     marker: Mapped[str | None]
-    #: base.Draft as JSON, and what it hashes to.
+    #: base.Draft as JSON, and what it hashes to; after a change, as we last put it.
     draft: Mapped[dict[str, Any]]
     fields_hash: Mapped[str]
     #: Perceptual hashes of the renditions sent, in order.
@@ -422,6 +424,13 @@ class Attempt(Owned, Base):
     #: Screenshot and aria snapshot of the failure: {"screenshot": key, "aria": key, "at": …}
     evidence: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
+    #: Armed and not settled: {revision, draft, photo_hashes, names} that a click may have put there.
+    revising: Mapped[dict[str, Any] | None]
+    revising_at: Mapped[datetime | None]
+    #: {field: value} as the seller changed it there by hand (names of base.flat).
+    adopted: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    #: {field: {ours, theirs}} changed both here and there: the seller is asked.
+    conflict: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
     __table_args__ = (

@@ -1,10 +1,11 @@
 """What counts as equal between a draft and a page, and what never does."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from everystall.marketplaces.base import Draft, Money
-from everystall.worker.compare import compare, differing, same_photos, same_thing
+from everystall.worker.compare import Merged, compare, differing, merge, same_photos, same_thing
 
 DRAFT = Draft(
     title="Linen shirt",
@@ -58,3 +59,56 @@ def test_photos_are_equal_in_order_and_number_only(values, data):
         flipped = values[0] ^ (2 ** data.draw(st.integers(0, 40)) * 0xFFFFF & (2**64 - 1))
         distance = (flipped ^ values[0]).bit_count()
         assert same_photos(ours, [f"{flipped:016x}", *ours[1:]]) == (distance <= 10)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "armed", "adopted", "becomes"),
+    [
+        ("new", "put", {}, {}, "written"),
+        ("put", "put", {}, {}, "left"),
+        ("put", "hand", {}, {}, "adopted"),
+        ("new", "hand", {}, {}, "asked"),
+        ("new", "new", {}, {}, "left"),
+        # a click of ours whose answer was lost: what stands there may be ours, and is no hand's
+        ("new", "new", {"title": "new"}, {}, "left"),
+        ("new", "put", {"title": "new"}, {}, "written"),
+        ("newer", "new", {"title": "new"}, {}, "written"),
+        ("put", "new", {"title": "new"}, {}, "written"),
+        ("new", "hand", {"title": "new"}, {}, "asked"),
+        # known to be by hand: it stays until the listing is edited in that field
+        ("put", "hand", {}, {"title": "hand"}, "adopted"),
+        ("new", "hand", {}, {"title": "hand"}, "written"),
+        ("new", "another hand", {}, {"title": "hand"}, "asked"),
+        ("put", "put", {}, {"title": "hand"}, "left"),
+        # only white space is other: it is written, and told from what is there letter by letter
+        ("put ", "put", {}, {}, "written"),
+        ("put ", "put ", {}, {}, "left"),
+    ],
+)
+def test_of_three_values_it_follows_whose_doing_it_is(wanted, there, armed, adopted, becomes):
+    merged = merge({"title": wanted}, {"title": "put"}, {"title": there}, armed=armed, adopted=adopted)
+    got = {"written": merged.write, "adopted": merged.adopted, "asked": merged.conflict}
+    assert [name for name, fields in got.items() if fields] == ([] if becomes == "left" else [becomes])
+    if becomes == "asked":
+        assert merged.conflict == {"title": {"ours": wanted, "theirs": there}}
+
+
+def test_what_the_form_does_not_show_is_as_we_put_it():
+    put, wanted = {"shipping.discount": "None"}, {"shipping.discount": "-$1.50"}
+    assert merge(wanted, put, {}, armed={}, adopted={}).write == {"shipping.discount"}
+    assert merge(put, put, {}, armed={}, adopted={}) == Merged(frozenset())
+    # after a click that nobody knows the outcome of it is written once more
+    assert merge(wanted, put, {}, armed=wanted, adopted={}).write == {"shipping.discount"}
+
+
+def test_what_differed_from_the_beginning_is_no_hands_work():
+    put, there = {"brand": "levi's"}, {"brand": "Levi Strauss"}
+    assert merge(put, put, there, armed={}, adopted={}, unlike={"brand"}) == Merged(frozenset())
+    assert merge({"brand": "Zara"}, put, there, armed={}, adopted={}, unlike={"brand"}).write == {"brand"}
+
+
+@given(st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from("abc"))
+def test_nothing_is_written_that_we_did_not_put_ourselves_or_that_is_there(wanted, put, there):
+    merged = merge({"title": wanted}, {"title": put}, {"title": there}, armed={}, adopted={})
+    if merged.write:
+        assert there == put != wanted

@@ -34,7 +34,14 @@ from everystall.errors import (
 from everystall.inventory.connections import SignIn, choose, find_sign_ins, ids_of
 from everystall.inventory.listings import facts_of
 from everystall.inventory.pairs import results
-from everystall.inventory.publications import ACTIONS, change, end_jobs, tell_jobs, want_ended
+from everystall.inventory.publications import (
+    ACTIONS,
+    change,
+    end_jobs,
+    live_attempt,
+    tell_jobs,
+    want_ended,
+)
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Note, Problem
 from everystall.models import AutomationResult, Connection, Job, Listing, Publication, User
@@ -280,7 +287,9 @@ async def _want_live(session: AsyncSession, listing: Listing, sign_ins: Sequence
     looked. What is being filled in just now goes on, and reads the new revision before it arms."""
     old = Publication
     # "ending": it is wanted again while it is taken down; a visit looks which of the two came first
-    busy = or_(old.looking, old.state.in_(("composing", "filling", "armed", "reconciling", "ending")))
+    busy = or_(
+        old.looking, old.state.in_(("composing", "filling", "armed", "reconciling", "revising", "ending"))
+    )
     asked = and_(old.looking, old.needs_you["reason"].astext == "unresolved")
     new = insert(Publication).values(
         [
@@ -398,7 +407,7 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
         pair = open_pairs[publication.id]
         if pair.finished_at is not None and (publication.needs_you is None or publication.looking):
             continue
-        if publication.id not in wanted_too and (publication.looking or publication.state == "armed"):
+        if publication.id not in wanted_too and await _armed(session, publication):
             going_on.append(_going_on(pair))
             continue
         await session.execute(
@@ -416,6 +425,14 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
     await end_jobs(session, [job_id])
     job, pairs = await get_job(session, job_id)
     return Cancelled(job, pairs, going_on)
+
+
+async def _armed(session: AsyncSession, publication: Publication) -> bool:
+    """May a click have happened that nobody has looked after yet?"""
+    if publication.looking or publication.state == "armed":
+        return True
+    attempt = await live_attempt(session, publication) if publication.state == "revising" else None
+    return attempt is not None and attempt.revising is not None
 
 
 async def _wanted_by_others(session: AsyncSession, job_id: str, publication_ids: list[UUID]) -> set[UUID]:

@@ -29,7 +29,8 @@ ACTIONS = {
     "retry": "Try again",
     "post_again": "Post again",
     "it_is_there": "It is there",
-    "leave_it": "Leave it as it is",
+    "put_mine": "Use what I wrote here",
+    "keep_theirs": "Keep what is there",
     "give_up": "Do not post it",
     "end": "Take it down",
     "understood": "Understood",
@@ -48,12 +49,14 @@ ACTIONS_FOR = {
     "unresolved": ("it_is_there", "post_again", "give_up"),
     "twin_in_question": ("retry", "give_up"),
     "gone": ("post_again", "give_up"),
-    "changed_since_posted": ("leave_it", "end"),
+    "edited_there": ("put_mine", "keep_theirs"),
     "photo_refused": ("retry", "give_up"),
     "storage_full": ("retry", "give_up"),
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
 }
+#: A state in which a visit works → the one in which it left off before anything was clicked.
+AT_REST = {"composing": "waiting", "filling": "waiting", "revising": "live"}
 #: What a seller's new wish does not end: only connecting the account again does.
 SIGNED_OUT = ("session_expired", "disconnected")
 
@@ -91,18 +94,19 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
     publication.updated_at = func.now()
     await session.flush()
     if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
-        await _record(session, publication, "publication.live")
+        await tell(session, publication, "publication.live")
     if publication.put in ("ended", "sold") and put != publication.put:
-        await _record(session, publication, "publication.ended")
+        await tell(session, publication, "publication.ended")
     if _reason(publication) not in (None, reason):
-        await _record(session, publication, "publication.needs_you")
+        await tell(session, publication, "publication.needs_you")
 
 
 def _reason(publication: Publication) -> str | None:
     return (publication.needs_you or {}).get("reason")
 
 
-async def _record(session: AsyncSession, publication: Publication, type: str) -> None:
+async def tell(session: AsyncSession, publication: Publication, type: str) -> None:
+    """Record the event, as the publication stands."""
     account = select(Connection.public_id).where(Connection.id == publication.connection_id)
     data = {
         "listingId": str(publication.listing_id),
@@ -118,7 +122,7 @@ async def _record(session: AsyncSession, publication: Publication, type: str) ->
 async def tell_jobs(session: AsyncSession, publication_ids: Iterable[UUID]) -> None:
     """Copy the publications' state into the pairs that still follow them, and end the jobs whose
     last pair that was. A pair is finished when it is live as asked, ended, sold, cancelled, or needs
-    the seller; from then on it stands for ever."""
+    the seller; from then on it stands for ever. A later edit is no longer the job's."""
     ids = list(publication_ids)
     jobs = (
         await session.execute(
@@ -128,7 +132,8 @@ async def tell_jobs(session: AsyncSession, publication_ids: Iterable[UUID]) -> N
                 read_back = p.read_back, started_at = coalesce(r.started_at, p.started_at),
                 finished_at = CASE WHEN p.needs_you IS NOT NULL
                     OR p.state IN ('ended', 'sold', 'cancelled')
-                    OR (p.state = 'live' AND NOT p.unsettled) THEN clock_timestamp() END
+                    OR (p.state = 'live' AND (NOT p.unsettled OR p.put_revision >= r.wanted_revision))
+                    THEN clock_timestamp() END
             FROM publications p
             WHERE p.id = r.publication_id AND r.publication_id = ANY(:ids) AND r.finished_at IS NULL
             RETURNING r.job_id, r.finished_at IS NOT NULL AS finished
@@ -179,9 +184,9 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     What was never armed ends here and now; what is armed is settled first, then taken down. Where nobody
     can visit the account, it says so at once."""
     if publication.put == "live" or publication.looking:
-        held = await _held(session, publication)
+        asked = await held(session, publication, f"It cannot be taken down on {_label(publication)} now.")
         state = "ending" if publication.put == "live" else publication.state
-        await change(session, publication, wanted="ended", state=state, next_try_at=None, needs_you=held,
+        await change(session, publication, wanted="ended", state=state, next_try_at=None, needs_you=asked,
                      tries=0, finished_at=None)  # fmt: skip
         attempt = await open_attempt(session, publication)
         if attempt is not None:
@@ -193,13 +198,13 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     return False
 
 
-async def _held(session: AsyncSession, publication: Publication) -> dict[str, Any] | None:
-    """Why the account cannot be visited, as this publication's own question; None if it can."""
+async def held(session: AsyncSession, publication: Publication, why: str) -> dict[str, Any] | None:
+    """That the account cannot be visited, as this publication's own question; None if it can."""
     connection = await session.get(Connection, publication.connection_id, populate_existing=True)
     if connection is None or connection.needs_you is None:
         return None
     reason = str(connection.needs_you["reason"])
-    said = f"It cannot be taken down on {_label(publication)} now. {connection.needs_you['message']}"
+    said = f"{why} {connection.needs_you['message']}"
     return needs_you(publication, connection.public_id, reason, said, publication.url or connection.base_url)
 
 
@@ -214,7 +219,7 @@ async def hold_all(session: AsyncSession, connection: Connection, reason: str, m
     )  # fmt: skip
     for publication in (await session.scalars(waiting)).all():
         asked = needs_you(publication, connection.public_id, reason, message, connection.base_url)
-        state = "waiting" if publication.state in ("composing", "filling") else publication.state
+        state = AT_REST.get(publication.state, publication.state)
         await change(session, publication, needs_you=asked, state=state, finished_at=func.now())
 
 
@@ -226,7 +231,7 @@ async def act(
     in which a visit locks them, the connection before the publication. Waking is the last statement."""
     if action not in ACTIONS:
         raise BadRequest(f"There is no action {action[:40]!r}.", action=f"Use one of {', '.join(ACTIONS)}.")
-    if action in ("retry", "it_is_there", "post_again", "end"):
+    if action in ("retry", "it_is_there", "post_again", "put_mine", "keep_theirs", "end"):
         await _clear_account(session, publication)
     await session.refresh(publication, with_for_update=True)
     reason = (publication.needs_you or {}).get("reason")
@@ -242,13 +247,12 @@ async def act(
             return
         lane = "urgent"
     elif action == "retry":
-        state = "reconciling" if publication.looking else "waiting"
-        await change(session, publication, needs_you=None, next_try_at=None, tries=0, finished_at=None,
-                     state="ending" if publication.put == "live" else state)  # fmt: skip
-    elif action == "leave_it":
-        await change(session, publication, needs_you=None, wanted_revision=publication.put_revision,
-                     state="live")  # fmt: skip
-        return
+        await _retry(session, publication)
+    elif action in ("put_mine", "keep_theirs"):
+        attempt = await live_attempt(session, publication)
+        if attempt is not None:
+            _decide(attempt, keep=action == "keep_theirs")
+        await _retry(session, publication)
     elif action == "understood":
         await change(session, publication, needs_you=None)
         return
@@ -265,6 +269,37 @@ async def open_attempt(session: AsyncSession, publication: Publication) -> Attem
         select(Attempt).where(Attempt.publication_id == publication.id, Attempt.outcome.is_(None))
     )
     return found.scalar_one_or_none()
+
+
+async def live_attempt(session: AsyncSession, publication: Publication) -> Attempt | None:
+    """The attempt that is live there: what we last put."""
+    found = await session.execute(
+        select(Attempt)
+        .where(Attempt.publication_id == publication.id, Attempt.outcome == "live")
+        .execution_options(populate_existing=True)
+    )
+    return found.scalar_one_or_none()
+
+
+async def _retry(session: AsyncSession, publication: Publication) -> None:
+    state = "reconciling" if publication.looking else "waiting"
+    if publication.put == "live":
+        state = "ending" if publication.wanted == "ended" or publication.state == "ending" else "live"
+    await change(session, publication, needs_you=None, next_try_at=None, tries=0, finished_at=None,
+                 state=state)  # fmt: skip
+
+
+def _decide(attempt: Attempt, *, keep: bool) -> None:
+    """The same fields were changed here and there. Either way what stands there is known now; kept, it is not
+    wanted otherwise before the listing is edited in them again."""
+    known, put = dict(attempt.adopted), dict(attempt.draft)
+    for name, sides in (attempt.conflict or {}).items():
+        known[name] = sides["theirs"]
+        if keep:
+            outer, _, inner = name.partition(".")
+            mine = {**put[outer], inner: sides["ours"]} if inner else sides["ours"]
+            put[outer] = {k: v for k, v in mine.items() if v is not None} if inner else mine
+    attempt.adopted, attempt.draft, attempt.conflict = known, put, None
 
 
 async def _it_is_there(session: AsyncSession, publication: Publication, url: str | None) -> None:

@@ -197,6 +197,29 @@ class Draft(_Frozen):
     photos: tuple[str, ...] = ()
 
 
+#: Fields of Draft that hold fields of their own.
+NESTED = ("specifics", "shipping", "options")
+
+
+def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A draft or what a page shows of one as plain JSON, each field under a name of its own:
+    {"title": …, "price": {"amount": …}, "shipping.payer": …}."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name in NESTED and isinstance(value, Mapping):
+            found |= {f"{name}.{key}": inner for key, inner in value.items()}
+        elif isinstance(value, Money):
+            found[name] = value.model_dump(mode="json")
+        else:
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def names_of(draft: Draft) -> frozenset[str]:
+    """All that a draft holds, by those names."""
+    return frozenset(flat(draft.model_dump(mode="json")))
+
+
 @dataclass(frozen=True)
 class PhotoRule:
     """What a site takes of a photo."""
@@ -235,7 +258,10 @@ class Capabilities:
     #: A private SKU or custom-label field that only the seller sees: our marker goes there.
     marker_field: bool
     quantities: bool = False
+    #: A live listing can be changed there.
     revise: bool = False
+    #: Names of Draft that a live listing keeps as they were posted.
+    fixed: frozenset[str] = frozenset()
     #: Seconds between two posts that a person would need: the default pace.
     pace_seconds: float = 45.0
     #: New listings an account may make in a day, by default.
@@ -273,6 +299,9 @@ class Filled:
 #: `await arm(filled)` compares the form with the draft and commits "armed" before the click.
 #: It raises NotWanted (nothing may be clicked) or PageChanged (the form differs).
 Arm = Callable[[Filled], Awaitable[None]]
+#: `await choose(form)` says which fields of a live listing are to be written, by their names in `flat`. None:
+#: there is nothing to click. It raises NotWanted if nothing may be written.
+Choose = Callable[[Filled], Awaitable[frozenset[str]]]
 #: `await drafted(draft_id)` as soon as the site has a draft of what is being filled in: keeps its id.
 Drafted = Callable[[str], Awaitable[None]]
 
@@ -382,7 +411,7 @@ class Form(Protocol):
 
 class Adapter(Protocol):
     """adapter.py: `ADAPTER` is one. A verb raises errors of everystall.errors and nothing else;
-    before each it is on a page of its own choosing. Nobody but `publish` and `delist` commits."""
+    before each it is on a page of its own choosing. Nobody but `publish`, `revise` and `delist` commits."""
 
     site: Site
 
@@ -407,6 +436,15 @@ class Adapter(Protocol):
         """Fills the form, awaits `drafted(id)` where the site begins a draft, reads the form back, awaits
         `arm(filled)`, clicks once (page.commit), reads the answer. ListingRejected: the site said no in
         words that are known to mean it. NotPublished: it kept a draft."""
+        ...
+
+    async def revise(
+        self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
+    ) -> Published:
+        """Opens the form of what is live, reads it, awaits `choose(form)`, writes what that names and nothing
+        else, reads the form back, awaits `arm(filled)`, makes the one click that saves, reads the answer. An
+        id: the site took it. `photos`, all of them in order, only where they may be chosen. ListingRejected
+        as in `publish`; MarketplaceBusy where the site shows no form."""
         ...
 
     async def read(self, page: Page, remote_id: str) -> Seen:

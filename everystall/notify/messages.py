@@ -21,6 +21,7 @@ from everystall.models import Event, WebhookDelivery, WebhookEndpoint
 TYPES = {
     "job.finished": "a job has no more to do: each of its pairs is live, ended, cancelled or needs you",
     "publication.live": "a listing is live on an account, and its page was read back",
+    "publication.revised": "your edit of a live listing is there, and its page was read back",
     "publication.needs_you": "a listing on an account waits for you",
     "publication.ended": "a listing is gone from an account: taken down, sold, or gone by itself",
     "sale.detected": "a sale was seen",

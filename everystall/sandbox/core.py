@@ -23,11 +23,12 @@ In an endpoint (plain Starlette: `async def sell(request) -> Response`):
   strength) and `account` are there; shared parts are under `/practice/` (practice.js, practice.css).
 - photos: `photo = world.keep_photo(site.marketplace, account, data, content_type)`; serve `photo.served`.
 - a listing is an `Item`: `world.draft(…)` makes it, `world.publish(item)` makes it live, `world.end(item)`,
-  `world.edit(item, **fields)`, `world.refuse(…)`, `world.buy(…)`. `fields` uses Everystall's names and
-  forms so that tests can compare: title, description, price {"amount": cents, "currency"}, original_price,
-  quantity, category [labels], brand, size, condition, colors [], tags [], specifics {}, shipping {},
-  options {}. Each of them writes the ledger.
-- the click: `item = await site.submit(request, lambda: world.publish(item))`. It plays the faults of the
+  `world.edit(item, **fields)`, `world.revise(item, change)`, `world.refuse(…)`, `world.buy(…)`. `fields`
+  uses Everystall's names and forms so that tests can compare: title, description, price {"amount": cents,
+  "currency"}, original_price, quantity, category [labels], brand, size, condition, colors [], tags [],
+  specifics {}, shipping {}, options {}. Each of them writes the ledger.
+- the click: `item = await site.submit(request, lambda: world.publish(item))`, and the same round
+  `world.revise`. It plays the faults of the
   click: raises `SoftReject`, `ItemLimit` (the site shows its own words for these), or `Failed` / `Reset`
   / `Late` (answered by Site itself: let them through), or commits. `OddAnswer`: it committed, and the site
   shows `OddAnswer.words` where it shows its refusals.
@@ -51,6 +52,7 @@ import io
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -199,7 +201,7 @@ class Ledger:
         if item is not None:
             seen = item.as_json()
             entry |= {key: seen[key] for key in ("listing_id", "state", "sku", "photos")}
-            entry["fields"] = dict(item.fields)
+            entry["fields"] = deepcopy(item.fields)
         self._entries.append(entry | more)
 
     def entries(self, marketplace: str | None = None, account: str | None = None) -> list[dict[str, Any]]:
@@ -426,9 +428,17 @@ class World:
 
     def edit(self, item: Item, **fields: Any) -> Item:
         """Changes fields (ledger: edited, for a live one)."""
-        item.fields.update(fields)
+        return self.revise(item, lambda: item.fields.update(fields))
+
+    def revise(self, item: Item, change: Callable[[], None]) -> Item:
+        """The same where more than fields may change: `change` does it. The ledger's `before` has what was
+        there of all that is other now, also `photos` and `sku`; {}: nothing is."""
+        was = deepcopy(_content(item))
+        change()
         if item.state != "draft":
-            self.ledger.record("edited", item)
+            now = _content(item)
+            before = {name: was.get(name) for name in was | now if was.get(name) != now.get(name)}
+            self.ledger.record("edited", item, before=before)
         return item
 
     def end(self, item: Item) -> Item:
@@ -479,6 +489,11 @@ class World:
     def new_number(self, digits: int) -> str:
         """A new id of so many decimal digits."""
         return str(secrets.randbelow(9 * 10 ** (digits - 1)) + 10 ** (digits - 1))
+
+
+def _content(item: Item) -> dict[str, Any]:
+    """All that a seller may change."""
+    return {**item.fields, "sku": item.sku, "photos": [photo.as_json() for photo in item.photos]}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from everystall.errors import BadRequest, ListingLive, NotFound, listed
 from everystall.inventory import jobs
 from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import want_ended
+from everystall.inventory.revisions import want_revised
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS
 from everystall.marketplaces.taxonomy import find_category, near
@@ -35,6 +36,7 @@ from everystall.web.shapes import (
     Marketplace,
     MoneyBody,
     MoneyOut,
+    NoteOut,
     ProblemOut,
     Prose,
     PublicationOut,
@@ -253,13 +255,6 @@ class CheckBody(Body):
     connections: Annotated[list[str], Field(max_length=200)] = []
 
 
-class NoteOut(Shape):
-    """One thing that is not sent. `field` as in a problem."""
-
-    field: str
-    message: str
-
-
 class CheckedOut(Shape):
     marketplace: str
     label: str
@@ -328,8 +323,8 @@ async def get_listing(listing_id: ListingId, session: Transaction) -> ListingOut
 
 @router.patch("/{listingId}")
 async def patch_listing(listing_id: ListingId, body: ListingBody, session: Transaction) -> ListingOut:
-    """Changes what is given; null clears. A change of content makes a new revision; what is posted stays
-    as it is until it is posted again."""
+    """Changes what is given; null clears. A change of content makes a new revision, and is put wherever the
+    listing is live: `publications` show how far that is."""
     _check_overrides(body)
     listing = await find_listing(session, listing_id, lock=True)
     values = body.columns(body.model_fields_set)
@@ -435,7 +430,15 @@ def _checked(one: jobs.Checked) -> CheckedOut:
 
 
 async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = False) -> Listing:
-    """The seller's own, or NotFound."""
+    """The seller's own, or NotFound. Locked, its publications are too, and before it: a visit locks them in
+    that order."""
+    if lock:
+        await session.execute(
+            select(Publication.id)
+            .where(Publication.listing_id == listing_id)
+            .order_by(Publication.id)
+            .with_for_update()
+        )
     wanted = select(Listing).where(Listing.id == listing_id)
     found = (await session.execute(wanted.with_for_update() if lock else wanted)).scalar_one_or_none()
     if found is None:
@@ -444,11 +447,12 @@ async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = 
 
 
 async def touch(session: AsyncSession, listing: Listing) -> None:
-    """The content changed."""
+    """The content changed: the listing, and its publications, are locked."""
     listing.revision += 1
     listing.updated_at = func.clock_timestamp()
     await session.flush()
     await session.refresh(listing)
+    await want_revised(session, listing)
 
 
 async def photos_of(session: AsyncSession, listing_ids: Sequence[UUID]) -> list[ListingPhoto]:

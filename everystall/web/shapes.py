@@ -140,6 +140,13 @@ def snake(values: Mapping[str, Any]) -> dict[str, Any]:
     return {to_snake(name): value for name, value in values.items()}
 
 
+class NoteOut(Shape):
+    """One thing that is not sent. `field` as in a problem."""
+
+    field: str
+    message: str
+
+
 class PublicationOut(Pair):
     """The same, as it stands now: what is wanted, what we put there, what was last seen."""
 
@@ -151,6 +158,8 @@ class PublicationOut(Pair):
     put_revision: int | None
     #: {field: true|false} of the last comparison of the live page with what we meant.
     read_back: dict[str, Any] | None
+    #: What is not as the listing has it, and stays so: changed there by hand, or not to be changed there.
+    notes: list[NoteOut]
     actions: list[ActionOut]
 
     @classmethod
@@ -171,6 +180,7 @@ class PublicationOut(Pair):
             wanted_revision=row.wanted_revision,
             put_revision=row.put_revision,
             read_back=row.read_back,
+            notes=[NoteOut(**note) for note in row.notes],
             actions=actions,
         )
 

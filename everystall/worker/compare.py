@@ -1,13 +1,14 @@
-"""What we meant against what a page shows, field by field. Pure."""
+"""What we meant against what a page shows, field by field; and what of it is whose doing. Pure."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
-from everystall.marketplaces.base import Draft, Money
+from everystall.marketplaces.base import Draft, Money, flat
 
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it. Different
 #: photos of one thing differ in 15 and more (tests/test_compare.py measures both).
@@ -16,15 +17,55 @@ PHOTO_DISTANCE = 10
 
 def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
     """{field: equal?} for each field that the page shows; nested ones as "shipping.payer"."""
-    result: dict[str, bool] = {}
-    meant = draft.model_dump(mode="json")
-    for name, value in shown.items():
-        if isinstance(value, Mapping) and isinstance(meant.get(name), Mapping) and name != "price":
-            for key, inner in value.items():
-                result[f"{name}.{key}"] = _plain(meant[name].get(key)) == _plain(inner)
+    meant = flat(draft.model_dump(mode="json"))
+    return {name: same(meant.get(name), value) for name, value in flat(shown).items()}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Of one field's values: forms trim, fold white space and compose letters; that is no difference."""
+    return bool(_plain(a) == _plain(b))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What becomes of the fields of a live listing, by their names in `base.flat`."""
+
+    #: To be written.
+    write: frozenset[str]
+    #: Changed there by hand, and not here: {field: value}. It stays so.
+    adopted: Mapping[str, Any] = field(default_factory=dict)
+    #: Changed there and here: {field: {"ours": …, "theirs": …}}.
+    conflict: Mapping[str, Any] = field(default_factory=dict)
+
+
+def merge(
+    wanted: Mapping[str, Any],
+    put: Mapping[str, Any],
+    there: Mapping[str, Any],
+    *,
+    armed: Mapping[str, Any],
+    adopted: Mapping[str, Any],
+    unlike: Set[str] = frozenset(),
+) -> Merged:
+    """All flat. `put`: what we last put there; `armed`: what a click of ours may have put since, or {};
+    `adopted`: what we know to be by hand; `unlike`: what differed from `put` from the beginning, so that
+    nothing can be said of whose it is. A field that `there` does not show is as we know it."""
+    write, kept, conflict = set(), {}, {}
+    for name in {*wanted, *put}:
+        ours, known = wanted.get(name), adopted.get(name, put.get(name))
+        touched = name in armed and armed[name] != put.get(name)
+        theirs = there.get(name, armed[name] if touched else known)
+        own = name in unlike or same(theirs, known) or (touched and same(theirs, armed[name]))
+        if ours == put.get(name) and not touched:  # nothing is wanted of this one
+            if not same(theirs, put.get(name)) and (name in adopted or not own):
+                kept[name] = theirs
+        elif name in there and (theirs == ours or (same(theirs, ours) and not same(ours, put.get(name)))):
+            continue  # where only white space is other, it has to be there letter by letter
+        elif own:
+            write.add(name)
         else:
-            result[name] = _plain(meant.get(name)) == _plain(value)
-    return result
+            conflict[name] = {"ours": ours, "theirs": theirs}
+    return Merged(frozenset(write), kept, conflict)
 
 
 def differing(compared: Mapping[str, bool]) -> list[str]:
@@ -47,7 +88,6 @@ def same_thing(draft: Mapping[str, Any], title: str, price: Money | None) -> boo
 
 
 def _plain(value: Any) -> Any:
-    """Forms trim, fold white space and compose letters; that is no difference."""
     if isinstance(value, str):
         return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value)).strip() or None
     if isinstance(value, Money):

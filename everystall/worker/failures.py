@@ -28,7 +28,7 @@ from everystall.errors import (
     SessionExpired,
     SessionMissing,
 )
-from everystall.inventory.publications import alter, backoff, change, needs_you, reason_of, tell_jobs
+from everystall.inventory.publications import AT_REST, alter, backoff, change, needs_you, reason_of, tell_jobs
 from everystall.models import Attempt, Connection, Publication
 from everystall.notify import messages
 
@@ -125,8 +125,8 @@ async def dropped(visit: Visit, publication_id: UUID | None) -> None:
         return
     async with visit.lease.transaction() as session:
         publication = await visit.find_locked(session, publication_id)
-        if publication is not None and publication.state in ("composing", "filling"):
-            await change(session, publication, state="waiting")
+        if publication is not None and publication.state in AT_REST:
+            await change(session, publication, state=AT_REST[publication.state])
 
 
 def over(publication: Publication) -> bool:
@@ -148,8 +148,7 @@ async def _flag(
     if attempt is not None:
         attempt.error = f"{reason}: {message}"
         attempt.evidence = dict(evidence_) if evidence_ else attempt.evidence
-    if publication.state in ("composing", "filling"):
-        publication.state = "waiting"
+    publication.state = AT_REST.get(publication.state, publication.state)
     if publication.looking:
         publication.next_try_at = func.now() + LOOK_AGAIN
     asked = needs_you(
@@ -231,7 +230,7 @@ async def _again_later(
             await tell_jobs(session, [publication_id])
         else:
             ending = publication.wanted == "ended" or publication.state == "ending"
-            state = "ending" if ending else "waiting"
+            state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
 
 

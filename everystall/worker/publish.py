@@ -77,10 +77,10 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     plan = await _compose(visit, publication_id)
     if plan is None:
         return
-    rendering = asyncio.create_task(_render(visit, plan))  # while the browser starts
+    rendering = asyncio.create_task(render(visit, plan.draft))  # while the browser starts
     try:
         page = await visit.page()
-        photos = await rendering
+        photos, plan.photo_hashes = await rendering
     finally:
         rendering.cancel()
     await _note_filling(visit, plan)
@@ -132,23 +132,14 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         listing = await session.get(Listing, publication.listing_id)
         if listing is None or publication.wanted != "live":
             return None
-        if listing.quantity <= listing.quantity_sold or listing.delete_asked_at is not None:
-            await want_ended(session, publication)
-            await reconcile.forget_listing_if_over(session, listing.id)
+        if await nothing_left(session, publication, listing):
             return None
-        visit.connection = await session.get_one(
-            Connection, visit.lease.connection_id, populate_existing=True
-        )
-        session.expunge(visit.connection)  # what is raised below must not empty it: it outlives us
+        await read_account(visit, session)
         wait = await _pace(visit, session)
         if wait is not None:
-            await _hold_posts(session, visit.lease.connection_id, wait)
+            await hold(session, publication, wait)
             return None
-        facts = await facts_of(session, listing)
-        draft, problems, _ = visit.form.compose(facts, visit.connection.defaults)
-        if draft is None:
-            fields = listed(sorted({problem.field for problem in problems}))
-            raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")
+        draft = await compose(visit, session, listing)
         attempt = await open_attempt(session, publication)
         if attempt is not None and attempt.armed_at is not None:
             # an old question nobody looks after any more: first that, and never a second click before it
@@ -160,19 +151,44 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
                 connection_id=publication.connection_id, marker=_marker(visit),
             )  # fmt: skip
             session.add(attempt)
-        draft = _marked(draft, attempt.marker, visit.form.LIMITS.sku)
+        draft = marked(draft, attempt.marker, visit.form.LIMITS.sku)
         attempt.draft = draft.model_dump(mode="json")
-        attempt.fields_hash = _hash(attempt.draft)
+        attempt.fields_hash = hash_of(attempt.draft)
         attempt.listing_revision, attempt.fence = listing.revision, visit.lease.fence
         if await _waits_for_twin(visit, session, publication, attempt):
             return None
         await change(
             session, publication, state="composing", wanted_revision=listing.revision,
-            started_at=publication.started_at or func.now(), finished_at=None,
+            started_at=publication.started_at or func.now(), finished_at=None, notes=[],
         )  # fmt: skip
         return Plan(publication.id, attempt.id, listing.revision, draft,
                     await reconcile.known_ids(session, visit.lease.connection_id),
                     marker=attempt.marker)  # fmt: skip
+
+
+async def nothing_left(session: AsyncSession, publication: Publication, listing: Listing) -> bool:
+    """Every one is sold, or the listing is being deleted: then it is not to be there."""
+    if listing.quantity > listing.quantity_sold and listing.delete_asked_at is None:
+        return False
+    await want_ended(session, publication)
+    await reconcile.forget_listing_if_over(session, listing.id)
+    return True
+
+
+async def read_account(visit: Visit, session: AsyncSession) -> None:
+    """The account as it is now: the seller may have changed its defaults."""
+    visit.connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
+    session.expunge(visit.connection)  # what is raised later must not empty it: it outlives us
+
+
+async def compose(visit: Visit, session: AsyncSession, listing: Listing) -> Draft:
+    """The listing in the site's own words, or ListingIncomplete."""
+    facts = await facts_of(session, listing)
+    draft, problems, _ = visit.form.compose(facts, visit.connection.defaults)
+    if draft is None:
+        fields = listed(sorted({problem.field for problem in problems}))
+        raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")
+    return draft
 
 
 async def _note_filling(visit: Visit, plan: Plan) -> None:
@@ -196,17 +212,16 @@ async def _read_baseline(visit: Visit, page: Page, plan: Plan) -> None:
     visit.lists_read_at = began
 
 
-async def _render(visit: Visit, plan: Plan) -> list[PhotoFile]:
-    """The renditions, in order; kept in the store, so a second try costs nothing."""
+async def render(visit: Visit, draft: Draft) -> tuple[list[PhotoFile], list[str]]:
+    """The renditions, in order, and their hashes; kept in the store, so a second try costs nothing."""
     photos, rule = visit.tools.photos, visit.form.LIMITS.photos
 
     async def one(place: int, sha256: str) -> tuple[PhotoFile, str]:
         data = await photos.rendition(sha256, rule)
         return PhotoFile(f"photo-{place + 1}.jpg", "image/jpeg", data), await photos.dhash(data)
 
-    made = await asyncio.gather(*(one(i, sha256) for i, sha256 in enumerate(plan.draft.photos)))
-    plan.photo_hashes = [dhash for _, dhash in made]
-    return [file for file, _ in made]
+    made = await asyncio.gather(*(one(i, sha256) for i, sha256 in enumerate(draft.photos)))
+    return [file for file, _ in made], [dhash for _, dhash in made]
 
 
 async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
@@ -218,24 +233,8 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         )
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
-        listing = (
-            await session.execute(
-                select(Listing).where(Listing.id == publication.listing_id).with_for_update(read=True)
-            )
-        ).scalar_one()
-        connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
-        user = await session.get_one(User, visit.lease.user_id, populate_existing=True)
+        connection = await still_wanted(visit, session, publication, plan.revision)
         attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
-        if publication.wanted != "live" or listing.delete_asked_at is not None:
-            raise NotWanted("It is no longer wanted here.")
-        if listing.revision != plan.revision:
-            raise NotWanted("The listing was edited meanwhile.")
-        if listing.quantity <= listing.quantity_sold:
-            raise NotWanted("The last one was sold meanwhile.")
-        if connection.paused_at is not None or user.paused_at is not None:
-            raise NotWanted("Posting is paused.")
-        if connection.needs_you is not None:
-            raise NotWanted("The account was disconnected, or waits for the seller.")
         if attempt.armed_at is not None or attempt.outcome is not None:
             raise NotWanted("This try was settled meanwhile.")
         twin = await _waits_for_twin(visit, session, publication, attempt)
@@ -259,6 +258,30 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     if twin:
         raise NotWanted("The same title and price is just being posted on this account.")
     plan.armed = True
+
+
+async def still_wanted(
+    visit: Visit, session: AsyncSession, publication: Publication, revision: int
+) -> Connection:  # fmt: skip
+    """Reads once more, locked, what the click stands on; NotWanted if any of it changed. The account."""
+    listing = (
+        await session.execute(
+            select(Listing).where(Listing.id == publication.listing_id).with_for_update(read=True)
+        )
+    ).scalar_one()
+    connection = await session.get_one(Connection, visit.lease.connection_id, populate_existing=True)
+    user = await session.get_one(User, visit.lease.user_id, populate_existing=True)
+    if publication.wanted != "live" or listing.delete_asked_at is not None:
+        raise NotWanted("It is no longer wanted here.")
+    if listing.revision != revision:
+        raise NotWanted("The listing was edited meanwhile.")
+    if listing.quantity <= listing.quantity_sold:
+        raise NotWanted("The last one was sold meanwhile.")
+    if connection.paused_at is not None or user.paused_at is not None:
+        raise NotWanted("Posting is paused.")
+    if connection.needs_you is not None:
+        raise NotWanted("The account was disconnected, or waits for the seller.")
+    return connection
 
 
 async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
@@ -342,36 +365,45 @@ async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> bool:
         return await reconcile.nothing_there(session, publication, read_back=None)
 
 
-async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
-    """How long the account has to rest before the next post, if it has to: its gap, its daily cap."""
-    settings, able, connection = visit.tools.settings, visit.form.CAPABILITIES, visit.connection
+async def rest(visit: Visit, session: AsyncSession) -> float:
+    """Seconds for which the account rests after the last click for the seller: its gap. 0: it does not."""
+    settings, connection = visit.tools.settings, visit.connection
     gap = connection.pace_seconds
     if gap is None:
+        able = visit.form.CAPABILITIES
         gap = able.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
+    left = await session.scalar(
+        text("""SELECT extract(epoch FROM last_post_at + make_interval(secs => :gap) - now())
+                FROM connections WHERE id = :id"""),
+        {"id": connection.id, "gap": gap},
+    )
+    return max(float(left or 0), 0.0)
+
+
+async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
+    """How long the account has to rest before the next post, if it has to: its gap, its daily cap."""
+    settings, able = visit.tools.settings, visit.form.CAPABILITIES
     cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
-    row = (
-        await session.execute(
-            text("""
-            SELECT extract(epoch FROM c.last_post_at + make_interval(secs => :gap) - now()) AS gap,
-                   (SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
-                       (SELECT armed_at FROM attempts WHERE connection_id = c.id
-                        AND armed_at > now() - interval '1 day'
-                        ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap) AS cap
-            FROM connections c WHERE c.id = :id"""),
-            {"id": connection.id, "gap": gap, "cap": cap},
-        )
-    ).one()
-    wait = max(float(row.gap or 0), float(row.cap or 0))
+    full = await session.scalar(
+        text("""
+        SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
+            (SELECT armed_at FROM attempts WHERE connection_id = :id AND armed_at > now() - interval '1 day'
+             ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap"""),
+        {"id": visit.connection.id, "cap": cap},
+    )
+    wait = max(await rest(visit, session), float(full or 0))
     return timedelta(seconds=wait) if wait > 0 else None
 
 
-async def _hold_posts(session: AsyncSession, connection_id: UUID, wait: timedelta) -> None:
-    """Everything that waits to be posted on the account rests; delists and looks do not."""
+async def hold(session: AsyncSession, publication: Publication, wait: timedelta) -> None:
+    """Everything that waits on the account as this does, to be posted or to be changed, rests; delists and
+    looks do not."""
     await session.execute(
         text("""UPDATE publications SET next_try_at = now() + :wait
                 WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-                  AND needs_you IS NULL AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
-        {"id": connection_id, "wait": wait},
+                  AND (put = 'live') = :live AND needs_you IS NULL
+                  AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
+        {"id": publication.connection_id, "live": publication.put == "live", "wait": wait},
     )
 
 
@@ -414,7 +446,7 @@ def _marker(visit: Visit) -> str | None:
     return "~" + base64.b32encode(os.urandom(5)).decode()[:6]
 
 
-def _marked(draft: Draft, marker: str | None, limit: int) -> Draft:
+def marked(draft: Draft, marker: str | None, limit: int) -> Draft:
     if marker is None:
         return draft
     if draft.sku and len(draft.sku) > limit - MARKER_LENGTH:
@@ -424,5 +456,5 @@ def _marked(draft: Draft, marker: str | None, limit: int) -> Draft:
     return draft.model_copy(update={"sku": f"{draft.sku} {marker}" if draft.sku else marker})
 
 
-def _hash(draft: object) -> str:
+def hash_of(draft: object) -> str:
     return hashlib.sha256(json.dumps(draft, sort_keys=True).encode()).hexdigest()

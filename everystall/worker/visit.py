@@ -42,7 +42,7 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, publish, reconcile
+from everystall.worker import delist, failures, publish, reconcile, revise
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -124,8 +124,8 @@ async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
 
 
 class Visit:
-    """One visit. The steps are functions in publish.py, reconcile.py, delist.py and failures.py; they take
-    it as an argument."""
+    """One visit. The steps are functions in publish.py, revise.py, reconcile.py, delist.py and failures.py;
+    they take it as an argument."""
 
     def __init__(self, tools: Tools, lease: Lease, lane: str) -> None:
         self.tools = tools
@@ -245,9 +245,8 @@ class Visit:
             self.purpose = "look"
             await delist.look_whether_it_stands(self, id)
         elif due.kind == "revise":
-            said = f"You changed this listing after it was posted to {self.label}. "
-            said += "Everystall cannot change a live listing there yet."
-            await failures.flag(self, id, "changed_since_posted", said)
+            self.purpose = "change"
+            await revise.revise(self, id)
         else:
             self.purpose = "look"
             await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)

@@ -57,6 +57,19 @@ SHIRT = {
 }
 
 
+@pytest.fixture(
+    params=["mercari", *(pytest.param(name, marks=pytest.mark.extended) for name in ALL if name != "mercari")]
+)
+def marketplace(request: Any) -> str:
+    """Each of its kind on one marketplace in `make test`, on all of them in `make e2e-all`."""
+    return request.param
+
+
+@pytest.fixture(params=ALL)
+def everywhere(request: Any) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def practice() -> Any:
     sandbox = start_in_thread()

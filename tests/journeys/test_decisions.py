@@ -14,12 +14,14 @@ from everystall.inventory import publications
 from everystall.marketplaces import get_adapter
 from everystall.models import Publication
 from everystall.sandbox.core import PASSWORD
+from everystall.sandbox.ebay.site import cookies as ebay_cookies
 from everystall.sandbox.mercari.site import cookies as mercari_cookies
 from everystall.sandbox.poshmark import session_cookies as poshmark_cookies
-from tests.journeys.conftest import SHIRT, Seller, Stall
+from tests.journeys.conftest import Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
+COOKIES = {"poshmark": poshmark_cookies, "mercari": mercari_cookies, "ebay": ebay_cookies}
 #: Longer than any of these tests takes.
 FOR_EVER = 3600
 
@@ -34,7 +36,7 @@ def _signed_in(stall: Stall, marketplace: str, name: str) -> dict[str, Any]:
     """What a browser has after signing in, without starting one."""
     session = stall.sandbox.world.sign_in(marketplace, name, PASSWORD)
     assert session is not None
-    cookies = {"mercari": mercari_cookies, "poshmark": poshmark_cookies}[marketplace](session)
+    cookies = COOKIES[marketplace](session)
     return {
         "cookies": [
             {"name": one.name, "value": one.value, "domain": f"{marketplace}.localhost", "path": one.path,
@@ -203,38 +205,6 @@ async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill
     assert (now["state"], now["wanted"], now["needs_you"]) == ("cancelled", "ended", None)
     assert (await stall.job(alice, job["jobId"]))["status"] == "cancelled"
     assert stall.events("mercari", "published") == []
-
-
-async def test_an_edited_live_listing_is_asked_about_and_left_or_taken_down(stall: Stall, alice: Seller):
-    profile = await _connect(stall, alice, "mercari")
-    listing = await stall.listing(alice)
-    job = await stall.post(alice, listing, ["mercari"])
-    await stall.until_done(alice, job["jobId"], profile)
-
-    async def edit(title: str) -> None:
-        answer = await alice.client.patch(f"/api/listings/{listing}", json={"title": title})
-        assert answer.status_code == 200, answer.text
-        job = await stall.post(alice, listing, ["mercari"])
-        job = await stall.until_done(alice, job["jobId"], profile)
-        (pair,) = job["automationResults"]
-        assert (job["status"], pair["needsYou"]["reason"]) == ("needs_you", "changed_since_posted"), job
-        assert {action["name"] for action in pair["needsYou"]["actions"]} == {"leave_it", "end"}
-
-    await edit("Linen shirt, edited once")
-    assert await _press(stall, alice, "leave_it") == 200
-    now = await _publication(stall)
-    assert (now["state"], now["unsettled"], now["needs_you"]) == ("live", False, None)
-    await stall.visit(profile)
-    (item,) = stall.live("mercari")
-    assert item["fields"]["title"] == SHIRT["title"]
-
-    await edit("Linen shirt, edited twice")
-    assert await _press(stall, alice, "end") == 200
-    await stall.visit(profile, lane="urgent")
-    now = await _publication(stall)
-    assert (now["state"], now["needs_you"]) == ("ended", None)
-    assert stall.live("mercari") == []
-    assert len(stall.events("mercari", "published")) == 1
 
 
 @pytest.mark.parametrize("marketplace", ["mercari", "poshmark"])

@@ -11,22 +11,9 @@ from everystall.browser import session as browser_session
 from everystall.browser.page import Page
 from everystall.demo.show import is_good
 from everystall.errors import PageChanged
-from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
+from tests.journeys.conftest import SHIRT, Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
-
-
-@pytest.fixture(
-    params=["mercari", *(pytest.param(name, marks=pytest.mark.extended) for name in ALL if name != "mercari")]
-)
-def marketplace(request) -> str:
-    """Each fault on one marketplace in `make test`, on all of them in `make e2e-all`."""
-    return request.param
-
-
-@pytest.fixture(params=ALL)
-def everywhere(request) -> str:
-    return request.param
 
 
 async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, dict]:

@@ -1,5 +1,5 @@
-"""eBay through its own pages: post, look, take down. One click publishes and one ends, each made once; an
-answer that does not settle it is left to whoever looks afterwards.
+"""eBay through its own pages: post, change, look, take down. Each click that a buyer may see the outcome of
+is made once; an answer that does not settle it is left to whoever looks afterwards.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from everystall.marketplaces.base import (
     Account,
     Active,
     Arm,
+    Choose,
     Draft,
     Drafted,
     Filled,
@@ -24,6 +25,7 @@ from everystall.marketplaces.base import (
     Published,
     Seen,
     SeenState,
+    names_of,
     says_no,
 )
 from everystall.marketplaces.ebay import pages as on
@@ -77,10 +79,36 @@ class Ebay:
         self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
     ) -> Published:
         await _begin(page, draft, drafted)
-        await arm(await _fill(page, draft, photos))
+        await page.set_files(on.PHOTOS, photos)
+        await _fill(page, draft, names_of(draft))
+        await _uploaded(page, len(photos))
+        await arm(await _read_form(page, draft))
         before = frozenset(await page.read(on.ALERTS))
         await page.commit(on.LIST)
-        return await _answer(page, before)
+        return await _answer(page, before, on.LISTED_URL)
+
+    async def revise(
+        self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
+    ) -> Published:
+        await page.goto(on.revise_path(remote_id))
+        if await page.first(on.ITEM_MISSING, on.TITLE, seconds=ANSWER_SECONDS) == 0:
+            raise MarketplaceBusy(f"{LABEL} has no form for the listing any more.", retry_after=1)
+        await _described(page)
+        names = await choose(await _read_form(page, draft))
+        if not names:
+            return Published(remote_id=remote_id)
+        many = (await page.read(on.FORM))["photos"]
+        if "photos" in names:
+            many = len(photos)
+            while await page.has(on.REMOVE_PHOTO):
+                await page.click(on.REMOVE_PHOTO)
+            await page.set_files(on.PHOTOS, photos)
+        await _fill(page, draft, names)
+        await _uploaded(page, many)
+        await arm(await _read_form(page, draft))
+        before = frozenset(await page.read(on.ALERTS))
+        await page.commit(on.REVISE)
+        return await _answer(page, before, on.REVISED_URL)
 
     async def read(self, page: Page, remote_id: str) -> Seen:
         await page.goto(on.item_path(remote_id))
@@ -164,38 +192,75 @@ async def _settled(page: Page, target: Target) -> None:
         await page.wait_for(target)
 
 
-async def _fill(page: Page, draft: Draft, photos: Sequence[PhotoFile]) -> Filled:
-    await page.set_files(on.PHOTOS, photos)
-    await page.fill(on.TITLE, draft.title)
-    await page.fill(on.SKU, draft.sku or "")
+async def _fill(page: Page, draft: Draft, names: frozenset[str]) -> None:
+    """All of these fields but the photos. Brand, size and colours are among the specifics; a new listing's
+    category and condition are chosen before there is a form."""
     shown = await page.read(on.FORM)
-    for name, value in draft.specifics.items():
-        if name in shown["aspects"]:
-            await _choose(page, name, value)
-    await page.fill(on.DESCRIPTION, draft.description)
-    await page.fill(on.PRICE, dollars(draft.price.amount))
-    await page.fill(on.QUANTITY, str(draft.quantity))
-    await page.check(on.OFFERS, draft.options.get("offers", False))
-    await page.check(on.PROMOTION, draft.options.get("promotion", False))
-    await _choose_policies(page, draft.shipping, shown["offered"])
-    if "weight_oz" in draft.shipping:
-        pounds, ounces = divmod(int(draft.shipping["weight_oz"]), 16)
+    for name, (target, text) in _texts(draft).items():
+        if name in names:
+            await page.fill(target, text)
+    if "condition" in names and shown["condition"] != draft.condition:
+        await page.select(on.CONDITION_CHOSEN, draft.condition or "")
+    for name in shown["aspects"]:
+        if f"specifics.{name}" in names:
+            await _choose(page, name, draft.specifics.get(name))
+    for name, switch in on.SWITCHES.items():
+        if f"options.{name}" in names:
+            await page.check(switch, draft.options.get(name, False))
+    await _fill_shipping(page, draft.shipping, names, shown["offered"])
+
+
+def _texts(draft: Draft) -> dict[str, tuple[Target, str]]:
+    return {
+        "title": (on.TITLE, draft.title),
+        "sku": (on.SKU, draft.sku or ""),
+        "description": (on.DESCRIPTION, draft.description),
+        "price": (on.PRICE, dollars(draft.price.amount)),
+        "quantity": (on.QUANTITY, str(draft.quantity)),
+    }
+
+
+async def _fill_shipping(
+    page: Page, shipping: Mapping[str, Any], names: frozenset[str], offered: Mapping[str, Sequence[str]]
+) -> None:
+    policies = {name: on.POLICIES[name] for name in on.POLICIES if f"shipping.{name}" in names}
+    await _choose_policies(page, shipping, policies, offered)
+    if "shipping.weight_oz" in names:
+        ounces = shipping.get("weight_oz")
+        pounds, rest = divmod(int(ounces), 16) if ounces is not None else ("", "")
         await page.fill(on.POUNDS, str(pounds))
-        await page.fill(on.OUNCES, str(ounces))
+        await page.fill(on.OUNCES, str(rest))
     for name, target in on.SIDES.items():
-        if name in draft.shipping:
-            await page.fill(target, f"{draft.shipping[name]:g}")
-    await page.fill(on.ZIP, draft.shipping["ships_from_zip"])
-    await _uploaded(page, len(photos))
+        if f"shipping.{name}" in names:
+            side = shipping.get(name)
+            await page.fill(target, "" if side is None else f"{side:g}")
+    if "shipping.ships_from_zip" in names:
+        await page.fill(on.ZIP, shipping["ships_from_zip"])
+
+
+async def _described(page: Page) -> None:
+    """Until the description is in its frame, which comes by itself: what is live has one."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while not (await page.text(on.DESCRIPTION)).strip():
+        if time.monotonic() > end:
+            raise PageChanged(f"{LABEL}'s form does not show the description.")
+        await asyncio.sleep(LOOK)
+
+
+async def _read_form(page: Page, draft: Draft) -> Filled:
     shown = await page.read(on.FORM)
     description = await page.text(on.DESCRIPTION)
     missing = [f"specifics.{name}" for name in draft.specifics if name not in shown["aspects"]]
     return Filled(_filled(shown, description, draft), draft_id=_draft_id(page), missing=missing)
 
 
-async def _choose(page: Page, name: str, value: str) -> None:
+async def _choose(page: Page, name: str, value: str | None) -> None:
     """An item specific: eBay's own word where it has one, else the seller's, where eBay takes one."""
     field = on.ASPECT.named(aspect=name, input=_input_name(name))
+    if value is None:
+        await page.fill(field, "")
+        await page.press(field, "Enter")
+        return
     options = on.ASPECT_OPTIONS.named(aspect=name)
     await page.click(field)
     await page.first(options, field)
@@ -222,9 +287,12 @@ async def _choose(page: Page, name: str, value: str) -> None:
 
 
 async def _choose_policies(
-    page: Page, wanted: Mapping[str, Any], offered: Mapping[str, Sequence[str]]
+    page: Page,
+    wanted: Mapping[str, Any],
+    policies: Mapping[str, Target],
+    offered: Mapping[str, Sequence[str]],
 ) -> None:
-    for name, target in on.POLICIES.items():
+    for name, target in policies.items():
         await page.wait_for(target)
         if wanted[name] not in offered[name]:
             some = ", ".join(offered[name][:10]) or "none"
@@ -286,13 +354,14 @@ def _draft_id(page: Page) -> str | None:
 # ---- after the click ------------------------------------------------------------------------------
 
 
-async def _answer(page: Page, before: frozenset[str]) -> Published:
-    """What came of it. Nothing known: somebody must look. Never a second click."""
+async def _answer(page: Page, before: frozenset[str], done: str) -> Published:
+    """What came of it: the address of what is done, or a message. Nothing known: somebody must look. Never a
+    second click."""
     end = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < end:
-        listed = re.search(on.LISTED_URL, page.url)
-        if listed:
-            return Published(remote_id=listed[1], url=f"{page.base_url}{on.item_path(listed[1])}")
+        found = re.search(done, page.url)
+        if found:
+            return Published(remote_id=found[1], url=f"{page.base_url}{on.item_path(found[1])}")
         try:
             if re.search(on.REVIEW_URL, page.url) or await page.has(on.REVIEW):
                 raise NotPublished(f"{LABEL} holds the listing back for a review; it is not for sale yet.")

@@ -43,7 +43,10 @@ LIMITS = Limits(
 )  # fmt: skip
 #: Characters of an item specific.
 ASPECT_NAME, ASPECT_VALUE = 40, 50
-CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=100)
+CAPABILITIES = Capabilities(
+    marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}), pace_seconds=45,
+    daily_cap=100,
+)  # fmt: skip
 DEFAULTS = {
     "payment_policy": Default("The name of your payment policy on eBay"),
     "return_policy": Default("The name of your return policy on eBay"),

@@ -15,10 +15,15 @@ ORDERS = "/sh/ord"
 LISTED_URL = r"/lstng/success\?(?:.*&)?itemId=(\d{12})\b"
 REVIEW_URL = r"/lstng/review\b"
 FORM_URL = r"/lstng\?(?:.*&)?draftId=(\d+)"
+REVISED_URL = r"/itm/(?:[^/?#]+/)?(\d{12})(?:[/?#]|$)"
 
 
 def item_path(remote_id: str) -> str:
     return f"/itm/{remote_id}"
+
+
+def revise_path(remote_id: str) -> str:
+    return f"/lstng?mode=ReviseItem&itemId={remote_id}"
 
 
 SITE = Site(
@@ -96,6 +101,13 @@ CONTINUE = Target(
 
 TITLE = Target("the listing's title", ('input[name="title"]', 'internal:label="Item title"s'))
 PHOTOS = Target("the file field for photos", ('main input[type="file"][multiple]', 'input[type="file"]'))
+REMOVE_PHOTO = Target(
+    "the button that removes the first photo",
+    ("[data-photo] button >> nth=0", 'button[aria-label="Delete photo"] >> nth=0'),
+)
+CONDITION_CHOSEN = Target(
+    "the condition that was chosen before", ('select[name="condition"]', 'internal:label="Item condition"s')
+)
 DESCRIPTION = Target(
     "the listing's description",
     ('body[contenteditable="true"]', '[contenteditable="true"]'),
@@ -104,13 +116,15 @@ DESCRIPTION = Target(
 PRICE = Target("the listing's price", ('input[name="price"]', 'internal:label="Item price"s'))
 QUANTITY = Target("how many there are", ('input[name="quantity"]', 'internal:label="Quantity"s'))
 SKU = Target("the custom label", ('input[name="customLabel"]', 'internal:label="Custom label (SKU)"s'))
-OFFERS = Target(
-    "whether offers are allowed", ('input[name="bestOfferEnabled"]', 'role=switch[name="Allow offers"s]')
-)
-PROMOTION = Target(
-    "whether the listing is promoted",
-    ('input[name="promotedListing"]', 'role=switch[name="Promoted Listings: general"s]'),
-)
+SWITCHES = {
+    "offers": Target(
+        "whether offers are allowed", ('input[name="bestOfferEnabled"]', 'role=switch[name="Allow offers"s]')
+    ),
+    "promotion": Target(
+        "whether the listing is promoted",
+        ('input[name="promotedListing"]', 'role=switch[name="Promoted Listings: general"s]'),
+    ),
+}
 ASPECT = Target(
     "the item specific “{aspect}”",
     (
@@ -166,6 +180,11 @@ ZIP = Target(
 LIST = Target(
     "the button “List it”",
     ('[aria-label="List it"]', '[aria-label="List item"]', 'main >> role=button[name="List it"s]'),
+    effect="commit",
+)
+REVISE = Target(
+    "the button that saves the changes",
+    ('[aria-label="Revise it"]', 'main >> role=button[name="Revise it"s]', "main button.lstng-list"),
     effect="commit",
 )
 #: What a message after the click has to say to mean that nothing was listed (NOTES.md); anything else

@@ -1,5 +1,5 @@
-"""Mercari through its own pages: post, look, take down. One click publishes and one deletes, each made
-once; an answer that does not settle it is left to whoever looks afterwards.
+"""Mercari through its own pages: post, change, look, take down. Each click that a buyer may see the outcome
+of is made once; an answer that does not settle it is left to whoever looks afterwards.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
@@ -15,6 +15,7 @@ from everystall.marketplaces.base import (
     Account,
     Active,
     Arm,
+    Choose,
     Draft,
     Drafted,
     Filled,
@@ -23,6 +24,7 @@ from everystall.marketplaces.base import (
     Published,
     Seen,
     SeenState,
+    names_of,
     says_no,
 )
 from everystall.marketplaces.mercari import pages as on
@@ -76,24 +78,37 @@ class Mercari:
         if await page.has(on.WELCOME):
             await page.click(on.WELCOME)
         await page.set_files(on.PHOTOS, photos)
-        await page.fill(on.TITLE, draft.title)
-        await page.fill(on.DESCRIPTION, draft.description)
-        await _choose_category(page, draft.category)
-        await _choose_brand(page, draft.brand)
-        if draft.size is not None:
-            await page.click(on.SIZE)
-            await page.click(on.SIZE_OPTION.named(size=draft.size))
-        number, testid = on.CONDITIONS[draft.condition or ""]
-        await page.click(on.CONDITION.named(label=draft.condition or "", number=number, testid=testid))
-        await _choose_shipping(page, draft.shipping)
-        await page.fill(on.PRICE, _dollars(draft.price.amount))
-        await _set_smart_pricing(page, draft)
-        last = on.PHOTO_DONE.named(place=str(len(photos) - 1), number=str(len(photos)))
-        await page.wait_for(last, seconds=UPLOAD_SECONDS)
-        shown = await _ready(page, len(photos))
+        await _fill(page, draft, names_of(draft))
+        await _uploaded(page, len(photos))
+        shown = await _ready(page, len(photos), on.LIST_READY)
         await arm(Filled(fields=_filled(shown, draft)))
         await page.commit(on.LIST)
         return await _answer(page)
+
+    async def revise(
+        self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
+    ) -> Published:
+        await page.goto(on.edit_path(remote_id))
+        if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.TITLE, seconds=ANSWER_SECONDS) < 2:
+            raise MarketplaceBusy(f"{LABEL} says that the listing can no longer be edited.", retry_after=1)
+        shown = await page.read(on.FORM)
+        names = await choose(Filled(fields=_filled(shown, draft)))
+        if not names:
+            return Published(remote_id=remote_id)
+        if "category" in names:
+            names |= {"size"}  # the site forgets it with the category
+        if "price" in names and draft.options.get("smart_pricing"):
+            names |= {"specifics.Smart Pricing floor"}  # it may follow the price by itself
+        if "photos" in names:
+            while await page.has(on.REMOVE_PHOTO):
+                await page.click(on.REMOVE_PHOTO)
+            await page.set_files(on.PHOTOS, photos)
+        await _fill(page, draft, names)
+        many = len(photos) if "photos" in names else shown["photos"]
+        await _uploaded(page, many)
+        await arm(Filled(fields=_filled(await _ready(page, many, on.SAVE_READY), draft)))
+        await page.commit(on.SAVE)
+        return await _answer(page, remote_id)
 
     async def read(self, page: Page, remote_id: str) -> Seen:
         await page.goto(on.item_path(remote_id))
@@ -130,6 +145,34 @@ ADAPTER = Mercari()
 # ---- filling --------------------------------------------------------------------------------------
 
 
+async def _fill(page: Page, draft: Draft, names: frozenset[str]) -> None:
+    """All of these fields but the photos."""
+    if "title" in names:
+        await page.fill(on.TITLE, draft.title)
+    if "description" in names:
+        await page.fill(on.DESCRIPTION, draft.description)
+    if "category" in names:
+        await _choose_category(page, draft.category)
+    if "brand" in names:
+        await _choose_brand(page, draft.brand)
+    if "size" in names and draft.size is not None:
+        await page.click(on.SIZE)
+        await page.click(on.SIZE_OPTION.named(size=draft.size))
+    if "condition" in names:
+        number, testid = on.CONDITIONS[draft.condition or ""]
+        await page.click(on.CONDITION.named(label=draft.condition or "", number=number, testid=testid))
+    await _choose_shipping(page, draft.shipping, {name for name in names if name.startswith("shipping.")})
+    if "price" in names:
+        await page.fill(on.PRICE, _dollars(draft.price.amount))
+    if names & {"options.smart_pricing", "specifics.Smart Pricing floor"}:
+        await _set_smart_pricing(page, draft)
+
+
+async def _uploaded(page: Page, photos: int) -> None:
+    last = on.PHOTO_DONE.named(place=str(photos - 1), number=str(photos))
+    await page.wait_for(last, seconds=UPLOAD_SECONDS)
+
+
 async def _choose_category(page: Page, path: Sequence[str]) -> None:
     await page.click(on.CATEGORY)
     for step in path:
@@ -155,12 +198,26 @@ async def _choose_brand(page: Page, brand: str | None) -> None:
     )
 
 
-async def _choose_shipping(page: Page, shipping: Mapping[str, Any]) -> None:
-    shown = await page.read(on.FORM)
-    if shown["zip"] != shipping["ships_from_zip"]:
-        await page.click(on.SHIPS_FROM)
-        await page.fill(on.ZIP, shipping["ships_from_zip"])
-        await page.click(on.ZIP_SAVE)
+async def _choose_shipping(page: Page, shipping: Mapping[str, Any], names: Set[str]) -> None:
+    """Of these: where it is sent from, the label, and who pays."""
+    if "shipping.ships_from_zip" in names:
+        shown = await page.read(on.FORM)
+        if shown["zip"] != shipping["ships_from_zip"]:
+            await page.click(on.SHIPS_FROM)
+            await page.fill(on.ZIP, shipping["ships_from_zip"])
+            await page.click(on.ZIP_SAVE)
+    if names - {"shipping.ships_from_zip", "shipping.payer"}:
+        await _choose_label(page, shipping)
+    if "shipping.payer" in names:
+        payer = shipping["payer"]
+        if await page.first(on.FREE_SHIPPING[payer], on.PAYER) == 0:
+            await page.click(on.FREE_SHIPPING[payer])
+        else:
+            await page.click(on.PAYER)
+            await page.click(on.PAYERS[payer])
+
+
+async def _choose_label(page: Page, shipping: Mapping[str, Any]) -> None:
     await page.click(on.SHIPPING)
     if await page.first(on.POUNDS, on.SHIPPING_TIP) == 1:
         await page.click(on.SHIPPING_TIP)
@@ -181,12 +238,6 @@ async def _choose_shipping(page: Page, shipping: Mapping[str, Any]) -> None:
         )
     await page.check(carrier, True)
     await page.click(on.CARRIER_SAVE)
-    payer = shipping["payer"]
-    if await page.first(on.FREE_SHIPPING[payer], on.PAYER) == 0:
-        await page.click(on.FREE_SHIPPING[payer])
-    else:
-        await page.click(on.PAYER)
-        await page.click(on.PAYERS[payer])
 
 
 async def _set_smart_pricing(page: Page, draft: Draft) -> None:
@@ -201,10 +252,10 @@ async def _set_smart_pricing(page: Page, draft: Draft) -> None:
         await page.fill(on.SMART_FLOOR, draft.specifics["Smart Pricing floor"])
 
 
-async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
-    """The form, once "List" can be pressed. It says itself why it cannot."""
+async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
+    """The form, once the button can be pressed. It says itself why it cannot."""
     try:
-        await page.wait_for(on.LIST_READY)
+        await page.wait_for(button)
     except PageChanged:
         wrong = (await page.read(on.FORM))["wrong"]
         if wrong:
@@ -244,8 +295,9 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
 # ---- after the click ------------------------------------------------------------------------------
 
 
-async def _answer(page: Page) -> Published:
-    """What came of it. Nothing known: somebody must look. Never a second click."""
+async def _answer(page: Page, remote_id: str | None = None) -> Published:
+    """What came of it; `remote_id` where the click was on a listing that is known. Nothing known: somebody
+    must look. Never a second click."""
     which = await _first_of(page, on.REFUSED, on.KEPT_AS_DRAFT, on.ITEM, on.LISTINGS, on.FAILED)
     if which == 0:
         said = (await page.text(on.REFUSED))[:300]
@@ -257,6 +309,8 @@ async def _answer(page: Page) -> Published:
     found = re.search(REMOTE_ID, page.url)
     if which == 2 and found:
         return Published(remote_id=found[1], url=page.url.split("?")[0])
+    if which == 3 and remote_id is not None:
+        return Published(remote_id=remote_id)
     return Published()
 
 

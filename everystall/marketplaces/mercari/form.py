@@ -45,7 +45,7 @@ LIMITS = Limits(
 )  # fmt: skip
 #: The site counts words here, not characters.
 DESCRIPTION_WORDS = 5
-CAPABILITIES = Capabilities(marker_field=False, pace_seconds=60, daily_cap=100)
+CAPABILITIES = Capabilities(marker_field=False, revise=True, pace_seconds=60, daily_cap=100)
 DEFAULTS = {
     "ships_from_zip": Default("The ZIP code that you ship from"),
     "shipping_payer": Default("Who pays the postage: buyer or seller", choices=PAYERS),

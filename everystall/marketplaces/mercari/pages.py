@@ -190,6 +190,10 @@ SMART_OFF = _test("the button that turns Smart Pricing off", "SmartPricingTurnOf
 SMART_ON = _test("the button that turns Smart Pricing on", "SmartPricingButton",
                  'section:has-text("Smart Pricing is off") >> role=button[name="Turn on"i]')  # fmt: skip
 SMART_FLOOR = _test("Smart Pricing's floor", "SmartPricingFloorPrice", "#sellMinPriceForAutoPriceDrop")
+REMOVE_PHOTO = Target(
+    "the button that removes the first photo",
+    ('[data-testid="RemovePhotoButton"] >> nth=0', '[aria-label="Remove photo 1"]'),
+)
 LIST_READY = Target(
     "the button “List”, ready",
     ('[data-testid="ListButton"]:enabled', 'form button[type="submit"]:text-is("List"):enabled'),
@@ -229,6 +233,17 @@ DELETE = Target(
     effect="commit",
 )
 DELETE_DRAFT = Target("the button that deletes the draft", DELETE.locators, effect="draft", heal=False)
+
+SAVE_READY = Target(
+    "the button that saves the changes, ready",
+    ('[data-testid="EditSaveButton"]:enabled', 'form button[type="submit"]:enabled'),
+    heal=False,
+)
+SAVE = Target(
+    "the button that saves the changes",
+    ('[data-testid="EditSaveButton"]', 'form button[type="submit"]'),
+    effect="commit",
+)
 
 # ---- reading --------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-"""Poshmark through its own pages: post, look, take down. One click publishes and one deletes, each made
-once; an answer that does not settle it is left to whoever looks afterwards.
+"""Poshmark through its own pages: post, change, look, take down. Each click that a buyer may see the outcome
+of is made once; an answer that does not settle it is left to whoever looks afterwards.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from everystall.marketplaces.base import (
     Account,
     Active,
     Arm,
+    Choose,
     Draft,
     Drafted,
     Filled,
@@ -29,6 +30,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Seen,
+    names_of,
     says_no,
 )
 from everystall.marketplaces.poshmark import menu
@@ -37,6 +39,7 @@ from everystall.marketplaces.poshmark.form import DISCOUNTS, LABEL
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
+    from everystall.browser.targets import Target
 
 #: Seconds that all photos together may take to go up, and that the answer to a click may take.
 UPLOAD_SECONDS = 90.0
@@ -45,6 +48,8 @@ ANSWER_SECONDS = 20.0
 DRAFT_SECONDS = 10.0
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
+#: What stands in the price dialog.
+_PRICES = ("price", "original_price", "shipping.discount", "specifics.Smart Sell minimum")
 
 
 class Poshmark:
@@ -90,12 +95,34 @@ class Poshmark:
                 if _unclear(said):
                     raise MarketplaceBusy(f"{LABEL} says: {said[:300]}") from None
             raise
-        shown = await _ready(page, len(photos))
+        shown = await _ready(page, len(photos), on.NEXT_READY)
         await page.click(on.NEXT_READY)
         await _second_step(page)
-        await arm(Filled(fields=_filled(shown, draft) | options, draft_id=shown["draft"]))
+        await arm(Filled(fields=_filled(shown) | options, draft_id=shown["draft"]))
         await page.commit(on.LIST)
-        return await _answer(page)
+        return await _answer(page, on.CREATED)
+
+    async def revise(
+        self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
+    ) -> Published:
+        if not await _open_editor(page, remote_id):
+            raise MarketplaceBusy(f"{LABEL} says that the listing is no longer available.", retry_after=1)
+        shown = await page.read(on.FORM)
+        names = await choose(Filled(fields=_filled(shown)))
+        if not names:
+            return Published(remote_id=remote_id)
+        if "category" in names:
+            names |= {"size"}  # the site forgets it with the category
+        if "photos" in names:
+            while await page.has(on.REMOVE_PHOTO):
+                await page.click(on.REMOVE_PHOTO)
+            await _add_photos(page, photos)
+        await _write(page, draft, names)
+        options = await _choose(page, draft, names)
+        many = len(photos) if "photos" in names else shown["photos"]
+        await arm(Filled(fields=_filled(await _ready(page, many, on.UPDATE_READY)) | options))
+        await page.commit(on.UPDATE)
+        return await _answer(page, on.UPDATED, on.LIST)
 
     async def read(self, page: Page, remote_id: str) -> Seen:
         await page.goto(on.listing_path(remote_id))
@@ -151,45 +178,82 @@ async def _fill(
     """The whole first step. Returns what the price dialog said before it was closed."""
     if await page.has(on.COOKIES_OK):
         await page.click(on.COOKIES_OK)
-    wizard = await page.has(on.CONTINUE)
+    wizard, names = await page.has(on.CONTINUE), names_of(draft)
     if not wizard:
-        await _add_photos(page, photos, drafted)
-    await page.fill(on.TITLE, draft.title)
-    await page.fill(on.DESCRIPTION, draft.description)
-    if draft.brand is not None:
-        await page.fill(on.BRAND, draft.brand)
-        await page.press(on.BRAND, "Escape")
-    for tag in draft.tags:
-        await page.fill(on.TAG, tag)
-        await page.press(on.TAG, "Enter")
+        await _begin_draft(page, photos, drafted)
+    await _write(page, draft, names)
     if wizard:
         await page.click(on.CONTINUE)
-        await _add_photos(page, photos, drafted)
-    await _choose_category(page, draft.category)
-    if draft.quantity > 1:
-        await page.click(on.MULTI_ITEM)
-        await page.fill(on.QUANTITY, str(draft.quantity))
-    await _choose_size(page, draft)
-    await page.click(on.CONDITION)
-    await page.click(on.CONDITION_ROW.named(name=draft.condition or ""))
-    if draft.colors:
-        await page.click(on.COLOR)
-        for color in draft.colors:
-            await page.click(on.COLOR_TILE.named(name=color))
-    if draft.sku is not None:
+        await _begin_draft(page, photos, drafted)
+    return await _choose(page, draft, names)
+
+
+async def _write(page: Page, draft: Draft, names: frozenset[str]) -> None:
+    """Of these fields, those that are words."""
+    if "title" in names:
+        await page.fill(on.TITLE, draft.title)
+    if "description" in names:
+        await page.fill(on.DESCRIPTION, draft.description)
+    if "brand" in names:
+        await page.fill(on.BRAND, draft.brand or "")
+        await page.press(on.BRAND, "Escape")
+    if "tags" in names:
+        for tag in (await page.read(on.FORM))["tags"]:
+            await page.click(on.REMOVE_TAG.named(name=tag))
+        for tag in draft.tags:
+            await page.fill(on.TAG, tag)
+            await page.press(on.TAG, "Enter")
+
+
+async def _choose(page: Page, draft: Draft, names: frozenset[str]) -> dict[str, Any]:
+    """Of these fields, those that are chosen; and what only the seller sees. Returns what the price dialog
+    said, where it was opened."""
+    if "category" in names:
+        await _choose_category(page, draft.category)
+    if "quantity" in names:
+        many = int((await page.read(on.FORM))["quantity"]) > 1
+        if draft.quantity > 1:
+            await page.click(on.MULTI_ITEM)
+            await page.fill(on.QUANTITY, str(draft.quantity))
+        elif many:
+            await page.click(on.SINGLE_ITEM)
+    if "size" in names:
+        await _choose_size(page, draft)
+    if "condition" in names:
+        await page.click(on.CONDITION)
+        await page.click(on.CONDITION_ROW.named(name=draft.condition or ""))
+    if "colors" in names:
+        await _choose_colors(page, draft.colors)
+    if "sku" in names:
         if await page.has(on.SHOW_DETAILS):
             await page.click(on.SHOW_DETAILS)
-        await page.fill(on.SKU, draft.sku)
-    return await _set_price(page, draft)
+        await page.fill(on.SKU, draft.sku or "")
+    if any(name in _PRICES or name.startswith("options.") for name in names):
+        return await _set_price(page, draft, names)
+    return {}
 
 
-async def _add_photos(page: Page, photos: Sequence[PhotoFile], drafted: Drafted) -> None:
-    """All at once; the crop dialog is confirmed as it stands (nothing is cropped away). With the first
-    upload the site has begun a draft, which has no title yet and stands in no list: that it is ours, only
-    the address tells to which the photos go."""
+async def _choose_colors(page: Page, colors: Sequence[str]) -> None:
+    """In their order: the first is the main one, so what is chosen already is taken back before."""
+    shown = _colors(await page.read(on.FORM))
+    if not (shown or colors):
+        return
+    await page.click(on.COLOR)
+    for color in (*shown, *colors):
+        await page.click(on.COLOR_TILE.named(name=color))
+
+
+async def _add_photos(page: Page, photos: Sequence[PhotoFile]) -> None:
+    """All at once; the crop dialog is confirmed as it stands (nothing is cropped away)."""
     await page.set_files(on.PHOTOS, photos)
     await page.click(on.APPLY)
     await page.wait_gone(on.APPLY)
+
+
+async def _begin_draft(page: Page, photos: Sequence[PhotoFile], drafted: Drafted) -> None:
+    """With the first upload the site has begun a draft, which has no title yet and stands in no list: that it
+    is ours, only the address tells to which the photos go."""
+    await _add_photos(page, photos)
     end = time.monotonic() + DRAFT_SECONDS
     while time.monotonic() < end:
         if (draft_id := page.heard(on.UPLOAD)) is not None:
@@ -237,12 +301,15 @@ async def _choose_size(page: Page, draft: Draft) -> None:
     await page.wait_gone(on.SIZE_DONE)
 
 
-async def _set_price(page: Page, draft: Draft) -> dict[str, Any]:
-    """Price, original price, Smart Sell (on when the dialog opens) and what is given towards the postage."""
+async def _set_price(page: Page, draft: Draft, names: frozenset[str]) -> dict[str, Any]:
+    """Price, original price, what is given towards the postage; and Smart Sell, whichever of them is meant:
+    it may be on when the dialog opens."""
     await page.click(on.PRICE)
-    await page.fill(on.LISTING_PRICE, str(draft.price.amount // 100))
-    if draft.original_price is not None:
-        await page.fill(on.ORIGINAL_PRICE, str(draft.original_price.amount // 100))
+    if "price" in names:
+        await page.fill(on.LISTING_PRICE, str(draft.price.amount // 100))
+    if "original_price" in names:
+        before = draft.original_price
+        await page.fill(on.ORIGINAL_PRICE, str(before.amount // 100) if before else "")
     wanted = draft.options.get("smart_sell", False)
     if await page.is_checked(on.SMART_SELL) != wanted:
         await page.click(on.SMART_SELL_SWITCH)
@@ -251,10 +318,9 @@ async def _set_price(page: Page, draft: Draft) -> dict[str, Any]:
     discount = str(draft.shipping["discount"])
     shown: dict[str, Any] = {"options": {"smart_sell": await page.is_checked(on.SMART_SELL)}}
     if await page.has(on.DISCOUNT):
-        if discount != DISCOUNTS["none"]:
+        if "shipping.discount" in names and DISCOUNTS.get(await page.value(on.DISCOUNT)) != discount:
             await page.select(on.DISCOUNT, discount)
-        chosen = {"none": "none", "partial": "partial", "free": "free"}.get(await page.value(on.DISCOUNT), "")
-        shown["shipping"] = {"discount": DISCOUNTS.get(chosen)}
+        shown["shipping"] = {"discount": DISCOUNTS.get(await page.value(on.DISCOUNT))}
     elif discount != DISCOUNTS["none"]:
         raise PageChanged(f"{LABEL}'s price dialog has no choice of a shipping discount. Nothing was posted.")
     await page.click(on.PRICE_DONE)
@@ -267,8 +333,8 @@ async def _set_price(page: Page, draft: Draft) -> dict[str, Any]:
     return shown
 
 
-async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
-    """The form, once all photos are up and "Next" can be pressed."""
+async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
+    """The form, once all photos are up and the button can be pressed."""
     end = time.monotonic() + UPLOAD_SECONDS
     while True:
         shown: Mapping[str, Any] = await page.read(on.FORM)
@@ -282,7 +348,7 @@ async def _ready(page: Page, photos: int) -> Mapping[str, Any]:
         raise MarketplaceBusy(f"{LABEL} says: {' '.join(await page.texts(on.MODAL_BODY))[:300]}")
     if shown["photos"] != photos:
         raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
-    await page.wait_for(on.NEXT_READY)
+    await page.wait_for(button)
     return await page.read(on.FORM)  # type: ignore[no-any-return]
 
 
@@ -297,15 +363,20 @@ async def _second_step(page: Page) -> None:
     raise ListingRejected(f"{LABEL} says: {said}")
 
 
-def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+def _colors(shown: Mapping[str, Any]) -> tuple[str, ...]:
+    colors = shown["colors"] or ""
+    return () if colors.startswith("Select") else tuple(filter(None, colors.split(", ")))
+
+
+def _filled(shown: Mapping[str, Any]) -> dict[str, Any]:
     """What the form shows, in the draft's names."""
     category: tuple[str, ...] = (shown["category"] or "",)
-    if category[0] == " ".join(draft.category[:2]):  # "Women Dresses": one line for both
-        category = draft.category[:2]
+    for department in menu.DEPARTMENTS:  # "Women Dresses": one line for both
+        if category[0].startswith(f"{department} "):
+            category = (department, category[0].removeprefix(f"{department} "))
     sub = shown["subcategory"]
     if sub and not sub.startswith("Select"):
         category = (*category, sub)
-    colors = shown["colors"] or ""
     brand = (shown["brand"] or "").strip() or None
     return {
         "title": shown["title"],
@@ -317,7 +388,7 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         "brand": brand,
         "size": shown["size"],
         "condition": shown["condition"],
-        "colors": () if colors.startswith("Select") else tuple(filter(None, colors.split(", "))),
+        "colors": _colors(shown),
         "tags": tuple(shown["tags"]),
         "sku": shown["sku"] or None,
     }
@@ -326,15 +397,19 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
 # ---- after the click ------------------------------------------------------------------------------
 
 
-async def _answer(page: Page) -> Published:
-    """What came of it. Nothing known: somebody must look. Never a second click."""
+async def _answer(page: Page, done: str, then: Target | None = None) -> Published:
+    """What came of it: the address of what is done, or a message. Nothing known: somebody must look. Never a
+    second click on one thing; `then` is another that the site may ask for after the first."""
     end = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < end:
-        created = re.search(on.CREATED, page.url)
-        if created:
-            return Published(remote_id=created[1], url=f"{page.base_url}{on.listing_path(created[1])}")
+        found = re.search(done, page.url)
+        if found:
+            return Published(remote_id=found[1], url=f"{page.base_url}{on.listing_path(found[1])}")
         with suppress(MarketplaceBusy):  # the page is just being replaced by the next
-            if await page.has(on.MODAL_TITLE):
+            if then is not None and await page.has(then):
+                button, then = then, None
+                await page.commit(button)
+            elif await page.has(on.MODAL_TITLE):
                 await page.look_out()
                 title, said = await page.text(on.MODAL_TITLE), (await page.text(on.MODAL_BODY))[:300]
                 if "draft" in f"{title} {said}".lower():

@@ -42,7 +42,7 @@ LIMITS = Limits(
     title=80, description=1500, price_min=300, price_max=100_000_000, whole_dollars=True, quantity_max=99,
     colors=2, tags=3, sku=50, photos=PhotoRule(max_count=16),
 )  # fmt: skip
-CAPABILITIES = Capabilities(marker_field=True, quantities=True, pace_seconds=45, daily_cap=300)
+CAPABILITIES = Capabilities(marker_field=True, quantities=True, revise=True, pace_seconds=45, daily_cap=300)
 DEFAULTS = {
     "smart_sell": Default(
         "Whether Poshmark may offer buyers lower prices by itself (Smart Sell); off unless you switch it on",

@@ -272,6 +272,37 @@ CREATED = r"[?&]created_listing_id=([0-9a-f]{24})"
 
 # ---- editing --------------------------------------------------------------------------------------
 
+REMOVE_PHOTO = Target(
+    "the button that removes the first photo",
+    (
+        '[aria-label="Remove photo 1"]',
+        '[data-test="photos"] figure button >> nth=0',
+        ".photos button >> nth=0",
+    ),
+)
+REMOVE_TAG = Target(
+    "the button that removes the style tag {name}",
+    (
+        '[aria-label="Remove tag {name}"]',
+        'section:has(h2:text-is("STYLE TAGS")) .chip:has-text("{name}") button',
+    ),
+)
+SINGLE_ITEM = Target(
+    "the button for one of a thing",
+    ('button:text-is("Single Item")', 'section:has(h2:text-is("QUANTITY")) button >> nth=0'),
+)
+UPDATE_READY = Target(
+    "the button that saves the changes, once all is there",
+    ('[data-et-name="update"]:enabled', 'main button:text-is("Update"):enabled'),
+)
+#: Buyers may see the outcome: whether "List This Item" follows is not known (NOTES.md).
+UPDATE = Target(
+    "the button that saves the changes",
+    ('[data-et-name="update"]', 'main button:text-is("Update")'),
+    effect="commit",
+)
+#: Then the site leads to the listing, or to the feed as after publishing.
+UPDATED = r"(?:/listing/(?:[^/?#]*-)?|[?&]created_listing_id=)([0-9a-f]{24})(?:[/?#&]|$)"
 DELETE = Target(
     "the button that asks to delete the listing",
     ('[data-et-name="delete"]', 'button:text-is("Delete Listing")'),

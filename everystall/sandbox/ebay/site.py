@@ -250,7 +250,9 @@ async def form(request: Request) -> Response:
         item = _draft(here.world, account, asked.get("draftId", ""))
     if item is None:
         return _gone(request)
-    leaf = _leaf(item)
+    leaf, values = _leaf(item), dict(item.private["form"])
+    if mode == "ReviseItem":
+        values["quantity"] = str(item.quantity - item.quantity_sold)
     data = {
         "mode": mode, "draftId": item.private["draft_id"], "itemId": item.id, "srt": _srt(account),
         "delay": MOUNT_DELAY, "category": leaf.path, "conditions": menu.conditions(leaf),
@@ -263,7 +265,7 @@ async def form(request: Request) -> Response:
             name: [(_policy_id(account, policy["name"]), policy["name"]) for policy in menu.POLICIES[kind]]
             for name, kind in POLICIES.items()
         },
-        "values": item.private["form"]
+        "values": values
         | {"photos": [{"id": one.id, "url": _photo_url(one)} for one in item.photos]},
     }  # fmt: skip
     return here.site.page(request, "lstng.html", title="Listing", data=data)
@@ -359,12 +361,26 @@ async def revise(request: Request) -> Response:
     item = _mine(world, account, request.path_params["id"], "live")
     if item is None:
         return _errors(("", "This listing has already ended."))
-    wish = await request.json()
+    live, wish = item, await request.json()
     wrong = _wrong(world, account, _leaf(item), wish)
     if wrong:
+        world.refuse(account, "; ".join(message for _, message in wrong), item)
         return _errors(*wrong)
-    _fill(world, item, wish)
-    world.edit(item)
+
+    def change() -> None:
+        _fill(world, live, wish)
+        live.fields["quantity"] += live.quantity_sold  # the form says what is left
+
+    try:
+        await visit_of(request).site.submit(request, lambda: world.revise(live, change))
+    except SoftReject:
+        return _errors(("description", "This listing may violate our links policy. Remove the link."))
+    except ItemLimit:
+        return _errors(
+            ("", "You've reached the selling limit for this month. You can request a higher limit.")
+        )
+    except OddAnswer as e:
+        return _errors(("", e.words))
     return JSONResponse({"next": f"/itm/{item.id}?revised=1"})
 
 

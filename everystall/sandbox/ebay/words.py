@@ -14,7 +14,7 @@ x-item-condition-text x-quantity__availability x-item-number x-sellercard x-ship
 x-bestoffer ux-image-carousel-item ux-image-carousel ux-item-specifics ux-labels-values__labels
 ux-labels-values__values ux-labels-values ux-layout-section--status desc_ifr ds_div hub-table hub-title
 hub-sku hub-price hub-quantity hub-promoted row-actions end-listing end-confirm end-reason delete-draft
-delete-confirm"""
+delete-confirm thumb-delete"""
 VOCABULARY = Vocabulary(
     names=_NAMES.split(),
     labels={
@@ -23,6 +23,7 @@ VOCABULARY = Vocabulary(
         "Continue without match": ["Skip this step", "No match, go on"],
         "Continue to listing": ["Go to listing", "Next"],
         "List it": ["List item", "Publish listing"],
+        "Revise it": ["Update listing", "Save and revise"],
         "Save for later": ["Save draft", "Finish later"],
         "Search or enter your own": ["Choose or type", "Pick or write your own"],
         "Allow offers": ["Best Offer", "Accept offers"],

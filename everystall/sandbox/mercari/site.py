@@ -39,7 +39,7 @@ OPERATIONS = {
 } | {name: hashlib.sha256(name.encode()).hexdigest() for name in ("saveDraft", "editListing")}
 
 _PAIRS = """Title Description Brand Size Price Toast ItemName ItemPrice EditButton DeleteButton ListButton
-MyListings ListingRow ListingTitle WelcomeButton Size-option"""
+MyListings ListingRow ListingTitle WelcomeButton Size-option EditSaveButton RemovePhotoButton"""
 _NAMES = """SellPhotoInput PhotoUploadBox PhotoTiles UploadedPhoto SellCategoryFieldButton DialogWrapper
 DialogTitle CategoryBreadcrumb NoBrandLink NoBrandChosen BrandNoResults ConditionNew ConditionLikeNew
 ConditionGood ConditionFair ConditionPoor ShipsFromAddButton ShipsFromEditButton ShipsFromZip
@@ -66,6 +66,7 @@ VOCABULARY = Vocabulary(
         "Next": ["Continue", "Go on"],
         "Save": ["Done", "Keep"],
         "List": ["List item", "Publish"],
+        "Save changes": ["Update", "Update listing"],
         "Delete": ["Delete listing", "Remove"],
         "My listings": ["Your listings", "Items you sell"],
     },
@@ -467,10 +468,24 @@ async def _edit(request: Request, wish: dict[str, Any]) -> Response:
     item = here.world.item(NAME, str(wish.get("id") or ""))
     if here.account is None or item is None or item.account is not here.account or item.state != "live":
         return _error("This item is no longer available.", "REJECTED")
-    wrong = _wrong(here.world, here.account, wish)
+    live = item
+    wrong = _wrong(here.world, here.account, wish) or _prohibited(wish)
     if wrong:
+        here.world.refuse(here.account, wrong, live)
         return _error(wrong, "REJECTED")
-    here.world.edit(_fill(here.world, item, wish))
+
+    def change() -> None:
+        _fill(here.world, live, wish)
+
+    try:
+        await here.site.submit(request, lambda: here.world.revise(live, change))
+    except OddAnswer as e:
+        return _error(e.words, "REJECTED")
+    except SoftReject:
+        return _error("Please check the description.", "REJECTED")
+    except ItemLimit:
+        return _error("You are listing too fast. Please wait a few minutes.", "DIALOG",
+                      title="You're listing too fast")  # fmt: skip
     return _next("editListing", item.id, f"/us/item/{item.id}/")
 
 

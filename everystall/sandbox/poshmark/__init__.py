@@ -238,8 +238,44 @@ async def post(request: Request) -> Response:
             except (SoftReject, ItemLimit, OddAnswer):
                 return _refused("Sorry! You cannot currently perform this request.", "ServerError")
         return JSONResponse({"trace_id": _trace()})
-    wrong = _save(visit.world, item, (await request.json())["post"])
-    return _refused(wrong) if wrong else JSONResponse({"trace_id": _trace()})
+    sent = (await request.json())["post"]
+    if item.state == "draft" or item.private.pop("reopened", False):
+        wrong = _save(visit.world, item, sent)
+        return _refused(wrong) if wrong else JSONResponse({"trace_id": _trace()})
+    return await _update(request, account, item, sent)
+
+
+async def reopened(request: Request) -> Response:
+    """A live listing's changes are kept back until it is published again; buyers see the old meanwhile."""
+    account, item = _own(request)
+    if account is None or item is None or item.state != "live" or not _csrf_ok(request):
+        return JSONResponse({"error": {"errorType": "UnauthorizedError", "statusCode": 401}}, 401)
+    item.private["reopened"] = True
+    return JSONResponse({"id": item.id, "status": "published", "trace_id": _trace()})
+
+
+async def _update(request: Request, account: Account, item: Item, sent: dict[str, Any]) -> Response:
+    """What a live listing's form holds takes the place of what is there."""
+    visit = visit_of(request)
+    wrong, change = _read(visit.world, item, sent)
+    if wrong or change is None:
+        return _refused(wrong or "")
+    draft = Item(item.id, NAME, account, "draft", dict(item.fields), photos=list(item.photos))
+    _apply(draft, change)
+    wrong = _incomplete(draft)
+    if wrong:
+        visit.world.refuse(account, wrong, item)
+        return _refused(wrong, "ValidationError")
+    try:
+        await visit.site.submit(request, lambda: visit.world.revise(item, lambda: _apply(item, change)))
+    except SoftReject:
+        return _refused("Please enter a description without contact details.", "ValidationError")
+    except ItemLimit:
+        return _refused("You have reached the listing limit for now. Please try again later.",
+                        "LimitExceededError")  # fmt: skip
+    except OddAnswer as e:
+        return _refused(e.words, "ServerError")
+    return JSONResponse({"id": item.id, "status": "published", "trace_id": _trace()})
 
 
 async def published(request: Request) -> Response:
@@ -248,6 +284,8 @@ async def published(request: Request) -> Response:
     if account is None or item is None or not _csrf_ok(request):
         return JSONResponse({"error": {"errorType": "UnauthorizedError", "statusCode": 401}}, 401)
     draft = item
+    if item.state == "live" and "pending" in item.private:
+        return await _update(request, account, item, item.private.pop("pending"))
     wrong = _incomplete(draft)
     if wrong:
         visit.world.refuse(account, wrong, draft)
@@ -285,7 +323,23 @@ async def photo(request: Request) -> Response:
 
 
 def _save(world: World, item: Item, sent: dict[str, Any]) -> str | None:
-    """Puts what the form sent into the listing; the refusal, in the site's words, or None."""
+    """Keeps what the form sent, in a draft or beside what is live; the site's refusal, or None."""
+    wrong, change = _read(world, item, sent)
+    if change is not None and item.state == "draft":
+        _apply(item, change)
+    elif change is not None:
+        item.private["pending"] = sent
+    return wrong
+
+
+def _apply(item: Item, change: dict[str, Any]) -> None:
+    item.private |= change["private"]
+    item.sku, item.photos = change["sku"], change["photos"]
+    item.fields.update(change["fields"])
+
+
+def _read(world: World, item: Item, sent: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+    """(why not, None), or (None, what the form sent)."""
     try:
         price, original = sent["price_amount"], sent.get("original_price_amount")
         fields = {
@@ -310,20 +364,21 @@ def _save(world: World, item: Item, sent: dict[str, Any]) -> str | None:
         found = menu.find_category(catalog["department"], catalog["category"])
         pictures = [world.photos[picture["id"]] for picture in sent["pictures"]]
     except (KeyError, IndexError, TypeError, ValueError):
-        return "Sorry! You cannot currently perform this request."
+        return "Sorry! You cannot currently perform this request.", None
     if len(fields["title"]) > 80 or len(fields["description"]) > 1500:
-        return "The title or the description is too long."
+        return "The title or the description is too long.", None
     if len(pictures) > 16 or len(fields["colors"]) > 2 or len(fields["tags"]) > 3:
-        return "There are too many photos, colors or tags."
+        return "There are too many photos, colors or tags.", None
     if found is not None:
         names = [found["department"]["name"], found["category"]["name"]]
         names += [f["name"] for f in found["category"]["features"] if f["id"] in catalog["category_features"]]
         fields["category"] = names
-    item.private = {"catalog": catalog, "price_cents_given": bool(price)}
-    item.sku = str((sent.get("seller_private_info") or {}).get("sku") or "") or None
-    item.photos = pictures
-    world.edit(item, **fields)
-    return None
+    private = {
+        "catalog": catalog, "discount": sent.get("seller_shipping_discount", {}).get("id", "none"),
+        "smart_floor": sent.get("smart_sell_minimum"),
+    }  # fmt: skip
+    sku = str((sent.get("seller_private_info") or {}).get("sku") or "") or None
+    return None, {"fields": fields, "private": private, "sku": sku, "photos": pictures}
 
 
 def _incomplete(item: Item) -> str | None:
@@ -356,6 +411,9 @@ def _post_json(item: Item) -> dict[str, Any]:
         "price": item.price // 100 or None,
         "original_price": (fields.get("original_price") or {}).get("amount", 0) // 100 or None,
         "inventory": {"status": _inventory(item)},
+        "smart_sell": bool((fields.get("options") or {}).get("smart_sell")),
+        "smart_sell_minimum": item.private.get("smart_floor"),
+        "seller_shipping_discount": item.private.get("discount", "none"),
         "seller_private_info": {"sku": item.sku or ""},
         "pictures": [{"id": p.id, "url": _photo_url(item, p.id, "m")} for p in item.photos],
     }  # fmt: skip
@@ -395,6 +453,7 @@ _ROUTES = [
     Route("/vm-rest/users/{uid}/drafts", drafts),
     Route("/api/posts/{id}/media/scratch", scratch, methods=["POST"]),
     Route("/vm-rest/posts/{id}", post, methods=["GET", "POST", "DELETE"]),
+    Route("/vm-rest/posts/{id}/draft", reopened, methods=["POST"]),
     Route("/vm-rest/posts/{id}/status/published", published, methods=["PUT"]),
     Route("/posts/{y}/{m}/{d}/{post}/{size}_{photo}.jpg", photo),
 ]

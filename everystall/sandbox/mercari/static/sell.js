@@ -54,7 +54,8 @@ const state = {
   delivery: "MERCARI",
   payer: start.payer ?? null,
   label: start.carrier ? { carrier: start.carrier, service: start.service, weight_oz: start.weight_oz } : null,
-  package: {},
+  package: Object.fromEntries(["fits_in_shoebox", "length_in", "width_in", "height_in"]
+    .filter((name) => start[name] !== undefined).map((name) => [name, start[name]])),
   smart: start.smart_pricing ?? true,
   touched: false,
 };
@@ -135,6 +136,10 @@ function photoSection() {
     tiles.replaceChildren(...state.photos.map((photo, i) =>
       h("div", { class: "tile", "data-testid": "UploadedPhoto", "data-photo-id": photo.id ?? "" },
         photo.id ? h("img", { src: photo.url, alt: `Photo ${i + 1}` }) : h("span", { class: "spinner" }),
+        h("button", { type: "button", class: "close", "data-testid": "RemovePhotoButton", "aria-label": `Remove photo ${i + 1}`, onclick: () => {
+          state.photos = state.photos.filter((one) => one !== photo);
+          draw();
+        } }, "✕"),
         i === 0 && h("span", { class: "cover" }, "Cover"))));
     refresh();
   };

@@ -12,7 +12,7 @@
   const post = {
     id: site.post?.id ?? null, photos: [], title: "", description: "", department: null, category: null, feature: null,
     quantity: 1, size: null, condition: null, brand: "", colors: [], tags: [], price: null, original: null,
-    smartSell: false, discount: "none", sku: "", availability: "For Sale",
+    smartSell: false, floor: null, discount: "none", sku: "", availability: "For Sale",
   };
   let uploading = 0;
   let refresh = () => {};
@@ -320,7 +320,11 @@
   function tags() {
     const chips = make("div", { class: "chips" });
     const field = make("input", { class: "listing-editor__tag__input", placeholder: "Add up to 3 style tags", "aria-label": "Style tags" });
-    const draw = () => chips.replaceChildren(...post.tags.map((tag) => make("span", { class: "chip listing-editor__tag", text: tag })));
+    const draw = () => chips.replaceChildren(...post.tags.map((tag) => {
+      const remove = make("button", { type: "button", class: "chip__remove", text: "×", "aria-label": `Remove tag ${tag}` });
+      onTrusted(remove, () => { post.tags = post.tags.filter((one) => one !== tag); draw(); });
+      return make("span", { class: "chip" }, make("span", { class: "listing-editor__tag", text: tag }), remove);
+    }));
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || !event.isTrusted) return;
       event.preventDefault();
@@ -348,7 +352,7 @@
     const smart = priceSeen ? post.smartSell : true;
     const listing = make("input", { id: "listing-price-modal-listing-price-input", inputmode: "decimal", value: post.price ?? "" });
     const original = make("input", { id: "listing-price-modal-original-price-input", inputmode: "decimal", value: post.original ?? "" });
-    const floor = make("input", { id: "smart-sell-minimum-input", inputmode: "decimal", placeholder: "Lowest price" });
+    const floor = make("input", { id: "smart-sell-minimum-input", inputmode: "decimal", placeholder: "Lowest price", value: post.floor ?? "" });
     const floorRow = make("label", { hidden: !smart }, "Smart Sell minimum", floor);
     const toggle = make("input", { type: "checkbox", "data-test": "toggle-input", id: "smart-sell-toggle" });
     toggle.checked = smart;
@@ -371,7 +375,7 @@
         else if (toggle.checked && !(whole(floor) >= 3)) error.textContent = "Please enter your Smart Sell minimum";
         else {
           priceSeen = true;
-          Object.assign(post, { price: now, original: before, smartSell: toggle.checked, discount: discount.value });
+          Object.assign(post, { price: now, original: before, smartSell: toggle.checked, floor: toggle.checked ? whole(floor) : null, discount: discount.value });
           done();
           return true;
         }
@@ -407,11 +411,14 @@
       title: post.title, description: post.description, condition: post.condition,
       cover_shot: { id: post.photos[0]?.id }, pictures: post.photos.map((photo) => ({ id: photo.id })), videos: [],
       seller_private_info: { sku: post.sku }, style_tags: post.tags.map((name) => ({ name })), brand: post.brand.trim() || null,
-      seller_shipping_discount: { id: post.discount }, smart_sell: post.smartSell,
+      seller_shipping_discount: { id: post.discount }, smart_sell: post.smartSell, smart_sell_minimum: post.floor,
     };
   }
 
+  const live = site.post?.status === "published";
+
   async function save() {
+    if (live && !(await call("POST", `/vm-rest/posts/${post.id}/draft?pm_version=2026.33.00`, {}))) return null;
     return (await ensureDraft()) && call("POST", `/vm-rest/posts/${post.id}?pm_version=2026.33.00`, { post: content() });
   }
 
@@ -422,7 +429,7 @@
       showModal({ title: "Saved as a draft", body: "Your listing is under review. We saved it as a draft.", et: "review" });
       return false;
     }
-    location.assign(`/feed?created_listing_id=${post.id}`);
+    location.assign(live ? `/listing/${post.id}` : `/feed?created_listing_id=${post.id}`);
     return false;
   }
 
@@ -466,6 +473,7 @@
       ],
     }));
     const box = make("div", { class: "editor-footer" }, cancel);
+    const complete = () => Boolean(post.photos.length && !uploading && post.title.trim() && post.description.trim() && post.category && post.size && post.condition && post.price);
     if (site.mode === "edit") {
       const remove = make("button", { type: "button", class: "btn", text: "Delete Listing", "data-et-name": "delete" });
       onTrusted(remove, () => showModal({
@@ -476,11 +484,17 @@
         ],
       }));
       const update = make("button", { type: "button", class: "btn btn--primary", text: "Update", "data-et-name": "update" });
-      onTrusted(update, async () => { if (await save()) location.assign(`/listing/${post.id}`); });
+      refresh = () => { update.disabled = !complete(); };
+      onTrusted(update, async () => {
+        update.disabled = true;
+        if (live && window.PRACTICE.layout === "b") {
+          if (await call("POST", `/vm-rest/posts/${post.id}?pm_version=2026.33.00`, { post: content() })) location.assign(`/listing/${post.id}`);
+        } else if (await save()) share();
+        refresh();
+      });
       box.append(remove, update);
     } else {
       const next = make("button", { type: "button", class: "btn btn--primary", text: "Next", "data-et-name": "next", "data-test": "next", disabled: true });
-      const complete = () => Boolean(post.photos.length && !uploading && post.title.trim() && post.description.trim() && post.category && post.size && post.condition && post.price);
       refresh = () => { next.disabled = !complete(); };
       onTrusted(next, async () => {
         next.disabled = true;
@@ -497,6 +511,7 @@
     if (there) {
       Object.assign(post, {
         title: there.title, description: there.description, quantity: there.quantity, condition: there.condition, brand: there.brand ?? "",
+        smartSell: there.smart_sell, floor: there.smart_sell_minimum, discount: there.seller_shipping_discount,
         colors: there.colors, tags: there.style_tags, price: there.price, original: there.original_price, sku: there.seller_private_info.sku,
         photos: there.pictures.map((picture) => ({ id: picture.id, url: picture.url })),
       });
