@@ -307,6 +307,7 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
 
     from everystall.installation import first_owner_link
     from everystall.web.app import create_app
+    from everystall.web.protocol import Protocol
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -330,7 +331,8 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
     server = Server(
         uvicorn.Config(
             web_app, host="127.0.0.1", port=settings.everystall_port, lifespan="off", log_level="warning",
-            access_log=False, timeout_graceful_shutdown=5, proxy_headers=False,  # create_app's
+            access_log=False, timeout_graceful_shutdown=5, http=Protocol,
+            proxy_headers=False,  # create_app's
         )
     )  # fmt: skip
     async with web_app.router.lifespan_context(web_app):

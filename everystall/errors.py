@@ -163,8 +163,8 @@ class LogInFailed(Refused):
 
     code = "log_in_failed"
     status = 401
-    #: Says the same of an address that nobody has, and of one that rests: who guesses learns nothing.
-    action = "Check both. After ten tries within 15 minutes an account rests until they are over."
+    #: Says the same of an address that nobody has, and of too many tries: who guesses learns nothing.
+    action = "Check both. After ten tries from one place none is looked at until 15 minutes are over."
 
 
 class CrossSite(Refused):

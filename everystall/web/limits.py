@@ -65,8 +65,8 @@ _MOST_KNOWN = 100_000
 _MOST_COUNTED = 100_000
 
 
-#: Seconds that a Redis which did not answer is not asked: one that hangs costs a request now and then a
-#: second, and not each.
+#: Seconds that a Redis which did not answer is not asked, and then by one: one that hangs costs a request now
+#: and then a second, and not each.
 REDIS_REST: Final = 5.0
 
 
@@ -115,8 +115,12 @@ class Limits:
     async def spend(self, budget: RateLimitItem, who: str) -> None:
         """Counts one request. Raises RateLimited with the seconds to wait."""
         if self._redis is not None and time.monotonic() >= self._redis_away_until:
+            if self._redis_away_until:  # who asks whether it is back asks alone
+                self._redis_away_until = time.monotonic() + REDIS_REST
             try:
-                if await self._redis.hit(budget, who):
+                hit = await self._redis.hit(budget, who)
+                self._redis_away_until = 0.0
+                if hit:
                     return
                 reset = (await self._redis.get_window_stats(budget, who)).reset_time
                 raise _limited(reset - time.time())

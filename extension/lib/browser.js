@@ -32,6 +32,8 @@
 // a key for each, so that two writers never overwrite each other
 const CONNECTED = 'connected:';
 const FORGET = 'forget:';
+/** Milliseconds that a tab may take to answer: one that the browser froze, or that shows a dialog, does not. */
+const PATIENCE = 2000;
 
 /** What we wrote there ourselves. @param {string} key @returns {Promise<any>} */
 async function kept(key, /** @type {chrome.storage.StorageArea} */ area = chrome.storage.local) {
@@ -140,8 +142,8 @@ export function isWithin(host, marketplace) {
 }
 
 /**
- * localStorage and sessionStorage of the marketplace's tab that was used last; null where none is open: we
- * open no tab, and keep no copy.
+ * localStorage and sessionStorage of the marketplace's tab that was used last; null where none is open, or none
+ * answers: we open no tab, and keep no copy.
  * @param {Marketplace} marketplace
  * @returns {Promise<Storage | null>}
  */
@@ -152,11 +154,11 @@ export async function storageOf(marketplace) {
     .sort((a, b) => (b.lastAccessed ?? 0) - (a.lastAccessed ?? 0));
   for (const tab of tabs) {
     try {
-      const [frame] = await chrome.scripting.executeScript({
-        target: { tabId: /** @type {number} */ (tab.id) },
-        func: readStorage,
-      });
-      if (frame?.result) return frame.result;
+      const answer = await Promise.race([
+        chrome.scripting.executeScript({ target: { tabId: /** @type {number} */ (tab.id) }, func: readStorage }),
+        new Promise((done) => setTimeout(done, PATIENCE, null)),
+      ]);
+      if (answer?.[0]?.result) return answer[0].result;
     } catch {
       // it was closed, or shows an error page: the next one
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 
@@ -242,6 +243,19 @@ async def test_redis_that_hangs_costs_one_request_a_second_and_the_others_nothin
     assert await spent(two_webs[0]) == PAIRING.amount
     assert time.monotonic() - began < 4  # 1 second, and what a loaded machine takes; each: 11
     redis._process.send_signal(signal.SIGCONT)
+
+
+async def test_of_many_at_once_one_asks_whether_redis_is_back(redis, two_webs):
+    async def waited() -> float:
+        began = time.monotonic()
+        await two_webs[0].spend(PAIRING, HERE)
+        return time.monotonic() - began
+
+    redis._process.send_signal(signal.SIGSTOP)
+    two_webs[0]._redis_away_until = time.monotonic()  # it was away, and its rest is over
+    seconds = await asyncio.gather(*(waited() for _ in range(PAIRING.amount)))
+    redis._process.send_signal(signal.SIGCONT)
+    assert sum(each > 0.9 for each in seconds) == 1
 
 
 async def test_without_redis_the_windows_are_counted_here():

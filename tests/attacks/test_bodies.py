@@ -85,6 +85,36 @@ async def test_many_at_once_cost_no_memory_either(estate: Estate, web: tuple[int
     assert _highest(pid) - before < 100, "MB more than before"
 
 
+HEADS = {
+    "one header": (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ", b"y" * MEGABYTE),
+    "many headers": (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n", b"x: y\r\n" * (MEGABYTE // 6)),
+    "address": (b"GET /healthz?", b"y" * MEGABYTE),
+    "trailers": (
+        b"POST /nowhere HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ",
+        b"y" * MEGABYTE,
+    ),
+}
+
+
+async def test_heads_and_trailers_without_end_are_cut_short(web: tuple[int, int]):
+    port, pid = web
+    before = _highest(pid)
+    for name, (start, piece) in HEADS.items():
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start)
+        with pytest.raises(ConnectionError):
+            await _pour(writer, piece)
+        writer.close()
+        assert _highest(pid) - before < 100, f"MB more than before: {name}"
+    assert answers(f"http://127.0.0.1:{port}/readyz")
+
+
+async def _pour(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    for _ in range(SIZE // MEGABYTE):
+        writer.write(piece)
+        await writer.drain()
+
+
 async def _answer(port: int, path: str, kind: str, chunked: bool, who: str) -> str:
     """The first line that comes back while 400 MB are being sent, or as many as the web lets us."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
