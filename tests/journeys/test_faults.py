@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
+from sqlalchemy.exc import InternalError
 
 from everystall.browser import hosts
 from everystall.browser import session as browser_session
@@ -297,6 +299,37 @@ async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     assert job["automationResults"][0]["needsYou"]["reason"] == "marketplace_busy"
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).exists()
+
+
+async def test_a_database_that_is_read_only_for_a_moment_asks_the_seller_nothing(stall, alice):
+    """As a server that just became a standby says it, in the middle of a visit."""
+    profile, job = await _posted(stall, alice, "mercari")
+    admin = await psycopg.AsyncConnection.connect(stall.admin_url, autocommit=True)
+    await admin.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.state = 'armed' THEN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON publications FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    with pytest.raises(InternalError):  # ends the visit; the engine wakes another
+        await stall.visit(profile)
+    assert (await stall.rows("SELECT needs_you FROM publications")) == [{"needs_you": None}]
+    await admin.execute("DROP TRIGGER refuse ON publications")
+    await admin.close()
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    assert len(stall.events("mercari", "published")) == 1
+
+
+async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(stall, alice):
+    """The rotated session cannot be written back: its profile, cookies and all, goes all the same."""
+    profile, _ = await _posted(stall, alice, "mercari")
+    async with await psycopg.AsyncConnection.connect(stall.admin_url, autocommit=True) as admin:
+        await admin.execute("""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON user_marketplace_sessions EXECUTE FUNCTION refuse()""")
+    with pytest.raises(InternalError):
+        await stall.visit(profile)
+    assert list((stall.settings.everystall_home / "run" / "profiles").iterdir()) == []
 
 
 async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall, alice, monkeypatch):
