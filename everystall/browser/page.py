@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
+import structlog
 from playwright.async_api import Dialog, FilePayload, Locator, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
@@ -39,6 +40,8 @@ from everystall.settings import Settings
 
 if TYPE_CHECKING:
     from everystall.marketplaces.base import PhotoFile
+
+log = structlog.get_logger()
 
 #: Seconds between two looks for a target, and between two looks for an obstacle meanwhile.
 POLL = 0.03
@@ -209,6 +212,7 @@ class Page:
         if self._deadline is not None and self._deadline.passed:
             raise LeaseLost
         self._accept_dialog = accept_dialog
+        log.info("visit.at", at="click", target=target.intent)
         try:
             with translated(self._deadline):
                 await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)

@@ -49,6 +49,7 @@ async def look(visit: Visit, publication_id: UUID) -> None:
         if publication.state == "armed":
             await change(session, publication, state="reconciling")
     page = await visit.page()
+    log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
     if found is None:
         await _not_found(visit, publication_id, attempt)
@@ -158,6 +159,7 @@ async def settle(
     visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, remote_id: str, seen: Seen
 ) -> None:  # fmt: skip
     """The listing's own page told us what it is: write it down."""
+    log.info("visit.at", at="save")
     draft = Draft.model_validate(attempt.draft)
     read_back = compare(draft, seen.fields)
     if seen.state == "live":  # where the page shows none, they are not as posted
