@@ -90,15 +90,23 @@ class Worker:
         return [self.pid, *descendants(self.pid)]
 
     def chromiums(self) -> list[int]:
-        """The browsers' main processes: what a guard started."""
-        return [pid for pid in descendants(self.pid) if (words := _words(pid)) and _is_browser(words)]
+        return browsers(self.pid)
 
     def renderers(self) -> list[int]:
         return [pid for pid in descendants(self.pid) if b"--type=renderer" in _words(pid)]
 
     def driver(self) -> int | None:
-        """Playwright's own process."""
-        return next((pid for pid in descendants(self.pid) if b"run-driver" in _words(pid)), None)
+        return driver(self.pid)
+
+
+def browsers(pid: int) -> list[int]:
+    """The browsers' main processes below a process: what guards started."""
+    return [one for one in descendants(pid) if (words := _words(one)) and _is_browser(words)]
+
+
+def driver(pid: int) -> int | None:
+    """Playwright's own process."""
+    return next((one for one in descendants(pid) if b"run-driver" in _words(one)), None)
 
 
 def _words(pid: int) -> list[bytes]:

@@ -317,7 +317,10 @@ class Visit:
         return self._browser.page if self._browser is not None else None
 
     async def page(self) -> Page:
-        """The visit's page; opens vault and browser at the first call."""
+        """The visit's page; opens vault and browser at the first call, and when the browser is gone."""
+        if self._browser is not None and self._browser.page.gone:
+            log.warning("browser.gone")
+            await self._end_browser()
         if self._browser is None:
             log.info("visit.at", at="open session")
             self._opened = await self.tools.vault.open(
@@ -328,23 +331,28 @@ class Visit:
             self._seq = max(self._seq, self._opened.seq)
             log.info("visit.at", at="start browser")
             try:
-                self._browser = await self._stack.enter_async_context(
-                    open_browser(
-                        site=self.adapter.site,
-                        base_url=self.connection.base_url,
-                        storage=self.stored,
-                        settings=self.tools.settings,
-                        deadline=self.lease.deadline,
-                        playwright=await self.tools.driver.get(),
-                    )
-                )
-            except MarketplaceBusy as e:
-                self.tools.driver.forget_if_dead(e)
-                raise
+                self._browser = await self._start_browser(self.stored)
+            except MarketplaceBusy:
+                if not await self.tools.driver.forget_if_dead():
+                    raise
+                log.warning("browser.driver_gone")
+                self._browser = await self._start_browser(self.stored)
             if not self._opened.proved and self.form.read_account(self.stored.to_json()).id is None:
                 # nobody has seen yet whose it is, and it does not say so itself
                 await self._identify(self._browser.page)
         return self._browser.page
+
+    async def _start_browser(self, stored: Storage) -> Browser:
+        return await self._stack.enter_async_context(
+            open_browser(
+                site=self.adapter.site,
+                base_url=self.connection.base_url,
+                storage=stored,
+                settings=self.tools.settings,
+                deadline=self.lease.deadline,
+                playwright=await self.tools.driver.get(),
+            )
+        )
 
     async def signed_in(self) -> None:
         """The marketplace just showed us a page that only the signed-in seller gets: remember that

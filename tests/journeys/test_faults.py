@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 
 import psycopg
 import pytest
 from sqlalchemy.exc import InternalError
 
+from chaos.workers import browsers
+from chaos.workers import driver as driver_of
 from everystall.browser import hosts
 from everystall.browser import session as browser_session
 from everystall.browser.page import Page
@@ -330,6 +335,30 @@ async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(
     with pytest.raises(InternalError):
         await stall.visit(profile)
     assert list((stall.settings.everystall_home / "run" / "profiles").iterdir()) == []
+
+
+async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_found(stall, alice, everywhere):
+    profile, job = await _posted(stall, alice, everywhere)
+    visiting = asyncio.create_task(stall.visit(profile))
+    stall.sandbox.fault(everywhere, kind="reset_after", times=1)
+    while not stall.events(everywhere, "published"):
+        await asyncio.sleep(0.005)
+    for pid in browsers(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    await visiting
+    assert time.monotonic() - began < 12, "nobody waits for a dead browser's answer"
+    assert (await stall.job(alice, job["jobId"]))["status"] == "done"
+    assert len(stall.events(everywhere, "published")) == 1
+
+
+async def test_a_dead_driver_is_replaced_at_once(stall, alice):
+    profile, job = await _posted(stall, alice, "mercari")
+    gone = driver_of(os.getpid())
+    assert gone is not None
+    os.kill(gone, signal.SIGKILL)
+    await stall.visit(profile)
+    assert (await stall.job(alice, job["jobId"]))["status"] == "done"
 
 
 async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall, alice, monkeypatch):

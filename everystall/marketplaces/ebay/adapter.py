@@ -289,7 +289,7 @@ def _draft_id(page: Page) -> str | None:
 async def _answer(page: Page, before: frozenset[str]) -> Published:
     """What came of it. Nothing known: somebody must look. Never a second click."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         listed = re.search(on.LISTED_URL, page.url)
         if listed:
             return Published(remote_id=listed[1], url=f"{page.base_url}{on.item_path(listed[1])}")
@@ -312,7 +312,7 @@ async def _answer(page: Page, before: frozenset[str]) -> Published:
 async def _ended(page: Page, confirm: Target) -> None:
     """Until the dialog has gone or says something; what came of it is for whoever looks."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         with suppress(MarketplaceBusy, PageChanged):
             if not await page.has(confirm) or await page.read(on.ALERTS):
                 return

@@ -263,7 +263,7 @@ async def _answer(page: Page) -> Published:
 async def _first_of(page: Page, *targets: Target) -> int | None:
     """Which of them the answer shows, or None. A page that is just changing cannot be looked at: again."""
     end = time.monotonic() + ANSWER_SECONDS
-    while (left := end - time.monotonic()) > 0:
+    while (left := end - time.monotonic()) > 0 and not page.gone:
         try:
             return await page.first(*targets, seconds=left)
         except PageChanged:

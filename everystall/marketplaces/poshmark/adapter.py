@@ -329,7 +329,7 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
 async def _answer(page: Page) -> Published:
     """What came of it. Nothing known: somebody must look. Never a second click."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         created = re.search(on.CREATED, page.url)
         if created:
             return Published(remote_id=created[1], url=f"{page.base_url}{on.listing_path(created[1])}")
