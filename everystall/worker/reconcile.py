@@ -376,9 +376,13 @@ async def _only_a_draft(
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         mine.outcome, mine.finished_at = "draft_only", func.now()
-        if not await nothing_there(session, publication, tries=publication.tries + 1):
-            return
-        if publication.tries > 1:
+        before = await session.scalar(
+            select(Attempt.outcome)
+            .where(Attempt.publication_id == publication_id, Attempt.id != mine.id)
+            .order_by(Attempt.created_at.desc())
+            .limit(1)
+        )
+        if await nothing_there(session, publication, tries=0) and before == "draft_only":
             said = f"{visit.label} kept the listing as a draft again and did not publish it. We deleted it."
             said += _words_of(visit, mine)
             await change(

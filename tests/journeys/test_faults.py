@@ -242,6 +242,31 @@ async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, s
     assert len(stall.events(site, "deleted")) == 3
 
 
+async def test_a_click_that_was_refused_and_a_look_that_failed_are_not_two_drafts(stall, alice):
+    """One draft alone is posted again, whatever else went wrong meanwhile."""
+    profile, job = await _posted(stall, alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="reset_before", times=1)
+    visiting = asyncio.create_task(stall.visit(profile))
+    while not stall.events("poshmark", "refused"):
+        await asyncio.sleep(0.005)
+    stall.sandbox.fault("poshmark", kind="down", path="/closet", times=1)
+    await visiting
+    assert (await stall.rows("SELECT tries FROM publications")) == [{"tries": 1}]
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live("poshmark")) == 1
+
+
+async def test_a_site_that_keeps_a_second_draft_without_a_word_is_not_tried_for_ever(stall, alice):
+    profile, job = await _posted(stall, alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="reset_before", times=1000)
+    job = await stall.until_done(alice, job["jobId"], profile, seconds=60)
+    (pair,) = job["automationResults"]
+    assert (job["status"], pair["needsYou"]["reason"]) == ("needs_you", "not_published")
+    assert len(stall.events("poshmark", "refused")) == 2
+    assert [item["state"] for item in stall.ledger("poshmark")] == ["ended", "ended"]
+
+
 async def test_a_draft_of_a_try_that_nobody_wants_any_more_goes_before_the_next_post(stall, alice):
     profile, job = await _posted(stall, alice, "poshmark")
     stall.sandbox.fault("poshmark", kind="down", path="/media/scratch", times=1000)
