@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -51,8 +52,9 @@ def main() -> None:
 def choose(given: argparse.Namespace) -> list[Cell]:
     """Those that the arguments name and that can occur here."""
     possible = [cell for cell in cells() if cell.cannot is None and fnmatch(cell.name, given.cell)]
-    if FAKETIME is None:
-        possible = [cell for cell in possible if not cell.fault.startswith("clock-")]
+    for fault, needs in _lacking().items():
+        sys.stdout.write(f"{fault} is left out: it needs {needs}.\n")
+        possible = [cell for cell in possible if not cell.fault.startswith(fault)]
     if given.left:
         played = {one["cell"] for one in results()}
         possible = [cell for cell in possible if cell.name not in played]
@@ -65,6 +67,16 @@ def choose(given: argparse.Namespace) -> list[Cell]:
         possible = Random(given.seed).sample(possible, min(given.real, len(possible)))
     # workers under libfaketime are others: once is enough
     return sorted(possible, key=lambda cell: cell.fault.startswith("clock-"))
+
+
+def _lacking() -> dict[str, str]:
+    """Faults that this machine cannot make, and what they need."""
+    lacking = {}
+    if FAKETIME is None:
+        lacking["clock-"] = "libfaketime (apt-get install libfaketime)"
+    if os.geteuid() != 0:
+        lacking["pg-disk-full"] = "root, for a small disk of its own"
+    return lacking
 
 
 async def run(chosen: list[Cell], seed: int, *, real: bool) -> int:

@@ -5,6 +5,7 @@ belongs to the step (held at the door), or by a row lock of PostgreSQL that the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -17,14 +18,18 @@ from chaos.matrix import Cell
 from chaos.stage import Seller, Stage
 from chaos.workers import Line
 
+#: What a click of ours asks for: to post, to change, to take down. (eBay's form saves itself besides.)
+_COMMIT = re.compile(
+    r"(/v1/api|/status/published|/vm-rest/posts/\w+|/publish|/sh/api/end|/lstng/api/listing/\w+)$"
+)
 #: Step → the line after which its request comes, and which request that is.
 _REQUESTS: dict[str, tuple[str, Callable[[Asked], bool]]] = {
     "session-check": ("session check", lambda asked: asked.is_document),
     "baseline": ("baseline", lambda asked: asked.is_document),
     "fill": ("fill", lambda asked: not asked.is_upload),
     "upload-photos": ("fill", lambda asked: asked.is_upload),
-    "click": ("click", lambda asked: asked.method != "GET"),
-    "response": ("click", lambda asked: asked.method != "GET"),
+    "click": ("click", lambda asked: _commits(asked)),
+    "response": ("click", lambda asked: _commits(asked)),
     "read-back": ("read-back", lambda asked: asked.is_document),
     "save": ("read-back", lambda asked: asked.is_document),
 }
@@ -37,6 +42,10 @@ _LOCKS = {
     "arm": "SELECT 1 FROM listings WHERE id = %(listing)s FOR NO KEY UPDATE",
 }
 _SAVE = "SELECT 1 FROM publications WHERE listing_id = %(listing)s FOR UPDATE"
+
+
+def _commits(asked: Asked) -> bool:
+    return asked.method != "GET" and _COMMIT.search(asked.path) is not None
 
 
 class Moment:

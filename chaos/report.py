@@ -52,7 +52,13 @@ Each cell is a seller of its own on one of the three practice marketplaces, chos
 `everystall worker` process, a real Chromium, the embedded PostgreSQL. The visit is met at its step by what
 the worker logs (`visit.at`), by the step's request, which is held at a door in front of the marketplaces, or
 by a row lock that the step runs into; nothing of Everystall is patched. Waits are scaled: settle 3 s, lease
-4 s, guard 2 s, commit click 1 s. Judged by the marketplaces' ledger, afterwards:
+4 s, guard 2 s, commit click 1 s; all others are as they come.
+
+*Out of memory* is the SIGKILL that the kernel would send: to a page's process, which Chromium offers first,
+or to Playwright's driver. The disk that is filled is a small one with PostgreSQL's data alone. The clock is
+the worker's, moved by libfaketime; leases, due times and expiries go by the database's, which is not moved.
+
+Judged by the marketplaces' ledger, afterwards:
 
 - **I1** at most one of ours is for sale, exactly one when we say *live*, and nothing was published twice;
 - **I2** it came to an end within 75 s, its job too, and a dead worker's account was taken over in 20 s;
