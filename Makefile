@@ -76,6 +76,10 @@ extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into d
 bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
 	@$(PY) -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (2 hours) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
+	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)
+
 .PHONY: chromium
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one
 	@$(PY) -m everystall.browser.chromium

@@ -38,16 +38,21 @@ _MIGRATING = 0x65766572
 
 class Database:
     """One pool of connections for one process; `login_url` is DATABASE_URL's. `tells_operator`: what its
-    transactions record is told to the operator's back end too (notify/messages.py)."""
+    transactions record is told to the operator's back end too (notify/messages.py). `idle_seconds`: for how
+    long a transaction may wait for its next statement before PostgreSQL ends it. Of a stopped process, or of
+    a machine that is gone, its row locks would hold up whoever takes over."""
 
-    def __init__(self, login_url: str, *, tells_operator: bool = False) -> None:
+    def __init__(
+        self, login_url: str, *, tells_operator: bool = False, idle_seconds: float | None = None
+    ) -> None:
+        idle = f"-c idle_in_transaction_session_timeout={idle_seconds * 1000:.0f}" if idle_seconds else None
         self._info = {TELLS_OPERATOR: tells_operator}
         self.engine: AsyncEngine = create_async_engine(
             driver_url(login_url),
             pool_size=5,
             max_overflow=15,
             hide_parameters=True,  # a message of an error may reach a log
-            connect_args={"connect_timeout": 10},
+            connect_args={"connect_timeout": 10} | ({"options": idle} if idle else {}),
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")

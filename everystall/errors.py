@@ -10,7 +10,7 @@
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
-    ├── MarketplaceBusy  DatabaseAway  RateLimited          passes by itself: tried again
+    ├── MarketplaceBusy (BrowserEnded)  DatabaseAway  RateLimited    passes by itself: tried again
     ├── StorageFull                                         the operator must act; tried again meanwhile
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
@@ -317,6 +317,10 @@ class MarketplaceBusy(EverystallError):
         super().__init__(message, **details)
         #: Seconds that the marketplace asked us to wait, if it said.
         self.retry_after = retry_after
+
+
+class BrowserEnded(MarketplaceBusy):
+    """The browser ended while it worked."""
 
 
 # ---- inside ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Playwright, async_playwright
 
 
@@ -21,10 +22,20 @@ class Driver:
                 self._playwright = await async_playwright().start()
             return self._playwright
 
-    def forget_if_dead(self, error: BaseException) -> None:
-        """After a browser that did not start: a driver whose process is gone is not asked again."""
-        if "Connection closed" in str(error.__cause__ or ""):
-            self._playwright = None
+    async def forget_if_dead(self) -> bool:
+        """After a browser that did not start: whether the driver's process is gone. Then the next `get`
+        starts another. Asked, not read from the error: a browser that falls over at once says the same."""
+        playwright = self._playwright
+        if playwright is None:
+            return True
+        try:
+            async with asyncio.timeout(5):
+                await (await playwright.request.new_context()).dispose()
+        except (PlaywrightError, TimeoutError):
+            if self._playwright is playwright:
+                self._playwright = None
+            return True
+        return False
 
     async def close(self) -> None:
         if self._playwright is not None:

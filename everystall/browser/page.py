@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
+import structlog
 from playwright.async_api import Dialog, FilePayload, Locator, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
@@ -28,6 +29,7 @@ from everystall.browser.guard import Deadline
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.errors import (
     AccountLimited,
+    BrowserEnded,
     ChallengeShown,
     EverystallError,
     LeaseLost,
@@ -39,6 +41,8 @@ from everystall.settings import Settings
 
 if TYPE_CHECKING:
     from everystall.marketplaces.base import PhotoFile
+
+log = structlog.get_logger()
 
 #: Seconds between two looks for a target, and between two looks for an obstacle meanwhile.
 POLL = 0.03
@@ -64,7 +68,7 @@ def translated(deadline: Deadline | None = None) -> Iterator[None]:
             raise LeaseLost from e
         said = e.message.split("\n", 1)[0]  # behind it comes a log that quotes the page
         if re.search("closed|crashed|disconnected", said):
-            raise MarketplaceBusy("The browser ended while it worked.") from e
+            raise BrowserEnded from e
         found = re.search(r"net::(ERR_[A-Z_]+)", said)
         if found:
             raise MarketplaceBusy(f"The marketplace cannot be reached ({found[1]}).") from e
@@ -89,6 +93,8 @@ class Page:
         self.dialogs: list[str] = []
         #: The host of a top-level page that the walls refused (session.py).
         self.refused: str | None = None
+        #: The browser, its driver or the page's process has ended: nothing more can be done with this one.
+        self.gone = False
         self._accept_dialog = False
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
@@ -108,7 +114,7 @@ class Page:
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
         try:
-            with translated(self._deadline):
+            with self._translated():
                 response = await self._go(address)
         except MarketplaceBusy:
             self._inside()
@@ -209,8 +215,9 @@ class Page:
         if self._deadline is not None and self._deadline.passed:
             raise LeaseLost
         self._accept_dialog = accept_dialog
+        log.info("visit.at", at="click", target=target.intent)
         try:
-            with translated(self._deadline):
+            with self._translated():
                 await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)
         except PageChanged as e:
             raise MarketplaceBusy("Whether the page took the click is not known.") from e
@@ -260,7 +267,7 @@ class Page:
 
     async def count(self, target: Target) -> int:
         """How many are visible now, by the first locator that finds any."""
-        with translated(self._deadline):
+        with self._translated():
             for locator in self._locators(target):
                 found = await locator.locator("visible=true").count()
                 if found:
@@ -269,12 +276,12 @@ class Page:
 
     async def text(self, target: Target) -> str:
         found = await self._find(target)
-        with translated(self._deadline):
+        with self._translated():
             return await found.inner_text(timeout=self._milliseconds)
 
     async def texts(self, target: Target) -> list[str]:
         """Of all that are visible now."""
-        with translated(self._deadline):
+        with self._translated():
             for locator in self._locators(target):
                 found = await locator.locator("visible=true").all_inner_texts()
                 if found:
@@ -283,27 +290,27 @@ class Page:
 
     async def value(self, target: Target) -> str:
         found = await self._find(target, state="attached")
-        with translated(self._deadline):
+        with self._translated():
             return await found.input_value(timeout=self._milliseconds)
 
     async def attribute(self, target: Target, name: str) -> str | None:
         found = await self._find(target, state="attached")
-        with translated(self._deadline):
+        with self._translated():
             return await found.get_attribute(name, timeout=self._milliseconds)
 
     async def is_checked(self, target: Target) -> bool:
         found = await self._find(target, state="attached")
-        with translated(self._deadline):
+        with self._translated():
             return await found.is_checked(timeout=self._milliseconds)
 
     async def is_enabled(self, target: Target) -> bool:
         found = await self._find(target)
-        with translated(self._deadline):
+        with self._translated():
             return await found.is_enabled(timeout=self._milliseconds)
 
     async def read(self, script: str, arg: Any = None) -> Any:
         """The result of a function that only reads the page: one round trip for a whole list."""
-        with translated(self._deadline):
+        with self._translated():
             return await self.raw.evaluate(script, arg)
 
     async def fetch(self, url: str) -> bytes:
@@ -314,14 +321,14 @@ class Page:
         # The page may not read what lies on another origin, so Playwright's client does; that one cannot
         # resolve *.localhost. It follows no redirect, which could lead anywhere.
         if here[:2] != there[:2] and not (there.hostname or "").endswith("localhost"):
-            with translated(self._deadline):
+            with self._translated():
                 answer = await self.raw.context.request.get(
                     url, max_redirects=0, timeout=self._settings.page_seconds * 1000
                 )
                 if answer.ok and int(answer.headers.get("content-length") or 0) <= MOST_FETCHED:
                     return await answer.body()
             raise MarketplaceBusy(f"The marketplace did not give us back a photo ({answer.status}).")
-        with translated(self._deadline):
+        with self._translated():
             got = await self.raw.evaluate(
                 """async ([url, most]) => {
                     let blob;
@@ -361,6 +368,15 @@ class Page:
             await asyncio.sleep(0.1)
         return None
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self._deadline):
+                yield
+        except BrowserEnded:
+            self.gone = True
+            raise
+
     def _inside(self) -> None:
         if self.refused is not None:
             raise PageChanged(f"The marketplace led us to {self.refused}, which is not its own.")
@@ -379,7 +395,7 @@ class Page:
     async def _acting(self, target: Target) -> AsyncIterator[None]:
         """Something was found: if it cannot be used, either an obstacle came up or the page has changed."""
         try:
-            with translated(self._deadline):
+            with self._translated():
                 yield
         except (MarketplaceBusy, PageChanged) as e:
             if isinstance(e.__cause__, PlaywrightTimeout):
@@ -388,7 +404,7 @@ class Page:
             raise
 
     async def _any_visible(self, texts: Sequence[str]) -> bool:
-        with translated(self._deadline):
+        with self._translated():
             union = self.raw.locator(texts[0])
             for text in texts[1:]:
                 union = union.or_(self.raw.locator(text))
@@ -407,7 +423,7 @@ class Page:
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
         looked = time.monotonic()
         while True:
-            with translated(self._deadline):
+            with self._translated():
                 for locator in self._locators(target):
                     wanted = locator.locator("visible=true") if state == "visible" else locator
                     if await wanted.count() == 1:

@@ -38,9 +38,11 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
     assert remote_id is not None, "put = live is written together with its remote_id"
     page = await visit.page()
+    log.info("visit.at", at="baseline")
     state = (await visit.adapter.read(page, remote_id)).state
     if state not in ("ended", "sold"):
         await visit.adapter.delist(page, remote_id)
+        log.info("visit.at", at="read-back")
         state = (await visit.adapter.read(page, remote_id)).state
     await visit.signed_in()
     await _record(visit, publication_id, state)
@@ -77,6 +79,7 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
 
 async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
     """What its own page said, after the click or instead of it."""
+    log.info("visit.at", at="save")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         seen = state if state in ("live", "ended", "sold") else "unknown"

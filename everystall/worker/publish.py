@@ -93,6 +93,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     async def drafted(draft_id: str) -> None:
         await _note_draft(visit, plan, draft_id)
 
+    log.info("visit.at", at="fill")
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
     except LeaseLost:
@@ -206,6 +207,7 @@ async def _read_baseline(visit: Visit, page: Page, plan: Plan) -> None:
     if visit.lists_read_at is not None and time.monotonic() - visit.lists_read_at < BASELINE_SECONDS:
         return
     began = time.monotonic()
+    log.info("visit.at", at="baseline")
     there = await visit.adapter.find_active(page, known=plan.known)
     plan.baseline |= {item.remote_id for item in there}
     await visit.signed_in()
@@ -226,6 +228,7 @@ async def render(visit: Visit, draft: Draft) -> tuple[list[PhotoFile], list[str]
 
 async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     """The promise before the click, in a transaction of its own. Any change of mind: no click."""
+    log.info("visit.at", at="arm")
     wrong = differing(compare(plan.draft, filled.fields))
     if wrong:
         raise PageChanged(
@@ -286,6 +289,7 @@ async def still_wanted(
 
 async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:
     """The click's answer, the moment it is known and before anything is read back."""
+    log.info("visit.at", at="response")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)

@@ -49,6 +49,7 @@ async def look(visit: Visit, publication_id: UUID) -> None:
         if publication.state == "armed":
             await change(session, publication, state="reconciling")
     page = await visit.page()
+    log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
     if found is None:
         await _not_found(visit, publication_id, attempt)
@@ -159,6 +160,7 @@ async def settle(
     visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, remote_id: str, seen: Seen
 ) -> None:  # fmt: skip
     """The listing's own page told us what it is: write it down."""
+    log.info("visit.at", at="save")
     draft = Draft.model_validate(attempt.draft)
     read_back = compare(draft, seen.fields)
     if seen.state == "live":  # where the page shows none, they are not as posted
@@ -378,9 +380,13 @@ async def _only_a_draft(
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         mine.outcome, mine.finished_at = "draft_only", func.now()
-        if not await nothing_there(session, publication, tries=publication.tries + 1):
-            return
-        if publication.tries > 1:
+        before = await session.scalar(
+            select(Attempt.outcome)
+            .where(Attempt.publication_id == publication_id, Attempt.id != mine.id)
+            .order_by(Attempt.created_at.desc())
+            .limit(1)
+        )
+        if await nothing_there(session, publication, tries=0) and before == "draft_only":
             said = f"{visit.label} kept the listing as a draft again and did not publish it. We deleted it."
             said += _words_of(visit, mine)
             await change(

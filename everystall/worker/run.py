@@ -47,7 +47,11 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         raise Misconfigured("The worker was given no database.")
     url = settings.database_url.get_secret_value()
     async with AsyncExitStack() as stack:
-        db = Database(url, tells_operator=settings.notifications_webhook_enabled)
+        db = Database(
+            url,
+            tells_operator=settings.notifications_webhook_enabled,
+            idle_seconds=settings.lease_seconds,  # whose lease has ended shall hold no row either
+        )
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import select, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
@@ -104,6 +104,7 @@ async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
         ).scalar_one_or_none()
     if user_id is None:
         return
+    log.info("visit.at", at="claim", connection_id=str(connection_id))
     lease = await Lease.take(tools.db, tools.settings, user_id, connection_id)
     if lease is None:
         return
@@ -213,7 +214,7 @@ class Visit:
         with structlog.contextvars.bound_contextvars(step=due.kind, publication_id=str(due.publication_id)):
             try:
                 await self._step(due)
-            except (LeaseLost, OperationalError, InterfaceError):
+            except (LeaseLost, OperationalError, InterfaceError, InternalError):  # the last: it is read-only
                 raise
             except NotWanted as e:
                 log.info("step.not_wanted", why=e.message)
@@ -266,6 +267,7 @@ class Visit:
 
     async def _identify(self, page: Page) -> None:
         """Whose session is it? Raises SessionExpired if it is another account's: nothing is done there."""
+        log.info("visit.at", at="session check")
         account = await self.adapter.check_session(page)
         known = self.connection.account_id
         if account.id is not None and known is not None and account.id != known:
@@ -319,32 +321,42 @@ class Visit:
         return self._browser.page if self._browser is not None else None
 
     async def page(self) -> Page:
-        """The visit's page; opens vault and browser at the first call."""
+        """The visit's page; opens vault and browser at the first call, and when the browser is gone."""
+        if self._browser is not None and self._browser.page.gone:
+            log.warning("browser.gone")
+            await self._end_browser()
         if self._browser is None:
+            log.info("visit.at", at="open session")
             self._opened = await self.tools.vault.open(
                 self.lease.user_id, self.lease.connection_id, purpose=self.purpose, which=self.which
             )
             with self._opened.secret as plain:
                 self.stored = Storage.from_json(json.loads(bytes(plain)))
             self._seq = max(self._seq, self._opened.seq)
+            log.info("visit.at", at="start browser")
             try:
-                self._browser = await self._stack.enter_async_context(
-                    self.tools.open_browser(
-                        site=self.adapter.site,
-                        base_url=self.connection.base_url,
-                        storage=self.stored,
-                        settings=self.tools.settings,
-                        deadline=self.lease.deadline,
-                        playwright=await self.tools.driver.get(),
-                    )
-                )
-            except MarketplaceBusy as e:
-                self.tools.driver.forget_if_dead(e)
-                raise
+                self._browser = await self._start_browser(self.stored)
+            except MarketplaceBusy:
+                if not await self.tools.driver.forget_if_dead():
+                    raise
+                log.warning("browser.driver_gone")
+                self._browser = await self._start_browser(self.stored)
             if not self._opened.proved and self.form.read_account(self.stored.to_json()).id is None:
                 # nobody has seen yet whose it is, and it does not say so itself
                 await self._identify(self._browser.page)
         return self._browser.page
+
+    async def _start_browser(self, stored: Storage) -> Browser:
+        return await self._stack.enter_async_context(
+            self.tools.open_browser(
+                site=self.adapter.site,
+                base_url=self.connection.base_url,
+                storage=stored,
+                settings=self.tools.settings,
+                deadline=self.lease.deadline,
+                playwright=await self.tools.driver.get(),
+            )
+        )
 
     async def signed_in(self) -> None:
         """The marketplace just showed us a page that only the signed-in seller gets: remember that
@@ -382,12 +394,19 @@ class Visit:
         self.which = which
 
     async def _close(self) -> None:
-        """Write rotated cookies back, then end the browser. Never raises: the work is recorded already."""
-        if self._browser is not None and self._proved and not self.lease.lost.is_set():
-            try:
+        """Write rotated cookies back, then end the browser, whatever came of that: what is left of it would
+        lie on the disk, cookies and all. Raises nothing of its own: the work is recorded already."""
+        try:
+            if self._browser is not None and self._proved and not self.lease.lost.is_set():
                 await self.signed_in()
-            except EverystallError as e:
-                log.warning("session.not_written_back", error=e.code)
+        except EverystallError as e:
+            log.warning("session.not_written_back", error=e.code)
+        except (SQLAlchemyError, OSError) as e:
+            log.warning("session.not_written_back", error=type(e).__name__)
+        finally:
+            await self._end_browser()
+
+    async def _end_browser(self) -> None:
         browser, self._browser = self._browser, None
         if browser is not None:
             if browser.unlisted_hosts:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 
+import psycopg
 import pytest
+from sqlalchemy.exc import InternalError
 
+from chaos.workers import browsers
+from chaos.workers import driver as driver_of
 from everystall.browser import hosts
 from everystall.browser import session as browser_session
 from everystall.browser.page import Page
@@ -222,6 +229,31 @@ async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, s
     assert len(stall.events(site, "deleted")) == 3
 
 
+async def test_a_click_that_was_refused_and_a_look_that_failed_are_not_two_drafts(stall, alice):
+    """One draft alone is posted again, whatever else went wrong meanwhile."""
+    profile, job = await _posted(stall, alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="reset_before", times=1)
+    visiting = asyncio.create_task(stall.visit(profile))
+    while not stall.events("poshmark", "refused"):
+        await asyncio.sleep(0.005)
+    stall.sandbox.fault("poshmark", kind="down", path="/closet", times=1)
+    await visiting
+    assert (await stall.rows("SELECT tries FROM publications")) == [{"tries": 1}]
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live("poshmark")) == 1
+
+
+async def test_a_site_that_keeps_a_second_draft_without_a_word_is_not_tried_for_ever(stall, alice):
+    profile, job = await _posted(stall, alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="reset_before", times=1000)
+    job = await stall.until_done(alice, job["jobId"], profile, seconds=60)
+    (pair,) = job["automationResults"]
+    assert (job["status"], pair["needsYou"]["reason"]) == ("needs_you", "not_published")
+    assert len(stall.events("poshmark", "refused")) == 2
+    assert [item["state"] for item in stall.ledger("poshmark")] == ["ended", "ended"]
+
+
 async def test_a_draft_of_a_try_that_nobody_wants_any_more_goes_before_the_next_post(stall, alice):
     profile, job = await _posted(stall, alice, "poshmark")
     stall.sandbox.fault("poshmark", kind="down", path="/media/scratch", times=1000)
@@ -284,6 +316,76 @@ async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     assert job["automationResults"][0]["needsYou"]["reason"] == "marketplace_busy"
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).exists()
+
+
+async def test_a_database_that_is_read_only_for_a_moment_asks_the_seller_nothing(stall, alice):
+    """As a server that just became a standby says it, in the middle of a visit."""
+    profile, job = await _posted(stall, alice, "mercari")
+    admin = await psycopg.AsyncConnection.connect(stall.admin_url, autocommit=True)
+    await admin.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.state = 'armed' THEN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON publications FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    with pytest.raises(InternalError):  # ends the visit; the engine wakes another
+        await stall.visit(profile)
+    assert (await stall.rows("SELECT needs_you FROM publications")) == [{"needs_you": None}]
+    await admin.execute("DROP TRIGGER refuse ON publications")
+    await admin.close()
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    assert len(stall.events("mercari", "published")) == 1
+
+
+async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(stall, alice):
+    """The rotated session cannot be written back: its profile, cookies and all, goes all the same."""
+    profile, _ = await _posted(stall, alice, "mercari")
+    async with await psycopg.AsyncConnection.connect(stall.admin_url, autocommit=True) as admin:
+        await admin.execute("""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON user_marketplace_sessions EXECUTE FUNCTION refuse()""")
+    with pytest.raises(InternalError):
+        await stall.visit(profile)
+    assert list((stall.settings.everystall_home / "run" / "profiles").iterdir()) == []
+
+
+async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_found(stall, alice, everywhere):
+    profile, job = await _posted(stall, alice, everywhere)
+    visiting = asyncio.create_task(stall.visit(profile))
+    stall.sandbox.fault(everywhere, kind="reset_after", times=1)
+    while not stall.events(everywhere, "published"):
+        await asyncio.sleep(0.005)
+    for pid in browsers(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    await visiting
+    assert time.monotonic() - began < 12, "nobody waits for a dead browser's answer"
+    assert (await stall.job(alice, job["jobId"]))["status"] == "done"
+    assert len(stall.events(everywhere, "published")) == 1
+
+
+async def test_a_worker_that_stood_still_while_filling_asks_the_seller_nothing(stall, alice):
+    """The guard has ended its browser, and nobody else has the account: it is simply done again."""
+    profile, job = await _posted(stall, alice, "poshmark")
+    visiting = asyncio.create_task(stall.visit(profile))
+    while not stall.events("poshmark", "draft"):
+        assert not visiting.done()
+        await asyncio.sleep(0.005)
+    time.sleep(stall.settings.guard_seconds + 0.2)  # the whole process, as one that was stopped
+    await visiting
+    (row,) = await stall.rows("SELECT needs_you, tries FROM publications")
+    assert row == {"needs_you": None, "tries": 0}
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    assert len(stall.live("poshmark")) == 1
+
+
+async def test_a_dead_driver_is_replaced_at_once(stall, alice):
+    profile, job = await _posted(stall, alice, "mercari")
+    gone = driver_of(os.getpid())
+    assert gone is not None
+    os.kill(gone, signal.SIGKILL)
+    await stall.visit(profile)
+    assert (await stall.job(alice, job["jobId"]))["status"] == "done"
 
 
 async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall, alice, monkeypatch):

@@ -146,3 +146,24 @@ async def test_killed_between_the_click_and_its_answer_it_is_found_and_not_poste
     assert job["status"] == "done", job
     assert len(stall.live(marketplace)) == 1
     assert len(stall.events(marketplace, "published")) == 1
+
+
+async def test_a_worker_stopped_in_the_middle_of_a_transaction_holds_up_nobody(stall, alice, workers):
+    """It waits for the account's row when it is stopped: PostgreSQL gives it the row, and nobody goes on."""
+    profile = await stall.connect(alice, "mercari")
+    connection = await stall.connection_id(profile)
+    first = workers()
+    held = await psycopg.AsyncConnection.connect(stall.admin_url.replace("+psycopg", ""))
+    async with held:
+        await held.execute("SELECT 1 FROM connections WHERE id = %s FOR NO KEY UPDATE", [connection])
+        job = await stall.post(alice, await stall.listing(alice), ["mercari"])
+        async with asyncio.timeout(30):
+            while not await stall.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)
+        await held.rollback()
+    second = workers()
+    job = await _until(stall, alice, job["jobId"], 60)
+    assert second.poll() is None
+    assert job["status"] == "done", job
+    assert len(stall.live("mercari")) == 1

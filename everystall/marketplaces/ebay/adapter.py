@@ -358,7 +358,7 @@ async def _answer(page: Page, before: frozenset[str], done: str) -> Published:
     """What came of it: the address of what is done, or a message. Nothing known: somebody must look. Never a
     second click."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         found = re.search(done, page.url)
         if found:
             return Published(remote_id=found[1], url=f"{page.base_url}{on.item_path(found[1])}")
@@ -381,7 +381,7 @@ async def _answer(page: Page, before: frozenset[str], done: str) -> Published:
 async def _ended(page: Page, confirm: Target) -> None:
     """Until the dialog has gone or says something; what came of it is for whoever looks."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         with suppress(MarketplaceBusy, PageChanged):
             if not await page.has(confirm) or await page.read(on.ALERTS):
                 return

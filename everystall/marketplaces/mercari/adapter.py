@@ -317,7 +317,7 @@ async def _answer(page: Page, remote_id: str | None = None) -> Published:
 async def _first_of(page: Page, *targets: Target) -> int | None:
     """Which of them the answer shows, or None. A page that is just changing cannot be looked at: again."""
     end = time.monotonic() + ANSWER_SECONDS
-    while (left := end - time.monotonic()) > 0:
+    while (left := end - time.monotonic()) > 0 and not page.gone:
         try:
             return await page.first(*targets, seconds=left)
         except PageChanged:

@@ -401,7 +401,7 @@ async def _answer(page: Page, done: str, then: Target | None = None) -> Publishe
     """What came of it: the address of what is done, or a message. Nothing known: somebody must look. Never a
     second click on one thing; `then` is another that the site may ask for after the first."""
     end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not page.gone:
         found = re.search(done, page.url)
         if found:
             return Published(remote_id=found[1], url=f"{page.base_url}{on.listing_path(found[1])}")

@@ -1,0 +1,166 @@
+"""What must be so after each cell, by the marketplaces' ledger, the database, the logs and the processes.
+
+I1 one live listing at most, exactly one when we say live · I2 nothing lost · I3 a question has its reason,
+words and buttons · I4 live was read back and is what we say · I5 no session opened without an audit row ·
+I6 no secret in logs and pictures. And nothing is left over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from chaos.faults import Strike
+from chaos.stage import SHIRT, Seller, Stage
+from everystall.sandbox.core import Item
+
+#: Seconds for a cell to come to its end after the strike.
+PATIENCE = 75.0
+#: Seconds for the browsers and leases of it to be gone.
+TIDY = 15.0
+
+
+async def outcome(stage: Stage, seller: Seller, seconds: float) -> str:
+    """live, ended, cancelled or needs_you:reason; `still …` when it has come to no end in time."""
+    end = time.monotonic() + seconds
+    while True:
+        row = await stage.publication(seller)
+        if row["needs_you"]:
+            return f"needs_you:{row['needs_you']['reason']}"
+        if not row["unsettled"] and not row["looking"] and row["state"] in ("live", "ended", "cancelled"):
+            return str(row["state"])
+        if time.monotonic() > end:
+            return f"still {row['state']}"
+        await asyncio.sleep(0.1)
+
+
+async def complaints(it: Strike, ended: str) -> list[str]:
+    """Everything that is not as it must be; empty: the cell has passed."""
+    stage, seller = it.stage, it.seller
+    wrong = list(it.complaints)
+    row = await stage.publication(seller)
+    ours = [item for item in stage.items(seller) if item not in it.by_hand]
+    live = [item for item in ours if item.state == "live"]
+    if len(live) > 1:
+        wrong.append(f"I1: {len(live)} of ours are live")
+    clicks = sum(item.published_at is not None for item in ours)
+    if clicks > 1:
+        wrong.append(f"I1: {clicks} were published")
+    if ended.startswith("still"):
+        wrong.append(f"I2: {ended} after {PATIENCE:.0f} s")
+    if not it.cell.allows(ended, really_live=bool(live)):
+        wrong.append(f"ended as {ended}")
+    if ended.startswith("needs_you"):
+        wrong += _question(row["needs_you"] or {})
+    if ended == "live":
+        wrong += _live(it, row, ours)
+    if ended == "ended" and live and it.cell.verb == "delist":
+        wrong.append("I1: we say ended, and it is for sale")
+    wrong += await _job(stage, seller)
+    wrong += await _audited(stage, seller)
+    wrong += await _silent(stage, seller)
+    if it.cell.step == "notify":
+        wrong += await _told(stage, seller, it.cell.verb)
+    return wrong + await _left_over(stage, seller)
+
+
+def _question(asked: dict[str, Any]) -> list[str]:
+    whole = all(asked.get(name) for name in ("reason", "message", "actions", "url"))
+    return [] if whole else [f"I3: the question lacks something: {asked}"]
+
+
+def _live(it: Strike, row: dict[str, Any], ours: list[Item]) -> list[str]:
+    item = next((one for one in (*ours, *it.by_hand) if one.id == row["remote_id"]), None)
+    if item is None or item.state != "live":
+        return [f"I1: we say live, and {row['remote_id']} is {item.state if item else 'not there'}"]
+    wrong = []
+    if it.by_hand and item in it.by_hand and any(one.state == "live" for one in ours):
+        wrong.append("I1: ours is live, and we took the seller's own for it")
+    elif it.by_hand and item in it.by_hand:
+        it.notes.append("the seller's own was adopted")
+    shown = row["read_back"] or {}
+    differs = sorted(name for name, equal in shown.items() if not equal)
+    other = item.price != it.seller.price
+    if not shown or differs != (["price"] if other else []):
+        wrong.append(f"I4: read back {differs or 'nothing'}, and it costs {item.price}")
+    if other and it.cell.fault != "seller-edits":
+        wrong.append(f"I4: it costs {item.price}")
+    if item.title != SHIRT["title"] or len(item.photos) != 2:
+        wrong.append(f"I4: it is there as {item.title!r} with {len(item.photos)} photos")
+    return wrong
+
+
+async def _job(stage: Stage, seller: Seller) -> list[str]:
+    """Its job has ended too, in a transaction of its own."""
+    found = await stage.rows("SELECT status FROM jobs WHERE id = %s", seller.job)
+    return [] if [row["status"] for row in found] != ["running"] else ["I2: its job goes on for ever"]
+
+
+async def _audited(stage: Stage, seller: Seller) -> list[str]:
+    mine = [line for line in stage.lines if line.get("connection_id") == str(seller.connection_id)]
+    browsers = sum(line.get("event") == "visit.at" and line.get("at") == "start browser" for line in mine)
+    (audit,) = await stage.rows(
+        "SELECT count(*) AS rows FROM vault_audit WHERE connection_id = %s", seller.connection_id
+    )
+    return [] if audit["rows"] >= browsers else [f"I5: {browsers} openings, {audit['rows']} in the audit"]
+
+
+async def _silent(stage: Stage, seller: Seller) -> list[str]:
+    """The session's own words are in no log, in no outline of a page, in no row that others are told of."""
+    world = stage.sandbox.world
+    secrets = {
+        token.encode()
+        for session in world._sessions if session.account.name == seller.name
+        for token in (session.token, *session.spent)
+    }  # fmt: skip
+    files = [*stage.home.glob("worker-*.log"), *(stage.home / "data" / "evidence").rglob("*.txt")]
+    texts = {file.name: file.read_bytes() for file in files}
+    for table in ("publications", "attempts", "events", "listing_automation_results"):
+        rows = await stage.rows(f"SELECT t::text FROM {table} t WHERE user_id = %s", seller.user_id)
+        texts[table] = "".join(row["t"] for row in rows).encode()
+    return [f"I6: a secret in {name}" for name, text in texts.items() if any(one in text for one in secrets)]
+
+
+async def _told(stage: Stage, seller: Seller, verb: str) -> list[str]:
+    """The message arrives, and is one message however often it was sent. The two minutes that a dead
+    worker's claim lasts are moved up."""
+    type_ = {"delist": "publication.ended"}.get(verb, "job.finished")
+    end = time.monotonic() + 30
+    while True:
+        ids = {one["id"] for one in stage.door.told if one["type"] == type_ and _about(one, seller)}
+        if ids:
+            return [] if len(ids) == 1 else [f"I2: told in {len(ids)} messages"]
+        if time.monotonic() > end:
+            return [f"I2: nobody was told {type_}"]
+        await stage.rows(
+            "UPDATE webhook_deliveries SET claimed_until = now(), next_try_at = least(next_try_at, now()) "
+            "WHERE user_id = %s AND status = 'waiting' AND claimed_until < now() + interval '115 s'",
+            seller.user_id,
+        )
+        await asyncio.sleep(0.5)
+
+
+def _about(message: dict[str, Any], seller: Seller) -> bool:
+    data = message["data"]
+    return bool(data.get("jobId") == seller.job or data.get("listingId") == seller.listing)
+
+
+async def _left_over(stage: Stage, seller: Seller) -> list[str]:
+    """Chromiums, profiles, leases: none, once the dust has settled."""
+    end = time.monotonic() + TIDY
+    while True:
+        left = []
+        browsers = [pid for worker in stage.workers if worker.alive for pid in worker.chromiums()]
+        if browsers:
+            left.append(f"left over: {len(browsers)} Chromium")
+        if profiles := list((stage.home / "data" / "run" / "profiles").glob("*")):
+            left.append(f"left over: {len(profiles)} profiles")
+        leases = await stage.rows(
+            "SELECT 1 FROM connections WHERE id = %s AND lease_until > now()", seller.connection_id
+        )
+        if leases:
+            left.append("left over: a lease")
+        if not left or time.monotonic() > end:
+            return left
+        await asyncio.sleep(0.2)
