@@ -32,7 +32,7 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 	@$(PY) -m everystall up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/ready-dev chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
+test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
 	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended" $(ARGS)
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
 
@@ -41,7 +41,7 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 	@$(NPM) test --silent
 
 .PHONY: e2e-all
-e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
+e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and each fault, drift and layout on every marketplace
 	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: test-postgres
@@ -80,10 +80,11 @@ doctor: $(VENV)/ready  ## check this machine
 	@$(PY) -m everystall doctor
 
 .PHONY: lock
-lock: $(VENV)/uv-ready  ## write the three locks anew (ARGS=--upgrade for newer versions)
+lock: $(VENV)/uv-ready  ## write the four locks anew (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo uv | $(COMPILE) $(ARGS) - -o requirements-uv.lock
+	printf '%s\n' 'moto[s3]' flask flask-cors | $(COMPILE) $(ARGS) - -o requirements-s3.lock
 
 .PHONY: clean
 clean:  ## remove the environment and the caches (the demo's data in .data too)
@@ -136,6 +137,14 @@ $(VENV)/ready-dev: $(VENV)/uv-ready requirements-dev.lock
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements-dev.lock
 	@$(LINK)
 	@touch $(VENV)/ready $@
+
+# An S3 for the tests (moto), in an environment of its own: it and procrastinate want different versions of
+# python-dateutil.
+$(VENV)/s3-ready: $(VENV)/uv-ready requirements-s3.lock
+	@echo "Setting up: an S3 for the tests from its lock"
+	@[ -x $(VENV)/s3/bin/python ] || $(PY) -m venv --without-pip $(VENV)/s3
+	@$(UV) pip sync --quiet --python $(VENV)/s3/bin/python --require-hashes requirements-s3.lock
+	@touch $@
 
 extension/node_modules/.ready: $(VENV)/ready-dev extension/package-lock.json
 	@echo "Setting up: what checks the extension"

@@ -38,6 +38,7 @@ def examine(settings: Settings) -> bool:
         ("Folder", _folder),
         ("Chromium", _chromium),
         ("Database, key", _database),
+        ("Photos", _photos),
         ("Port", _port),
         ("Sites' hosts", _hosts),
     ]
@@ -138,6 +139,19 @@ def _database(settings: Settings, say: Say) -> str:
     if filled.database_admin_url is None:
         key = "the key is not checked without DATABASE_ADMIN_URL"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+
+
+def _photos(settings: Settings, say: Say) -> str:
+    from everystall.content.photos import Photos  # Pillow and the stores: not for the rows before
+
+    async def probe() -> str:
+        photos = Photos(settings)
+        try:
+            return await photos.probe()
+        finally:
+            await photos.close()
+
+    return f"{asyncio.run(probe())}: written, read and deleted"
 
 
 def _hosts(settings: Settings, say: Say) -> str:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET")  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -46,6 +46,15 @@ class Settings(BaseSettings):
     pbkdf2_iterations: int = Field(default=600_000, ge=100_000)
     #: Where originals and renditions lie: a folder (default `EVERYSTALL_HOME/photos`) or an object store URL.
     photos_url: str | None = None
+    #: An S3-compatible store that is not Amazon's: its address. Plain http is taken as it is said.
+    photos_s3_endpoint: str | None = None
+    #: Its region; none = AWS_REGION, else us-east-1.
+    photos_s3_region: str | None = None
+    #: Its keys; none = what AWS's own variables, files or machine roles say.
+    photos_s3_key_id: str | None = None
+    photos_s3_key_secret: SecretStr | None = None
+    #: https://endpoint/bucket/key; false = https://bucket.endpoint/key.
+    photos_s3_path_style: bool = True
     #: Where rate limits are counted when several webs run; none = in each web's memory.
     redis_url: SecretStr | None = None
     #: Days that the operator keeps backups; what is said to who deletes an account.

@@ -50,6 +50,7 @@ ACTIONS_FOR = {
     "changed_since_posted": ("leave_it", "end"),
     "photo_refused": ("retry", "give_up"),
     "storage_full": ("retry", "give_up"),
+    "storage_away": ("retry", "give_up"),
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
 }

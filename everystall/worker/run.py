@@ -55,6 +55,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await sweep_profiles(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
+        await photos.check()
         driver = Driver()
         stack.push_async_callback(driver.close)
         await asyncio.gather(driver.get(), photos.warm())  # the first visit shall not wait for either
