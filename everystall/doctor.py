@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from everystall.browser import hosts
+from everystall.browser import hosts, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.embedded import Server
 from everystall.errors import EverystallError, Misconfigured
@@ -88,6 +88,8 @@ def _folder(settings: Settings, say: Say) -> str:
 
 
 def _chromium(settings: Settings, say: Say) -> str:
+    if settings.browser_cdp_url is not None:
+        return f"{asyncio.run(remote.find_version(settings))} answers at BROWSER_CDP_URL"
     path = find_chromium(settings)
     version = _run([str(path), "--version"]).strip().splitlines()[-1:]
     with tempfile.TemporaryDirectory(prefix="everystall-doctor-") as profile:

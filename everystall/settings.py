@@ -20,8 +20,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET")  # fmt: skip
-
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL")  # fmt: skip
 
 class Settings(BaseSettings):
     """Read once at start-up and passed on as an argument."""
@@ -64,6 +63,8 @@ class Settings(BaseSettings):
     ebay_url: str = "https://www.ebay.com"
     #: An installed Chromium; none = searched for.
     chromium: Path | None = None
+    #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
+    browser_cdp_url: SecretStr | None = None
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.

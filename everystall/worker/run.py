@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import text
 
 from everystall import engine
-from everystall.browser import evidence
+from everystall.browser import evidence, remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_profiles
@@ -51,7 +51,10 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)
-        find_chromium(settings)  # better no worker than one that fails every visit
+        if settings.browser_cdp_url is not None:
+            await remote.find_version(settings)
+        else:
+            find_chromium(settings)  # better no worker than one that fails every visit
         await sweep_profiles(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
