@@ -48,6 +48,10 @@ e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and each fault
 test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)
 	@$(PY) -m tests.on_debian_postgres $(ARGS)
 
+.PHONY: test-machines
+test-machines: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## webs and workers on several hosts, each a network namespace (as root)
+	@$(PY) -m tests.on_hosts $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/ready-dev extension/node_modules/.ready  ## ruff, mypy, the import contracts; the extension's types and add-on rules
 	@$(BIN)/ruff check .
@@ -70,6 +74,10 @@ extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into d
 .PHONY: bench
 bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
 	@$(PY) -m benchmarks $(ARGS)
+
+.PHONY: overlaps
+overlaps: $(VENV)/ready  ## 10,000 visits by workers that are killed and stopped: never two on one account at once
+	@$(PY) -m benchmarks.overlaps $(ARGS)
 
 .PHONY: chromium
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one

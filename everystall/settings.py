@@ -22,6 +22,10 @@ from everystall.errors import Misconfigured
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL")  # fmt: skip
 
+#: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
+PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
+
+
 class Settings(BaseSettings):
     """Read once at start-up and passed on as an argument."""
 
@@ -65,6 +69,8 @@ class Settings(BaseSettings):
     chromium: Path | None = None
     #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
     browser_cdp_url: SecretStr | None = None
+    #: Where this worker stands: it visits accounts of this place, and those that have none.
+    worker_place: str | None = Field(default=None, pattern=PLACE)
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.

@@ -21,13 +21,13 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
 import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from everystall.errors import (
     EverystallError,
@@ -380,7 +380,7 @@ def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
         return from_url(location)
     if scheme not in ("s3", "s3a"):
         return from_url(location, client_options=_NETWORK, retry_config=_RETRIES)
-    config: dict[str, Any] = {"virtual_hosted_style_request": not settings.photos_s3_path_style}
+    config: Any = {"virtual_hosted_style_request": not settings.photos_s3_path_style}
     given = {
         "endpoint": settings.photos_s3_endpoint,
         "region": settings.photos_s3_region,
@@ -389,8 +389,8 @@ def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
     }
     config |= {name: value for name, value in given.items() if value}
     plain = (settings.photos_s3_endpoint or "").startswith("http://")
-    options = {**_NETWORK, "allow_http": plain}
-    return from_url(location, config=cast("Any", config), client_options=options, retry_config=_RETRIES)
+    options: Any = {**_NETWORK, "allow_http": plain}
+    return S3Store.from_url(location, config=config, client_options=options, retry_config=_RETRIES)
 
 
 def _settle(path: Path) -> None:

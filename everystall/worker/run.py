@@ -28,6 +28,7 @@ from everystall.notify.send import Mail
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
+from everystall.worker import places
 from everystall.worker.visit import Tools, visit
 
 log = structlog.get_logger()
@@ -76,9 +77,12 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1}  # fmt: skip
-        lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=GRACE_SECONDS))
+        place = settings.worker_place
+        if place is not None:
+            await stack.enter_async_context(places.standing(db, place))
+        lanes = asyncio.create_task(engine.run_lanes(app, slots, place=place, grace_seconds=GRACE_SECONDS))
         stopped = asyncio.create_task(stopping.wait())
-        log.info("worker.ready", **slots)
+        log.info("worker.ready", place=place, **slots)
         if ready is not None:
             ready.set()
         await asyncio.wait({lanes, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +117,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
     async def tick_(timestamp: int) -> None:
         nonlocal cleaned
         await engine.rescue(app)
+        await places.look_after(tools.db)
         await find_due(tools.db)
         async with tools.db.as_app() as session:
             await session.execute(text("SELECT everystall.wake_messages(true)"))
