@@ -153,7 +153,7 @@ async def work(url: str, home: Path) -> None:
 
     visit.Visit = CheapVisit  # type: ignore[assignment,misc]
     db, stopping = Database(url), asyncio.Event()
-    settings = Settings(_env_file=None, everystall_home=home)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, everystall_home=home)
     tools = visit.Tools(db, cast("Any", None), cast("Any", None), settings, cast("Any", None), stopping)
     app = run.make_app(url, tools, cast("Any", None))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

@@ -140,7 +140,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         session.expunge(visit.connection)  # what is raised below must not empty it: it outlives us
         wait = await _pace(visit, session)
         if wait is not None:
-            await _hold_posts(session, visit.lease.connection_id, wait)
+            await failures.hold_posts(session, visit.lease.connection_id, wait)
             return None
         facts = await facts_of(session, listing)
         draft, problems, _ = visit.form.compose(facts, visit.connection.defaults)
@@ -366,16 +366,6 @@ async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
     ).one()
     wait = max(float(row.gap or 0), float(row.cap or 0))
     return timedelta(seconds=wait) if wait > 0 else None
-
-
-async def _hold_posts(session: AsyncSession, connection_id: UUID, wait: timedelta) -> None:
-    """Everything that waits to be posted on the account rests; delists and looks do not."""
-    await session.execute(
-        text("""UPDATE publications SET next_try_at = now() + :wait
-                WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-                  AND needs_you IS NULL AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
-        {"id": connection_id, "wait": wait},
-    )
 
 
 async def _twin_open(session: AsyncSession, publication_id: UUID, attempt: Attempt) -> bool:
