@@ -28,6 +28,9 @@ from everystall.errors import Misconfigured
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
 MINIMUM_VERSION = 15
+#: Seconds that a transaction may rest between two statements: then PostgreSQL ends it. None of ours is open
+#: while a browser works; one that rests is a frozen process, and what it locked would stop everybody.
+RESTING_SECONDS = 10
 #: Under this name a session knows whether the operator's back end is told.
 TELLS_OPERATOR = "everystall.tells_operator"
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
@@ -46,7 +49,7 @@ class Database:
             max_overflow=15,
             hide_parameters=True,  # a message of an error may reach a log
             pool_pre_ping=True,  # a restarted server costs nobody an error
-            connect_args={"connect_timeout": 10},
+            connect_args={"connect_timeout": 10, "options": session_options()},
         )
 
     @asynccontextmanager
@@ -102,6 +105,12 @@ async def become(session: AsyncSession, user_id: UUID) -> None:
         text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
         {"role": SELLER, "claims": claims},
     )
+
+
+def session_options(**more: str) -> str:
+    """What each connection of ours asks of PostgreSQL, in libpq's words."""
+    asked = {"idle_in_transaction_session_timeout": f"{RESTING_SECONDS}s", **more}
+    return " ".join(f"-c {name}={value}" for name, value in asked.items())
 
 
 def driver_url(url: str) -> URL:

@@ -19,7 +19,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from everystall.db import driver_url
+from everystall.db import driver_url, session_options
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ def make_app(database_url: str) -> procrastinate.App:
     url = driver_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=url,
-        kwargs={"options": "-c search_path=procrastinate", "connect_timeout": 10},
+        kwargs={"options": session_options(search_path="procrastinate"), "connect_timeout": 10},
         min_size=1,
         max_size=8,
     )
