@@ -35,7 +35,7 @@ from everystall.browser.guard import Guard
 from everystall.db import Database, migrate
 from everystall.embedded import Server
 from everystall.errors import LeaseLost
-from everystall.processes import interruptible, python_path
+from everystall.processes import Children, end_with_parent, interruptible
 from everystall.settings import Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "many-machines.md"
@@ -177,20 +177,18 @@ class Run:
     login: str
     admin: str
     ledger: Path
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    children: Children
+    workers: dict[str, int] = field(default_factory=dict)
     stopped: dict[int, float] = field(default_factory=dict)
     kills: int = 0
     stops: int = 0
 
     def start_worker(self) -> None:
-        with open(self.home / "workers.log", "ab") as log:
-            self.workers.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.overlaps", "--work", str(self.home)],
-                    env={**os.environ, "PYTHONPATH": python_path(), "DATABASE_URL": self.login},
-                    stdout=log, stderr=log,
-                )
-            )  # fmt: skip
+        name = f"worker {self.kills} {len(self.workers)}"
+        env = {**os.environ, "DATABASE_URL": self.login}
+        self.children.start(name, "--work", str(self.home), module="benchmarks.overlaps", env=env,
+                            log=self.home / "workers.log")  # fmt: skip
+        self.workers[name] = self.children.pid(name)
 
     def visits(self) -> int:
         with psycopg.connect(self.admin) as connection:
@@ -206,38 +204,33 @@ class Run:
     def disturb(self, now: float, due: dict[str, float]) -> None:
         """Kills one in the middle of a visit, stops one, lets one go on, as it is time."""
         at_work = self.at_work()
-        free = [one for one in self.workers if one.pid not in self.stopped and one.pid in at_work]
+        free = [(name, pid) for name, pid in self.workers.items() if pid in at_work]
+        free = [one for one in free if one[1] not in self.stopped]
         if now > due["kill"] and free:
             due["kill"] = now + KILL_EVERY
-            victim = random.choice(free)
-            victim.kill()
-            victim.wait()
-            self.workers.remove(victim)
-            self.start_worker()
+            name, pid = random.choice(free)
+            os.kill(pid, signal.SIGKILL)
+            del self.workers[name]
             self.kills += 1
+            self.start_worker()
         elif now > due["stop"] and free:
             due["stop"] = now + STOP_EVERY
-            victim = random.choice(free)
-            victim.send_signal(signal.SIGSTOP)
-            self.stopped[victim.pid] = now
+            name, pid = random.choice(free)
+            os.kill(pid, signal.SIGSTOP)
+            self.stopped[pid] = now
             self.stops += 1
-        for worker in self.workers:
-            if now - self.stopped.get(worker.pid, now) > REST:
-                worker.send_signal(signal.SIGCONT)
-                del self.stopped[worker.pid]
+        for pid, since in list(self.stopped.items()):
+            if now - since > REST:
+                os.kill(pid, signal.SIGCONT)
+                del self.stopped[pid]
 
-    def end(self) -> None:
-        for worker in self.workers:
-            worker.send_signal(signal.SIGCONT)
-            worker.terminate()
-        for worker in self.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(40)
-            worker.kill()
-            worker.wait()
+    def go_on(self) -> None:
+        """Nobody is left stopped."""
+        for pid in self.stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
-def measure(home: Path, visits: int, seed: int) -> dict[str, Any]:
+def measure(home: Path, visits: int, seed: int, *, minutes: float = 60) -> dict[str, Any]:
     """The whole run; what came of it."""
     random.seed(seed)
     ledger = home / "ledger"
@@ -247,22 +240,23 @@ def measure(home: Path, visits: int, seed: int) -> dict[str, Any]:
     actor.chmod(0o700)
     data = Path(tempfile.mkdtemp(prefix="everystall-overlaps-data-"))  # PostgreSQL's user must get there
     try:
-        return _measure(Server(data, fsync=False), home, ledger, visits, seed)
+        return _measure(Server(data, fsync=False), home, ledger, (visits, minutes * 60), seed)
     finally:
         shutil.rmtree(data)
 
 
-def _measure(server: Server, home: Path, ledger: Path, visits: int, seed: int) -> dict[str, Any]:
+def _measure(server: Server, home: Path, ledger: Path, until: tuple[int, float], seed: int) -> dict[str, Any]:
     with server as there:
         migrate(there.admin, there.login)
         with psycopg.connect(there.admin, autocommit=True) as connection:
             ids = _accounts(connection)
-        run = Run(home, there.login, there.admin, ledger)
         began = time.monotonic()
-        try:
-            asyncio.run(_drive(run, ids, visits))
-        finally:
-            run.end()
+        with Children() as children:
+            run = Run(home, there.login, there.admin, ledger, children)
+            try:
+                asyncio.run(_drive(run, ids, *until))
+            finally:
+                run.go_on()
         seconds = time.monotonic() - began
         with psycopg.connect(there.admin) as connection:
             rows = connection.execute(
@@ -293,13 +287,13 @@ def _accounts(connection: psycopg.Connection[Any]) -> list[UUID]:
     return [made[0] for made in rows.fetchall()]
 
 
-async def _drive(run: Run, ids: list[UUID], visits: int) -> None:
-    """Wakes accounts and disturbs the workers until there were so many visits."""
+async def _drive(run: Run, ids: list[UUID], visits: int, seconds: float) -> None:
+    """Wakes accounts and disturbs the workers until there were so many visits, or so long."""
     for _ in range(WORKERS):
         run.start_worker()
     db, now = Database(run.login), time.monotonic()
     due, said = {"kill": now + KILL_EVERY, "stop": now + KILL_EVERY / 2}, 0
-    while (done := run.visits()) < visits:
+    while (done := run.visits()) < visits and time.monotonic() < now + seconds:
         async with db.as_app() as session:
             await engine.wake(session, random.sample(ids, 60))
             await engine.wake(session, random.sample(ids, 5), "urgent")
@@ -327,17 +321,20 @@ def write(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make overlaps", description=__doc__)
     parser.add_argument("--visits", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, default=60, help="and no longer, however few it were")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-write", action="store_true")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
+        end_with_parent()
         asyncio.run(work(os.environ["DATABASE_URL"], given.work))
         return
     home = Path(tempfile.mkdtemp(prefix="everystall-overlaps-"))
     try:
         with interruptible():
-            found = measure(home, given.visits, given.seed)
+            found = measure(home, given.visits, given.seed, minutes=given.minutes)
         said = write(found)
         sys.stdout.write("\n".join([*found["overlaps"][:20], said]))
         if not given.no_write:
