@@ -32,7 +32,7 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 	@$(PY) -m everystall up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/ready-dev chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
+test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
 	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended" $(ARGS)
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
 
@@ -41,7 +41,7 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 	@$(NPM) test --silent
 
 .PHONY: e2e-all
-e2e-all: $(VENV)/ready-dev chromium  ## the same and each fault, drift and layout on every marketplace
+e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and each fault, drift and layout on every marketplace
 	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: simulate
@@ -52,6 +52,10 @@ simulate: $(VENV)/ready-dev  ## thousands of interleavings of a publication's li
 .PHONY: test-postgres
 test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)
 	@$(PY) -m tests.on_debian_postgres $(ARGS)
+
+.PHONY: test-machines
+test-machines: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## webs and workers on several hosts, each a network namespace (as root)
+	@$(PY) -m tests.on_hosts $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready-dev extension/node_modules/.ready  ## ruff, mypy, the import contracts; the extension's types and add-on rules
@@ -80,6 +84,10 @@ bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benc
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (2 hours) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)
 
+.PHONY: overlaps
+overlaps: $(VENV)/ready  ## 10,000 visits by workers that are killed and stopped: never two on one account at once
+	@$(PY) -m benchmarks.overlaps $(ARGS)
+
 .PHONY: chromium
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one
 	@$(PY) -m everystall.browser.chromium
@@ -89,10 +97,11 @@ doctor: $(VENV)/ready  ## check this machine
 	@$(PY) -m everystall doctor
 
 .PHONY: lock
-lock: $(VENV)/uv-ready  ## write the three locks anew (ARGS=--upgrade for newer versions)
+lock: $(VENV)/uv-ready  ## write the four locks anew (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	echo uv | $(COMPILE) $(ARGS) - -o requirements-uv.lock
+	printf '%s\n' 'moto[s3]' flask flask-cors | $(COMPILE) $(ARGS) - -o requirements-s3.lock
 
 .PHONY: clean
 clean:  ## remove the environment and the caches (the demo's data in .data too)
@@ -145,6 +154,14 @@ $(VENV)/ready-dev: $(VENV)/uv-ready requirements-dev.lock
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements-dev.lock
 	@$(LINK)
 	@touch $(VENV)/ready $@
+
+# An S3 for the tests (moto), in an environment of its own: it and procrastinate want different versions of
+# python-dateutil.
+$(VENV)/s3-ready: $(VENV)/uv-ready requirements-s3.lock
+	@echo "Setting up: an S3 for the tests from its lock"
+	@[ -x $(VENV)/s3/bin/python ] || $(PY) -m venv --without-pip $(VENV)/s3
+	@$(UV) pip sync --quiet --python $(VENV)/s3/bin/python --require-hashes requirements-s3.lock
+	@touch $@
 
 extension/node_modules/.ready: $(VENV)/ready-dev extension/package-lock.json
 	@echo "Setting up: what checks the extension"

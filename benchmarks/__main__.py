@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, security
+from benchmarks import figures, machines, security
 from everystall import __version__
 from everystall.browser.chromium import find_chromium
 from everystall.demo.stage import set_up
@@ -30,7 +30,7 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.processes import interruptible
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-PARTS = ("overhead", "fan-out", "reuse", "memory", "extension", "security", "start")
+PARTS = ("overhead", "fan-out", "reuse", "memory", "extension", "security", "machines", "start")
 
 
 def main() -> None:
@@ -92,6 +92,9 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
         if "security" in parts:
             say("security: what the walls cost; guessers beside others")
             found["security"] = security.measure(bench)
+        if "machines" in parts:
+            say("machines: take-over, take-down, a post beside 5,000")
+            found["machines"] = machines.measure(bench)
         found["posts"] = bench.posts
         found["pick-ups"] = figures.pick_ups(bench)
     if "start" in parts:
@@ -101,7 +104,7 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
 
 
 def write(found: dict[str, Any], runs: int, seconds: float, say: Any) -> str:
-    rows = [row for part in (_overhead, _fan_out, _others, _security) for row in part(found)]
+    rows = [row for part in (_overhead, _fan_out, _others, _security, machines.rows) for row in part(found)]
     head = f"""\
 # Benchmarks
 

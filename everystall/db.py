@@ -30,6 +30,9 @@ from everystall.errors import Misconfigured
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
 MINIMUM_VERSION = 15
+#: Seconds that a transaction may rest between two statements: then PostgreSQL ends it. None of ours is open
+#: while a browser works; one that rests is a frozen process, and what it locked would stop everybody.
+RESTING_SECONDS = 10
 #: Under this name a session knows whether the operator's back end is told.
 TELLS_OPERATOR = "everystall.tells_operator"
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
@@ -38,21 +41,16 @@ _MIGRATING = 0x65766572
 
 class Database:
     """One pool of connections for one process; `login_url` is DATABASE_URL's. `tells_operator`: what its
-    transactions record is told to the operator's back end too (notify/messages.py). `idle_seconds`: for how
-    long a transaction may wait for its next statement before PostgreSQL ends it. Of a stopped process, or of
-    a machine that is gone, its row locks would hold up whoever takes over."""
+    transactions record is told to the operator's back end too (notify/messages.py)."""
 
-    def __init__(
-        self, login_url: str, *, tells_operator: bool = False, idle_seconds: float | None = None
-    ) -> None:
-        idle = f"-c idle_in_transaction_session_timeout={idle_seconds * 1000:.0f}" if idle_seconds else None
+    def __init__(self, login_url: str, *, tells_operator: bool = False) -> None:
         self._info = {TELLS_OPERATOR: tells_operator}
         self.engine: AsyncEngine = create_async_engine(
             driver_url(login_url),
             pool_size=5,
             max_overflow=15,
             hide_parameters=True,  # a message of an error may reach a log
-            connect_args={"connect_timeout": 10} | ({"options": idle} if idle else {}),
+            connect_args={"connect_timeout": 10, "options": session_options()},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -127,6 +125,12 @@ async def become(session: AsyncSession, user_id: UUID) -> None:
         text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
         {"role": SELLER, "claims": claims},
     )
+
+
+def session_options(**more: str) -> str:
+    """What each connection of ours asks of PostgreSQL, in libpq's words."""
+    asked = {"idle_in_transaction_session_timeout": f"{RESTING_SECONDS}s", **more}
+    return " ".join(f"-c {name}={value}" for name, value in asked.items())
 
 
 def driver_url(url: str) -> URL:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from everystall.browser import hosts
+from everystall.browser import hosts, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.embedded import Server
 from everystall.errors import EverystallError, Misconfigured
@@ -38,6 +38,7 @@ def examine(settings: Settings) -> bool:
         ("Folder", _folder),
         ("Chromium", _chromium),
         ("Database, key", _database),
+        ("Photos", _photos),
         ("Port", _port),
         ("Sites' hosts", _hosts),
     ]
@@ -87,6 +88,8 @@ def _folder(settings: Settings, say: Say) -> str:
 
 
 def _chromium(settings: Settings, say: Say) -> str:
+    if settings.browser_cdp_url is not None:
+        return f"{asyncio.run(remote.find_version(settings))} answers at BROWSER_CDP_URL"
     path = find_chromium(settings)
     version = _run([str(path), "--version"]).strip().splitlines()[-1:]
     with tempfile.TemporaryDirectory(prefix="everystall-doctor-") as profile:
@@ -138,6 +141,19 @@ def _database(settings: Settings, say: Say) -> str:
     if filled.database_admin_url is None:
         key = "the key is not checked without DATABASE_ADMIN_URL"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+
+
+def _photos(settings: Settings, say: Say) -> str:
+    from everystall.content.photos import Photos  # Pillow and the stores: not for the rows before
+
+    async def probe() -> str:
+        photos = Photos(settings)
+        try:
+            return await photos.probe()
+        finally:
+            await photos.close()
+
+    return f"{asyncio.run(probe())}: written, read and deleted"
 
 
 def _hosts(settings: Settings, say: Say) -> str:

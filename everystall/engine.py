@@ -19,7 +19,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from everystall.db import driver_url
+from everystall.db import driver_url, session_options
 
 log = structlog.get_logger()
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 #: messages: webhooks.
 #: Each has slots of its own in every worker.
 LANES = ("urgent", "visits", "ticks", "messages")
+#: In these an account with a place waits in a queue of its place: `visits@home`.
+VISITING = ("urgent", "visits")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
@@ -42,22 +44,25 @@ def make_app(database_url: str) -> procrastinate.App:
     url = driver_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=url,
-        kwargs={"options": "-c search_path=procrastinate", "connect_timeout": 10},
+        kwargs={"options": session_options(search_path="procrastinate"), "connect_timeout": 10},
         min_size=1,
         max_size=8,
     )
     return procrastinate.App(connector=connector)
 
 
-async def wake(session: AsyncSession, connection_ids: Sequence[UUID], lane: str = "visits") -> None:
-    """Wakes these accounts when, and only if, the session's transaction commits.
+async def wake(
+    session: AsyncSession, connection_ids: Sequence[UUID], lane: str = "visits", *, back: bool = False
+) -> None:
+    """Wakes these accounts when, and only if, the session's transaction commits. `back`: behind all who wait,
+    even if one of theirs waits already.
 
     All wake-ups of a transaction are sent together as its last statement, so none locks a waiting job
     longer than the commit takes, and two transactions always ask in the same order: no deadlock. An
     account that is not the seller's makes the commit fail (InsufficientPrivilege)."""
-    if lane not in ("urgent", "visits"):
+    if lane not in VISITING:
         raise ValueError(f"nobody is woken in the lane {lane!r}")
-    _to_wake(session).setdefault(lane, set()).update(connection_ids)
+    _to_wake(session).setdefault(f"{lane} back" if back else lane, set()).update(connection_ids)
 
 
 async def wake_messages(session: AsyncSession) -> None:
@@ -81,11 +86,12 @@ def _send(session: Session) -> None:
     waiting: dict[str, set[UUID]] = dict(session.info[_TO_WAKE])
     session.info[_TO_WAKE].clear()
     session.flush()
-    for lane in ("urgent", "visits"):
-        if waiting.get(lane):
+    for asked in ("urgent", "visits", "urgent back", "visits back"):
+        if waiting.get(asked):
+            lane, _, back = asked.partition(" ")
             session.execute(
-                text("SELECT everystall.wake(CAST(:ids AS uuid[]), :lane)"),
-                {"ids": sorted(waiting[lane]), "lane": lane},
+                text("SELECT everystall.wake(CAST(:ids AS uuid[]), :lane, :back)"),
+                {"ids": sorted(waiting[asked]), "lane": lane, "back": bool(back)},
             )
     if "messages" in waiting:
         session.execute(text("SELECT everystall.wake_messages()"))
@@ -115,8 +121,11 @@ async def rescue(app: procrastinate.App) -> int:
     return len(stalled)
 
 
-async def run_lanes(app: procrastinate.App, slots: Mapping[str, int], *, grace_seconds: float = 60.0) -> None:
-    """Works off the lanes until cancelled, each with its number of slots. Cancelled, it takes nothing
+async def run_lanes(
+    app: procrastinate.App, slots: Mapping[str, int], *, place: str | None = None, grace_seconds: float = 60.0
+) -> None:
+    """Works off the lanes until cancelled, each with its number of slots: the accounts of `place` and those
+    that have none. Cancelled, it takes nothing
     new, gives what runs `grace_seconds` to finish, then cancels that. The app is open; signals are the
     caller's."""
     unknown = set(slots) - set(LANES)
@@ -124,16 +133,19 @@ async def run_lanes(app: procrastinate.App, slots: Mapping[str, int], *, grace_s
         raise ValueError(f"there is no lane {', '.join(sorted(unknown))}")
     async with asyncio.TaskGroup() as lanes:
         for lane, number in slots.items():
-            lanes.create_task(_run_lane(app, lane, number, grace_seconds), name=f"lane {lane}")
+            queues = [lane, f"{lane}@{place}"] if place and lane in VISITING else [lane]
+            lanes.create_task(_run_lane(app, lane, queues, number, grace_seconds), name=f"lane {lane}")
 
 
-async def _run_lane(app: procrastinate.App, lane: str, number: int, grace_seconds: float) -> None:
+async def _run_lane(
+    app: procrastinate.App, lane: str, queues: list[str], number: int, grace_seconds: float
+) -> None:
     """procrastinate's worker ends by itself when a sign of life could not be given (the database
     restarts, say); the lane does not."""
     while True:
         try:
             await app.run_worker_async(
-                queues=[lane],
+                queues=queues,
                 name=lane,
                 concurrency=number,
                 wait=True,

@@ -11,7 +11,7 @@
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
     ├── MarketplaceBusy (BrowserEnded)  DatabaseAway  RateLimited    passes by itself: tried again
-    ├── StorageFull                                         the operator must act; tried again meanwhile
+    ├── StorageFull  StorageAway                            the operator must act; tried again meanwhile
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
         └── SealBroken
@@ -349,6 +349,15 @@ class StorageFull(EverystallError):
     status = 507
     fate = "operator"
     action = "Make room where EVERYSTALL_HOME or PHOTOS_URL points, then send it again; nothing was stored."
+
+
+class StorageAway(EverystallError):
+    """The photo store does not answer."""
+
+    code = "storage_away"
+    status = 503
+    fate = "operator"
+    action = "It is tried again by itself; whoever runs this installation looks whether the store is up."
 
 
 class DatabaseAway(EverystallError):

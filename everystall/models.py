@@ -246,6 +246,8 @@ class Connection(Owned, Base):
     #: The account's defaults for what a listing leaves open (Form.DEFAULTS).
     defaults: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     paused_at: Mapped[datetime | None]
+    #: Where it is visited from: a worker's WORKER_PLACE; null = from anywhere.
+    place: Mapped[str | None]
     #: Seconds between two posts; null = the setting, else the marketplace's own default.
     pace_seconds: Mapped[float | None]
     #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
@@ -264,6 +266,8 @@ class Connection(Owned, Base):
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
         _owned("connections"),
+        CheckConstraint("place ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="place"),
+        Index("connections_by_place", "place", postgresql_where=text("place IS NOT NULL")),
         Index("connections_one_per_account", "user_id", "marketplace", "account_id", unique=True,
               postgresql_where=text("account_id IS NOT NULL")),
         Index("connections_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),

@@ -20,7 +20,10 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL")  # fmt: skip
+
+#: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
+PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
 
 
 class Settings(BaseSettings):
@@ -46,6 +49,15 @@ class Settings(BaseSettings):
     pbkdf2_iterations: int = Field(default=600_000, ge=100_000)
     #: Where originals and renditions lie: a folder (default `EVERYSTALL_HOME/photos`) or an object store URL.
     photos_url: str | None = None
+    #: An S3-compatible store that is not Amazon's: its address. Plain http is taken as it is said.
+    photos_s3_endpoint: str | None = None
+    #: Its region; none = AWS_REGION, else us-east-1.
+    photos_s3_region: str | None = None
+    #: Its keys; none = what AWS's own variables, files or machine roles say.
+    photos_s3_key_id: str | None = None
+    photos_s3_key_secret: SecretStr | None = None
+    #: https://endpoint/bucket/key; false = https://bucket.endpoint/key.
+    photos_s3_path_style: bool = True
     #: Where rate limits are counted when several webs run; none = in each web's memory.
     redis_url: SecretStr | None = None
     #: Days that the operator keeps backups; what is said to who deletes an account.
@@ -55,6 +67,10 @@ class Settings(BaseSettings):
     ebay_url: str = "https://www.ebay.com"
     #: An installed Chromium; none = searched for.
     chromium: Path | None = None
+    #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
+    browser_cdp_url: SecretStr | None = None
+    #: Where this worker stands: it visits accounts of this place, and those that have none.
+    worker_place: str | None = Field(default=None, pattern=PLACE)
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.

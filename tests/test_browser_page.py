@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -167,12 +168,25 @@ async def test_a_modal_that_covers_what_we_found_is_told_as_itself(page, stall):
         await page.click(target)
 
 
-@pytest.mark.parametrize(("status", "header", "wait"), [(429, "7", 7), (429, "soon", 60), (503, "", None)])
+@pytest.mark.parametrize(
+    ("status", "header", "wait"),
+    [
+        (429, "7", 7), (429, "soon", 60), (429, "", 60), (429, "-3", 0), (429, "999999", 3600),
+        (503, "", None), (503, "120", 120),
+    ],
+)  # fmt: skip
 async def test_a_marketplace_that_is_busy_says_for_how_long(page, stall, status, header, wait):
     stall.show("/", "<p>no</p>", status=status, Retry_After=header)
     with pytest.raises(MarketplaceBusy) as caught:
         await page.goto("/")
     assert caught.value.retry_after == wait
+
+
+async def test_it_may_say_until_when(page, stall):
+    stall.show("/", "<p>no</p>", status=429, Retry_After=formatdate(time.time() + 90, usegmt=True))
+    with pytest.raises(MarketplaceBusy) as caught:
+        await page.goto("/")
+    assert 60 < caught.value.retry_after <= 90
 
 
 async def test_nobody_listening_is_busy_and_no_address_is_told(settings, stall):

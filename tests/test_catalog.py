@@ -8,7 +8,7 @@ import re
 FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
-             "due_deliveries", "wake_messages", "receive_webhook"}  # fmt: skip
+             "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.

@@ -537,6 +537,36 @@ async def test_a_lane_goes_on_after_the_database_threw_its_connections_out(db, a
         await _until(twice, 15)
 
 
+async def test_a_frozen_process_in_the_middle_of_a_transaction_stops_nobody_for_long(
+    monkeypatch, database_urls, admin
+):
+    """A worker that was stopped, or its whole machine, with a waiting job locked: who wakes that account,
+    the tick's batch of 500 too, would wait for it for ever."""
+    monkeypatch.setattr("everystall.db.RESTING_SECONDS", 1)
+    frozen, other, account = Database(database_urls.login), Database(database_urls.login), uuid4()
+    await _wake(other, [account])
+
+    async def hold() -> None:
+        async with frozen.as_app() as session:
+            await session.execute(SQL_WAKE, {"ids": [account], "lane": "visits"})
+            async with asyncio.timeout(30):
+                await _wake(other, [account])
+            await session.execute(text("SELECT 1"))
+
+    with pytest.raises(DBAPIError, match="idle-in-transaction"):
+        await hold()
+    assert len(await _jobs(admin)) == 1
+    for each in (frozen, other):
+        await each.close()
+
+
+async def test_the_engines_own_connections_do_not_rest_either(monkeypatch, database_urls):
+    monkeypatch.setattr("everystall.db.RESTING_SECONDS", 3)
+    async with engine.make_app(database_urls.login).open_async() as app:
+        (row,) = await app.connector.execute_query_all_async("SHOW idle_in_transaction_session_timeout")
+    assert row == {"idle_in_transaction_session_timeout": "3s"}
+
+
 # ---- what is due ----
 
 

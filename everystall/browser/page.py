@@ -455,11 +455,12 @@ def _judge(response: Response | None) -> None:
     """What the main answer's status says, where the page itself said nothing we know."""
     if response is None:
         return
+    asked = response.headers.get("retry-after", "")
     if response.status == 429:
-        raise MarketplaceBusy("The marketplace asks us to slow down.",
-                              retry_after=_seconds(response.headers.get("retry-after", "")))  # fmt: skip
+        raise MarketplaceBusy("The marketplace asks us to slow down.", retry_after=_seconds(asked))
     if response.status >= 500:
-        raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).")
+        raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).",
+                              retry_after=_seconds(asked) if asked else None)  # fmt: skip
 
 
 def _seconds(retry_after: str) -> float:

@@ -32,7 +32,7 @@ from playwright.async_api import BrowserContext, CDPSession, Playwright, Request
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 
-from everystall.browser import identity
+from everystall.browser import identity, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.guard import Deadline, Guard
 from everystall.browser.page import Page, translated
@@ -146,14 +146,20 @@ async def open_browser(
     deadline: Deadline | None = None,
     playwright: Playwright | None = None,
 ) -> AsyncIterator[Browser]:
-    """A signed-in browser that ends with the block. With a deadline it is started under the guard.
+    """A signed-in browser that ends with the block. With a deadline it is started under the guard; one that
+    runs elsewhere (remote.py) has none.
 
     Raises Misconfigured (no Chromium) and MarketplaceBusy (it did not start this time)."""
     given = storage or Storage()
-    chromium = find_chromium(settings)
     async with AsyncExitStack() as stack:
         if playwright is None:
             playwright = await stack.enter_async_context(async_playwright())
+        if settings.browser_cdp_url is not None:
+            there = remote.open_context(playwright, settings, user_agent=given.user_agent)
+            context = await stack.enter_async_context(there)
+            yield await _prepare(context, site, base_url, given, settings, deadline)
+            return
+        chromium = find_chromium(settings)
         folder = await stack.enter_async_context(_profile(settings))
         program, env, guard = chromium, _quiet_env(folder, given.time_zone), None
         if deadline is not None:
@@ -200,7 +206,8 @@ async def _prepare(
         cdp = await context.new_cdp_session(raw)
         if given.user_agent:
             await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent))
-        await _wall_in(cdp, browser.page, (host, *site.domains))
+        stays_here = settings.browser_cdp_url is not None and bool(_walls(host))
+        await _wall_in(cdp, browser.page, (host, *site.domains), stays_here=stays_here)
     listed = (host, *site.domains, *site.parts)
 
     def note(request: Request) -> None:
@@ -237,20 +244,24 @@ async def _add_cookies(context: BrowserContext, cookies: Sequence[Mapping[str, A
                 log.warning("browser.cookie_refused", name=one["name"])
 
 
-async def _wall_in(cdp: CDPSession, page: Page, domains: Sequence[str]) -> None:
-    """Top-level navigation, redirects included, to the marketplace's own hosts only."""
+async def _wall_in(cdp: CDPSession, page: Page, domains: Sequence[str], *, stays_here: bool) -> None:
+    """Top-level navigation, redirects included, to the marketplace's own hosts only. `stays_here`: and
+    nothing else from elsewhere than its machine, for a browser that was not told so when it was started."""
     main = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
     tasks: set[asyncio.Future[None]] = set()
 
     async def decide(event: dict[str, Any]) -> None:
         url = urlsplit(event["request"]["url"])
         own = url.scheme in ("http", "https") and _within(url.hostname or "", domains)
+        top = event["frameId"] == main and event["resourceType"] == "Document"
+        away = stays_here and url.scheme in ("http", "https") and not _walls(url.hostname or "")
         with suppress(PlaywrightError):
-            if own or event["frameId"] != main:
+            if own or not (top or away):
                 await cdp.send("Fetch.continueRequest", {"requestId": event["requestId"]})
             else:
-                log.warning("browser.navigation_refused", host=url.hostname)
-                page.refused = url.hostname or url.scheme
+                if top:
+                    log.warning("browser.navigation_refused", host=url.hostname)
+                    page.refused = url.hostname or url.scheme
                 refusal = {"requestId": event["requestId"], "errorReason": "BlockedByClient"}
                 await cdp.send("Fetch.failRequest", refusal)
 
@@ -260,7 +271,8 @@ async def _wall_in(cdp: CDPSession, page: Page, domains: Sequence[str]) -> None:
         task.add_done_callback(tasks.discard)
 
     cdp.on("Fetch.requestPaused", paused)
-    await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*", "resourceType": "Document"}]})
+    pattern = {"urlPattern": "*"} if stays_here else {"urlPattern": "*", "resourceType": "Document"}
+    await cdp.send("Fetch.enable", {"patterns": [pattern]})
 
 
 def _walls(host: str) -> list[str]:

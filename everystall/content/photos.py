@@ -12,11 +12,13 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -24,10 +26,17 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 import structlog
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
-from everystall.errors import Misconfigured, NotFound, PhotoRefused, StorageFull
+from everystall.errors import (
+    EverystallError,
+    Misconfigured,
+    NotFound,
+    PhotoRefused,
+    StorageAway,
+    StorageFull,
+)
 from everystall.marketplaces.base import PhotoFacts, PhotoRule
 from everystall.settings import Settings
 
@@ -45,6 +54,14 @@ RENDERING = 1
 _TAKES = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
 #: No space (28), quota (122 on Linux, 69 on macOS), file too large (27). obstore tells it in text only.
 _FULL = re.compile(r"\(os error (28|122|69|27)\)|code: (28|122|69|27)\b|StorageFull|QuotaExceeded")
+#: What S3 says of keys that it does not know, in text only: with some stores it comes as a plain 4xx.
+_KEYS = re.compile(
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Missing(SecretAccessKey|AccessKeyId)"
+)
+_NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist", re.IGNORECASE)
+#: A store over the network: seconds to connect and for one answer, and how long it is tried again meanwhile.
+_NETWORK: Any = {"connect_timeout": "5s", "timeout": "60s"}
+_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
 class StoredPhoto(PhotoFacts):
@@ -58,7 +75,7 @@ class Photos:
 
     def __init__(self, settings: Settings) -> None:
         self._location = settings.photos_location
-        self._store, self._folder = _open_store(self._location)
+        self._store, self._folder = _open_store(self._location, settings)
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="photos")
         self._children: list[_Child] = []
         self._lock = threading.Lock()
@@ -66,6 +83,27 @@ class Photos:
     async def warm(self) -> None:
         """Starts a child, so that the first photo need not wait for it (0.1 to 0.3 s)."""
         await self._in_thread(lambda: self._give_back(self._take()))
+
+    async def probe(self) -> str:
+        """Writes, reads and deletes a few bytes; where, in words without a secret. Raises Misconfigured (no
+        such bucket, wrong keys), StorageAway, StorageFull."""
+        name, data = f"probes/{secrets.token_hex(8)}", b"everystall"
+        await self._write(name, data)
+        found = await self._read(name)
+        try:
+            await obstore.delete_async(self._store, name)
+        except (BaseError, OSError) as e:
+            raise self._no_store(e, "written") from None
+        if found != data:
+            raise Misconfigured(f"The photo store {_bare(self._location)} gives back something else.")
+        return _bare(self._location)
+
+    async def check(self) -> None:
+        """At the start of a process: what is set up wrongly stops it; a store that is away may come back."""
+        try:
+            await self.probe()
+        except StorageAway as e:
+            log.warning("photos.store_away", message=e.message)
 
     async def close(self) -> None:
         """Ends the children."""
@@ -159,13 +197,28 @@ class Photos:
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
 
-    def _no_store(self, error: Exception, done: str) -> StorageFull | Misconfigured:
-        if _FULL.search(str(error)):
+    def _no_store(self, error: Exception, done: str) -> EverystallError:
+        said, where = str(error), _bare(self._location)
+        if _FULL.search(said):
             return StorageFull("There is no room to store the photo; nothing was stored.")
-        log.error("photos.store_failed", error=type(error).__name__, location=_bare(self._location))
+        log.error("photos.store_failed", error=type(error).__name__, location=where)
+        refused = isinstance(error, PermissionDeniedError | UnauthenticatedError) or bool(_KEYS.search(said))
+        if self._folder is None and _NO_BUCKET.search(said):
+            return Misconfigured(
+                f"There is no bucket for the photo store {where}.",
+                action="Make it, or correct PHOTOS_URL (and PHOTOS_S3_ENDPOINT, PHOTOS_S3_REGION).",
+            )
+        if self._folder is None and refused:
+            return Misconfigured(
+                f"The photo store {where} does not accept our keys.",
+                action="Check PHOTOS_S3_KEY_ID and PHOTOS_S3_KEY_SECRET, and that they may list, read, write "
+                "and delete there.",
+            )
+        if self._folder is None:
+            return StorageAway(f"The photo store {where} does not answer.")
         return Misconfigured(
-            f"The photo store {_bare(self._location)} cannot be {done}.",
-            action="Check PHOTOS_URL, its credentials and the folder's permissions.",
+            f"The photo store {where} cannot be {done}.",
+            action="Check PHOTOS_URL and the folder's permissions.",
         )
 
     # ---- pixels ----
@@ -293,13 +346,18 @@ class _Child:
             self._stdin.close()
 
 
-def _open_store(location: str) -> tuple[ObjectStore, Path | None]:
+def _open_store(location: str, settings: Settings) -> tuple[ObjectStore, Path | None]:
     """The store, and its folder if it is one (made with mode 0700)."""
     parts = urlsplit(location)
     if parts.scheme not in ("", "file"):
         try:
-            return from_url(location), None
-        except (BaseError, ValueError, OSError):
+            return _open_remote(location, parts.scheme, settings), None
+        except (BaseError, ValueError, OSError) as e:
+            if _KEYS.search(str(e)):
+                raise Misconfigured(
+                    f"The keys of the photo store {_bare(location)} are not complete.",
+                    action="Set PHOTOS_S3_KEY_ID and PHOTOS_S3_KEY_SECRET, both.",
+                ) from None
             raise Misconfigured(
                 f"PHOTOS_URL {_bare(location)} is not an object store that we know.",
                 action="Use a folder, or a URL as file:///path, s3://bucket/path, gs://bucket or az://container.",
@@ -315,6 +373,24 @@ def _open_store(location: str) -> tuple[ObjectStore, Path | None]:
             f"The photo folder {folder} cannot be used: {getattr(e, 'strerror', None) or type(e).__name__}.",
             action=f"Make {folder} writable for the user that runs Everystall, or set PHOTOS_URL.",
         ) from None
+
+
+def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
+    if scheme == "memory":
+        return from_url(location)
+    if scheme not in ("s3", "s3a"):
+        return from_url(location, client_options=_NETWORK, retry_config=_RETRIES)
+    config: Any = {"virtual_hosted_style_request": not settings.photos_s3_path_style}
+    given = {
+        "endpoint": settings.photos_s3_endpoint,
+        "region": settings.photos_s3_region,
+        "access_key_id": settings.photos_s3_key_id,
+        "secret_access_key": (secret := settings.photos_s3_key_secret) and secret.get_secret_value(),
+    }
+    config |= {name: value for name, value in given.items() if value}
+    plain = (settings.photos_s3_endpoint or "").startswith("http://")
+    options: Any = {**_NETWORK, "allow_http": plain}
+    return S3Store.from_url(location, config=config, client_options=options, retry_config=_RETRIES)
 
 
 def _settle(path: Path) -> None:

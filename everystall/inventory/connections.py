@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound, WhichAccount
-from everystall.inventory.publications import hold_all
+from everystall.inventory.publications import hold_all, release_all
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, MarketplaceSession
 from everystall.vault.sessions import Vault
@@ -21,6 +21,8 @@ from everystall.vault.sessions import Vault
 Status = Literal["connected", "expired", "missing"]
 #: needs_you of an account that the seller took away and whose history is kept.
 DISCONNECTED = "disconnected"
+#: needs_you of an account whose place has no worker.
+NO_WORKER = "no_worker"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,23 @@ async def disconnect(session: AsyncSession, vault: Vault, connection: Connection
     }
     connection.next_check_at = connection.refresh_asked_at = None
     await hold_all(session, connection, DISCONNECTED, message)
+
+
+async def place_deserted(session: AsyncSession, connection: Connection) -> None:
+    """No worker stands at the account's place: what waits for a visit there says so."""
+    message = (
+        f"No worker runs at “{connection.place}”, where this {MARKETPLACES[connection.marketplace]} account "
+        "is visited from: nothing is posted or taken down there. It goes on by itself when one is back."
+    )
+    connection.needs_you = {"reason": NO_WORKER, "message": message, "url": None, "actions": []}
+    await hold_all(session, connection, NO_WORKER, message)
+
+
+async def place_attended(session: AsyncSession, connection: Connection) -> None:
+    """A worker stands there (again): what waited for one goes on. The caller wakes the account."""
+    if (connection.needs_you or {}).get("reason") == NO_WORKER:
+        connection.needs_you = None
+    await release_all(session, connection, NO_WORKER)
 
 
 def choose(

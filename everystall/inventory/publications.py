@@ -39,6 +39,7 @@ ACTIONS = {
 ACTIONS_FOR = {
     "session_expired": ("give_up",),
     "disconnected": ("give_up",),
+    "no_worker": ("give_up",),
     "challenge": ("retry", "give_up"),
     "account_limited": ("retry", "give_up"),
     "listing_rejected": ("retry", "give_up"),
@@ -52,6 +53,7 @@ ACTIONS_FOR = {
     "edited_there": ("put_mine", "keep_theirs"),
     "photo_refused": ("retry", "give_up"),
     "storage_full": ("retry", "give_up"),
+    "storage_away": ("retry", "give_up"),
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
 }
@@ -221,6 +223,16 @@ async def hold_all(session: AsyncSession, connection: Connection, reason: str, m
         asked = needs_you(publication, connection.public_id, reason, message, connection.base_url)
         state = AT_REST.get(publication.state, publication.state)
         await change(session, publication, needs_you=asked, state=state, finished_at=func.now())
+
+
+async def release_all(session: AsyncSession, connection: Connection, reason: str) -> None:
+    """What waited for the seller for that reason goes on."""
+    await session.execute(
+        update(Publication)
+        .where(Publication.connection_id == connection.id, Publication.needs_you["reason"].astext == reason)
+        .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def act(

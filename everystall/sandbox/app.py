@@ -212,6 +212,9 @@ class Site:
         latency = take(self.marketplace, name, "page", kind="latency", path=path)
         if latency is not None:
             await asyncio.sleep(1.0 if latency.seconds is None else latency.seconds)
+        many = take(self.marketplace, name, "page", kind="too_many", path=path)
+        if many is not None:
+            return HTMLResponse("<h1>Too many requests</h1>", 429, {"Retry-After": many.retry_after})
         if session is None or path == self.login_path:
             return None
         if take(self.marketplace, name, "page", kind="session_expired", path=path):

@@ -35,7 +35,7 @@ In an endpoint (plain Starlette: `async def sell(request) -> Response`):
 - lists show only `world.listed(marketplace, account, "live")` (honours index lag), an item's own page only
   if `item.page_shown()`; everything else of `items()` is the owner's and the ledger's.
 - faults that a site must play itself: `site.layout(request)` is "a" or "b"; all others are played by
-  Site: latency, slow, down, session_expired, login_wall, captcha (override by `captcha_page`).
+  Site: latency, slow, down, too_many, session_expired, login_wall, captcha (override by `captcha_page`).
 - drift: names (ids, classes, `attr=value` pairs) and labels of the Vocabulary are replaced in every HTML,
   JS and CSS answer of the site by Site itself, so HTML, JS and CSS must write them alike; JSON answers
   are left alone. For strength 3 mark containers whose children may be reordered and wrapped with
@@ -215,6 +215,7 @@ class Ledger:
 POINTS = {
     "latency": "page", "slow": "any", "down": "any", "captcha": "page", "login_wall": "page",
     "session_expired": "page", "layout": "layout", "index_lag": "list_index", "recompress": "photo",
+    "too_many": "page",
     "error_before": "submit_before", "reset_before": "submit_before", "late_commit": "submit_before",
     "soft_reject": "submit_before", "item_limit": "submit_before",
     "error_after": "submit_after", "reset_after": "submit_after", "odd_answer": "submit_after",
@@ -233,6 +234,8 @@ class Fault:
     times: int | None = 1
     seconds: float | None = None
     status: int = 500
+    #: too_many: what its Retry-After says, seconds or a date.
+    retry_after: str = "7"
     #: Only for requests whose path holds this.
     path: str | None = None
     #: index_lag: seconds during which the listing's own page is a 404 too.

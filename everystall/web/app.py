@@ -131,6 +131,7 @@ async def _parts(
     if photos is None:
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
+        await photos.check()
     captures = Captures(database)
     stack.push_async_callback(captures.close)
     return Parts(settings, database, vault, photos, limits, captures)

@@ -13,9 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, NotFound, listed
-from everystall.inventory.connections import DISCONNECTED, SignIn, disconnect, find_sign_ins, get_connection
+from everystall.inventory.connections import (
+    DISCONNECTED,
+    SignIn,
+    disconnect,
+    find_sign_ins,
+    get_connection,
+    place_attended,
+)
+from everystall.inventory.publications import release_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
+from everystall.settings import PLACE
 from everystall.web.deps import AllParts, Seller, Transaction
 from everystall.web.shapes import Body, Done, Line100, NeedsYou, Shape, camel, snake
 
@@ -37,6 +46,8 @@ class ConnectionOut(Shape):
     last_visit_at: datetime | None
     needs_you: NeedsYou | None
     paused: bool
+    #: Where it is visited from: the name that its workers there have (WORKER_PLACE); null: from anywhere.
+    place: str | None
     #: Seconds between two posts; null: the marketplace's own human pace.
     pace_seconds: float | None
     defaults: dict[str, Any]
@@ -59,6 +70,7 @@ class ConnectionBody(Body):
     #: Replaces those that are named; null takes one away.
     defaults: Annotated[dict[str, Any], Field(max_length=100)] | None = None
     pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    place: Annotated[str, Field(pattern=PLACE)] | None = None
 
 
 @router.get("/connections")
@@ -84,6 +96,11 @@ async def patch_connection(
         connection.account_name = body.account_name
     if "pace_seconds" in body.model_fields_set:
         connection.pace_seconds = body.pace_seconds
+    if "place" in body.model_fields_set and body.place != connection.place:
+        connection.place = body.place
+        await place_attended(session, connection)  # so it is hoped: the next tick looks
+        for lane in engine.VISITING:  # what waits for the place before
+            await engine.wake(session, [connection.id], lane)
     if body.defaults is not None:
         given = checked_defaults(connection.marketplace, body.defaults)
         merged = {**connection.defaults, **given}
@@ -129,14 +146,7 @@ async def resume_connection(browserProfileId: str, session: Transaction) -> Conn
     reason = (connection.needs_you or {}).get("reason")
     if reason not in (None, "session_expired", DISCONNECTED):
         connection.needs_you = None
-        await session.execute(
-            update(Publication)
-            .where(
-                Publication.connection_id == connection.id, Publication.needs_you["reason"].astext == reason
-            )
-            .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
-            .execution_options(synchronize_session=False)
-        )
+        await release_all(session, connection, str(reason))
     shown = await _fresh(session, browserProfileId)
     await engine.wake(session, [connection.id])
     return shown
@@ -227,6 +237,7 @@ def _shown(one: SignIn) -> ConnectionOut:
         last_visit_at=row.last_visit_at,
         needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
         paused=row.paused_at is not None,
+        place=row.place,
         pace_seconds=row.pace_seconds,
         defaults=camel(row.defaults),
         defaults_known={to_camel(name): said for name, said in known.items()},

@@ -62,7 +62,8 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
         await _flag_account(visit, "challenge", said, await _evidence(visit))
     elif publication_id is None:
         passes = error.fate in ("retry", "operator")
-        await _check_later(visit, timedelta(seconds=60) if passes else CHECK_AGAIN)
+        asked = timedelta(seconds=max(60.0, getattr(error, "retry_after", None) or 0.0))
+        await _check_later(visit, asked if passes else CHECK_AGAIN)
     elif isinstance(error, AccountLimited):
         await _flag_posts(visit, error.message, await _evidence(visit))
         await _again_later(visit, publication_id, error, counts=False)
@@ -218,7 +219,10 @@ async def _again_later(
         ):
             return
         tries = publication.tries + counts
-        wait = backoff(max(tries - 1, 0), getattr(error, "retry_after", None), random.random())
+        asked = getattr(error, "retry_after", None)
+        wait = backoff(max(tries - 1, 0), asked, random.random())
+        if asked:  # of the account, whichever listing it was that heard it
+            await hold_posts(session, publication, timedelta(seconds=asked), all_kinds=True)
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
         elif tries >= TRIES:
@@ -232,6 +236,21 @@ async def _again_later(
             ending = publication.wanted == "ended" or publication.state == "ending"
             state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
+
+
+async def hold_posts(
+    session: AsyncSession, publication: Publication, wait: timedelta, *, all_kinds: bool = False
+) -> None:
+    """What waits on the account as this does, to be posted or to be changed, rests (`all_kinds`: both);
+    delists and looks do not."""
+    await session.execute(
+        text("""UPDATE publications SET next_try_at = now() + :wait
+                WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
+                  AND (:all_kinds OR (put = 'live') = :live) AND needs_you IS NULL
+                  AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
+        {"id": publication.connection_id, "live": publication.put == "live", "wait": wait,
+         "all_kinds": all_kinds},
+    )  # fmt: skip
 
 
 async def _look_later(

@@ -42,7 +42,8 @@ class Lease:
 
     @classmethod
     async def take(cls, db: Database, settings: Settings, user_id: UUID, connection_id: UUID) -> Lease | None:
-        """The lease, or None while someone else's stands; then the account is due again at its end."""
+        """The lease, or None while someone else's stands (then the account is due again at its end), and
+        where the account is to be visited from another place."""
         started = clock()
         async with db.as_user(user_id) as session:
             fence = (
@@ -51,8 +52,14 @@ class Lease:
                     UPDATE connections SET lease_fence = lease_fence + 1, lease_holder = :holder,
                            lease_until = clock_timestamp() + make_interval(secs => :seconds)
                     WHERE id = :id AND (lease_until IS NULL OR lease_until < clock_timestamp())
+                      AND (place IS NULL OR place = :place)
                     RETURNING lease_fence"""),
-                    {"id": connection_id, "holder": holder(), "seconds": settings.lease_seconds},
+                    {
+                        "id": connection_id,
+                        "holder": holder(),
+                        "seconds": settings.lease_seconds,
+                        "place": settings.worker_place,
+                    },
                 )
             ).scalar_one_or_none()
             if fence is None:

@@ -138,7 +138,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         await read_account(visit, session)
         wait = await _pace(visit, session)
         if wait is not None:
-            await hold(session, publication, wait)
+            await failures.hold_posts(session, publication, wait)
             return None
         draft = await compose(visit, session, listing)
         attempt = await open_attempt(session, publication)
@@ -397,18 +397,6 @@ async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
     )
     wait = max(await rest(visit, session), float(full or 0))
     return timedelta(seconds=wait) if wait > 0 else None
-
-
-async def hold(session: AsyncSession, publication: Publication, wait: timedelta) -> None:
-    """Everything that waits on the account as this does, to be posted or to be changed, rests; delists and
-    looks do not."""
-    await session.execute(
-        text("""UPDATE publications SET next_try_at = now() + :wait
-                WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-                  AND (put = 'live') = :live AND needs_you IS NULL
-                  AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
-        {"id": publication.connection_id, "live": publication.put == "live", "wait": wait},
-    )
 
 
 async def _waits_for_twin(

@@ -160,7 +160,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             return None
         wait = 0.0 if attempt.revising else await publish.rest(visit, session)
         if wait:
-            await publish.hold(session, publication, timedelta(seconds=wait))
+            await failures.hold_posts(session, publication, timedelta(seconds=wait))
             return None
         await change(session, publication, state="revising", finished_at=None, **common)
         return plan

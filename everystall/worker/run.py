@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import text
 
 from everystall import engine
-from everystall.browser import evidence
+from everystall.browser import evidence, remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_profiles
@@ -28,6 +28,7 @@ from everystall.notify.send import Mail
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
+from everystall.worker import places
 from everystall.worker.visit import Tools, visit
 
 log = structlog.get_logger()
@@ -47,18 +48,18 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         raise Misconfigured("The worker was given no database.")
     url = settings.database_url.get_secret_value()
     async with AsyncExitStack() as stack:
-        db = Database(
-            url,
-            tells_operator=settings.notifications_webhook_enabled,
-            idle_seconds=settings.lease_seconds,  # whose lease has ended shall hold no row either
-        )
+        db = Database(url, tells_operator=settings.notifications_webhook_enabled)
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)
-        find_chromium(settings)  # better no worker than one that fails every visit
+        if settings.browser_cdp_url is not None:
+            await remote.find_version(settings)
+        else:
+            find_chromium(settings)  # better no worker than one that fails every visit
         await sweep_profiles(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
+        await photos.check()
         driver = Driver()
         stack.push_async_callback(driver.close)
         await asyncio.gather(driver.get(), photos.warm())  # the first visit shall not wait for either
@@ -76,9 +77,12 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1}  # fmt: skip
-        lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=GRACE_SECONDS))
+        place = settings.worker_place
+        if place is not None:
+            await stack.enter_async_context(places.standing(db, place))
+        lanes = asyncio.create_task(engine.run_lanes(app, slots, place=place, grace_seconds=GRACE_SECONDS))
         stopped = asyncio.create_task(stopping.wait())
-        log.info("worker.ready", **slots)
+        log.info("worker.ready", place=place, **slots)
         if ready is not None:
             ready.set()
         await asyncio.wait({lanes, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +117,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
     async def tick_(timestamp: int) -> None:
         nonlocal cleaned
         await engine.rescue(app)
+        await places.look_after(tools.db)
         await find_due(tools.db)
         async with tools.db.as_app() as session:
             await session.execute(text("SELECT everystall.wake_messages(true)"))

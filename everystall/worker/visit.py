@@ -308,7 +308,7 @@ class Visit:
         async with self.lease.transaction() as session:
             left = await session.execute(text(f"SELECT 1 {_DUE} LIMIT 1"), {"id": self.lease.connection_id})
             if left.first() is not None:
-                await engine.wake(session, [self.lease.connection_id], "visits")
+                await engine.wake(session, [self.lease.connection_id], "visits", back=True)
 
     # ---- the browser and its session ----
 

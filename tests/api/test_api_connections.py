@@ -31,9 +31,25 @@ async def test_label_defaults_and_pace_are_changed_one_by_one(alice):
     assert (told["label"], told["paceSeconds"]) == (None, None)
 
 
+async def test_an_account_is_given_a_place_and_its_wake_ups_go_there(site, alice):
+    profile = await alice.connect("mercari")
+    path = f"/api/connections/{profile}"
+    assert (await alice.get(path)).json()["place"] is None
+    await site.forget_wakes()
+    assert (await alice.client.patch(path, json={"place": "home"})).json()["place"] == "home"
+    waiting = "SELECT queue_name FROM procrastinate.procrastinate_jobs WHERE status = 'todo' ORDER BY 1"
+    assert [row["queue_name"] for row in await site.rows(waiting)] == ["urgent@home", "visits@home"]
+    assert (await alice.client.patch(path, json={"label": "Shoes"})).json()["place"] == "home"
+    assert (await alice.client.patch(path, json={"place": None})).json()["place"] is None
+    assert [row["queue_name"] for row in await site.rows(waiting)] == ["urgent", "visits"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
+        {"place": "At home"},
+        {"place": ""},
+        {"place": "x" * 41},
         {"defaults": {"nonsense": 1}},
         {"defaults": {"carrier": {"nested": 1}}},
         {"defaults": {"carrier": "x" * 501}},

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from everystall.errors import EverystallError, ListingLive
-from everystall.inventory.connections import SignIn, find_sign_ins, get_connection
+from everystall.inventory.connections import NO_WORKER, SignIn, find_sign_ins, get_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Default
 from everystall.models import Publication
@@ -157,6 +157,13 @@ def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
             "paired and sign in: the new sign-in is handed over by itself. If it is not within a minute, "
             "press Sync now in the extension.",
             row.base_url,
+        )
+    if (row.needs_you or {}).get("reason") == NO_WORKER:
+        return Matter(
+            "bad",
+            "Nobody there",
+            str((row.needs_you or {}).get("message")),
+            "Whoever runs Everystall starts a worker there, or gives the account another place.",
         )
     if row.needs_you:
         return Matter(

@@ -1,0 +1,76 @@
+"""Where workers stand, and the accounts of a place where none does: their sellers are told, and told no more
+when one is back. Whoever ticks looks after all places; each worker tells of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from everystall import engine
+from everystall.db import Database
+from everystall.inventory.connections import NO_WORKER, place_attended, place_deserted
+from everystall.models import Connection
+
+log = structlog.get_logger()
+
+#: Seconds between two signs of life of a worker at its place, and without one until sellers are told: a
+#: machine that is started anew is no news.
+SIGN_SECONDS = 10.0
+AWAY_SECONDS = 120.0
+#: Accounts that one look takes at most.
+BATCH = 100
+
+
+@asynccontextmanager
+async def standing(db: Database, place: str) -> AsyncIterator[None]:
+    """While in the block, this worker is known to stand at `place`."""
+    await _sign(db, place)
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(SIGN_SECONDS)
+            with suppress(SQLAlchemyError, OSError):  # the database is away: others are not told either
+                await _sign(db, place)
+
+    signing = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        signing.cancel()
+        with suppress(asyncio.CancelledError):
+            await signing
+
+
+async def _sign(db: Database, place: str) -> None:
+    async with db.as_app() as session:
+        await session.execute(text("SELECT everystall.stand_here(:place)"), {"place": place})
+
+
+async def look_after(db: Database) -> None:
+    """Tells the sellers whose accounts' place has no worker, and lets go on what has one again."""
+    async with db.as_app() as session:
+        rows = (
+            await session.execute(
+                text("SELECT connection_id, user_id, attended FROM everystall.misplaced(:away, :n)"),
+                {"away": AWAY_SECONDS, "n": BATCH},
+            )
+        ).all()
+    for row in rows:
+        async with db.as_user(row.user_id) as session:
+            found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
+            connection = (await session.execute(found)).scalar_one_or_none()
+            if connection is None or connection.place is None:
+                continue
+            log.info("place.attended" if row.attended else "place.deserted", place=connection.place)
+            reason = (connection.needs_you or {}).get("reason")
+            if row.attended and reason in (None, NO_WORKER):
+                await place_attended(session, connection)
+                for lane in engine.VISITING:
+                    await engine.wake(session, [connection.id], lane)
+            elif not row.attended and reason is None:
+                await place_deserted(session, connection)

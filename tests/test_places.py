@@ -1,0 +1,178 @@
+"""An account with a place is visited from there alone, and its seller is told when nobody stands there."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+
+from everystall import engine
+from everystall.settings import Settings
+from everystall.worker import places
+from everystall.worker.lease import Lease
+
+JOBS = (
+    "SELECT queue_name, queueing_lock FROM procrastinate.procrastinate_jobs WHERE status = 'todo' ORDER BY id"
+)
+
+
+@asynccontextmanager
+async def _worker(url, place, visited):
+    """A real worker's lanes; a visit is a word in a list."""
+    app = engine.make_app(url)
+
+    @app.task(name="visit")
+    async def visit(connection_id: str, lane: str) -> None:
+        visited.append((place, UUID(connection_id)))
+
+    async with app.open_async():
+        lanes = asyncio.create_task(engine.run_lanes(app, {"urgent": 1, "visits": 2}, place=place))
+        yield
+        lanes.cancel()
+        await asyncio.gather(lanes, return_exceptions=True)
+
+
+async def _wake(db, *ids, lane="visits", back=False):
+    async with db.as_app() as session:
+        await engine.wake(session, ids, lane, back=back)
+
+
+async def _waiting(admin):
+    rows = await (await admin.execute(JOBS)).fetchall()
+    return [(row["queue_name"], row["queueing_lock"].split(":")[1]) for row in rows]
+
+
+async def _due(db):
+    async with db.as_app() as session:
+        rows = await session.execute(text("SELECT connection_id, lane FROM everystall.due(100)"))
+        return [(row.connection_id, row.lane) for row in rows]
+
+
+@pytest.mark.parametrize("lane", ["visits", "urgent"])
+async def test_each_account_is_visited_by_the_workers_of_its_place_and_those_of_none_by_any(
+    db, admin, database_urls, alice, make_connection, lane
+):
+    home = await make_connection(alice, place="home")
+    shop = await make_connection(alice, place="shop")
+    anywhere = await make_connection(alice)
+    visited: list[tuple[str | None, UUID]] = []
+    async with _worker(database_urls.login, "home", visited), _worker(database_urls.login, None, visited):
+        await asyncio.sleep(0.2)  # both listen
+        for _ in range(5):
+            await _wake(db, home.id, shop.id, anywhere.id, lane=lane)
+            async with asyncio.timeout(10):
+                while len(await _waiting(admin)) > 1:
+                    await asyncio.sleep(0.02)
+    assert {place for place, id in visited if id == home.id} == {"home"}
+    assert {id for _, id in visited} == {home.id, anywhere.id}
+    assert await _waiting(admin) == [(f"{lane}@shop", str(shop.id))]
+
+
+async def test_a_wake_up_follows_its_account_to_another_place(
+    db, admin, alice, make_connection, make_listing
+):
+    account, listing = await make_connection(alice, place="home"), await make_listing(alice)
+    await admin.execute(
+        "INSERT INTO publications (user_id, listing_id, connection_id, marketplace, wanted_revision) "
+        "VALUES (%s, %s, %s, 'poshmark', 1)",
+        [alice, listing.id, account.id],
+    )
+    await _wake(db, account.id)
+    assert await _due(db) == []
+    await admin.execute("UPDATE connections SET place = 'shop'")
+    assert await _due(db) == [(account.id, "visits")]  # the one that waits at home is none
+    await _wake(db, account.id)
+    assert await _waiting(admin) == [("visits@shop", str(account.id))]
+    await admin.execute("UPDATE connections SET place = NULL")
+    await _wake(db, account.id)
+    assert await _waiting(admin) == [("visits", str(account.id))]
+    assert await _due(db) == []
+
+
+async def test_nobody_takes_the_lease_from_another_place(db, alice, make_connection, tmp_path):
+    account, anywhere = await make_connection(alice, place="home"), await make_connection(alice)
+    for stands_at, accounts in ((None, [anywhere]), ("shop", [anywhere]), ("home", [anywhere, account])):
+        settings = Settings(_env_file=None, everystall_home=tmp_path, worker_place=stands_at)
+        for one in (anywhere, account):
+            lease = await Lease.take(db, settings, alice, one.id)
+            assert (lease is not None) == (one in accounts)
+            if lease is not None:
+                async with lease:
+                    pass
+
+
+async def test_who_hands_an_account_back_goes_behind_all_who_wait(db, admin, alice, make_connection):
+    first, second = await make_connection(alice, place="home"), await make_connection(alice)
+    await _wake(db, first.id)
+    await _wake(db, second.id)
+    async with db.as_user(alice) as session:
+        await engine.wake(session, [first.id], back=True)
+    assert await _waiting(admin) == [("visits", str(second.id)), ("visits@home", str(first.id))]
+
+
+async def _publication(admin, user, listing, account, **fields):
+    fields = {"marketplace": "poshmark", "wanted_revision": 1, **fields}
+    names = ", ".join(fields)
+    made = await admin.execute(
+        f"INSERT INTO publications (user_id, listing_id, connection_id, {names}) "
+        f"VALUES (%s, %s, %s{', %s' * len(fields)}) RETURNING id",
+        [user, listing.id, account.id, *fields.values()],
+    )
+    return (await made.fetchone())["id"]
+
+
+async def _needs(admin):
+    rows = await (await admin.execute("SELECT needs_you FROM connections ORDER BY created_at")).fetchall()
+    flagged = await (await admin.execute("SELECT needs_you, state FROM publications")).fetchall()
+    return [(row["needs_you"] or {}).get("reason") for row in rows], [
+        ((row["needs_you"] or {}).get("reason"), row["state"]) for row in flagged
+    ]
+
+
+async def test_a_seller_is_told_of_a_place_without_a_worker_and_it_goes_on_when_one_is_back(
+    db, admin, alice, make_connection, make_listing
+):
+    account, listing = await make_connection(alice, place="home"), await make_listing(alice)
+    await make_connection(alice)  # of none: never told
+    await _publication(admin, alice, listing, account, state="filling")
+    await places._sign(db, "home")
+    await places.look_after(db)
+    assert await _needs(admin) == ([None, None], [(None, "filling")])
+    await admin.execute("UPDATE everystall.places SET seen_at = now() - interval '121 s'")
+    await places.look_after(db)
+    assert await _needs(admin) == (["no_worker", None], [("no_worker", "waiting")])
+    said = await (await admin.execute("SELECT needs_you FROM publications")).fetchone()
+    assert "“home”" in said["needs_you"]["message"]
+    told = await (await admin.execute("SELECT type FROM events")).fetchall()
+    assert [row["type"] for row in told] == ["publication.needs_you"]
+    await places.look_after(db)  # once
+    assert len(await (await admin.execute("SELECT type FROM events")).fetchall()) == 1
+    async with places.standing(db, "home"):
+        await places.look_after(db)
+    assert await _needs(admin) == ([None, None], [(None, "waiting")])
+    assert await _waiting(admin) == [("urgent@home", str(account.id)), ("visits@home", str(account.id))]
+
+
+async def test_what_a_new_hand_over_or_wish_cleared_meanwhile_goes_on_too(
+    db, admin, alice, make_connection, make_listing
+):
+    account, listing = await make_connection(alice, place="home"), await make_listing(alice)
+    await _publication(admin, alice, listing, account)
+    await places.look_after(db)
+    await admin.execute("UPDATE connections SET needs_you = NULL")
+    await places._sign(db, "home")
+    await places.look_after(db)
+    assert await _needs(admin) == ([None], [(None, "waiting")])
+
+
+async def test_another_question_of_the_account_stands(db, admin, alice, make_connection):
+    await make_connection(alice, place="home")
+    await admin.execute("UPDATE connections SET needs_you = %s", [Jsonb({"reason": "challenge"})])
+    await places.look_after(db)
+    await places._sign(db, "home")
+    await places.look_after(db)
+    assert await _needs(admin) == (["challenge"], [])
