@@ -22,10 +22,27 @@ from tests.extension.conftest import Clock, Own, Paired, Way, eventually
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
 
 
+#: Notes which hosts the popup asks the seller for, and asks.
+ASKED = """() => {
+    const request = chrome.permissions.request.bind(chrome.permissions);
+    globalThis.asked = [];
+    chrome.permissions.request = (what) => (asked.push(what.origins), request(what));
+}"""
+
+
 async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Callable[[], str]):
-    assert own.call("GET", "/api/connections")["connections"] == []  # paired is not connected
     for name in MARKETPLACES:
-        profile = await own.connect(name)
+        await own.sign_in(name)
+    assert own.call("GET", "/api/connections")["connections"] == []  # paired is not connected
+    await own.popup.evaluate(ASKED)
+    for place, name in enumerate(MARKETPLACES, 1):
+        await connect(own.popup, name)
+        await until(own.popup, name, "connected")
+        connections = own.call("GET", "/api/connections")["connections"]
+        assert {one["marketplace"] for one in connections} == set(list(MARKETPLACES)[:place])
+        asked = await own.popup.evaluate("asked")
+        assert asked[place - 1 :] == [[f"*://{name}.localhost/*"]]  # one at a time
+        profile = own.connection(name)["browserProfileId"]
         if name in DEFAULTS:
             own.call("PATCH", f"/api/connections/{profile}", json={"defaults": DEFAULTS[name]})
     (paired,) = own.call("GET", "/api/extensions")["extensions"]
