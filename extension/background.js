@@ -342,15 +342,23 @@ async function listen() {
   if (listening) return;
   listening = true;
   try {
+    const refused = new Set(); // what cannot be handed over now waits for the next tick, and holds up no other
     for (let again = true, watching = false; again; ) {
       const pairing = await findPairing();
       const names = await connectedNames();
       if (!pairing || names.length === 0) return;
       await showStatuses(pairing, names);
-      const answer = await server.wanted(pairing, watching || popups.size > 0 ? WAIT : 0);
+      const connected = await Promise.all(names.map((name) => findConnected(name)));
+      const profiles = connected.flatMap((one) => (one?.profile && !refused.has(one.profile) ? [one.profile] : []));
+      if (profiles.length === 0) return;
+      const answer = await server.wanted(pairing, profiles, watching || popups.size > 0 ? WAIT : 0);
       watching = answer.watching;
-      const served = await Promise.all(answer.wanted.map((one) => serve(one)));
-      again = (watching || popups.size > 0) && served.every(Boolean);
+      await Promise.all(
+        answer.wanted.map(async (one) => {
+          if (!(await serve(one))) refused.add(one.browserProfileId);
+        }),
+      );
+      again = watching || popups.size > 0;
     }
   } catch (error) {
     if (error instanceof server.Refused && error.unpaired) {

@@ -107,8 +107,8 @@ def _reason(publication: Publication) -> str | None:
     return (publication.needs_you or {}).get("reason")
 
 
-async def tell(session: AsyncSession, publication: Publication, type: str) -> None:
-    """Record the event, as the publication stands."""
+async def tell(session: AsyncSession, publication: Publication, type: str, **more: Any) -> None:
+    """Record the event, as the publication stands; `more` is added, and goes before it."""
     account = select(Connection.public_id).where(Connection.id == publication.connection_id)
     data = {
         "listingId": str(publication.listing_id),
@@ -118,7 +118,7 @@ async def tell(session: AsyncSession, publication: Publication, type: str) -> No
         "remoteId": publication.remote_id,
         "needsYou": publication.needs_you,
     }
-    await messages.record(session, publication.user_id, type, data)
+    await messages.record(session, publication.user_id, type, data | more)
 
 
 async def tell_jobs(session: AsyncSession, publication_ids: Iterable[UUID]) -> None:

@@ -9,8 +9,9 @@ answer leaves: a router never commits, and an answer is never sent for what was 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
@@ -42,6 +43,9 @@ class Parts:
     photos: Photos
     limits: Limits
     captures: Captures
+    #: Sessions that are handed over at once. Each may need a second connection, to open the session that is
+    #: here; all of the pool's 20 held by the first would wait for each other.
+    handovers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
 
     @property
     def csrf_key(self) -> bytes:

@@ -7,7 +7,6 @@ counted in PostgreSQL besides: that is what holds, this keeps it cheap.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 import re
@@ -96,9 +95,6 @@ class Limits:
 
     def __init__(self, redis_url: SecretStr | None = None) -> None:
         self._memory = Windows()
-        #: Sessions that are handed over at once. Each may need a second connection, to open the session that
-        #: is here; all of the pool's 20 held by the first would wait for each other.
-        self.handovers = asyncio.Semaphore(5)
         self._redis: RedisWindows | None = None
         if redis_url is not None:
             storage = RedisStorage(

@@ -19,7 +19,7 @@ from sqlalchemy import func, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
-from everystall.errors import BadRequest, LogInFailed, NotFound
+from everystall.errors import BadRequest, LogInFailed, NotFound, RateLimited
 from everystall.models import LogInNetwork, User
 from everystall.web.tokens import lowered_wall
 
@@ -28,6 +28,10 @@ T = TypeVar("T")
 SHORTEST, LONGEST = 10, 200
 #: RFC 9106's second choice: 64 MiB, three passes, four lanes; 60 to 120 ms on the machines we know.
 _ARGON2 = PasswordHash((Argon2Hasher(time_cost=3, memory_cost=65_536, parallelism=4),))
+#: Passwords that wait for a thread at most, about two seconds' worth: of a flood from many networks the rest
+#: is refused, so that nobody waits for it.
+MOST_WAITING = 40
+_waiting = 0
 #: Each takes 64 MiB while it runs.
 _THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
 
@@ -100,4 +104,12 @@ def _same(password: str) -> str:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    """RateLimited, if too many wait already."""
+    global _waiting
+    if _waiting >= MOST_WAITING:
+        raise RateLimited("Too many people sign in at this moment.", retry_after=2)
+    _waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    finally:
+        _waiting -= 1

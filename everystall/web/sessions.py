@@ -191,7 +191,7 @@ class SessionsOut(Shape):
 
 
 async def _in_turn(parts: AllParts) -> AsyncIterator[None]:
-    async with parts.limits.handovers:
+    async with parts.handovers:
         yield
 
 
@@ -265,17 +265,20 @@ async def refresh_sessions(body: WhichBody, session: SessionsTransaction, who: S
 
 @router.get("/wanted")
 async def find_wanted(
-    parts: AllParts, who: SessionsSeller, wait: Annotated[float, Query(ge=0, le=25)] = 0
+    parts: AllParts,
+    who: SessionsSeller,
+    wait: Annotated[float, Query(ge=0, le=25)] = 0,
+    browserProfileId: Annotated[list[str], Query(max_length=200)] = [],  # noqa: B006
 ) -> WantedOut:
-    """Which captures are asked for. With `wait`, answers as soon as there is one, or after so many seconds
-    with none. No transaction is open meanwhile."""
+    """Which captures are asked for: of all accounts, or of those named. With `wait`, answers as soon as there
+    is one, or after so many seconds with none. No transaction is open meanwhile."""
     until = time.monotonic() + wait
     with parts.captures.waiting(who.user_id) as woken:
         if wait:
             await parts.captures.ready(wait)
         while True:
             woken.clear()
-            found = await _wanted(parts, who)
+            found = await _wanted(parts, who, browserProfileId)
             left = until - time.monotonic()
             if found.wanted or left <= 0 or parts.captures.closed:
                 return found
@@ -283,7 +286,7 @@ async def find_wanted(
                 await asyncio.wait_for(woken.wait(), left)
 
 
-async def _wanted(parts: Parts, who: SignedIn) -> WantedOut:
+async def _wanted(parts: Parts, who: SignedIn, profiles: Sequence[str]) -> WantedOut:
     async with parts.database.as_user(who.user_id) as session:
         asked = await captures.find_asked(session)
         seen = ApiToken.last_used_at > func.now() - WATCHING
@@ -296,7 +299,7 @@ async def _wanted(parts: Parts, who: SignedIn) -> WantedOut:
                 asked_at=one.refresh_asked_at,
             )
             for one in asked
-            if one.refresh_asked_at is not None
+            if one.refresh_asked_at is not None and (not profiles or one.public_id in profiles)
         ],
         watching=bool(watching),
     )

@@ -5,7 +5,7 @@ A secret is shown once, when it is made.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
@@ -15,8 +15,8 @@ from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import NotFound, WebhookDisabled, WebhookRefused
-from everystall.models import Event, WebhookDelivery, WebhookEndpoint
+from everystall.errors import Conflict, NotFound, WebhookDisabled, WebhookRefused
+from everystall.models import Event, User, WebhookDelivery, WebhookEndpoint
 from everystall.notify import messages, webhooks
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import AllParts, Seller, Transaction, as_id
@@ -132,6 +132,7 @@ async def create_webhook(
 ) -> WebhookMade:
     """The one time that the secret is shown. 422 `webhook_refused`: an address that we do not send to."""
     webhooks.check_url(body.url, webhooks.policy_of(parts.settings))
+    await session.execute(select(User.id).where(User.id == who.user_id).with_for_update())  # one at a time
     there = await session.scalar(select(func.count()).select_from(WebhookEndpoint))
     if there is not None and there >= MOST:
         raise WebhookRefused(f"You have {there} webhooks, and {MOST} is all.", action="Delete one first.")
@@ -229,7 +230,8 @@ async def list_deliveries(
 
 @router.post("/{webhookId}/deliveries/{deliveryId}/redeliver", status_code=202)
 async def redeliver(id: WebhookId, delivery_id: DeliveryId, session: Transaction) -> DeliveryOut:
-    """Sends the same message again, under the same `webhook-id`: a receiver that has it may leave it."""
+    """Sends the same message again, under the same `webhook-id`: a receiver that has it may leave it. 409
+    while it is being sent."""
     _refuse_disabled(await _get(session, id))
     row = await session.scalar(
         select(WebhookDelivery)
@@ -238,6 +240,8 @@ async def redeliver(id: WebhookId, delivery_id: DeliveryId, session: Transaction
     )
     if row is None:
         raise NotFound
+    if row.claimed_until is not None and row.claimed_until > datetime.now(UTC):
+        raise Conflict("This message is being sent at this moment.", action="Try again in half a minute.")
     row.status, row.tries, row.next_try_at, row.claimed_until = "waiting", 0, func.now(), None
     row.delivered_at = None
     await session.flush()

@@ -20,7 +20,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError, LeaseLost, MarketplaceBusy
-from everystall.inventory.publications import change, needs_you, open_attempt
+from everystall.inventory.publications import change, needs_you, open_attempt, tell
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
 from everystall.worker.compare import compare, differing, same_photos, same_thing
@@ -206,9 +206,13 @@ async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str
 
 async def count_sold(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """Somebody bought what this attempt posted, all of it: so many fewer are left to post."""
+    sold = int(attempt.draft.get("quantity") or 1)
     await session.execute(
         text("""UPDATE listings SET quantity_sold = least(quantity, quantity_sold + :sold) WHERE id = :id"""),
-        {"id": publication.listing_id, "sold": int(attempt.draft.get("quantity") or 1)},
+        {"id": publication.listing_id, "sold": sold},
+    )
+    await tell(
+        session, publication, "sale.detected", remoteId=attempt.remote_id, url=attempt.url, quantity=sold
     )
 
 

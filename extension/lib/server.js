@@ -142,12 +142,13 @@ export async function validate(pairing, browserProfileId) {
 }
 
 /**
- * Which captures the server asks for; waits up to `wait` seconds for one.
- * @param {Pairing} pairing @param {number} wait
+ * Which captures of these accounts the server asks for; waits up to `wait` seconds for one.
+ * @param {Pairing} pairing @param {string[]} profiles @param {number} wait
  * @returns {Promise<{ wanted: { marketplace: string, browserProfileId: string }[], watching: boolean }>}
  */
-export async function wanted(pairing, wait) {
-  return call(pairing.server, pairing.token, `/api/sessions/wanted?wait=${wait}`);
+export async function wanted(pairing, profiles, wait) {
+  const query = new URLSearchParams([['wait', String(wait)], ...profiles.map((one) => ['browserProfileId', one])]);
+  return call(pairing.server, pairing.token, `/api/sessions/wanted?${query}`);
 }
 
 /** @param {Pairing} pairing @param {string} marketplace @param {string} browserProfileId */

@@ -144,7 +144,7 @@ async def test_an_account_without_a_password_lets_nobody_in(site, alice):
     assert (await sign_in(site, "alice@example.com", "")).status_code == 401
 
 
-async def test_after_ten_tries_an_account_rests_and_a_good_one_sets_them_back(site, sam):
+async def test_after_ten_tries_from_one_network_it_rests_and_a_good_one_sets_them_back(site, sam):
     for _ in range(9):
         with pytest.raises(LogInFailed):
             await check_password(site.database, sam.email, "wrong", HOME)
@@ -221,6 +221,15 @@ async def test_guessing_over_http_at_once_is_slow_and_finds_nothing(site, sam):
     assert (await sign_in(site, sam.email, "wrong", address="203.0.113.1")).status_code == 401
     assert (await sign_in(site, sam.email, address="203.0.113.1")).status_code == 401
     assert (await sign_in(site, sam.email, address="198.51.100.1")).status_code == 200
+
+
+async def test_of_a_flood_of_passwords_some_are_refused_and_the_next_is_taken(site, sam):
+    answers = await asyncio.gather(
+        *(sign_in(site, f"nobody{n}@example.com", "x", address=f"10.{n}.0.1") for n in range(60))
+    )
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 429)
+    assert (await sign_in(site, sam.email)).status_code == 200
 
 
 async def test_no_transaction_is_open_while_a_password_is_hashed(site, sam, monkeypatch):

@@ -256,6 +256,9 @@ async def test_a_capture_that_is_asked_for_is_heard_of_until_it_comes(site, sam)
         (one,) = (await extension.get("/api/sessions/wanted?wait=20")).json()["wanted"]
         assert (one["marketplace"], one["browserProfileId"]) == ("mercari", profile)
         assert one["askedAt"]
+    others = "/api/sessions/wanted?wait=0.2&browserProfileId=bp_poshmark_x"  # who asks for its own only
+    assert (await extension.get(others)).json()["wanted"] == []
+    (one,) = (await extension.get(f"{others}&browserProfileId={profile}")).json()["wanted"]
     await sam.connect("mercari", "sam")
     assert (await extension.get("/api/sessions/wanted")).json()["wanted"] == []
 

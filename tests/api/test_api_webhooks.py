@@ -131,11 +131,15 @@ async def test_after_a_rotation_both_secrets_verify(alice: Seller, mail: Mail):
         second.verified_by(made["secret"])
 
 
-async def test_a_message_is_sent_again_under_the_same_id(alice: Seller, mail: Mail):
+async def test_a_message_is_sent_again_under_the_same_id(site: Site, alice: Seller, mail: Mail):
     async with Receiver() as receiver:
         made = await _made(alice, receiver.url())
         delivery = (await alice.post(f"/api/webhooks/{made['id']}/test")).json()
         await mail.deliver()
+        await site.rows("UPDATE webhook_deliveries SET claimed_until = now() + interval '1 minute'")
+        busy = await alice.post(f"/api/webhooks/{made['id']}/deliveries/{delivery['id']}/redeliver")
+        assert (busy.status_code, busy.json()["error"]) == (409, "conflict")  # it is being sent
+        await site.rows("UPDATE webhook_deliveries SET claimed_until = now() - interval '1 second'")
         again = await alice.post(f"/api/webhooks/{made['id']}/deliveries/{delivery['id']}/redeliver")
         assert (again.status_code, again.json()["status"]) == (202, "waiting")
         await mail.deliver()

@@ -106,6 +106,9 @@ async def test_what_was_seen_sold_is_not_posted_again(stall: Stall, alice: Selle
     assert {problem["field"] for problem in answer.json()["problems"]} == {"quantity"}
     await stall.visit(profile, other)
     assert stall.live("mercari") == stall.live("poshmark") == []
+    (sale,) = await stall.rows("SELECT data FROM events WHERE type = 'sale.detected'")
+    (sold,) = stall.ledger("mercari")
+    assert (sale["data"]["remoteId"], sale["data"]["quantity"]) == (sold["listing_id"], 1)
 
 
 async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller):
