@@ -25,7 +25,7 @@ SELECT a.revising, a.adopted, a.conflict, a.remote_id, a.fence, p.read_back, p.n
 FROM attempts a JOIN publications p ON p.id = a.publication_id JOIN connections c ON c.id = a.connection_id
 WHERE a.user_id = %(user)s AND a.outcome = 'live' AND a.connection_id = %(account)s"""
 _WANTED = """
-SELECT p.marketplace, p.remote_id, p.notes, l.title, l.description, l.price_cents, l.quantity,
+SELECT p.marketplace, p.remote_id, p.notes, p.read_back, l.title, l.description, l.price_cents, l.quantity,
        p.wanted_revision = l.revision AND p.put_revision = l.revision AS put
 FROM publications p JOIN listings l ON l.id = p.listing_id
 WHERE p.user_id = %(user)s AND p.wanted = 'live' AND p.put = 'live' AND p.needs_you IS NULL"""
@@ -111,11 +111,12 @@ class Hands:
                       "price": {"amount": row["price_cents"], "currency": "USD"}}  # fmt: skip
             if get_form(row["marketplace"]).CAPABILITIES.quantities:
                 wanted["quantity"] = row["quantity"]
-            there, notes = flat(item.form()), {note["field"] for note in row["notes"]}
+            there, told = flat(item.form()), {note["field"] for note in row["notes"]}
+            told |= {name for name, equal in (row["read_back"] or {}).items() if not equal}
             for name in [name for name, value in wanted.items() if there[name] != value]:
                 if name not in item.hand:
                     self._life.wrong.append(f"not as wanted, and by nobody's hand: {name}")
-                elif name in item.passed and name not in notes:
+                elif name in item.passed and name not in told:
                     self._life.wrong.append(f"by hand, and the seller is not told: {name}")
 
     def _row(self, page: SimPage, item: Item) -> dict[str, Any] | None:
