@@ -8,7 +8,7 @@ Nothing here touches a marketplace. All functions run inside the caller's transa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -304,14 +304,21 @@ async def _retry(session: AsyncSession, publication: Publication) -> None:
 def _decide(attempt: Attempt, *, keep: bool) -> None:
     """The same fields were changed here and there. Either way what stands there is known now; kept, it is not
     wanted otherwise before the listing is edited in them again."""
-    known, put = dict(attempt.adopted), dict(attempt.draft)
-    for name, sides in (attempt.conflict or {}).items():
-        known[name] = sides["theirs"]
-        if keep:
-            outer, _, inner = name.partition(".")
-            mine = {**put[outer], inner: sides["ours"]} if inner else sides["ours"]
-            put[outer] = {k: v for k, v in mine.items() if v is not None} if inner else mine
-    attempt.adopted, attempt.draft, attempt.conflict = known, put, None
+    conflict, clicked = attempt.conflict or {}, attempt.revising
+    attempt.adopted = attempt.adopted | {name: sides["theirs"] for name, sides in conflict.items()}
+    for name, sides in conflict.items() if keep else ():
+        attempt.draft = _with(attempt.draft, name, sides["ours"])
+        if clicked is not None:  # nor is it wanted because a click that nobody looked after meant it
+            clicked = {**clicked, "draft": _with(clicked["draft"], name, sides["ours"])}
+    attempt.revising, attempt.conflict = clicked, None
+
+
+def _with(draft: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """A stored draft with another value in one field, named as in `base.flat`."""
+    outer, _, inner = name.partition(".")
+    if inner:
+        value = {k: v for k, v in {**draft[outer], inner: value}.items() if v is not None}
+    return {**draft, outer: value}
 
 
 async def _it_is_there(session: AsyncSession, publication: Publication, url: str | None) -> None:

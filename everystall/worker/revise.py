@@ -64,6 +64,8 @@ class Plan:
     late: bool
     photo_hashes: list[str] = field(default_factory=list)
     merged: Merged = field(default_factory=lambda: Merged(frozenset()))
+    #: What the form shows of an earlier click that nobody had looked after.
+    landed: frozenset[str] = frozenset()
     #: What the form has no field for, and what the site does not let be changed.
     missing: Sequence[str] = ()
     fixed: Sequence[str] = ()
@@ -192,6 +194,13 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
         {name: value for name, value in plan.put.items() if name not in apart},
         there, armed=plan.clicked, adopted=plan.attempt.adopted, unlike=plan.unlike,
     )  # fmt: skip
+    clicked = plan.clicked
+    plan.landed = frozenset(
+        name for name in clicked.keys() & there.keys()
+        if clicked[name] != plan.put.get(name) and same(there[name], clicked[name])
+    )  # fmt: skip
+    if plan.late and (plan.merged.write or plan.merged.conflict):
+        raise MarketplaceBusy(f"{visit.label} does not show the changes yet.", retry_after=1)
     if plan.merged.conflict:
         async with visit.lease.transaction() as session:
             publication = await visit.locked(session, plan.publication_id)
@@ -202,8 +211,6 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
             f"You changed this on {visit.label} and here: {names}. Nothing was changed there by us. "
             f"{_sides(plan.merged.conflict)}"
         )
-    if plan.late and plan.merged.write:
-        raise MarketplaceBusy(f"{visit.label} does not show the changes yet.", retry_after=1)
     return plan.merged.write
 
 
@@ -235,6 +242,11 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         if publication.wanted_revision != plan.revision:
             raise NotWanted("The change was taken back meanwhile.")
         attempt = await _mine(session, publication, plan)
+        if plan.landed and attempt.revising:  # the click before this one is what is there
+            attempt.draft, attempt.photo_hashes = attempt.revising["draft"], attempt.revising["photo_hashes"]
+            attempt.listing_revision = attempt.revising["revision"]
+            attempt.fields_hash = publish.hash_of(attempt.draft)
+            attempt.adopted = {k: v for k, v in attempt.adopted.items() if k not in plan.landed}
         photos = plan.photo_hashes if "photos" in plan.merged.write else attempt.photo_hashes
         attempt.revising = {
             "revision": plan.revision, "draft": plan.draft.model_dump(mode="json"),

@@ -16,7 +16,7 @@ from everystall.db import Database
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.worker import lease, publish, visit
+from everystall.worker import lease, publish, revise, visit
 from tests.simulation.stage import Life, Stage
 from tests.simulation.workers import Clock, WatchedLease
 
@@ -50,6 +50,7 @@ def simulated(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
         monkeypatch.setattr(module, "clock", stage.clock.monotonic)
     for module in (publish, visit):
         monkeypatch.setattr(module, "time", stage.clock)
+    monkeypatch.setattr(revise, "STALE", (0.0, 0.0))
     monkeypatch.setattr(visit, "LINGER_SECONDS", -1.0)
     monkeypatch.setattr(visit, "Lease", WatchedLease)
     return stage

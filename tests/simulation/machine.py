@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from everystall.inventory import jobs, outcomes, pairs
+from everystall.marketplaces.base import Money
 from everystall.web import connections, listings
 from everystall.web.shapes import MoneyBody
 from tests.simulation.market import FAILS
@@ -23,7 +24,8 @@ from tests.simulation.stage import MANY, Life, Stage
 from tests.simulation.workers import Process
 
 #: Where a visit may be told to wait.
-PLACES = ("lists", "form", "filled", "click", "answer", "page", "end", "ended")
+PLACES = ("lists", "form", "filled", "click", "answer", "page", "end", "ended", *(
+    REVISING := ("edit", "written", "save", "saved")))  # fmt: skip
 index = st.integers(0, 11)
 worker = st.integers(0, 2)
 
@@ -39,7 +41,7 @@ class PublicationLife(RuleBasedStateMachine):
             [("mercari",), ("poshmark",), ("ebay",), ("mercari", "poshmark"), ("ebay", "mercari")]
         ),
         click=st.sampled_from([None, None, *FAILS["click"]]),
-        place=st.sampled_from([None, *PLACES, "its end"]),
+        place=st.sampled_from([None, *PLACES, "its end", "its end", "its end"]),
     )
     def begin(self, marketplaces: tuple[str, ...], click: str | None, place: str | None) -> None:
         """Posted, and a first visit has come so far."""
@@ -156,7 +158,8 @@ class PublicationLife(RuleBasedStateMachine):
 
     # ---- the seller, there ----
 
-    @rule(which=index, what=st.sampled_from(["posts", "takes down", "edits", "sells", "signs out"]))
+    @rule(which=index, what=st.sampled_from(
+        ["posts", "takes down", "title", "price", "description", "sells", "signs out"]))  # fmt: skip
     def has_a_hand_in_it(self, which: int, what: str) -> None:
         """The seller by hand, or a buyer."""
         world, there = self.life.world, self.life.world.live()
@@ -167,8 +170,9 @@ class PublicationLife(RuleBasedStateMachine):
             world.met.add("signed out")
         elif there:
             item = there[which % len(there)]
-            if what == "edits":
-                item.title, item.edited = "Changed by hand", True
+            if what in ("title", "price", "description"):
+                by_hand = f"Changed by hand, number {which}"
+                item.by_hand(what, Money(amount=3300 + 100 * which) if what == "price" else by_hand)
             else:
                 world.end(item, *(("hand",) if what == "takes down" else ("sale", "sold")))
 
@@ -182,15 +186,32 @@ class PublicationLife(RuleBasedStateMachine):
 
     @rule(which=index, what=st.sampled_from(["title", "price", "description", "quantity"]))
     def edits(self, which: int, what: str) -> None:
-        life, number = self.life, which % 2
+        self.edit(which % 2, which, what)
+        self.life.judge()
+
+    @rule(number=st.integers(0, 1), which=index, what=st.sampled_from(["title", "price", "description"]),
+          where=index, place=st.sampled_from([*REVISING, "its end"]))  # fmt: skip
+    def edits_and_a_worker_goes_there(
+        self, number: int, which: int, what: str, where: int, place: str
+    ) -> None:
+        """What is live is being changed, so far."""
+        life = self.life
+        self.edit(number, which, what)
+        idle = [one for one in life.workers if not one.busy and not one.paused]
+        if idle:
+            life.pass_time(9)
+            life.start(idle[0], self.account(where))
+            life.run(idle[0].go_on(MANY, lambda one: one.place == place))
+        life.judge()
+
+    def edit(self, number: int, which: int, what: str) -> None:
         given = {
             "title": {"title": f"Linen shirt, worn {which} times"},
             "price": {"price": MoneyBody(amount=2500 + 100 * (which // 2))},
             "description": {"description": f"Washed {which} times, worn twice. Number {number} of two."},
             "quantity": {"quantity": 1 + which // 6},
         }[what]
-        body = listings.ListingBody(**given)
-        self.does(partial(listings.patch_listing, life.listings[number], body))
+        self.life.edit(self.life.listings[number], **given)
 
     @rule(which=index, where=index, button=index, item=index)
     def presses_a_button(self, which: int, where: int, button: int, item: int) -> None:

@@ -33,6 +33,7 @@ from everystall.marketplaces.base import (
     Account,
     Active,
     Arm,
+    Choose,
     Draft,
     Drafted,
     Filled,
@@ -40,6 +41,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Seen,
+    flat,
 )
 from tests.simulation.workers import Clock, Process, working
 
@@ -63,6 +65,9 @@ FAILS: Mapping[str, tuple[str, ...]] = {
     "page": ("busy", "unknown", "changed", "expired", "challenge", "broken"),
     "end": ("busy", "lost", "late", "ignored", "expired", "broken"),
     "discard": ("busy", "changed"),
+    "edit": ("busy", "changed", "expired", "challenge", "broken"),
+    "written": ("busy", "changed", "expired", "broken"),
+    "save": ("silent", "lost", "late", "dropped", "refused", "limited", "expired", "challenge", "broken"),
     "check": ("busy", "expired", "challenge", "changed"),
 }  # fmt: skip
 _ERRORS: Mapping[str, Callable[[], Exception]] = {
@@ -90,6 +95,8 @@ class Item:
     account: str
     title: str
     price: Money
+    description: str
+    quantity: int
     photos: tuple[str, ...]
     sku: str | None
     state: str
@@ -109,6 +116,26 @@ class Item:
     edited: bool = False
     #: When a page told us that it is live; what it showed then.
     read: list[tuple[float, str]] = field(default_factory=list)
+    #: What stands there by the seller's hand, in `flat`; and all that ever did, with our changes over it.
+    hand: dict[str, Any] = field(default_factory=dict)
+    hands: list[tuple[str, Any]] = field(default_factory=list)
+    #: By hand, and a change of ours went over a form that showed it.
+    passed: set[str] = field(default_factory=set)
+    #: What its page shows until then instead of its title and price.
+    old: tuple[float, Mapping[str, Any]] = field(default=(0.0, {}))
+
+    def form(self) -> dict[str, Any]:
+        """What the marketplace's edit form shows of it."""
+        return {"title": self.title, "price": self.price, "description": self.description,
+                "quantity": self.quantity}  # fmt: skip
+
+    def by_hand(self, name: str, value: Any) -> None:
+        """The seller changes it there. Its description is on no page."""
+        setattr(self, name, value)
+        self.hand |= flat({name: value})
+        self.hands += flat({name: value}).items()
+        self.passed.discard(name)
+        self.edited = self.edited or name != "description"
 
 
 @dataclass
@@ -139,6 +166,9 @@ class World:
         #: Told as soon as an attempt is armed, and of each click before it has an effect.
         self.armed: Callable[[SimPage], Any]
         self.clicked: Callable[[SimPage, Draft], Any]
+        #: Told of an edit form as it is shown, and of each change before it has an effect.
+        self.form_shown: Callable[[SimPage, Item], Any]
+        self.saved: Callable[[SimPage, Item, Draft, frozenset[str]], Any]
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._numbers = itertools.count(1)
 
@@ -155,6 +185,7 @@ class World:
         self.list_lag = self.page_lag = 0.0
         for item in self.items:
             item.listed_from = item.page_from = item.listed_until = 0.0
+            item.old = (0.0, {})
 
     def let_happen(self) -> None:
         """What was to happen by now."""
@@ -164,7 +195,7 @@ class World:
             what()
 
     def hand_posts(self, account: str, title: str, price: Money, photos: Sequence[str]) -> None:
-        self._add(account, title, price, photos, None, "live", "hand", "by hand")
+        self._add(account, title, price, "By hand.", 1, photos, None, "live", "hand", "by hand")
 
     def live(self, account: str | None = None) -> list[Item]:
         return [one for one in self.items if one.state == "live" and account in (None, one.account)]
@@ -182,7 +213,8 @@ class World:
         return how
 
     def draft(self, account: str, draft: Draft, photos: Sequence[str]) -> Item:
-        return self._add(account, draft.title, draft.price, photos, draft.sku, "draft", "us", truth_of(draft))
+        return self._add(account, draft.title, draft.price, draft.description, draft.quantity, photos,
+                         draft.sku, "draft", "us", truth_of(draft))  # fmt: skip
 
     def click(
         self, page: SimPage, draft: Draft, kept: Item | None, photos: Sequence[str]
@@ -209,8 +241,8 @@ class World:
                 return  # it was deleted meanwhile
             made = kept
             if made is None or page.marketplace == "ebay":
-                made = self._add(page.account, draft.title, draft.price, photos, draft.sku, "live", "us",
-                                 truth_of(draft))  # fmt: skip
+                made = self._add(page.account, draft.title, draft.price, draft.description, draft.quantity,
+                                 photos, draft.sku, "live", "us", truth_of(draft))  # fmt: skip
                 if kept is not None:
                     kept.state = "gone"
             made.state, made.click = "live", click
@@ -224,6 +256,29 @@ class World:
             return how, None
         comes_true()
         return how, self.items[-1]
+
+    def save(self, page: SimPage, item: Item, draft: Draft, names: frozenset[str]) -> str:
+        """The changes were saved: how that is answered."""
+        self.saved(page, item, draft, names)
+        how = self.fails("save") or "ok"
+        if how in ("refused", "limited", "dropped", "expired"):
+            return how
+
+        def comes_true() -> None:
+            if item.state != "live":
+                return
+            item.old = (self.clock.now + self.page_lag, {"title": item.title, "price": item.price})
+            for name in names:
+                setattr(item, name, getattr(draft, name))
+                item.hand.pop(name, None)
+            item.passed |= page.by_hand.keys() & item.hand.keys()
+
+        if how == "late":  # at most as late after arming as our worker counts on
+            self._later.append((min(self.clock.now + 5.0, page.armed_at + 9.0), comes_true))
+            self.let_happen()
+        else:
+            comes_true()
+        return how
 
     def take_down(self, item: Item, how: str | None) -> None:
         if how == "late":
@@ -244,12 +299,12 @@ class World:
         ]  # fmt: skip
 
     def _add(
-        self, account: str, title: str, price: Money, photos: Sequence[str], sku: str | None, state: str,
-        by: str, truth: str,
+        self, account: str, title: str, price: Money, description: str, quantity: int, photos: Sequence[str],
+        sku: str | None, state: str, by: str, truth: str,
     ) -> Item:  # fmt: skip
         make, _ = IDS[account.partition(":")[0]]
-        item = Item(make(next(self._numbers)), account, title, price, tuple(photos), sku, state, by, truth,
-                    listed_from=self.clock.now + self.list_lag)  # fmt: skip
+        item = Item(make(next(self._numbers)), account, title, price, description, quantity, tuple(photos),
+                    sku, state, by, truth, listed_from=self.clock.now + self.list_lag)  # fmt: skip
         self.items.append(item)
         return item
 
@@ -285,6 +340,11 @@ class SimPage:
         self.account = token.partition("#")[0]
         self.marketplace = self.account.partition(":")[0]
         self.before: frozenset[str] = frozenset()
+        #: What of the edit form that it has open is by hand; when its change was armed.
+        self.by_hand: dict[str, Any] = {}
+        #: Of those, what may be written over.
+        self.free: set[str] = set()
+        self.armed_at = 0.0
         self._deadline = deadline
 
     async def reach(self, place: str) -> None:
@@ -375,6 +435,38 @@ class SimAdapter:
             return Published(said="Something.")
         return Published(item.id, self._url(page, item.id))
 
+    async def revise(
+        self,
+        page: SimPage,
+        remote_id: str,
+        draft: Draft,
+        photos: Sequence[PhotoFile],
+        choose: Choose,
+        arm: Arm,
+    ) -> Published:
+        await page.ask("edit")
+        item = self.world.find(page.account, remote_id)
+        if item is None or item.state != "live":
+            raise _ERRORS["busy"]()
+        form = item.form()
+        page.by_hand, page.free = dict(item.hand), set()
+        self.world.form_shown(page, item)
+        names = await choose(Filled(form))
+        if names:
+            await page.ask("written")
+            await arm(Filled(form | {name: getattr(draft, name) for name in names}))
+            page.armed_at = self.world.clock.now
+            await page.reach("save")
+            how = self.world.save(page, item, draft, names)
+            await page.reach("saved")
+            if how == "expired":
+                self.world.tokens[page.account].discard(page.token)
+            if how in _ERRORS:
+                raise _ERRORS[how]()
+            if how == "silent":
+                return Published(said="Something.")
+        return Published(item.id, self._url(page, item.id))
+
     async def read(self, page: SimPage, remote_id: str) -> Seen:
         how = await page.ask("page")
         item = self.world.find(page.account, remote_id)
@@ -386,6 +478,8 @@ class SimAdapter:
         if item.state == "live":
             item.read.append((self.world.clock.now, item.title))
         fields: dict[str, Any] = {"title": item.title, "price": item.price}
+        if item.old[0] > self.world.clock.now:
+            fields = dict(item.old[1])
         if self.marketplace == "poshmark":
             fields["sku"] = item.sku
         state: Any = item.state

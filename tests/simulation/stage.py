@@ -27,9 +27,11 @@ from everystall.marketplaces.base import Draft, Money
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
 from everystall.web import connections, publications
+from everystall.web import listings as web_listings
 from everystall.web.deps import SignedIn
 from everystall.worker.run import find_due
 from everystall.worker.visit import Tools
+from tests.simulation.hands import Hands
 from tests.simulation.market import IDS, Item, SimPage, World, storage_of, truth_of
 from tests.simulation.workers import Clock, GatedDatabase, Process, SimDriver, SimPhotos
 
@@ -46,7 +48,7 @@ CAUSES = {
     "listing_rejected": {"refused"},
     "not_published": {"draft", "review", "dropped"},
     "session_expired": {"expired", "signed out"},
-    "marketplace_busy": {"busy", "lost", "ignored", "unknown"},
+    "marketplace_busy": {"busy", "lost", "ignored", "unknown", "silent", "late", "dropped"},
 }
 _LISTING = """
 WITH l AS (INSERT INTO listings (user_id, title, brand, category, description, size, condition, colors,
@@ -65,7 +67,8 @@ _SHIFT = """
 WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, asked_at = asked_at - %(by)s,
                started_at = started_at - %(by)s, seen_at = seen_at - %(by)s WHERE user_id = %(user)s),
      a AS (UPDATE attempts SET armed_at = armed_at - %(by)s, next_look_at = next_look_at - %(by)s,
-               created_at = created_at - %(by)s, repost_asked_at = repost_asked_at - %(by)s
+               created_at = created_at - %(by)s, revising_at = revising_at - %(by)s,
+               repost_asked_at = repost_asked_at - %(by)s
            WHERE user_id = %(user)s)
 UPDATE connections SET next_check_at = next_check_at - %(by)s, last_post_at = last_post_at - %(by)s,
     lease_until = lease_until - CASE WHEN id = ANY(%(renewed)s) THEN %(real)s ELSE %(by)s END
@@ -131,6 +134,8 @@ class Life:
         self._since = time.monotonic()
         self.world = World(self.clock)
         self.world.armed, self.world.clicked = self._armed, self._clicked
+        self.hands = Hands(self)
+        self.world.form_shown, self.world.saved = self.hands.form_shown, self.hands.saved
         made = stage.admin.execute("INSERT INTO users (email) VALUES (gen_random_uuid()::text) RETURNING id")
         self.user_id: UUID = made.fetchone()["id"]  # type: ignore[index]
         self.who = SignedIn(self.user_id, self.user_id, "api", frozenset())
@@ -179,7 +184,7 @@ class Life:
         marketplace = account.partition(":")[0]
         cookies = storage_of(self.world.sign_in(account), marketplace)
         given = handover.Handover(
-            marketplace, cookies, {}, {}, None, datetime.now(UTC), self.public_ids.get(account)
+            marketplace, cookies, {}, {}, None, (), None, datetime.now(UTC), self.public_ids.get(account)
         )
 
         async def take(session: Any) -> tuple[UUID, str]:
@@ -201,6 +206,9 @@ class Life:
         job = self.seller(post)
         if job is not None and job not in self.jobs:
             self.jobs.append(job)
+
+    def edit(self, listing: UUID, **fields: Any) -> None:
+        self.seller(partial(web_listings.patch_listing, listing, web_listings.ListingBody(**fields)))
 
     def resume(self) -> None:
         self.seller(lambda session: connections.resume_all(session, self.who))
@@ -235,7 +243,9 @@ class Life:
             path = IDS[account.partition(":")[0]][1].format(there[item % len(there)].id)
             url = self.stage.settings.base_url(account.partition(":")[0]) + path
         body = publications.ActionBody(url=url)
+        conflict = self.hands.conflict(listing, account)
         await publications.decide(listing, self.public_ids[account], action, session, body)
+        self.hands.answered(action, conflict)
 
     async def disconnect(self, account: str, force: bool, session: Any) -> None:
         parts: Any = SimpleNamespace(vault=self.stage.vault)
@@ -384,6 +394,7 @@ class Life:
         for item in self.world.live():
             if item.click is not None and not item.edited:
                 self._judge_item(item, attempts, publications)
+        self.hands.judge(attempts.values())
         self._judge_jobs(followed)
         if self.wrong:
             raise AssertionError("; ".join(dict.fromkeys(self.wrong)))
@@ -479,6 +490,7 @@ class Life:
                 self.wrong.append("it waits for ever: {wanted}, {put}, {state}".format(**publication))
         if self.rows("SELECT 1 FROM jobs WHERE user_id = %(user)s AND status = 'running'"):
             self.wrong.append("a job that does not end")
+        self.hands.judge_end()
         outcomes = self._outcomes()
         there: dict[tuple[str, str], int] = {}
         for item in self.world.live():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from everystall.web.shapes import MoneyBody
+from tests.simulation.market import Item
 from tests.simulation.stage import MANY, Life
 from tests.simulation.workers import Process
 
@@ -50,3 +52,53 @@ def test_what_waits_for_a_twin_in_question_says_so(begin: Begin) -> None:
     life.decide(1, "retry")
     life.settle()
     assert life.publication(1)["put"] == "live"
+
+
+def _live(begin: Begin) -> Life:
+    life = begin("mercari")
+    life.visit()
+    assert life.publication()["put"] == "live"
+    life.pass_time(20)
+    return life
+
+
+def _there(life: Life) -> Item:
+    (item,) = life.world.live()
+    return item
+
+
+def test_what_our_own_unanswered_click_put_is_not_taken_for_the_sellers(begin: Begin) -> None:
+    """The first change was made and its answer lost; another edit's click was refused. What the first had put
+    was known no more, and the seller was asked about her own change there."""
+    life = _live(begin)
+    life.world.will["save"].append("lost")
+    life.edit(life.listings[0], price=MoneyBody(amount=2100))
+    life.visit()
+    life.world.will["save"].append("refused")
+    life.edit(life.listings[0], price=MoneyBody(amount=1900))
+    life.pass_time(20)
+    life.visit()
+    assert life.publication()["needs_you"]["reason"] == "listing_rejected"
+    life.decide(0, "retry")
+    life.pass_time(20)
+    life.visit()
+    assert life.publication()["needs_you"] is None
+    life.settle()
+    assert _there(life).price.amount == 1900
+
+
+def test_what_the_seller_keeps_there_stays_after_an_unanswered_click(begin: Begin) -> None:
+    """A click that had no effect was still in question when the seller decided: *Keep what is there* was
+    written over."""
+    life = _live(begin)
+    life.world.will["save"].append("dropped")
+    life.edit(life.listings[0], title="Linen shirt, blue")
+    life.visit()
+    _there(life).by_hand("title", "By hand")
+    life.edit(life.listings[0], title="Linen shirt, navy")
+    life.pass_time(20)
+    life.visit()
+    assert life.publication()["needs_you"]["reason"] == "edited_there"
+    life.decide(0, "keep_theirs")
+    life.settle()
+    assert _there(life).title == "By hand"

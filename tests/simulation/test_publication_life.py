@@ -3,7 +3,8 @@ Marketplaces, browsers, photos and clocks are simulated (market.py, workers.py, 
 
 Nothing sleeps, and no timing decides. `make simulate` runs many examples and prints its seed; `make simulate
 SEED=…` gives the same run. That the judge would notice is tested too: the product is broken on purpose in
-three ways (no fence; a second click where the first was not found; no baseline), and each time it says so.
+five ways (no fence; a second click where the first was not found; no baseline; a change written over the
+seller's own; a change that another one was armed for), and each time it says so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.models import Attempt
-from everystall.worker import lease, publish, reconcile
+from everystall.worker import lease, publish, reconcile, revise
+from everystall.worker.compare import Merged
 from tests.simulation.machine import simulate
 from tests.simulation.stage import MANY, Life, Stage
 
@@ -94,4 +96,41 @@ def test_a_missing_baseline_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyP
     life.pass_time(10)
     life.visit()
     with pytest.raises(AssertionError, match="an old listing of the seller's own was taken for ours"):
+        life.judge()
+
+
+def _without_asking(wanted: Any, put: Any, there: Any, **_: Any) -> Merged:
+    return Merged(frozenset(name for name in there if there[name] != wanted[name]))
+
+
+async def _armed_before(one: Any, plan: Any, filled: Any) -> None:
+    """As it was last time."""
+    plan.armed = True
+
+
+def _edited_here_and_there(begin: Begin) -> Life:
+    life = begin("mercari")
+    life.visit()
+    life.pass_time(20)
+    life.world.live()[0].by_hand("title", "By hand")
+    life.edit(life.listings[0], title="Linen shirt, blue")
+    return life
+
+
+def test_a_change_written_over_the_sellers_own_is_noticed(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revise, "merge", _without_asking)
+    life = _edited_here_and_there(begin)
+    life.visit()
+    with pytest.raises(AssertionError, match="changed there by hand was written over: title"):
+        life.judge()
+
+
+def test_a_change_that_is_not_armed_is_noticed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revise, "_arm", _armed_before)
+    life = _edited_here_and_there(begin)
+    life.world.live()[0].by_hand("title", "Linen shirt, hardly worn")  # and back again
+    life.visit()
+    with pytest.raises(AssertionError, match="a change for which nothing is armed"):
         life.judge()
