@@ -96,6 +96,8 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     log.info("visit.at", at="fill")
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
+    except LeaseLost:  # who was stopped for too long has nothing to tell: the rows say what to do next
+        raise
     except EverystallError as e:
         visit.lists_read_at = None
         if not plan.armed:
@@ -319,9 +321,7 @@ async def _discard_leftovers(visit: Visit, page: Page) -> None:
 async def _tidy(visit: Visit, page: Page, plan: Plan, error: EverystallError) -> None:
     """Before the click a failed fill may leave a draft of ours: it goes at once, or where the site does not
     answer or somebody has to look at the page as it is, before the next post on the account."""
-    if plan.draft_id is None or isinstance(
-        error, LeaseLost | SessionExpired | ChallengeShown | MarketplaceBusy
-    ):
+    if plan.draft_id is None or isinstance(error, SessionExpired | ChallengeShown | MarketplaceBusy):
         return
     try:
         await visit.adapter.discard_draft(page, plan.draft_id)

@@ -377,6 +377,21 @@ async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_foun
     assert len(stall.events(everywhere, "published")) == 1
 
 
+async def test_a_worker_that_stood_still_while_filling_asks_the_seller_nothing(stall, alice):
+    """The guard has ended its browser, and nobody else has the account: it is simply done again."""
+    profile, job = await _posted(stall, alice, "poshmark")
+    visiting = asyncio.create_task(stall.visit(profile))
+    while not stall.events("poshmark", "draft"):
+        assert not visiting.done()
+        await asyncio.sleep(0.005)
+    time.sleep(stall.settings.guard_seconds + 0.2)  # the whole process, as one that was stopped
+    await visiting
+    (row,) = await stall.rows("SELECT needs_you, tries FROM publications")
+    assert row == {"needs_you": None, "tries": 0}
+    assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+    assert len(stall.live("poshmark")) == 1
+
+
 async def test_a_dead_driver_is_replaced_at_once(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     gone = driver_of(os.getpid())
