@@ -22,8 +22,8 @@ from chaos.workers import Line
 _COMMIT = re.compile(
     r"(/v1/api|/status/published|/vm-rest/posts/\w+|/publish|/sh/api/end|/lstng/api/listing/\w+)$"
 )
-#: Step → the line after which its request comes, and which request that is.
-_REQUESTS: dict[str, tuple[str, Callable[[Asked], bool]]] = {
+#: Step → the line after which its request comes (none: at any time), and which request that is.
+_REQUESTS: dict[str, tuple[str | None, Callable[[Asked], bool]]] = {
     "session-check": ("session check", lambda asked: asked.is_document),
     "baseline": ("baseline", lambda asked: asked.is_document),
     "fill": ("fill", lambda asked: not asked.is_upload),
@@ -32,6 +32,7 @@ _REQUESTS: dict[str, tuple[str, Callable[[Asked], bool]]] = {
     "response": ("click", lambda asked: _commits(asked)),
     "read-back": ("read-back", lambda asked: asked.is_document),
     "save": ("read-back", lambda asked: asked.is_document),
+    "notify": (None, lambda asked: asked.is_webhook),
 }
 #: Step → the line that begins it, and for how long it takes about.
 _LINES = {"start-browser": ("start browser", 0.3), "fill": ("fill", 1.0), "arm": ("arm", 0.05)}
@@ -183,10 +184,8 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
     if trap is None and step in _LOCKS and (cell.verb, step) != ("revise", "arm"):  # asking needs that row
         return OnLock(stage, seller, _LOCKS[step])
     if trap is None and step in _LINES:
-        at, length = _LINES[step]
-        return OnLine(stage, seller, at, random.uniform(0, length))
-    if step == "notify":
-        return OnRequest(stage, seller, None, trap or Trap(lambda asked: asked.is_webhook))
+        line, length = _LINES[step]
+        return OnLine(stage, seller, line, random.uniform(0, length))
     at, matches = _REQUESTS[step]
     held = trap or Trap(matches, when="after" if step == "response" else "before")
     held.matches = matches
@@ -196,9 +195,7 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
 
 def refusal(stage: Stage, cell: Cell, seller: Seller) -> Moment:
     """The moment before the step's request is made; of uploads and webhooks, the request itself."""
-    if cell.step in ("upload-photos", "notify"):
-        matches = _REQUESTS["upload-photos"][1] if cell.step == "upload-photos" else (
-            lambda asked: asked.is_webhook)  # fmt: skip
-        at = "fill" if cell.step == "upload-photos" else None
+    at, matches = _REQUESTS[cell.step]
+    if at is None or cell.step == "upload-photos":
         return OnRequest(stage, seller, at, Trap(matches, act="reset"))
-    return OnLine(stage, seller, _REQUESTS[cell.step][0], 0.0)
+    return OnLine(stage, seller, at, 0.0)

@@ -15,7 +15,7 @@ from chaos.stage import Seller, Stage
 from everystall.marketplaces import MARKETPLACES
 
 #: Seconds for the visit to come to its moment.
-TO_THE_MOMENT = 45.0
+TO_THE_MOMENT = 90.0
 
 Act = Callable[[Stage, Seller], Awaitable[None]]
 
