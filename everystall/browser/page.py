@@ -95,6 +95,8 @@ class Page:
         self.refused: str | None = None
         #: The browser, its driver or the page's process has ended: nothing more can be done with this one.
         self.gone = False
+        #: The last `commit` came as far as its click.
+        self.clicked = False
         self._accept_dialog = False
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
@@ -206,6 +208,7 @@ class Page:
         error but PageChanged leaves open whether the page took the click: somebody must look.
 
         `accept_dialog`: the page's next question ("Are you sure?") is answered yes, that one only."""
+        self.clicked = False
         if target.effect != "commit":
             raise PageChanged(f"“{target.intent}” is not marked as what publishes.")
         found = await self._find(target)
@@ -216,6 +219,7 @@ class Page:
             raise LeaseLost
         self._accept_dialog = accept_dialog
         log.info("visit.at", at="click", target=target.intent)
+        self.clicked = True
         try:
             with self._translated():
                 await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)
