@@ -95,6 +95,8 @@ class Page:
         self.refused: str | None = None
         #: The browser, its driver or the page's process has ended: nothing more can be done with this one.
         self.gone = False
+        #: A `commit` came as far as its click, since somebody last set this to False.
+        self.clicked = False
         self._accept_dialog = False
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
@@ -216,6 +218,7 @@ class Page:
             raise LeaseLost
         self._accept_dialog = accept_dialog
         log.info("visit.at", at="click", target=target.intent)
+        self.clicked = True
         try:
             with self._translated():
                 await found.click(timeout=self._settings.commit_click_seconds * 1000, no_wait_after=True)

@@ -94,12 +94,15 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
         await _note_draft(visit, plan, draft_id)
 
     log.info("visit.at", at="fill")
+    page.clicked = False
     try:
         answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
-    except LeaseLost:
-        raise  # the guard may have ended the browser while the lease still stands: no failure of the site's
     except EverystallError as e:
         visit.lists_read_at = None
+        if plan.armed and not page.clicked:
+            await _disarm(visit, plan)
+        if isinstance(e, LeaseLost):  # who was stopped for too long has nothing to tell but that
+            raise
         if not plan.armed:
             if isinstance(e, NotWanted):
                 await failures.dropped(visit, publication_id)
@@ -285,6 +288,19 @@ async def still_wanted(
     if connection.needs_you is not None:
         raise NotWanted("The account was disconnected, or waits for the seller.")
     return connection
+
+
+async def _disarm(visit: Visit, plan: Plan) -> None:
+    """Something came between arming and the click, and we know for certain that we did not click."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+        attempt.armed_at = None
+        if await reconcile.nothing_there(session, publication):
+            log.info("publish.not_clicked")
+        else:
+            attempt.outcome, attempt.finished_at = "rejected", func.now()
+    plan.armed = False
 
 
 async def _answered(visit: Visit, plan: Plan, answer: Published) -> None:

@@ -293,6 +293,25 @@ async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice,
         assert (stall.settings.everystall_home / "evidence" / row["evidence"][name]).exists()
 
 
+async def test_a_browser_that_dies_between_arming_and_the_click_leaves_no_question(stall, alice, monkeypatch):
+    """Nobody clicked, and we know it: it is posted again, and the seller is not asked what became of it."""
+    profile, job = await _posted(stall, alice, "mercari")
+    commit = Page.commit
+
+    async def late(self, target, **more):
+        monkeypatch.setattr(Page, "commit", commit)
+        for pid in browsers(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.5)
+        await commit(self, target, **more)
+
+    monkeypatch.setattr(Page, "commit", late)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.events("mercari", "published")) == 1
+    assert len(await stall.rows("SELECT 1 AS one FROM attempts")) == 1
+
+
 async def test_what_the_seller_took_out_after_posting_is_asked_for(stall, alice):
     profile = await stall.connect(alice, "mercari")
     listing = await stall.listing(alice)
