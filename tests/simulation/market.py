@@ -425,6 +425,7 @@ class SimAdapter:
         finally:
             self.world.armed(page)
         await page.reach("click")
+        page.clicked = True
         how, item = self.world.click(page, draft, kept, hashes)
         await page.reach("answer")
         if how == "expired":
