@@ -90,6 +90,16 @@ async def test_two_visits_at_once_know_nothing_of_each_other_and_leave_nothing(s
     assert not (tmp_path / "run" / "profiles").exists()
 
 
+async def test_its_page_has_the_sellers_languages_and_time_zone(stall, settings):
+    storage = Storage(user_agent=AGENT, languages=("de-CH", "fr"), time_zone="Asia/Calcutta")
+    async with open_browser(site=SITE, base_url=stall.url(), storage=storage, settings=settings) as browser:
+        await browser.page.goto("/")
+        said = await browser.page.raw.evaluate(
+            "[navigator.languages.join(), Intl.DateTimeFormat().resolvedOptions().timeZone]"
+        )
+    assert said == ["de-CH,fr", "Asia/Calcutta"]
+
+
 async def test_what_the_site_rotates_comes_back(stall, settings):
     stall.show("/", "<script>document.cookie = 'who=rotated'; localStorage.who = 'rotated'</script>")
     given = of("alice")

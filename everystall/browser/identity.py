@@ -7,6 +7,7 @@ up. `navigator.webdriver` and all else stay as they are: we fake no fingerprints
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 #: What a Chromium that calls itself this in the user agent puts in its brand list.
@@ -22,12 +23,16 @@ _PLATFORMS = (
 )
 
 
-def override(user_agent: str) -> dict[str, Any]:
+def override(user_agent: str, languages: Sequence[str] = ()) -> dict[str, Any]:
     """Arguments of CDP `Emulation.setUserAgentOverride`. A browser that is not made of Chromium sends no
-    client hints: without metadata none are sent (tried with Chromium 156)."""
+    client hints: without metadata none are sent (tried with Chromium 156). Without
+    languages they stay its own."""
+    said: dict[str, Any] = {"userAgent": user_agent}
+    if languages:
+        said["acceptLanguage"] = ",".join(languages)
     chromium = re.search(r"\bChrome/((\d+)[\d.]*)", user_agent)
     if chromium is None:
-        return {"userAgent": user_agent}
+        return said
     full = [{"brand": "Chromium", "version": chromium[1]}]
     for mark, brand in _BRANDS:
         found = re.search(re.escape(mark) + r"([\d.]+)", user_agent)
@@ -37,7 +42,7 @@ def override(user_agent: str) -> dict[str, Any]:
     full.append({**_GREASE, "version": _GREASE["version"] + ".0.0.0"})
     mobile = " Mobile " in user_agent
     return {
-        "userAgent": user_agent,
+        **said,
         "userAgentMetadata": {
             "brands": [{**one, "version": one["version"].split(".")[0]} for one in full],
             "fullVersionList": full,

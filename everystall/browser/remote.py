@@ -20,13 +20,16 @@ from everystall.settings import Settings
 
 @asynccontextmanager
 async def open_context(
-    playwright: Playwright, settings: Settings, *, user_agent: str | None
+    playwright: Playwright, settings: Settings, *, user_agent: str | None, time_zone: str | None
 ) -> AsyncIterator[BrowserContext]:
     """Raises MarketplaceBusy if the browser is not there this time."""
     try:
         browser = await _connect(playwright, settings)
         context = await browser.new_context(
-            user_agent=user_agent, accept_downloads=False, viewport={"width": 1280, "height": 900}
+            user_agent=user_agent,
+            timezone_id=time_zone,
+            accept_downloads=False,
+            viewport={"width": 1280, "height": 900},
         )
     except PlaywrightError as e:
         raise MarketplaceBusy("The browser did not start this time.") from e

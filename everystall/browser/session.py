@@ -155,7 +155,9 @@ async def open_browser(
         if playwright is None:
             playwright = await stack.enter_async_context(async_playwright())
         if settings.browser_cdp_url is not None:
-            there = remote.open_context(playwright, settings, user_agent=given.user_agent)
+            there = remote.open_context(
+                playwright, settings, user_agent=given.user_agent, time_zone=given.time_zone
+            )
             context = await stack.enter_async_context(there)
             yield await _prepare(context, site, base_url, given, settings, deadline)
             return
@@ -205,7 +207,9 @@ async def _prepare(
             await context.add_init_script(_fill_script(base_url, given))
         cdp = await context.new_cdp_session(raw)
         if given.user_agent:
-            await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent))
+            # ours was started with the languages (_languages); one that runs elsewhere is told per page
+            spoken = given.languages if settings.browser_cdp_url is not None else ()
+            await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent, spoken))
         stays_here = settings.browser_cdp_url is not None and bool(_walls(host))
         await _wall_in(cdp, browser.page, (host, *site.domains), stays_here=stays_here)
     listed = (host, *site.domains, *site.parts)
