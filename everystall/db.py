@@ -8,9 +8,12 @@ claims. Nobody else commits: leaving the block does.
 from __future__ import annotations
 
 import json
+import select
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -19,15 +22,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import URL, Connection, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from everystall.errors import Misconfigured
 
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
 MINIMUM_VERSION = 15
+#: Seconds after which a connection is asked whether it is still there before it is used.
+REST_SECONDS = 1.0
 #: Under this name a session knows whether the operator's back end is told.
 TELLS_OPERATOR = "everystall.tells_operator"
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
@@ -45,9 +51,9 @@ class Database:
             pool_size=5,
             max_overflow=15,
             hide_parameters=True,  # a message of an error may reach a log
-            pool_pre_ping=True,  # a restarted server costs nobody an error
             connect_args={"connect_timeout": 10},
         )
+        _ask_after_rest(self.engine)
 
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -93,6 +99,32 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _ask_after_rest(engine: AsyncEngine) -> None:
+    """A connection that rested, or to which the server said something meanwhile (it does when it ends), is
+    asked whether it is still there, so that a restarted server costs nobody an error. Not each one each time
+    (`pool_pre_ping`): that was a sixth of what a short visit asks of the database."""
+    pool, dialect = engine.sync_engine.pool, engine.dialect
+
+    def rest(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    def ask(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+        since = record.info.get("rests_since")
+        if since is None:
+            return  # a new one
+        said = select.poll()
+        said.register(connection.driver_connection.fileno(), select.POLLIN)
+        if not said.poll(0) and time.monotonic() - since < REST_SECONDS:
+            return
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error:
+            raise InvalidatePoolError from None
+
+    event.listen(pool, "checkin", rest)
+    event.listen(pool, "checkout", ask)
 
 
 async def become(session: AsyncSession, user_id: UUID) -> None:

@@ -115,6 +115,17 @@ async def rescue(app: procrastinate.App) -> int:
     return len(stalled)
 
 
+async def forget_ended(app: procrastinate.App, most: int) -> None:
+    """Deletes wake-ups that ended and were kept: ours delete theirs as they end; another version's or a
+    person's may not have."""
+    await app.connector.execute_query_async(
+        """DELETE FROM procrastinate_jobs WHERE id IN (
+               SELECT id FROM procrastinate_jobs
+               WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted') ORDER BY id LIMIT %(most)s)""",
+        most=most,
+    )
+
+
 async def run_lanes(app: procrastinate.App, slots: Mapping[str, int], *, grace_seconds: float = 60.0) -> None:
     """Works off the lanes until cancelled, each with its number of slots. Cancelled, it takes nothing
     new, gives what runs `grace_seconds` to finish, then cancels that. The app is open; signals are the
