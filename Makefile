@@ -68,8 +68,12 @@ extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into d
 	@$(PY) -m everystall.extension $(if $(PRACTICE),--practice) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
+bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benchmarks.md and docs/queries.md
 	@$(PY) -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/ready chromium  ## two hours of posting, selling, taking down (ARGS="--minutes 10"); writes docs/soak.md
+	@$(PY) -m benchmarks.soak $(ARGS)
 
 .PHONY: chromium
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one
