@@ -32,8 +32,9 @@ from everystall.worker.visit import Tools, visit
 
 log = structlog.get_logger()
 
-#: Rows that one look for due accounts takes at most.
-BATCH = 500
+#: Accounts that one look for due ones takes at most: each look reads all that is due, so that few large ones
+#: are cheap where 100,000 wait (after a night without a worker, say).
+BATCH = 5000
 #: Seconds that a stopping worker gives its visits to finish their step.
 GRACE_SECONDS = 60.0
 #: Seconds between two clean-ups of what has expired.
