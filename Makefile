@@ -77,7 +77,7 @@ extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into d
 	@$(PY) -m everystall.extension $(if $(PRACTICE),--practice) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/ready chromium  ## measure (up to 20 minutes) and write docs/benchmarks.md
+bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benchmarks.md and docs/queries.md
 	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: chaos
@@ -87,6 +87,10 @@ chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (2 hours)
 .PHONY: overlaps
 overlaps: $(VENV)/ready  ## 10,000 visits by workers that are killed and stopped: never two on one account at once
 	@$(PY) -m benchmarks.overlaps $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/ready chromium  ## two hours of posting, selling, taking down (ARGS="--minutes 10"); writes docs/soak.md
+	@$(PY) -m benchmarks.soak $(ARGS)
 
 .PHONY: chromium
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one

@@ -1,7 +1,9 @@
-"""`make bench`: measures all figures on this machine and writes docs/benchmarks.md. At most 20 minutes.
+"""`make bench`: measures all figures on this machine and writes docs/benchmarks.md and docs/queries.md. At
+most 40 minutes.
 
 make bench                              everything, medians of 7
 make bench ARGS="--runs 3 --no-write"   a quick look
+make bench ARGS="--only engine"         one part: its rows are shown
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, machines, security
+from benchmarks import engine, figures, machines, queries, security, ticks
 from everystall import __version__
 from everystall.browser.chromium import find_chromium
 from everystall.demo.stage import set_up
@@ -30,19 +33,26 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.processes import interruptible
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-PARTS = ("overhead", "fan-out", "reuse", "memory", "extension", "security", "machines", "start")
+PLANS = PAGE.with_name("queries.md")
+#: On a whole Everystall beside the practice marketplaces, and on a PostgreSQL of the part's own.
+ON_STAGE = ("overhead", "fan-out", "reuse", "memory", "extension", "security", "machines", "start")
+APART = ("engine", "ticks", "queries")
+PARTS = (*APART, *ON_STAGE)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--only", choices=PARTS, action="append", help="and no others; implies --no-write")
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="and no others; writes docs/queries.md at most"
+    )
     parser.add_argument("--no-write", action="store_true")
     given = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="everystall-bench-"))
+    os.chdir(home)  # an .env of yours is for the real thing
     try:
         with interruptible():
-            page = measure(home, given.runs, tuple(given.only or PARTS))
+            page, plans = measure(home, given.runs, tuple(given.only or PARTS))
     except EverystallError as e:
         sys.exit(f"{e.message}\n{e.action}")
     except KeyboardInterrupt:
@@ -50,13 +60,14 @@ def main() -> None:
     finally:
         shutil.rmtree(home, ignore_errors=True)
     sys.stdout.write(f"\n{page}")
-    if not (given.no_write or given.only):
-        PAGE.write_text(page)
-        sys.stdout.write(f"\nWritten to {PAGE}\n")
+    for path, text, whole in ((PAGE, page, True), (PLANS, plans, False)):
+        if text and not given.no_write and not (whole and given.only):
+            path.write_text(text)
+            sys.stdout.write(f"\nWritten to {path}\n")
 
 
-def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
-    """The page. `say` tells how far it is."""
+def measure(home: Path, runs: int, parts: tuple[str, ...]) -> tuple[str, str]:
+    """The page of figures and, if they were asked for, the page of plans. `say` tells how far it is."""
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -64,6 +75,24 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
         sys.stdout.flush()
 
     found: dict[str, Any] = {}
+    if "engine" in parts:
+        say("engine: visits beside bare no-ops")
+        found["engine"] = engine.measure(home / "engine", runs, say)
+    if "ticks" in parts:
+        say("ticks: 100,000 accounts that become due over ten minutes")
+        found["ticks"] = ticks.measure(home / "ticks", say)
+    if "queries" in parts:
+        say("queries: filling in a million publications and jobs")
+        found["queries"] = asyncio.run(queries.measure(home / "queries", say))
+    if set(parts) & set(ON_STAGE):
+        _on_stage(home, runs, parts, found, say)
+    page = write(found, runs, time.monotonic() - began, say)
+    return page, _plans(found["queries"]) if "queries" in found else ""
+
+
+def _on_stage(
+    home: Path, runs: int, parts: tuple[str, ...], found: dict[str, Any], say: Callable[[str], None]
+) -> None:
     with set_up(home=home, more={"WORKER_VISITS": "4"}, sandbox="benchmarks.sandbox") as stage:
         with opened(stage.settings, prepared=False) as settings:
             database = addresses(settings)["DATABASE_ADMIN_URL"]
@@ -100,11 +129,11 @@ def measure(home: Path, runs: int, parts: tuple[str, ...]) -> str:
     if "start" in parts:
         say("everystall up, warm")
         found["start"] = figures.warm_start(stage, runs)
-    return write(found, runs, time.monotonic() - began, say)
 
 
 def write(found: dict[str, Any], runs: int, seconds: float, say: Any) -> str:
-    rows = [row for part in (_overhead, _fan_out, _others, _security, machines.rows) for row in part(found)]
+    parts = (_overhead, _fan_out, _others, _security, machines.rows, _engine, _queries)
+    rows = [row for part in parts for row in part(found)]
     head = f"""\
 # Benchmarks
 
@@ -121,7 +150,7 @@ figure means is in [benchmarks/figures.py](../benchmarks/figures.py), the bare s
 | figure | measured | goal | |
 |---|---|---|---|
 """
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _loads(found)
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _loads(found) + _statements()
 
 
 def _row(name: str, measured: str, goal: str, good: bool) -> tuple[str, str, str, str]:
@@ -169,7 +198,7 @@ def _others(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         measured = f"{reuse['in_one']:.1f} ÷ {reuse['separate']:.1f} = {reuse['ratio']:.2f}"
         name = "ten listings in one visit ÷ ten visits (Poshmark)"
         rows.append(_row(name, measured, "≤ 0.7", reuse["ratio"] <= 0.7))
-    if len(found["pick-ups"]) > 1:
+    if len(found.get("pick-ups", ())) > 1:
         wait, post = 1000 * figures.p95(found["pick-ups"]), 1000 * figures.p95(found["posts"])
         name = f"POST answered → visit started, p95 of {len(found['pick-ups'])} on an idle system"
         rows.append(_row(name, f"{wait:.0f} ms", "≤ 100 ms", wait <= 100))
@@ -209,6 +238,67 @@ def _security(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         _row("a password, by design", f"{log_in:.0f} ms", "≥ 50 ms", log_in >= 50),
         _row(f"{load}, p95 ÷ idle", times, "≤ 2", ratio <= 2),
     ]
+
+
+def _engine(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    if got := found.get("engine"):
+        one, counted = got[1], len(engine.STATEMENTS)
+        ratio = one["visits"] / one["no_ops"]
+        measured = f"{one['visits']:.0f} ÷ {one['no_ops']:.0f} = {ratio:.2f}"
+        name = "visits/s that ask no marketplace ÷ bare procrastinate no-ops/s, one worker process"
+        rows.append(_row(name, measured, "≥ 0.1", ratio >= 0.1))
+        rows.append(_row("statements of such a visit, below", f"{counted}", "≤ 10", counted <= 10))
+        growth = " · ".join(f"{each['visits']:.0f} ÷ {each['no_ops']:.0f}" for each in got.values())
+        rows.append(("the same with 1 · 2 · 4 worker processes", growth, "", ""))
+        measured = f"{one['database_ms']:.1f} + {one['worker_ms']:.1f} ms (a no-op: {one['no_op_ms']:.1f} ms)"
+        rows.append(("processor time of such a visit, PostgreSQL + worker", measured, "", ""))
+    if got := found.get("ticks"):
+        measured = f"{got['share']:.1%} ({got['worker']:.1f} s + {got['database']:.1f} s of PostgreSQL)"
+        name = f"{got['woken']:,.0f} accounts due over 10 minutes: ticks and wake-ups, of one core"
+        rows.append(_row(name, measured, "≤ 5 %", got["share"] <= 0.05))
+        rows.append(("the ticks while all of these wait at once", f"{got['backlog']:.1%}", "", ""))
+    return rows
+
+
+def _queries(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Among a million; the plans are a page of their own."""
+    took = found.get("queries", {"took": {}})["took"]
+    return [
+        _row(f"{name}, p95 of {len(times)}", f"{1000 * figures.p95(times):.1f} ms", "≤ 20 ms",
+             figures.p95(times) <= 0.02)
+        for name, times in took.items()
+    ]  # fmt: skip
+
+
+def _statements() -> str:
+    listed = "".join(f"{number}. {what}\n" for number, (_, what) in enumerate(engine.STATEMENTS, 1))
+    return f"""
+## The statements of a visit
+
+Of one that is woken, finds one row due, whose step asks no marketplace, and ends; beside BEGIN, COMMIT and
+the `set_config` that makes a transaction the seller's. The wake-up itself is one more, of the transaction
+that makes something due, for however many accounts. What is below is compared with PostgreSQL's own log by
+[tests/test_statements.py](../tests/test_statements.py). Not in it are the empty query by which
+procrastinate's pool asks whether a connection still stands, and what a worker does by the clock.
+
+{listed}"""
+
+
+def _plans(got: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{rows:,} {table}" for table, rows in got["sizes"])
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    page = f"""\
+# The plans of the questions that are asked most
+
+Written by `make bench` on {day}. Each is the product's own statement, sent as it sends it: by a seller behind
+row-level security, here the biggest of {queries.SELLERS:,} (a tenth of all rows, most of them of one moment).
+In the tables: {sizes}. How long each took, many times over, is in [benchmarks.md](benchmarks.md).
+"""
+    for name, plans in got["plans"].items():
+        page += f"\n## {name[0].upper()}{name[1:]}\n"
+        page += "".join(f"\n```\n{plan}\n```\n" for plan in plans)
+    return page
 
 
 def _machine() -> str:

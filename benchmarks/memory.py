@@ -29,6 +29,17 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def own_memory(pid: int) -> float:
+    """MB that are this process's alone (RssAnon), which a leak would show in; 0 for one that just ended."""
+    try:
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
 def worker_pid(up_pid: int) -> int:
     """The worker among the processes that `everystall up` started."""
     for pid in descendants(up_pid):

@@ -121,6 +121,17 @@ async def rescue(app: procrastinate.App) -> int:
     return len(stalled)
 
 
+async def forget_ended(app: procrastinate.App, most: int) -> None:
+    """Deletes wake-ups that ended and were kept: ours delete theirs as they end; another version's or a
+    person's may not have."""
+    await app.connector.execute_query_async(
+        """DELETE FROM procrastinate_jobs WHERE id IN (
+               SELECT id FROM procrastinate_jobs
+               WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted') ORDER BY id LIMIT %(most)s)""",
+        most=most,
+    )
+
+
 async def run_lanes(
     app: procrastinate.App, slots: Mapping[str, int], *, place: str | None = None, grace_seconds: float = 60.0
 ) -> None:

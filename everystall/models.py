@@ -62,9 +62,12 @@ def _now() -> Mapped[datetime]:
 class Owned:
     """A table of the sellers': `user_id`, and (user_id, id) for others to point at."""
 
+    #: False where another index begins with user_id.
+    own_index = True
+
     @declared_attr
     def user_id(cls) -> Mapped[UUID]:
-        return mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+        return mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=cls.own_index)
 
 
 def _points_to(table: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
@@ -114,6 +117,7 @@ class ApiToken(Owned, Base):
     extension's token, or a signed-in browser's cookie."""
 
     __tablename__ = "api_tokens"
+    own_index = False
     id: Mapped[UUID] = _id()
     #: What the seller calls it; of a browser what it says of itself.
     name: Mapped[str]
@@ -172,6 +176,7 @@ class Listing(Owned, Base):
     """What the seller wrote once (ListingFacts). `revision` counts changes of content."""
 
     __tablename__ = "listings"
+    own_index = False
     id: Mapped[UUID] = _id()
     title: Mapped[str | None]
     description: Mapped[str | None]
@@ -201,7 +206,7 @@ class Listing(Owned, Base):
     __table_args__ = (
         _owned("listings"),
         CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
-        Index("listings_by_user", "user_id", text("created_at DESC")),
+        Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
     )
 
 
@@ -209,6 +214,7 @@ class ListingPhoto(Owned, Base):
     """An original in the object store, under the hash of its bytes, at a place in the order."""
 
     __tablename__ = "listing_photos"
+    own_index = False
     id: Mapped[UUID] = _id()
     listing_id: Mapped[UUID]
     #: 0 is the cover.
@@ -234,6 +240,7 @@ class Connection(Owned, Base):
     """A seller's account at a marketplace, and the lease of the worker that is on it."""
 
     __tablename__ = "connections"
+    own_index = False
     id: Mapped[UUID] = _id()
     #: `bp_<marketplace>_<id>`, the document's browserProfileId.
     public_id: Mapped[str] = mapped_column(unique=True)
@@ -308,6 +315,7 @@ class UserKey(Owned, Base):
     """A seller's data key, wrapped by a key of the ring (vault/envelope.py)."""
 
     __tablename__ = "user_keys"
+    own_index = False
     id: Mapped[UUID] = _id()
     version: Mapped[int]
     #: Which key of the ring wraps it.
@@ -322,6 +330,7 @@ class VaultAudit(Owned, Base):
     """One row before every opening of a session. Insert and select only; no one may change it."""
 
     __tablename__ = "vault_audit"
+    own_index = False
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     connection_id: Mapped[UUID]
     session_id: Mapped[UUID]
@@ -337,6 +346,7 @@ class Publication(Owned, Base):
     """One listing on one account, for ever: what is wanted, what we put there, what was seen."""
 
     __tablename__ = "publications"
+    own_index = False
     id: Mapped[UUID] = _id()
     listing_id: Mapped[UUID]
     connection_id: Mapped[UUID]
@@ -447,6 +457,8 @@ class Attempt(Owned, Base):
         Index("attempts_by_publication", "publication_id", text("created_at DESC")),
         Index("attempts_to_look", "connection_id", "next_look_at",
               postgresql_where=text("next_look_at IS NOT NULL")),
+        Index("attempts_by_armed", "connection_id", text("armed_at DESC"),
+              postgresql_where=text("armed_at IS NOT NULL")),
         Index("attempts_due", "next_look_at", postgresql_where=text("outcome = 'unresolved'")),
     )  # fmt: skip
 
@@ -455,6 +467,7 @@ class Job(Owned, Base):
     """What a seller asked for at one moment: pairs of (listing, connection)."""
 
     __tablename__ = "jobs"
+    own_index = False
     #: `job_…`
     id: Mapped[str] = mapped_column(primary_key=True)
     #: Null once the listing is deleted: the job's history stays.
@@ -470,7 +483,9 @@ class Job(Owned, Base):
         _points_to("listings", "listing_id", "SET NULL (listing_id)"),
         UniqueConstraint("user_id", "idempotency_key", name="jobs_idempotency"),
         _in("status", ("running", "done", "needs_you", "cancelled")),
-        Index("jobs_by_user", "user_id", text("created_at DESC")),
+        Index("jobs_by_user", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("jobs_by_status", "user_id", "status", text("created_at DESC"), text("id DESC")),
+        Index("jobs_by_end", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("jobs_by_listing", "user_id", "listing_id"),
     )
 
@@ -479,6 +494,7 @@ class AutomationResult(Owned, Base):
     """A pair of a job: follows its publication until the pair is finished, then stands for ever."""
 
     __tablename__ = "listing_automation_results"
+    own_index = False
     id: Mapped[UUID] = _id()
     job_id: Mapped[str]
     #: Null once the listing is deleted.
@@ -508,9 +524,11 @@ class AutomationResult(Owned, Base):
 
 
 class Event(Owned, Base):
-    """Something that happened to a seller's things (notify/messages.py). Insert and select only; 30 days."""
+    """Something that happened to a seller's things (notify/messages.py). Insert and select only; kept
+    for EVENT_DAYS."""
 
     __tablename__ = "events"
+    own_index = False
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     type: Mapped[str]
     #: As others read it: names in camelCase, no secret.
@@ -523,6 +541,7 @@ class WebhookEndpoint(Owned, Base):
     """An address of the seller's own that is told of events."""
 
     __tablename__ = "webhook_endpoints"
+    own_index = False
     id: Mapped[UUID] = _id()
     #: May have a token of the receiver's in it: shown to its seller only, never logged.
     url: Mapped[str]
@@ -547,6 +566,7 @@ class WebhookDelivery(Owned, Base):
     """One event for one endpoint, until it is delivered or given up."""
 
     __tablename__ = "webhook_deliveries"
+    own_index = False
     #: The message's id is made of it (`msg_…`), the same at each try.
     id: Mapped[UUID] = _id()
     #: None: the operator's own (API_URL).

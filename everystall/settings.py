@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     #: Days that the operator keeps backups; what is said to who deletes an account.
     backup_days: int = Field(default=30, ge=0, le=3650)
+    #: Days for which events and the log of their messages, finished jobs, and pictures of failures are kept.
+    event_days: int = Field(default=30, ge=2, le=3650)
+    job_days: int = Field(default=365, ge=7, le=3650)
+    evidence_days: int = Field(default=30, ge=1, le=3650)
     poshmark_url: str = "https://poshmark.com"
     mercari_url: str = "https://www.mercari.com"
     ebay_url: str = "https://www.ebay.com"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
-FUNCTIONS = {"connection_owner", "due", "expire", "owner_numbers", "sign_in", "wake",
+FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced"}  # fmt: skip
@@ -211,6 +211,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("invitations", "INSERT"): {"token_hash", "role", "expires_at"},
         ("invitations", "UPDATE"): {"used_at"},
         ("pairings", "UPDATE"): {"tries", "looked_at", "ticket_hash", "accepted_at"},
+        ("connections", "UPDATE"): {"lease_fence", "lease_holder", "lease_until", "next_check_at"},
         ("webhook_deliveries", "UPDATE"): {"claimed_until"},
         ("webhook_receipts", "INSERT"): {"id"},
     }

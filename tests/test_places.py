@@ -98,7 +98,7 @@ async def test_nobody_takes_the_lease_from_another_place(db, alice, make_connect
     for stands_at, accounts in ((None, [anywhere]), ("shop", [anywhere]), ("home", [anywhere, account])):
         settings = Settings(_env_file=None, everystall_home=tmp_path, worker_place=stands_at)
         for one in (anywhere, account):
-            lease = await Lease.take(db, settings, alice, one.id)
+            lease = await Lease.take(db, settings, one.id)
             assert (lease is not None) == (one in accounts)
             if lease is not None:
                 async with lease:

@@ -699,7 +699,7 @@ async def test_the_clean_up_forgets_old_events_and_receipts(db, admin, alice, ma
         ]
     await admin.execute("UPDATE webhook_receipts SET received_at = now() - interval '25 h' WHERE id = 'old'")
     async with db.as_app() as session:
-        await session.execute(text("SELECT everystall.expire()"))
+        await session.execute(text("SELECT everystall.clean(30, 365, 500)"))
     left = await (await admin.execute("SELECT id FROM webhook_receipts")).fetchall()
     assert [row["id"] for row in left] == ["new"]
     assert len(await _deliveries(db, alice)) == 1

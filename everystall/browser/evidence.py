@@ -23,13 +23,11 @@ MOST_FRAMES = 12
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 _TOKEN = re.compile(r"\b[A-Za-z0-9_-]{32,}\b")
 _PHONE = re.compile(r"\+?\d[\d ()-]{8,}\d")
-#: Days after which nobody needs the picture of a failure any more.
-KEPT_DAYS = 30
 
 
-def sweep(folder: Path) -> None:
-    """Remove the days that are over. Quiet about what is not there or not ours."""
-    oldest = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).strftime("%Y-%m-%d")
+def sweep(folder: Path, days: int) -> None:
+    """Remove what is older than so many days. Quiet about what is not there or not ours."""
+    oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
     for day in folder.glob("????-??-??"):
         if day.name < oldest:
             shutil.rmtree(day, ignore_errors=True)

@@ -210,7 +210,7 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> DeliveriesOut:
-    """What was sent, or is to be, newest first; kept for 30 days."""
+    """What was sent, or is to be, newest first; kept for 30 days, or what EVENT_DAYS says."""
     await _get(session, id)
     wanted = (
         select(WebhookDelivery, Event)

@@ -41,19 +41,14 @@ class Lease:
         self.lost = asyncio.Event()
 
     @classmethod
-    async def take(cls, db: Database, settings: Settings, user_id: UUID, connection_id: UUID) -> Lease | None:
-        """The lease, or None while someone else's stands (then the account is due again at its end), and
-        where the account is to be visited from another place."""
+    async def take(cls, db: Database, settings: Settings, connection_id: UUID) -> Lease | None:
+        """The lease, or None while someone else's stands (then the account is due again at its end), where
+        the account is to be visited from another place, or if there is no such account."""
         started = clock()
-        async with db.as_user(user_id) as session:
-            fence = (
+        async with db.as_app() as session:
+            taken = (
                 await session.execute(
-                    text("""
-                    UPDATE connections SET lease_fence = lease_fence + 1, lease_holder = :holder,
-                           lease_until = clock_timestamp() + make_interval(secs => :seconds)
-                    WHERE id = :id AND (lease_until IS NULL OR lease_until < clock_timestamp())
-                      AND (place IS NULL OR place = :place)
-                    RETURNING lease_fence"""),
+                    text("SELECT user_id, fence FROM everystall.take_lease(:id, :holder, :seconds, :place)"),
                     {
                         "id": connection_id,
                         "holder": holder(),
@@ -61,15 +56,10 @@ class Lease:
                         "place": settings.worker_place,
                     },
                 )
-            ).scalar_one_or_none()
-            if fence is None:
-                await session.execute(
-                    text("""UPDATE connections SET next_check_at = least(next_check_at, lease_until)
-                            WHERE id = :id AND lease_until IS NOT NULL"""),
-                    {"id": connection_id},
-                )
-                return None
-        lease = cls(db, settings, user_id, connection_id, fence)
+            ).one_or_none()
+        if taken is None:
+            return None
+        lease = cls(db, settings, taken.user_id, connection_id, taken.fence)
         lease.deadline.beat(started)
         return lease
 

@@ -146,11 +146,11 @@ async def test_who_lost_the_lease_writes_nothing(stall: Stall, alice: Seller):
     cookie = {"name": "practice", "value": "signed-in", "domain": "mercari.localhost", "path": "/"}
     profile = await stall.hand_over(alice, "mercari", {"cookies": [cookie]})
     id, db = await stall.connection_id(profile), stall.tools.db
-    first = await Lease.take(db, stall.settings, alice.user_id, id)
+    first = await Lease.take(db, stall.settings, id)
     assert first is not None
-    assert await Lease.take(db, stall.settings, alice.user_id, id) is None
+    assert await Lease.take(db, stall.settings, id) is None
     await stall.rows("UPDATE connections SET lease_until = now() - interval '1 second' RETURNING id")
-    second = await Lease.take(db, stall.settings, alice.user_id, id)
+    second = await Lease.take(db, stall.settings, id)
     assert second is not None
     assert second.fence > first.fence
 

@@ -1,0 +1,49 @@
+"""The questions that are asked most are answered by indexes, as a seller behind row-level security."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmarks.engine import Place
+from benchmarks.queries import ASKED, TICK, fill, plans, samples
+from everystall.db import Database
+
+#: Which indexes each needs: with another it would read more than it is asked for.
+NEEDED = {
+    TICK: ("publications_due_at",),
+    "due rows of one account, by its visit": ("publications_due",),
+    "job status, `GET /api/jobs/{jobId}`": ("results_once",),
+    "a listing's publications": ("publications_once",),
+    "the listings, first page": ("listings_by_user", "publications_once"),
+    "the listings, a page from the middle": ("listings_by_user", "publications_once"),
+    "the jobs that need the seller, first page": ("jobs_by_status", "results_once"),
+}
+GROWING = "publications|jobs|listing_automation_results|listings|listing_photos|attempts|connections"
+
+
+async def test_what_is_asked_most_is_answered_by_its_indexes(db: Database, database_urls, tmp_path):
+    """`enable_seqscan = off`: among few rows reading all would be cheaper, and among many it is what is left
+    where an index is missing."""
+    here = Place(tmp_path, database_urls.login, database_urls.admin, postmaster=0)
+    fill(here, 3000)
+    found = await plans(here, db, samples(here, 2)[0], "enable_seqscan = off")
+    assert set(found) == {TICK, *ASKED} == set(NEEDED)
+    for name, needed in NEEDED.items():
+        plan = "\n".join(found[name])
+        assert not re.search(rf"Seq Scan on ({GROWING})\b", plan), f"{name}\n{plan}"
+        for index in needed:
+            assert re.search(rf"\b{index}\b", plan), f"{name} needs {index}\n{plan}"
+
+
+@pytest.mark.parametrize("cursor", [False, True])
+async def test_a_page_of_what_came_in_one_transaction_reads_a_page_and_not_all(
+    db: Database, database_urls, tmp_path, cursor
+):
+    here = Place(tmp_path, database_urls.login, database_urls.admin, postmaster=0)
+    fill(here, 3000)
+    name = "the listings, a page from the middle" if cursor else "the listings, first page"
+    plan = (await plans(here, db, samples(here, 2)[0]))[name][0]
+    (read,) = re.findall(r"Index Scan using listings_by_user.*actual (?:time=\S+ )?rows=([\d.]+)", plan)
+    assert float(read) <= 51, plan

@@ -1,0 +1,145 @@
+"""What is over is cleaned away on schedule, in batches; what stands on an account, and how it came there,
+never is."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+import pytest
+from sqlalchemy import text
+
+from everystall import engine
+from everystall.browser import evidence
+from everystall.settings import Settings
+from everystall.worker import run
+
+#: Days ago.
+OLD, YOUNG = 400, 3
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings(_env_file=None, everystall_home=tmp_path)
+
+
+@pytest.fixture
+async def history(admin, alice, make_listing, make_connection):
+    """A listing that has been live for longer than a job is kept; of all else an old and a young one."""
+    listing, connection = await make_listing(alice), await make_connection(alice)
+    ids = {"u": alice, "l": listing.id, "c": connection.id, "old": f"{OLD} days", "young": f"{YOUNG} days"}
+    for statement in (
+        """INSERT INTO publications (user_id, listing_id, connection_id, marketplace, wanted_revision, put,
+               put_revision, state, created_at, finished_at)
+           VALUES (%(u)s, %(l)s, %(c)s, 'poshmark', 1, 'live', 1, 'live', now() - %(old)s::interval,
+               now() - %(old)s::interval)""",
+        """INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, fields_hash,
+               fence, remote_id, outcome, armed_at, created_at, finished_at)
+           SELECT user_id, id, connection_id, 1, '{}', 'x', 1, 'r1', 'live', created_at, created_at,
+               created_at FROM publications""",
+        """INSERT INTO jobs (id, user_id, listing_id, status, created_at, finished_at)
+           SELECT 'job_' || age, %(u)s, %(l)s, 'done', now() - age::interval, now() - age::interval
+           FROM unnest(ARRAY[%(old)s, %(young)s]) age""",
+        """INSERT INTO jobs (id, user_id, listing_id, created_at)
+           VALUES ('job_running', %(u)s, %(l)s, now() - %(old)s::interval)""",
+        """INSERT INTO listing_automation_results (user_id, job_id, publication_id, listing_id, connection_id,
+               marketplace, browser_profile_id, wanted_revision, state, finished_at)
+           SELECT j.user_id, j.id, p.id, p.listing_id, p.connection_id, 'poshmark', 'bp', 1, 'live',
+               j.finished_at FROM jobs j, publications p""",
+        """INSERT INTO events (user_id, type, data, created_at)
+           SELECT %(u)s, 'publication.live', '{}', now() - age::interval
+           FROM unnest(ARRAY[%(old)s, %(young)s]) age""",
+        """INSERT INTO webhook_deliveries (user_id, event_id, status, created_at)
+           SELECT user_id, id, 'delivered', created_at FROM events""",
+        """INSERT INTO webhook_receipts (id, received_at)
+           VALUES ('old', now() - '25 h'::interval), ('new', now())""",
+    ):
+        await admin.execute(statement, ids)
+    return ids
+
+
+async def _count(admin, table):
+    return (await (await admin.execute(f"SELECT count(*) AS n FROM {table}")).fetchone())["n"]
+
+
+async def test_what_is_over_goes_and_what_stands_stays(db, admin, settings, history):
+    await run.clean(db, settings)
+    left = await (await admin.execute("SELECT id FROM jobs ORDER BY id")).fetchall()
+    assert [row["id"] for row in left] == [f"job_{YOUNG} days", "job_running"]
+    for table, number in (("listing_automation_results", 2), ("events", 1), ("webhook_deliveries", 1),
+                          ("webhook_receipts", 1), ("listings", 1), ("publications", 1), ("attempts", 1),
+                          ("connections", 1)):  # fmt: skip
+        assert await _count(admin, table) == number, table
+
+
+async def test_how_long_things_are_kept_is_a_setting_with_a_floor(db, admin, settings, history):
+    await run.clean(db, settings.model_copy(update={"event_days": 2, "job_days": 7}))
+    assert await _count(admin, "events") == 0
+    assert await _count(admin, "jobs") == 2
+    # the function itself cannot be talked into less: the policies hold it
+    await admin.execute("INSERT INTO events (user_id, type, data) VALUES (%(u)s, 'x', '{}')", history)
+    async with db.as_app() as session:
+        await session.execute(text("SELECT everystall.clean(0, 0, 500)"))
+    assert await _count(admin, "events") == 1
+    assert await _count(admin, "jobs") == 2
+    for name, days in (("event_days", 1), ("job_days", 6), ("evidence_days", 0)):
+        with pytest.raises(ValueError, match="greater than or equal"):
+            Settings(_env_file=None, **{name: days})
+
+
+async def test_much_goes_in_batches_and_the_rest_the_next_time(db, admin, alice, settings, monkeypatch):
+    monkeypatch.setattr(run, "CLEAN_ROWS", 10)
+    monkeypatch.setattr(run, "CLEAN_BATCHES", 3)
+    await admin.execute(
+        """INSERT INTO events (user_id, type, data, created_at)
+           SELECT %s, 'x', '{}', now() - '40 days'::interval FROM generate_series(1, 35)""",
+        [alice],
+    )
+    await run.clean(db, settings)
+    assert await _count(admin, "events") == 5
+    await run.clean(db, settings)
+    assert await _count(admin, "events") == 0
+
+
+async def test_wake_ups_that_ended_go_and_those_that_wait_or_run_stay(admin, database_urls):
+    await admin.execute(
+        """INSERT INTO procrastinate_jobs (queue_name, task_name, status)
+           SELECT 'visits', 'visit', s::procrastinate_job_status
+           FROM unnest(ARRAY['todo', 'doing', 'succeeded', 'failed', 'cancelled', 'aborted']) s"""
+    )
+    async with engine.make_app(database_urls.login).open_async() as app:
+        await engine.forget_ended(app, 3)
+        assert await _count(admin, "procrastinate_jobs") == 3
+        await engine.forget_ended(app, 3)
+    left = await (await admin.execute("SELECT status FROM procrastinate_jobs")).fetchall()
+    assert sorted(row["status"] for row in left) == ["doing", "todo"]
+    assert await _count(admin, "procrastinate_events WHERE type <> 'deferred'") == 0
+
+
+async def test_each_part_of_a_clean_up_is_found_by_an_index(admin):
+    """`enable_seqscan = off`: what is left of it then is where an index is missing."""
+    row = await (await admin.execute("SELECT prosrc FROM pg_proc WHERE proname = 'clean'")).fetchone()
+    body = row["prosrc"].replace("$1", "30").replace("$2", "365").replace("$3", "500")
+    async with admin.transaction():
+        await admin.execute("SET LOCAL enable_seqscan = off")
+        await admin.execute("SET LOCAL ROLE everystall_engine")
+        lines = await (await admin.execute(f"EXPLAIN {body}")).fetchall()
+    plan = "\n".join(line["QUERY PLAN"] for line in lines)
+    for index in ("events_by_age", "jobs_by_end", "webhook_receipts_by_age"):
+        assert index in plan, plan
+    assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts)", plan), plan
+
+
+async def test_pictures_of_failures_go_after_their_days(db, settings):
+    folder = settings.everystall_home / "evidence"
+    now = time.time()
+    for days in (0, 29, 31, 400):
+        day = folder / time.strftime("%Y-%m-%d", time.gmtime(now - 86_400 * days))
+        day.mkdir(parents=True)
+        (day / "x.png").write_bytes(b"x")
+    (folder / "not ours").mkdir()
+    await run.clean(db, settings)
+    assert len(os.listdir(folder)) == 3
+    evidence.sweep(folder, 1)
+    assert len(os.listdir(folder)) == 2
