@@ -31,15 +31,13 @@ def _head(scaled: dict[str, dict[str, Any]], real: Sequence[dict[str, Any]]) -> 
     passed = sum(not one["wrong"] for one in played)
     asked = sum(one["outcome"].startswith("needs_you") for one in played if not one["wrong"])
     seeds = ", ".join(str(seed) for seed in sorted({one["seed"] for one in played})) or "none"
-    commits = ", ".join(sorted({one["commit"] for one in played})) or "none"
     when = sorted(one["at"] for one in played)
     minutes = sum(one["seconds"] for one in played) / 60
     span = f"{when[0]} to {when[-1]} UTC" if when else "never"
     return f"""\
 # Reliability: the fault matrix
 
-Every step of every verb, struck by every fault. Written by `make chaos`; played {span},
-at {commits}, seed {seeds}.
+Every step of every verb, struck by every fault. Written by `make chaos`; played {span}, seed {seeds}.
 
 **{passed} of {len(played)} cells passed**, {asked} of them with a question to the seller where nobody could
 know; {len(possible) - len(played)} of the {len(possible)} that can occur were not played. They took
