@@ -148,6 +148,12 @@ class Click:
     at: float
     #: It may still come into effect.
     pending: bool = False
+    #: The draft that it publishes: deleted, it takes the click's effect with it.
+    kept: Item | None = None
+
+    @property
+    def comes(self) -> bool:
+        return self.pending and (self.kept is None or self.kept.state == "draft")
 
 
 class World:
@@ -233,7 +239,7 @@ class World:
         wait = {"late": 40.0, "very late": 1000.0, "review": 400.0}.get(how)
         if how in ("dropped", "expired", "draft"):
             return how, None
-        click.pending = True
+        click.pending, click.kept = True, kept
 
         def comes_true() -> None:
             click.pending = False

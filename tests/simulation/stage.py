@@ -356,7 +356,7 @@ class Life:
         outcomes = self._outcomes()
         for click in self.world.clicks:
             same = (click.truth, click.account) == (truth_of(draft), page.account)
-            there = click.pending or any(one.click is click for one in self.world.live())
+            there = click.comes or any(one.click is click for one in self.world.live())
             if same and there and outcomes.get(click.attempt) != "unresolved":
                 self.wrong.append(
                     f"a click while the listing is there or comes ({outcomes.get(click.attempt)})"
