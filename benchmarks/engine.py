@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import statistics
 import time
@@ -96,7 +97,10 @@ def place(home: Path, *, fsync: bool = True) -> Iterator[Place]:
     server = Server(home, fsync=fsync)
     with server as addresses:
         migrate(addresses.admin, addresses.login)
-        yield Place(home, addresses.login, addresses.admin, server.postmaster or 0)
+        here = Place(home, addresses.login, addresses.admin, server.postmaster or 0)
+        data = here.log.parent  # not in `home` where PostgreSQL's user cannot get there
+        yield here
+    shutil.rmtree(data, ignore_errors=True)
 
 
 def cpu_of(pid: int) -> float:

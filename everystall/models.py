@@ -394,7 +394,7 @@ class Publication(Owned, Base):
         _in("put", ("nothing", "live", "ended", "sold")),
         _in("seen", ("unknown", "live", "ended", "sold")),
         _in("state", STATES),
-        Index("publications_due", "connection_id", "wanted", "asked_at",
+        Index("publications_due", "user_id", "connection_id", "wanted", "asked_at",
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
               postgresql_where=text("looking OR (unsettled AND needs_you IS NULL)")),

@@ -44,6 +44,14 @@ def upgrade() -> None:
 def _indexes() -> None:
     for table in SECOND_TO_ANOTHER:
         op.drop_index(f"ix_{table}_user_id", table)
+    # with the seller, whom row-level security asks for: else a second index is read for all of the seller's
+    op.drop_index("publications_due", "publications")
+    op.create_index(
+        "publications_due",
+        "publications",
+        ["user_id", "connection_id", "wanted", "asked_at"],
+        postgresql_where=sa.text("unsettled OR looking"),
+    )
     # by the id too, as the lists are ordered: what came in one transaction has one time
     for table in ("listings", "jobs"):
         op.drop_index(f"{table}_by_user", table)
