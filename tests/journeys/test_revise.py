@@ -121,20 +121,20 @@ async def test_an_edit_while_another_is_being_put_is_put_after_it(stall, alice, 
     assert stall.events(marketplace, "edited")[-1]["fields"]["price"] == _price(19)
 
 
-async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, everywhere):
-    listing, profile = await _live(stall, alice, everywhere)
-    _by_hand(stall, everywhere, title="By hand")
+async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, marketplace):
+    listing, profile = await _live(stall, alice, marketplace)
+    _by_hand(stall, marketplace, title="By hand")
     await _edit(alice, listing, price=_price(21))
     now = await _until_put(stall, alice, listing, profile)
     assert now["needsYou"] is None
     assert [note["field"] for note in now["notes"]] == ["title"]
-    (item,) = stall.live(everywhere)
+    (item,) = stall.live(marketplace)
     assert (item["fields"]["title"], item["fields"]["price"]) == ("By hand", _price(21))
     # it is known now, and stays with the next edit, too
     await _edit(alice, listing, price=_price(20))
     now = await _until_put(stall, alice, listing, profile)
     assert [note["field"] for note in now["notes"]] == ["title"]
-    assert stall.live(everywhere)[0]["fields"]["title"] == "By hand"
+    assert stall.live(marketplace)[0]["fields"]["title"] == "By hand"
 
 
 @pytest.mark.parametrize(("answer", "title"), [("put_mine", "Mine"), ("keep_theirs", "By hand")])
@@ -157,28 +157,30 @@ async def test_the_same_field_changed_here_and_there_is_asked(stall, alice, bob,
     assert len(stall.events(marketplace, "edited")) == 2
 
 
-async def test_what_is_gone_meanwhile_is_told_and_not_put_again(stall, alice, everywhere):
-    listing, profile = await _live(stall, alice, everywhere)
-    (item,) = stall.sandbox.world.items(everywhere)
+async def test_what_is_gone_meanwhile_is_told_and_not_put_again(stall, alice, marketplace):
+    listing, profile = await _live(stall, alice, marketplace)
+    (item,) = stall.sandbox.world.items(marketplace)
     stall.sandbox.world.end(item)
     await _edit(alice, listing, price=_price(21))
     now = await _until_put(stall, alice, listing, profile)
     assert (now["wanted"], now["put"], now["needsYou"]["reason"]) == ("ended", "ended", "gone")
     assert "post_again" in [action["name"] for action in now["needsYou"]["actions"]]
-    assert stall.live(everywhere) == []
+    assert stall.live(marketplace) == []
 
 
-async def test_a_process_that_dies_after_the_click_has_changed_it_once(stall, alice, everywhere, monkeypatch):
-    listing, profile = await _live(stall, alice, everywhere)
+async def test_a_process_that_dies_after_the_click_has_changed_it_once(
+    stall, alice, marketplace, monkeypatch
+):
+    listing, profile = await _live(stall, alice, marketplace)
     await _edit(alice, listing, price=_price(21))
     click = Page.commit
 
     async def commit(self, target, **more):
         await click(self, target, **more)
-        if everywhere == "poshmark" and "saves" in target.intent:
+        if marketplace == "poshmark" and "saves" in target.intent:
             return  # "List This Item" comes after it
         async with asyncio.timeout(10):
-            while not stall.events(everywhere, "edited"):
+            while not stall.events(marketplace, "edited"):
                 await asyncio.sleep(0.02)
         raise asyncio.CancelledError
 
@@ -189,7 +191,7 @@ async def test_a_process_that_dies_after_the_click_has_changed_it_once(stall, al
     assert (left["state"], left["wantedRevision"] - left["putRevision"]) == ("revising", 1)
     now = await _until_put(stall, alice, listing, profile)
     assert (now["state"], now["readBack"]["price"]) == ("live", True)
-    assert len(stall.events(everywhere, "edited")) == 1
+    assert len(stall.events(marketplace, "edited")) == 1
 
 
 @pytest.mark.parametrize("kind", ["error_before", "error_after", "reset_after", "odd_answer", "late_commit"])
@@ -221,17 +223,17 @@ async def test_a_session_that_ends_in_the_middle_waits_for_the_seller_and_goes_o
     assert stall.live(marketplace)[0]["fields"]["price"] == _price(20)
 
 
-async def test_a_refusal_is_told_in_the_sites_words_and_the_old_stands(stall, alice, everywhere):
-    listing, profile = await _live(stall, alice, everywhere)
+async def test_a_refusal_is_told_in_the_sites_words_and_the_old_stands(stall, alice, marketplace):
+    listing, profile = await _live(stall, alice, marketplace)
     await _edit(alice, listing, description=NEW_TEXT)
-    stall.sandbox.fault(everywhere, "soft_reject", times=1)
+    stall.sandbox.fault(marketplace, "soft_reject", times=1)
     now = await _until_put(stall, alice, listing, profile)
     assert (now["state"], now["needsYou"]["reason"]) == ("live", "listing_rejected")
-    assert stall.live(everywhere)[0]["fields"]["description"] == SHIRT["description"]
+    assert stall.live(marketplace)[0]["fields"]["description"] == SHIRT["description"]
     assert await _press(alice, listing, profile, "retry") == 200
     now = await _until_put(stall, alice, listing, profile)
     assert now["needsYou"] is None
-    assert stall.live(everywhere)[0]["fields"]["description"] == NEW_TEXT
+    assert stall.live(marketplace)[0]["fields"]["description"] == NEW_TEXT
 
 
 async def test_a_take_down_wins_over_an_edit(stall, alice, marketplace):
