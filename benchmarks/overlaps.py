@@ -298,6 +298,8 @@ async def _drive(run: Run, ids: list[UUID], visits: int, seconds: float) -> None
             await engine.wake(session, random.sample(ids, 60))
             await engine.wake(session, random.sample(ids, 5), "urgent")
         run.disturb(time.monotonic(), due)
+        if not done and time.monotonic() > now + 30:
+            raise RuntimeError(f"no worker visits anything; see {run.home / 'workers.log'}")
         if done >= said + 500:
             said = done
             sys.stdout.write(

@@ -34,7 +34,7 @@ def test_what_overlaps_is_found(leases, acts, says):
 def test_a_few_visits_with_a_killed_and_a_stopped_worker_do_not_overlap(tmp_path, monkeypatch):
     monkeypatch.setattr(overlaps, "KILL_EVERY", 4.0)
     monkeypatch.setattr(overlaps, "STOP_EVERY", 6.0)
-    found = overlaps.measure(tmp_path, 150, seed=7)
+    found = overlaps.measure(tmp_path, 150, seed=7, minutes=2)
     assert found["visits"] >= 150
     assert found["acts"] > 150
     assert found["kills"] >= 1

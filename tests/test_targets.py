@@ -29,7 +29,7 @@ def test_every_target_has_two_ways_to_be_found(marketplace):
 @pytest.mark.parametrize("marketplace", MARKETPLACES)
 def test_what_a_buyer_sees_the_outcome_of_is_never_looked_for_by_other_means(marketplace):
     commits = [target for target in _targets(marketplace) if target.effect == "commit"]
-    assert len(commits) == 2  # one publishes, one takes down
+    assert len(commits) == 3  # one publishes, one saves a change, one takes down
     for target in commits:
         assert not target.heal, target.intent
 

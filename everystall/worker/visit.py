@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
@@ -96,8 +96,8 @@ class Tools:
     #: Where the marketplaces are reached; the simulation (tests/simulation) brings its own.
     get_adapter: Callable[[str], Adapter] = get_adapter
     open_browser: Callable[..., AbstractAsyncContextManager[Browser]] = open_browser
-    #: What is done about one due row. The benchmarks' asks no marketplace.
-    step: Callable[[Visit, Due], Awaitable[None]] = field(default_factory=lambda: Visit._step)
+    #: What is done about one due row, instead of what a visit does. The benchmarks' asks no marketplace.
+    step: Callable[[Visit, Due], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Visit:
         unforeseen: PageChanged | None = None
         with structlog.contextvars.bound_contextvars(step=due.kind, publication_id=str(due.publication_id)):
             try:
-                await self.tools.step(self, due)
+                await (self._step(due) if self.tools.step is None else self.tools.step(self, due))
             except (LeaseLost, OperationalError, InterfaceError, InternalError):  # the last: it is read-only
                 raise
             except NotWanted as e:

@@ -346,6 +346,8 @@ class SimPage:
         self.account = token.partition("#")[0]
         self.marketplace = self.account.partition(":")[0]
         self.before: frozenset[str] = frozenset()
+        #: As browser/page.py has them. A browser that the guard ended ends its visit here.
+        self.clicked = self.gone = False
         #: What of the edit form that it has open is by hand; when its change was armed.
         self.by_hand: dict[str, Any] = {}
         #: Of those, what may be written over.
