@@ -39,13 +39,13 @@ async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, e
     assert len(stall.events(everywhere, "published")) == 1
 
 
-async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(stall, alice, everywhere):
-    profile, job = await _posted(stall, alice, everywhere)
-    stall.sandbox.fault(everywhere, kind="odd_answer", times=1)
+async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="odd_answer", times=1)
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done", job
-    assert len(stall.live(everywhere)) == 1
-    assert len(stall.events(everywhere, "published")) == 1
+    assert len(stall.live(marketplace)) == 1
+    assert len(stall.events(marketplace, "published")) == 1
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     assert "contact support" in row["evidence"]["said"]
     assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).stat().st_size > 1000
@@ -158,14 +158,14 @@ async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconne
     assert len(stall.live(marketplace)) == 1
 
 
-async def test_a_soft_reject_is_never_called_live(stall, alice, everywhere):
-    profile, job = await _posted(stall, alice, everywhere)
-    stall.sandbox.fault(everywhere, kind="soft_reject", times=1000)
+async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="soft_reject", times=1000)
     job = await stall.until_done(alice, job["jobId"], profile)
     (pair,) = job["automationResults"]
     assert job["status"] == "needs_you"
     assert pair["state"] != "live"
-    assert stall.live(everywhere) == []
+    assert stall.live(marketplace) == []
 
 
 async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice, marketplace):
@@ -189,12 +189,12 @@ async def test_recompressed_photos_still_read_back_equal(stall, alice, marketpla
     assert (await stall.rows("SELECT read_back FROM publications"))[0]["read_back"]["photos"] is True
 
 
-async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, alice, everywhere):
-    profile, job = await _posted(stall, alice, everywhere)
-    stall.sandbox.fault(everywhere, kind="drop_photos", times=1)
+async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind="drop_photos", times=1)
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done", job
-    assert stall.live(everywhere)[0]["photos"] == []
+    assert stall.live(marketplace)[0]["photos"] == []
     (row,) = await stall.rows("SELECT state, read_back FROM publications")
     assert (row["state"], row["read_back"]["photos"]) == ("live", False)
     assert row["read_back"]["title"] is True
@@ -368,11 +368,11 @@ async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(
     assert list((stall.settings.everystall_home / "run" / "profiles").iterdir()) == []
 
 
-async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_found(stall, alice, everywhere):
-    profile, job = await _posted(stall, alice, everywhere)
+async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_found(stall, alice, marketplace):
+    profile, job = await _posted(stall, alice, marketplace)
     visiting = asyncio.create_task(stall.visit(profile))
-    stall.sandbox.fault(everywhere, kind="reset_after", times=1)
-    while not stall.events(everywhere, "published"):
+    stall.sandbox.fault(marketplace, kind="reset_after", times=1)
+    while not stall.events(marketplace, "published"):
         await asyncio.sleep(0.005)
     for pid in browsers(os.getpid()):
         os.kill(pid, signal.SIGKILL)
@@ -380,7 +380,7 @@ async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_foun
     await visiting
     assert time.monotonic() - began < 12, "nobody waits for a dead browser's answer"
     assert (await stall.job(alice, job["jobId"]))["status"] == "done"
-    assert len(stall.events(everywhere, "published")) == 1
+    assert len(stall.events(marketplace, "published")) == 1
 
 
 async def test_a_worker_that_stood_still_while_filling_asks_the_seller_nothing(stall, alice):
