@@ -47,8 +47,10 @@ class Database:
         self._info = {TELLS_OPERATOR: tells_operator}
         self.engine: AsyncEngine = create_async_engine(
             driver_url(login_url),
-            pool_size=5,
-            max_overflow=15,
+            # none above the pool's: those are closed when they come back, and a burst that opens new ones,
+            # each with a process of the server's and a password's hash, makes itself longer
+            pool_size=20,
+            max_overflow=0,
             hide_parameters=True,  # a message of an error may reach a log
             connect_args={"connect_timeout": 10, "options": session_options()},
         )

@@ -67,7 +67,7 @@ class SignedIn:
         return not self.scopes or "*" in self.scopes or scope in self.scopes
 
 
-def parts_of(request: Request) -> Parts:
+async def parts_of(request: Request) -> Parts:  # what is not async goes through a thread
     parts: Parts = request.app.state.parts
     return parts
 
@@ -184,11 +184,11 @@ def as_id(value: str) -> UUID:
         raise NotFound from None
 
 
-def _listing_id(listingId: str) -> UUID:  # the path's own name
+async def _listing_id(listingId: str) -> UUID:  # the path's own name
     return as_id(listingId)
 
 
-def _photo_id(photoId: str) -> UUID:
+async def _photo_id(photoId: str) -> UUID:
     return as_id(photoId)
 
 

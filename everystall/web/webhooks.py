@@ -106,11 +106,11 @@ class DeliveriesOut(Shape):
     next_cursor: str | None
 
 
-def _webhook_id(webhookId: str) -> UUID:  # the path's own name
+async def _webhook_id(webhookId: str) -> UUID:  # the path's own name
     return as_id(webhookId)
 
 
-def _delivery_id(deliveryId: str) -> UUID:
+async def _delivery_id(deliveryId: str) -> UUID:
     return as_id(deliveryId)
 
 
