@@ -32,7 +32,7 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 	@$(PY) -m everystall up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded PostgreSQL and a real Chromium (under 10 minutes)
+test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded PostgreSQL and a real Chromium
 	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended" $(ARGS)
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
 

@@ -1,4 +1,4 @@
-"""A seller's listings as a CSV file that a spreadsheet opens without running anything in it.
+"""A seller's listings as a CSV file in which a spreadsheet that reads commas finds no formula.
 
 One row per listing, one column per field and per marketplace. Cells that a spreadsheet would take for a
 formula begin with an apostrophe (OWASP, "CSV Injection", read 2026-11-23); `plain` takes it off again, so
