@@ -193,6 +193,13 @@ def test_a_deadline_only_moves_forward():
     assert not deadline.passed
 
 
+def test_a_deadline_that_has_passed_stays_so():
+    deadline = Deadline(0.01)
+    time.sleep(0.02)
+    deadline.beat(clock())  # a renewal that comes after the guard has struck
+    assert deadline.passed
+
+
 def _command(pid: int) -> bytes:
     try:
         return (Path("/proc") / str(pid) / "cmdline").read_bytes()
