@@ -150,7 +150,7 @@ def test_a_browser_lives_as_long_as_its_deadline_is_moved(worker, tmp_path):
     assert list((tmp_path / "run" / "profiles").iterdir()) == []
 
 
-@pytest.mark.parametrize("run", range(5))
+@pytest.mark.parametrize("run", [0, *(pytest.param(run, marks=pytest.mark.extended) for run in range(1, 5))])
 def test_a_stopped_worker_never_clicks_after_its_deadline(worker, tmp_path, run):
     """The click is pending in Playwright's driver, which goes on while the worker stands still."""
     process = worker("click", 4.0)

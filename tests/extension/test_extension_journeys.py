@@ -85,6 +85,7 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     assert own.connection("mercari")["status"] == "connected"
 
 
+@pytest.mark.extended
 async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_no_tab_is_open(
     paired: Paired, monkeypatch: pytest.MonkeyPatch
 ):
@@ -145,6 +146,7 @@ async def stop_worker(own: Own, tab: Any) -> None:
     await devtools.detach()
 
 
+@pytest.mark.extended
 async def test_it_goes_on_after_the_browser_was_started_again(paired: Paired, tmp_path: Path):
     async with paired() as own:
         await own.connect("poshmark")
@@ -157,6 +159,7 @@ async def test_it_goes_on_after_the_browser_was_started_again(paired: Paired, tm
         await until(await browser.popup(), "poshmark", "connected")
 
 
+@pytest.mark.extended
 async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(paired: Paired, way: Way):
     async with paired(way.url) as own:
         profile = await own.connect("ebay")
@@ -186,6 +189,7 @@ async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(pai
         await eventually(lambda: own.connection("poshmark")["status"] == "missing")
 
 
+@pytest.mark.extended
 async def test_with_a_page_of_the_dashboard_open_a_request_acts_at_once(own: Own):
     await own.connect("poshmark")
     clock = await Clock.of(own.browser)
@@ -210,6 +214,7 @@ async def test_with_a_page_of_the_dashboard_open_a_request_acts_at_once(own: Own
     await page.close()
 
 
+@pytest.mark.extended
 async def test_the_seller_chooses_among_several_accounts(own: Own):
     """eBay's sign-in does not say whose it is."""
     with psycopg.connect(own.database) as connection:
@@ -237,6 +242,7 @@ async def test_the_seller_chooses_among_several_accounts(own: Own):
     await until(own.popup, "ebay", "connected")
 
 
+@pytest.mark.extended
 async def test_unpairing_takes_everything_back_and_revokes_the_token(own: Own):
     for name in ("poshmark", "ebay"):
         await own.connect(name)
@@ -293,6 +299,7 @@ async def test_disconnecting_ends_it_on_both_sides(own: Own):
     await own.popup.get_by_text("Mercari was disconnected on your server.").wait_for()
 
 
+@pytest.mark.extended
 async def test_a_browser_whose_token_was_revoked_keeps_nothing(own: Own):
     await own.connect("ebay")
     (paired,) = own.call("GET", "/api/extensions")["extensions"]

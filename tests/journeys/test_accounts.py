@@ -109,13 +109,14 @@ async def test_a_hand_over_during_a_visit_is_not_overwritten_by_what_the_visit_r
     assert await _hand_over_in_the_middle(stall, alice, used_ends=False) == "done"
 
 
+@pytest.mark.extended
 async def test_a_hand_over_during_a_visit_is_not_blamed_for_the_sign_in_that_ended(
     stall: Stall, alice: Seller
 ):
     assert await _hand_over_in_the_middle(stall, alice, used_ends=True) == "done"
 
 
-@pytest.mark.parametrize("marketplace", ["mercari", "poshmark"])
+@pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_with_rotating_cookies_the_sellers_own_tab_still_works_or_the_seller_is_told(
     stall: Stall, alice: Seller, marketplace: str
 ):
