@@ -58,14 +58,19 @@ async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Cal
 
 
 async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
-    own.stage.control("POST", "sessions", marketplace="mercari", account=own.name, rotate=True)
+    own.stage.control(
+        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=60
+    )
     tab = await own.sign_in("mercari")
     await connect(own.popup, "mercari")
     await until(own.popup, "mercari", "connected")
 
     before = own.captures("mercari")
-    await own.a_minute_passes("mercari")
     await tab.reload()  # the site hands out another token
+    await until(own.popup, "mercari", "stale", timeout=30_000)
+    assert own.captures("mercari") <= before  # once a minute is enough
+    await own.a_minute_passes("mercari")
+    await (await Clock.of(own.browser)).ring()
     await eventually(lambda: own.captures("mercari") > before, what="a new capture after a rotation")
 
     before = own.captures("mercari")
@@ -107,6 +112,18 @@ async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_n
         kept = await own.handed_over("mercari")
         assert (kept["localStorage"]["_s_did"], kept["sessionStorage"]["step"]) == (device, "2")
         assert kept["languages"] == ["en-US", "en"]
+
+        # nor does a tab that does not answer hold anything up
+        stuck, dialogs = await own.browser.context.new_page(), []
+        stuck.on("dialog", dialogs.append)
+        await stuck.goto(own.stage.site("mercari"))
+        await stuck.evaluate("setTimeout(() => alert('Still here?'))")
+        before = own.captures("mercari")
+        await own.popup.bring_to_front()
+        await row_of(own.popup, "mercari").get_by_role("button", name="Sync Mercari now").click()
+        await eventually(lambda: own.captures("mercari") > before, seconds=20)
+        assert (await own.handed_over("mercari"))["localStorage"]["_s_did"] == device
+        await dialogs[0].dismiss()
 
 
 async def test_it_goes_on_after_its_worker_was_stopped(own: Own):
