@@ -91,6 +91,30 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
 
 
 @pytest.mark.extended
+async def test_where_a_visit_renewed_the_sign_in_the_seller_is_told_within_a_minute(own: Own):
+    """This site takes the sign-in from both browsers once a token that was renewed is used again."""
+    own.stage.control(
+        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=0.2
+    )
+    tab = await own.sign_in("mercari")
+    await connect(own.popup, "mercari")
+    await until(own.popup, "mercari", "connected")
+    job = own.stage.post(own.stage.new_listing(), ["mercari"])["jobId"]
+    await eventually(lambda: own.call("GET", f"/api/jobs/{job}")["status"] == "done", seconds=60)
+
+    await tab.goto(f"{own.stage.site('mercari')}/mypage/listings/active/")
+    assert "/login" in tab.url
+    assert any(cookie["name"] == "_mwus" for cookie in await own.browser.context.cookies())  # they stay
+    await until(own.popup, "mercari", "stale", timeout=60_000)
+    assert own.connection("mercari")["status"] == "expired"
+
+    await tab.close()
+    await own.sign_in("mercari")
+    await until(own.popup, "mercari", "connected")
+    assert own.connection("mercari")["status"] == "connected"
+
+
+@pytest.mark.extended
 async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_no_tab_is_open(
     paired: Paired, monkeypatch: pytest.MonkeyPatch
 ):
@@ -115,7 +139,7 @@ async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_n
 
         # nor does a tab that does not answer hold anything up
         stuck, dialogs = await own.browser.context.new_page(), []
-        stuck.on("dialog", dialogs.append)
+        stuck.on("dialog", lambda dialog: dialogs.append(dialog))
         await stuck.goto(own.stage.site("mercari"))
         await stuck.evaluate("setTimeout(() => alert('Still here?'))")
         before = own.captures("mercari")
