@@ -123,13 +123,10 @@ def _refuse_ended(raw: Any, *_: Any) -> None:
 async def become(session: AsyncSession, user_id: UUID) -> None:
     """From here on this transaction is this seller's; there is no way back in it."""
     claims = json.dumps({"sub": str(user_id), "role": SELLER})
-    raw = (await (await session.connection()).get_raw_connection()).driver_connection
-    assert isinstance(raw, psycopg.AsyncConnection)
-    async with raw.pipeline():  # with the BEGIN before it: one way there and back
-        await raw.execute(
-            "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
-            (SELLER, claims),
-        )
+    await session.execute(
+        text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
+        {"role": SELLER, "claims": claims},
+    )
 
 
 def session_options(**more: str) -> str:
