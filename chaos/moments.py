@@ -18,9 +18,11 @@ from chaos.matrix import Cell
 from chaos.stage import Seller, Stage
 from chaos.workers import Line
 
-#: What a click of ours asks for: to post, to change, to take down. (eBay's form saves itself besides.)
+#: What a click of ours asks for: to post, to change, to take down. (eBay's form saves itself besides, and
+#: Poshmark keeps a change before it asks for the click that buyers see the outcome of.)
 _COMMIT = re.compile(
-    r"(/v1/api|/status/published|/vm-rest/posts/\w+|/publish|/sh/api/end|/lstng/api/listing/\w+)$"
+    r"(POST .*/v1/api|PUT .*/status/published|DELETE /vm-rest/posts/\w+|POST .*/publish|POST /sh/api/end"
+    r"|POST /lstng/api/listing/\w+)$"
 )
 #: Step → the line after which its request comes (none: at any time), and which request that is.
 _REQUESTS: dict[str, tuple[str | None, Callable[[Asked], bool]]] = {
@@ -46,7 +48,7 @@ _SAVE = "SELECT 1 FROM publications WHERE listing_id = %(listing)s FOR UPDATE"
 
 
 def _commits(asked: Asked) -> bool:
-    return asked.method != "GET" and _COMMIT.search(asked.path) is not None
+    return _COMMIT.match(f"{asked.method} {asked.path}") is not None
 
 
 class Moment:

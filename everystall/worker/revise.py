@@ -98,6 +98,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
     if plan is None:
         return
     page = await visit.page()
+    log.info("visit.at", at="baseline")
     before = await _look(visit, page, plan)
     if before is None:
         return
@@ -111,6 +112,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
     async def arm(filled: Filled) -> None:
         await _arm(visit, plan, filled)
 
+    log.info("visit.at", at="fill")
     try:
         answer = await visit.adapter.revise(page, plan.remote_id, plan.draft, photos, choose, arm)
     except (ListingRejected, AccountLimited):
@@ -230,6 +232,7 @@ async def _photos_there(visit: Visit, page: Page, plan: Plan, seen: Seen) -> lis
 
 async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     """What the click will put, in a transaction of its own. Any change of mind: no click."""
+    log.info("visit.at", at="arm")
     compared = compare(plan.draft, filled.fields)
     wrong = [name for name in differing(compared) if name in plan.merged.write]
     if wrong:
@@ -279,10 +282,12 @@ async def _forget_click(visit: Visit, plan: Plan) -> None:
 async def _read_back(visit: Visit, page: Page, plan: Plan, answer: Published) -> Seen | None:
     """The live page after the click. A site that took the click may show the old page for a moment; one that
     did not say is asked by its form, in the next step."""
+    log.info("visit.at", at="response")
     if answer.remote_id is None:
         await failures.keep_evidence(visit, plan.attempt.id, answer.said)
         said = f" It said: “{answer.said}”" if answer.said else ""
         raise MarketplaceBusy(f"{visit.label} did not say whether it took the changes.{said}", retry_after=1)
+    log.info("visit.at", at="read-back")
     seen = await _look(visit, page, plan)
     for seconds in STALE:
         compared = compare(plan.draft, seen.fields) if seen is not None else {}

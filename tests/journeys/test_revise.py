@@ -65,9 +65,6 @@ def _price(dollars: int) -> dict[str, Any]:
 def _by_hand(stall: Stall, marketplace: str, **fields: Any) -> None:
     """The seller changes it in the marketplace's own form."""
     (item,) = stall.sandbox.world.items(marketplace)
-    if marketplace == "ebay":
-        texts = {"price": lambda price: f"{price['amount'] / 100:.2f}"}
-        item.private["form"] |= {name: texts.get(name, str)(value) for name, value in fields.items()}
     stall.sandbox.world.edit(item, **fields)
 
 
