@@ -300,26 +300,24 @@ async def _read_back(visit: Visit, page: Page, plan: Plan, answer: Published) ->
 
 async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
     """It is there: as we put it just now, or as a click of ours before had put it already."""
+    hashes = plan.photo_hashes if plan.photos_meant else plan.attempt.photo_hashes
+    read_back = await reconcile.compare_all(visit, page, plan.draft, hashes, seen)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await live_attempt(session, publication)
         if attempt is None or attempt.id != plan.attempt.id:
             raise NotWanted("It was settled otherwise meanwhile.")
         told = plan.armed or attempt.revising is not None
-        if plan.photos_meant:
-            attempt.photo_hashes = plan.photo_hashes
+        attempt.photo_hashes = hashes
         attempt.draft = plan.draft.model_dump(mode="json")
         attempt.fields_hash = publish.hash_of(attempt.draft)
         attempt.listing_revision = plan.revision
         attempt.revising, attempt.revising_at, attempt.conflict = None, None, None
         attempt.adopted = dict(plan.merged.adopted)
-        await change(session, publication, notes=_notes(visit, plan))
+        publication.notes = _notes(visit, plan)
+        await reconcile.record(visit, session, publication, attempt, plan.remote_id, seen, read_back)
         if told:
             await tell(session, publication, "publication.revised")
-        await session.flush()
-        await session.refresh(attempt)
-        session.expunge(attempt)
-    await reconcile.settle(visit, page, plan.publication_id, attempt, plan.remote_id, seen)
 
 
 def _notes(visit: Visit, plan: Plan) -> list[dict[str, str]]:
