@@ -98,11 +98,12 @@ def _live(it: Strike, row: dict[str, Any], ours: list[Item]) -> list[str]:
 
 
 def _whole(it: Strike, live: list[Item]) -> list[str]:
-    """A change that ends in a question has been made whole or not at all, and before the click not at all."""
+    """A change that ends in a question has been made whole or not at all, and before the click not at all.
+    (A moment in the middle of the filling is met by the clock, and may come after it.)"""
     seller, fault = it.seller, it.cell.fault
     if not live:
         return [] if fault == "seller-deletes" else ["I2: it is not for sale any more"]
-    may = [seller.before, *([seller.wanted] if it.cell.step in CLICKED else [])]
+    may = [seller.before, *([seller.wanted] if it.cell.step in ("fill", *CLICKED) else [])]
     if fault == "seller-edits":
         may = [replace(seller.before, price=BY_HAND)]
     there = Content.of(live[0])
