@@ -203,6 +203,6 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
 def refusal(stage: Stage, cell: Cell, seller: Seller) -> Moment:
     """The moment before the step's request is made; of others than the first after its line, that itself."""
     at, matches = _REQUESTS[cell.step]
-    if cell.step in ("notify", "upload-photos", "read-back"):
+    if at is None or cell.step in ("upload-photos", "read-back"):
         return OnRequest(stage, seller, at, Trap(matches, act="reset"))
     return OnLine(stage, seller, at, 0.0)
