@@ -201,7 +201,7 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
 
 
 def refusal(stage: Stage, cell: Cell, seller: Seller) -> Moment:
-    """The moment before the step's request is made; of others than the first after its line, that itself."""
+    """The moment before the step's request is made; where others come first, that request itself."""
     at, matches = _REQUESTS[cell.step]
     if at is None or cell.step in ("upload-photos", "read-back"):
         return OnRequest(stage, seller, at, Trap(matches, act="reset"))

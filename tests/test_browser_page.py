@@ -86,6 +86,20 @@ async def test_a_target_that_is_nowhere_is_named_after_its_few_seconds(page):
     assert 0.9 < time.monotonic() - began < 2.5
 
 
+@pytest.mark.parametrize(("host", "error"), [("poshmark", MarketplaceBusy), ("stranger", PageChanged)])
+async def test_a_page_whose_own_script_did_not_arrive_has_not_changed(page, stall, host, error):
+    stall.show("/", f'<script src="http://{host}.localhost:9/form.js"></script>')
+    await page.goto("/")
+    with pytest.raises(error):
+        await page.fill(TITLE, "Blue dress")
+    with pytest.raises(error):
+        await page.first(TITLE, PUBLISH)
+    stall.show("/", FORM)
+    await page.goto("/")
+    with pytest.raises(PageChanged):
+        await page.click(Target("the price", ("#price", "[name=price]")))
+
+
 async def test_a_target_that_is_there_twice_is_not_clicked(page, stall):
     stall.show("/", "<button onclick=fetch('/x',{method:'POST'})>Go</button>" * 2)
     await page.goto("/")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import structlog
-from playwright.async_api import Dialog, FilePayload, Locator, Response
+from playwright.async_api import Dialog, FilePayload, Locator, Request, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -101,7 +101,10 @@ class Page:
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
         raw.on("dialog", self._on_dialog)
+        #: A script of the marketplace's was asked for since `goto`, and did not arrive.
+        self._lacks_script = False
         raw.on("request", lambda request: self._asked.append(request.url))
+        raw.on("requestfailed", self._on_lost)
 
     @property
     def url(self) -> str:
@@ -115,6 +118,7 @@ class Page:
         self._own(address)
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
+        self._lacks_script = False
         try:
             with self._translated():
                 response = await self._go(address)
@@ -253,7 +257,7 @@ class Page:
                 await self.look_out()
             if time.monotonic() > end:
                 await self.look_out()
-                raise PageChanged(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
+                raise self._absent(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
             await asyncio.sleep(POLL)
 
     # ---- reading ----
@@ -437,12 +441,25 @@ class Page:
                 await self.look_out()
             if now > end:
                 several = await self.count(target)
-                raise PageChanged(
-                    f"This is on the page {several} times, where one is expected: {target.intent}."
-                    if several > 1
-                    else f"We do not find this on the page: {target.intent}."
-                )
+                if several > 1:
+                    raise PageChanged(
+                        f"This is on the page {several} times, where one is expected: {target.intent}."
+                    )
+                raise self._absent(f"We do not find this on the page: {target.intent}.")
             await asyncio.sleep(POLL)
+
+    def _absent(self, said: str) -> EverystallError:
+        """Of a page that lacks what makes it, nothing can be said but that."""
+        if self._lacks_script:
+            return MarketplaceBusy("A part of the page did not arrive.")
+        return PageChanged(said)
+
+    def _on_lost(self, request: Request) -> None:
+        if request.resource_type != "script" or "ERR_ABORTED" in (request.failure or ""):
+            return
+        with suppress(PageChanged):  # a stranger's is none of the page's
+            self._own(request.url, self._site.parts)
+            self._lacks_script = True
 
     async def _on_dialog(self, dialog: Dialog) -> None:
         """No is the answer, but for leaving a half-filled form, and for the question after a commit."""
