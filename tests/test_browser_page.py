@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from email.utils import formatdate
 
@@ -87,8 +88,13 @@ async def test_a_target_that_is_nowhere_is_named_after_its_few_seconds(page):
 
 
 @pytest.mark.parametrize(("host", "error"), [("poshmark", MarketplaceBusy), ("stranger", PageChanged)])
-async def test_a_page_whose_own_script_did_not_arrive_has_not_changed(page, stall, host, error):
-    stall.show("/", f'<script src="http://{host}.localhost:9/form.js"></script>')
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_a_page_whose_own_parts_did_not_arrive_has_not_changed(page, stall, host, error, fetched):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://{host}.localhost:{closed.getsockname()[1]}/form"
+    stall.show(
+        "/", f"<script>fetch('{address}')</script>" if fetched else f'<script src="{address}"></script>'
+    )
     await page.goto("/")
     with pytest.raises(error):
         await page.fill(TITLE, "Blue dress")

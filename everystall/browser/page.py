@@ -50,6 +50,12 @@ OBSTACLE_POLL = 0.2
 State = Literal["visible", "attached"]
 #: What Playwright says when the page went away under what we did: nobody's fault, passes by itself.
 _MOVED_ON = re.compile(r"context was destroyed|navigat|detached|interrupted", re.IGNORECASE)
+#: What makes a page that is mounted in the browser, and what Chromium calls a connection that broke: not a
+#: part that the page itself gave up, or that its own rules forbid.
+_PARTS = ("script", "fetch", "xhr")
+_CUT_OFF = re.compile(
+    r"ERR_(CONNECTION|EMPTY|INCOMPLETE|CONTENT_LENGTH|TIMED_OUT|NETWORK|NAME_NOT|ADDRESS|INTERNET)"
+)
 #: Of a photo that a page shows, in bytes.
 MOST_FETCHED = 30_000_000
 
@@ -101,8 +107,8 @@ class Page:
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
         raw.on("dialog", self._on_dialog)
-        #: A script of the marketplace's was asked for since `goto`, and did not arrive.
-        self._lacks_script = False
+        #: Something that makes the page was asked for since `goto`, and the connection broke.
+        self._lacks_part = False
         raw.on("request", lambda request: self._asked.append(request.url))
         raw.on("requestfailed", self._on_lost)
 
@@ -118,7 +124,7 @@ class Page:
         self._own(address)
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
-        self._lacks_script = False
+        self._lacks_part = False
         try:
             with self._translated():
                 response = await self._go(address)
@@ -450,16 +456,15 @@ class Page:
 
     def _absent(self, said: str) -> EverystallError:
         """Of a page that lacks what makes it, nothing can be said but that."""
-        if self._lacks_script:
+        if self._lacks_part:
             return MarketplaceBusy("A part of the page did not arrive.")
         return PageChanged(said)
 
     def _on_lost(self, request: Request) -> None:
-        if request.resource_type != "script" or "ERR_ABORTED" in (request.failure or ""):
-            return
-        with suppress(PageChanged):  # a stranger's is none of the page's
-            self._own(request.url, self._site.parts)
-            self._lacks_script = True
+        if request.resource_type in _PARTS and _CUT_OFF.search(request.failure or ""):
+            with suppress(PageChanged):  # a stranger's is none of the page's
+                self._own(request.url, self._site.parts)
+                self._lacks_part = True
 
     async def _on_dialog(self, dialog: Dialog) -> None:
         """No is the answer, but for leaving a half-filled form, and for the question after a commit."""
