@@ -15,6 +15,7 @@ import procrastinate
 import structlog
 from procrastinate import exceptions
 from procrastinate.jobs import Status
+from procrastinate.worker import Worker
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -152,10 +153,14 @@ async def _run_lane(
     app: procrastinate.App, lane: str, queues: list[str], number: int, grace_seconds: float
 ) -> None:
     """procrastinate's worker ends by itself when a sign of life could not be given (the database
-    restarts, say); the lane does not."""
+    restarts, say); the lane does not.
+
+    It is told to stop and not cancelled: while it begins, a cancellation may get lost where a connection is
+    waited for (asyncio.wait_for of Python 3.11), and it would work on for ever."""
     while True:
         try:
-            await app.run_worker_async(
+            worker = Worker(
+                app,
                 queues=queues,
                 name=lane,
                 concurrency=number,
@@ -167,6 +172,13 @@ async def _run_lane(
                 stalled_worker_timeout=STALLED_SECONDS,
                 shutdown_graceful_timeout=grace_seconds,
             )
+            working = asyncio.create_task(worker.run(), name=lane)  # type: ignore[no-untyped-call]
+            try:
+                await asyncio.shield(working)
+            except asyncio.CancelledError:
+                worker.stop()  # type: ignore[no-untyped-call]
+                await working
+                raise
             log.warning("engine.lane_ended", lane=lane)
         except exceptions.ConnectorException as e:
             log.warning("engine.database_away", lane=lane, error=type(e.__cause__ or e).__name__)

@@ -27,8 +27,8 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)
 
 _HEAD = """\
 // Written by `make extension` from everystall/marketplaces/*/form.py; not by hand. What belongs to a
-// marketplace: its cookies' domains, the hosts that the seller is asked for, and the cookies that are there
-// only while somebody is signed in.
+// marketplace: its cookies' domains, the hosts that the seller is asked for, the cookies that are there only
+// while somebody is signed in, and the pages that it shows to who is not.
 
 /**
  * @typedef {object} Marketplace
@@ -37,6 +37,7 @@ _HEAD = """\
  * @property {string[]} domains whose cookies are its own
  * @property {string[]} hosts match patterns; with http, because a cookie that is not Secure counts as http's
  * @property {string[]} signIn cookies that are all there while somebody is signed in
+ * @property {string[]} signInPages regular expressions of addresses
  */
 
 /** @type {Readonly<Record<string, Marketplace>>} */
@@ -64,6 +65,7 @@ def marketplaces(*, practice: bool) -> dict[str, dict[str, Any]]:
             "domains": domains,
             "hosts": [f"*://{domain}/*" if practice else f"*://*.{domain}/*" for domain in domains],
             "signIn": list(form.SIGN_IN_COOKIES),
+            "signInPages": list(form.SIGN_IN_PAGES),
         }
     return known
 

@@ -3,7 +3,7 @@
 // own popup only, and hands over nothing of a marketplace that the seller did not connect.
 
 import {
-  addForgets, cookiesOf, dropForgets, findConnected, findForgets, findPairing, giveBack, isAllowed, isWithin,
+  addForgets, cookiesOf, dropForgets, findConnected, findForgets, findPairing, giveBack, isAllowed, isSignInPage, isWithin,
   saveConnected, saveNotice, savePairing, takeIntent,
 } from './lib/browser.js';
 import { MARKETPLACES } from './lib/marketplaces.js';
@@ -25,7 +25,7 @@ const WAIT = 25;
 /** @type {Connected} */
 const NEW = {
   profile: null, profiles: [], signedIn: false, print: null, syncedAt: null, due: true, signedOutDue: false,
-  notBefore: 0, status: null, problem: null, which: null,
+  doubted: null, notBefore: 0, status: null, problem: null, which: null,
 };
 
 // ---- what wakes us ---------------------------------------------------------------------------------
@@ -48,6 +48,13 @@ chrome.alarms.onAlarm.addListener((alarm) => {
 chrome.cookies.onChanged.addListener(({ cookie }) => {
   for (const [name, marketplace] of Object.entries(MARKETPLACES)) {
     if (isWithin(cookie.domain, marketplace) && marketplace.signIn.includes(cookie.name)) void later(name);
+  }
+});
+
+// a sign-in may end and its cookies stay: then the site shows its sign-in page
+chrome.tabs.onUpdated.addListener((_, { url }) => {
+  for (const [name, marketplace] of Object.entries(MARKETPLACES)) {
+    if (url && isSignInPage(url, marketplace)) void doubt(name, marketplace);
   }
 });
 
@@ -99,6 +106,18 @@ async function later(name) {
     name,
     setTimeout(() => void keep(name), connected.signedIn ? QUIET.signedIn : QUIET.signingIn),
   );
+}
+
+/** Has the server look whether the sign-in still works, once for each. @param {string} name @param {Marketplace} marketplace */
+async function doubt(name, marketplace) {
+  await inTurn(name, async () => {
+    const connected = await findConnected(name);
+    if (!connected?.signedIn) return;
+    const print = await printOf(await cookiesOf(marketplace), marketplace);
+    if (print === connected.doubted) return;
+    await saveConnected(name, { ...connected, doubted: print, signedOutDue: true });
+  });
+  await keep(name);
 }
 
 /** Everything that may be due. */
@@ -198,11 +217,9 @@ async function keep(name, why = null) {
       return;
     }
     try {
-      if (await isSignedInNow(marketplace, connected, why !== null)) {
-        await handOver(name, marketplace, pairing, connected, why);
-      } else {
-        await signedOut(name, pairing, connected);
-      }
+      const signedIn = await isSignedInNow(marketplace, connected, why !== null);
+      await tellSignedOut(name, pairing, connected);
+      if (signedIn) await handOver(name, marketplace, pairing, connected, why);
     } catch (error) {
       await failed(name, marketplace, connected, error);
     }
@@ -219,8 +236,9 @@ async function isSignedInNow(marketplace, connected, asked) {
   const before = connected.signedIn;
   connected.signedIn = isSignedIn(cookies, marketplace);
   if (connected.signedIn) {
-    connected.signedOutDue = false;
-    connected.due ||= asked || (await printOf(cookies, marketplace)) !== connected.print;
+    const print = await printOf(cookies, marketplace);
+    connected.signedOutDue &&= print === connected.doubted;
+    connected.due ||= asked || print !== connected.print;
   } else {
     connected.signedOutDue ||= before && connected.profile !== null;
     connected.due = true;
@@ -234,8 +252,8 @@ async function isSignedInNow(marketplace, connected, asked) {
  * @param {'now' | 'asked' | null} why
  */
 async function handOver(name, marketplace, pairing, connected, why) {
-  await saveConnected(name, connected);
-  const earliest = Math.max(connected.notBefore, why === null && connected.print ? (connected.syncedAt ?? 0) + APART : 0);
+  const follows = why === null && connected.print && connected.print !== connected.doubted; // no new sign-in
+  const earliest = Math.max(connected.notBefore, follows ? (connected.syncedAt ?? 0) + APART : 0);
   if (!connected.due || (why !== 'now' && Date.now() < earliest) || (connected.which && why !== 'now')) return;
   // what the seller took away on the server is not brought back behind their back
   if (why !== 'now' && connected.profile && !(await isStillThere(pairing, connected.profile))) {
@@ -265,11 +283,12 @@ async function isStillThere(pairing, profile) {
 }
 
 /** @param {string} name @param {Pairing} pairing @param {Connected} connected */
-async function signedOut(name, pairing, connected) {
+async function tellSignedOut(name, pairing, connected) {
   await saveConnected(name, connected); // first, so that a stop in the middle forgets nothing
   if (!connected.signedOutDue || !connected.profile || Date.now() < connected.notBefore) return;
   await server.tellSignedOut(pairing, name, connected.profile);
-  await saveConnected(name, { ...connected, signedOutDue: false, problem: null });
+  Object.assign(connected, { signedOutDue: false, problem: null });
+  await saveConnected(name, connected);
 }
 
 /** @param {string} name @param {Marketplace} marketplace @param {Connected} connected @param {unknown} error */

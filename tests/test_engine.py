@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from uuid import UUID, uuid4
 
@@ -284,6 +284,26 @@ async def test_a_wake_up_at_any_moment_of_a_running_visit_is_not_lost(db, admin,
         await put_row()
         await _until(all_done, 60)
     assert put > 25
+
+
+async def test_a_worker_that_is_stopped_while_it_begins_stops(database_urls, monkeypatch):
+    """A wait for a connection may swallow a cancellation (asyncio.wait_for of Python 3.11)."""
+    app, beginning = engine.make_app(database_urls.login), asyncio.Event()
+    register = app.job_manager.register_worker
+
+    async def register_and_hear_nothing():
+        beginning.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+        return await register()
+
+    monkeypatch.setattr(app.job_manager, "register_worker", register_and_hear_nothing)
+    async with app.open_async():
+        lanes = asyncio.create_task(engine.run_lanes(app, {"ticks": 1}, grace_seconds=2))
+        await beginning.wait()
+        lanes.cancel()
+        await asyncio.wait({lanes}, timeout=10)
+        assert lanes.cancelled()
 
 
 async def test_a_visit_of_one_account_never_runs_twice_at_once_and_urgent_goes_first(

@@ -150,7 +150,7 @@ def test_a_browser_lives_as_long_as_its_deadline_is_moved(worker, tmp_path):
     assert list((tmp_path / "run" / "profiles").iterdir()) == []
 
 
-@pytest.mark.parametrize("run", range(5))
+@pytest.mark.parametrize("run", [0, *(pytest.param(run, marks=pytest.mark.extended) for run in range(1, 5))])
 def test_a_stopped_worker_never_clicks_after_its_deadline(worker, tmp_path, run):
     """The click is pending in Playwright's driver, which goes on while the worker stands still."""
     process = worker("click", 4.0)
@@ -191,6 +191,13 @@ def test_a_deadline_only_moves_forward():
     deadline.beat(clock() + 1)
     assert deadline.until > until
     assert not deadline.passed
+
+
+def test_a_deadline_that_has_passed_stays_so():
+    deadline = Deadline(0.01)
+    time.sleep(0.02)
+    deadline.beat(clock())  # a renewal that comes after the guard has struck
+    assert deadline.passed
 
 
 def _command(pid: int) -> bytes:

@@ -31,6 +31,7 @@ def test_what_overlaps_is_found(leases, acts, says):
     assert says in "\n".join(found)
 
 
+@pytest.mark.extended
 def test_a_few_visits_with_a_killed_and_a_stopped_worker_do_not_overlap(tmp_path, monkeypatch):
     monkeypatch.setattr(overlaps, "KILL_EVERY", 4.0)
     monkeypatch.setattr(overlaps, "STOP_EVERY", 6.0)

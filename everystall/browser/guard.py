@@ -31,7 +31,8 @@ def clock() -> float:
 
 
 class Deadline:
-    """Until when a visit may act. `beat` moves it; nobody can move it back."""
+    """Until when a visit may act. `beat` moves it; nobody can move it back, and once it has passed it stays
+    so: the guard has ended the browser by then."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -44,6 +45,8 @@ class Deadline:
 
     def beat(self, started: float) -> None:
         """The lease was renewed by a call that began at `started` (clock())."""
+        if self.passed:
+            return
         self.until = max(self.until, started + self.seconds)
         for link in self._links:
             self._send(link)

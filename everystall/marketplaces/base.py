@@ -391,6 +391,8 @@ class Form(Protocol):
     COOKIE_DOMAINS: tuple[str, ...]
     #: Cookies that are all there in a browser only while somebody is signed in; what the extension goes by.
     SIGN_IN_COOKIES: tuple[str, ...]
+    #: Addresses that the site shows to who is not signed in, as regular expressions of Python and JavaScript.
+    SIGN_IN_PAGES: tuple[str, ...]
     BASE_URL: str
     #: A regular expression whose first group is the listing's id in a listing's URL.
     REMOTE_ID: str

@@ -34,7 +34,9 @@ log = structlog.get_logger()
 
 #: Per minute. Each is far more than a person needs (docs/api.md tells them).
 LOG_IN: Final = RateLimitItemPerMinute(20, namespace="log-in")
-PAIRING: Final = RateLimitItemPerMinute(10, namespace="pairing")
+#: Two of them pair a browser; an office behind one address pairs many on one morning. A code dies after five
+#: tries whoever makes them.
+PAIRING: Final = RateLimitItemPerMinute(30, namespace="pairing")
 UPLOAD: Final = RateLimitItemPerMinute(120, namespace="session-upload")
 WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")

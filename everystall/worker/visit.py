@@ -272,9 +272,13 @@ class Visit:
             await failures.failed(self, due.publication_id, error)
 
     async def _check(self) -> None:
-        """Does the sign-in still work, and is it this account's? After each hand-over, and when asked."""
+        """Does the sign-in still work, and is it this account's? After each hand-over, and when asked: what
+        this visit saw before does not count."""
+        if self.has_newer_session(self.connection.session_seq):
+            await self.start_over("newest")
+        open_before = self._browser is not None
         page = await self.page()
-        if not self._proved:
+        if open_before or not self._proved:
             await self._identify(page)
         await self.signed_in()
 

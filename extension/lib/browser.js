@@ -19,6 +19,7 @@
  * @property {number | null} syncedAt milliseconds since 1970
  * @property {boolean} due a hand-over waits (offline, or too soon after the last)
  * @property {boolean} signedOutDue a log-out has still to be told
+ * @property {string | null} doubted the print of the sign-in with which the site showed its sign-in page last
  * @property {number} notBefore when to try again, milliseconds since 1970
  * @property {'connected' | 'expired' | null} status as the server last said
  * @property {string | null} problem a sentence for the seller
@@ -135,10 +136,15 @@ export function isOwn(cookie, marketplace) {
   return isWithin(cookie.domain, marketplace) && (!site || isWithin(new URL(site).hostname, marketplace));
 }
 
-/** @param {string} host @param {Marketplace} marketplace */
+/** @param {string} host @param {Pick<Marketplace, 'domains'>} marketplace */
 export function isWithin(host, marketplace) {
   const bare = host.replace(/^\./, '').toLowerCase();
   return marketplace.domains.some((domain) => bare === domain || bare.endsWith(`.${domain}`));
+}
+
+/** @param {string} url @param {Pick<Marketplace, 'domains' | 'signInPages'>} marketplace */
+export function isSignInPage(url, marketplace) {
+  return isWithin(new URL(url).hostname, marketplace) && marketplace.signInPages.some((page) => new RegExp(page).test(url));
 }
 
 /**

@@ -1,6 +1,6 @@
 // Written by `make extension` from everystall/marketplaces/*/form.py; not by hand. What belongs to a
-// marketplace: its cookies' domains, the hosts that the seller is asked for, and the cookies that are there
-// only while somebody is signed in.
+// marketplace: its cookies' domains, the hosts that the seller is asked for, the cookies that are there only
+// while somebody is signed in, and the pages that it shows to who is not.
 
 /**
  * @typedef {object} Marketplace
@@ -9,6 +9,7 @@
  * @property {string[]} domains whose cookies are its own
  * @property {string[]} hosts match patterns; with http, because a cookie that is not Secure counts as http's
  * @property {string[]} signIn cookies that are all there while somebody is signed in
+ * @property {string[]} signInPages regular expressions of addresses
  */
 
 /** @type {Readonly<Record<string, Marketplace>>} */
@@ -25,6 +26,9 @@ export const MARKETPLACES = {
     "signIn": [
       "jwt",
       "ui"
+    ],
+    "signInPages": [
+      "://[^/]+/login([/?#]|$)"
     ]
   },
   "mercari": {
@@ -38,6 +42,9 @@ export const MARKETPLACES = {
     ],
     "signIn": [
       "_mwus"
+    ],
+    "signInPages": [
+      "/login/?($|\\?)"
     ]
   },
   "ebay": {
@@ -52,6 +59,10 @@ export const MARKETPLACES = {
     "signIn": [
       "s",
       "ds1"
+    ],
+    "signInPages": [
+      "^https?://signin\\.ebay\\.",
+      "/signin/?($|\\?)"
     ]
   }
 };

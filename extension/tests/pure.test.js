@@ -2,13 +2,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { isOwn, isWithin } from '../lib/browser.js';
+import { isOwn, isSignInPage, isWithin } from '../lib/browser.js';
 import { MARKETPLACES } from '../lib/marketplaces.js';
 import { BadAddress, Refused, nameOf, readAddress, readCode } from '../lib/server.js';
 import { ago, stateOf } from '../popup/state.js';
 import { fitting, isSignedIn, printOf, spoken } from '../session-capture.js';
 
 const { poshmark } = MARKETPLACES;
+
+test('a sign-in page is one of the marketplace itself', () => {
+  const { ebay, mercari } = MARKETPLACES;
+  assert.ok(isSignInPage('https://poshmark.com/login?next=/closet', poshmark));
+  assert.ok(isSignInPage('https://www.mercari.com/login/', mercari));
+  assert.ok(isSignInPage('https://signin.ebay.com/ws/eBayISAPI.dll', ebay));
+  for (const url of ['https://poshmark.com/listing/login-shirt', 'https://poshmark.com.evil.example/login', 'about:blank']) {
+    assert.ok(!isSignInPage(url, poshmark), url);
+  }
+});
 
 test('an address without a scheme is https, and http on this machine', () => {
   assert.equal(readAddress(' everystall.example.com '), 'https://everystall.example.com');

@@ -30,8 +30,8 @@ async def spend(site, budget, who):
 
 async def test_too_many_guesses_are_refused_before_anything_is_asked_of_the_database(site):
     client = site.client(address="198.51.100.7")
-    for _ in range(PAIRING.amount):
-        assert (await client.post(LOOK, json={"code": "ABCDEFGH"})).status_code == 404
+    assert (await client.post(LOOK, json={"code": "ABCDEFGH"})).status_code == 404
+    await spend(site, PAIRING, "198.51.100.0/24")
     await site.database.close()
     refused = await client.post(LOOK, json={"code": "ABCDEFGH"}, headers={"origin": "moz-extension://a-b"})
     assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
@@ -209,10 +209,10 @@ async def test_what_is_refused_over_http_by_one_web_is_by_the_other(site, redis,
         site.app = create_app(
             site.settings, database=parts.database, vault=parts.vault, photos=parts.photos, limits=web
         )
-        client = site.client(address="198.51.100.7")
-        answers += [await client.post(LOOK, json={"code": "ABCDEFGH"}) for _ in range(PAIRING.amount)]
+        answers.append(await site.client(address="198.51.100.7").post(LOOK, json={"code": "ABCDEFGH"}))
+        await spent(two_webs[0])
         await site.app.state.parts.captures.close()
-    assert [answer.status_code for answer in answers] == [404] * PAIRING.amount + [429] * PAIRING.amount
+    assert [answer.status_code for answer in answers] == [404, 429]
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
 
 

@@ -58,14 +58,19 @@ async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Cal
 
 
 async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
-    own.stage.control("POST", "sessions", marketplace="mercari", account=own.name, rotate=True)
+    own.stage.control(
+        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=60
+    )
     tab = await own.sign_in("mercari")
     await connect(own.popup, "mercari")
     await until(own.popup, "mercari", "connected")
 
     before = own.captures("mercari")
-    await own.a_minute_passes("mercari")
     await tab.reload()  # the site hands out another token
+    await until(own.popup, "mercari", "stale", timeout=30_000)
+    assert own.captures("mercari") <= before  # once a minute is enough
+    await own.a_minute_passes("mercari")
+    await (await Clock.of(own.browser)).ring()
     await eventually(lambda: own.captures("mercari") > before, what="a new capture after a rotation")
 
     before = own.captures("mercari")
@@ -85,6 +90,31 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     assert own.connection("mercari")["status"] == "connected"
 
 
+@pytest.mark.extended
+async def test_where_a_visit_renewed_the_sign_in_the_seller_is_told_within_a_minute(own: Own):
+    """This site takes the sign-in from both browsers once a token that was renewed is used again."""
+    own.stage.control(
+        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=0.2
+    )
+    tab = await own.sign_in("mercari")
+    await connect(own.popup, "mercari")
+    await until(own.popup, "mercari", "connected")
+    job = own.stage.post(own.stage.new_listing(), ["mercari"])["jobId"]
+    await eventually(lambda: own.call("GET", f"/api/jobs/{job}")["status"] == "done", seconds=60)
+
+    await tab.goto(f"{own.stage.site('mercari')}/mypage/listings/active/")
+    assert "/login" in tab.url
+    assert any(cookie["name"] == "_mwus" for cookie in await own.browser.context.cookies())  # they stay
+    await until(own.popup, "mercari", "stale", timeout=60_000)
+    assert own.connection("mercari")["status"] == "expired"
+
+    await tab.close()
+    await own.sign_in("mercari")
+    await until(own.popup, "mercari", "connected")
+    assert own.connection("mercari")["status"] == "connected"
+
+
+@pytest.mark.extended
 async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_no_tab_is_open(
     paired: Paired, monkeypatch: pytest.MonkeyPatch
 ):
@@ -106,6 +136,18 @@ async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_n
         kept = await own.handed_over("mercari")
         assert (kept["localStorage"]["_s_did"], kept["sessionStorage"]["step"]) == (device, "2")
         assert kept["languages"] == ["en-US", "en"]
+
+        # nor does a tab that does not answer hold anything up
+        stuck, dialogs = await own.browser.context.new_page(), []
+        stuck.on("dialog", lambda dialog: dialogs.append(dialog))
+        await stuck.goto(own.stage.site("mercari"))
+        await stuck.evaluate("setTimeout(() => alert('Still here?'))")
+        before = own.captures("mercari")
+        await own.popup.bring_to_front()
+        await row_of(own.popup, "mercari").get_by_role("button", name="Sync Mercari now").click()
+        await eventually(lambda: own.captures("mercari") > before, seconds=20)
+        assert (await own.handed_over("mercari"))["localStorage"]["_s_did"] == device
+        await dialogs[0].dismiss()
 
 
 async def test_it_goes_on_after_its_worker_was_stopped(own: Own):
@@ -145,6 +187,7 @@ async def stop_worker(own: Own, tab: Any) -> None:
     await devtools.detach()
 
 
+@pytest.mark.extended
 async def test_it_goes_on_after_the_browser_was_started_again(paired: Paired, tmp_path: Path):
     async with paired() as own:
         await own.connect("poshmark")
@@ -157,6 +200,7 @@ async def test_it_goes_on_after_the_browser_was_started_again(paired: Paired, tm
         await until(await browser.popup(), "poshmark", "connected")
 
 
+@pytest.mark.extended
 async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(paired: Paired, way: Way):
     async with paired(way.url) as own:
         profile = await own.connect("ebay")
@@ -186,6 +230,7 @@ async def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(pai
         await eventually(lambda: own.connection("poshmark")["status"] == "missing")
 
 
+@pytest.mark.extended
 async def test_with_a_page_of_the_dashboard_open_a_request_acts_at_once(own: Own):
     await own.connect("poshmark")
     clock = await Clock.of(own.browser)
@@ -210,6 +255,7 @@ async def test_with_a_page_of_the_dashboard_open_a_request_acts_at_once(own: Own
     await page.close()
 
 
+@pytest.mark.extended
 async def test_the_seller_chooses_among_several_accounts(own: Own):
     """eBay's sign-in does not say whose it is."""
     with psycopg.connect(own.database) as connection:
@@ -237,6 +283,7 @@ async def test_the_seller_chooses_among_several_accounts(own: Own):
     await until(own.popup, "ebay", "connected")
 
 
+@pytest.mark.extended
 async def test_unpairing_takes_everything_back_and_revokes_the_token(own: Own):
     for name in ("poshmark", "ebay"):
         await own.connect(name)
@@ -293,6 +340,7 @@ async def test_disconnecting_ends_it_on_both_sides(own: Own):
     await own.popup.get_by_text("Mercari was disconnected on your server.").wait_for()
 
 
+@pytest.mark.extended
 async def test_a_browser_whose_token_was_revoked_keeps_nothing(own: Own):
     await own.connect("ebay")
     (paired,) = own.call("GET", "/api/extensions")["extensions"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.errors import LeaseLost
 from everystall.worker.lease import Lease
+from everystall.worker.visit import Due, Visit
 from tests.journeys.conftest import Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
@@ -109,13 +111,14 @@ async def test_a_hand_over_during_a_visit_is_not_overwritten_by_what_the_visit_r
     assert await _hand_over_in_the_middle(stall, alice, used_ends=False) == "done"
 
 
+@pytest.mark.extended
 async def test_a_hand_over_during_a_visit_is_not_blamed_for_the_sign_in_that_ended(
     stall: Stall, alice: Seller
 ):
     assert await _hand_over_in_the_middle(stall, alice, used_ends=True) == "done"
 
 
-@pytest.mark.parametrize("marketplace", ["mercari", "poshmark"])
+@pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_with_rotating_cookies_the_sellers_own_tab_still_works_or_the_seller_is_told(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -205,3 +208,28 @@ async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
     account = await _account(stall)
     assert (account["account_name"], account["needs_you"]) == ("alice-renamed", None)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+async def test_a_log_out_that_is_told_during_a_visit_is_looked_at_in_it(
+    stall: Stall, alice: Seller, newer: bool
+):
+    profile = await stall.connect(alice, "mercari")
+    checks = []
+
+    async def step(visit: Visit, due: Due) -> None:
+        await visit._step(due)
+        checks.append(due.kind)
+        if len(checks) == 1:
+            _sessions(stall, "mercari")[0].revoked = True
+            if newer:  # the seller has signed in again by then
+                await stall.hand_over(alice, "mercari", await stall.sign_in("mercari", alice.name))
+            told = {"marketplace": "mercari", "browserProfileId": profile}
+            assert (await alice.client.post("/api/sessions/signed-out", json=told)).is_success
+
+    stall.tools = replace(stall.tools, step=step)
+    await stall.visit(profile)
+    assert checks[:1] == ["check"]
+    asked = (await _account(stall))["needs_you"]
+    assert (asked or {}).get("reason") == (None if newer else "session_expired")
+    assert len(checks) == (2 if newer else 1), "the check that fails is the second"

@@ -70,6 +70,7 @@ async def test_it_is_there_takes_back_post_again(stall: Stall, alice: Seller):
     assert len(stall.events("mercari", "published")) == 1
 
 
+@pytest.mark.extended
 async def test_of_two_the_older_is_taken_down_when_the_newer_was_sold(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice)
     (first,) = stall.live("mercari")
@@ -123,7 +124,7 @@ async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller
     assert len(stall.live("mercari")) == 1
 
 
-@pytest.mark.parametrize("why", ["session_expired", "disconnected"])
+@pytest.mark.parametrize("why", [pytest.param("session_expired", marks=pytest.mark.extended), "disconnected"])
 async def test_taking_down_where_nobody_can_go_says_so_at_once_and_happens_later(
     stall: Stall, alice: Seller, why: str
 ):
@@ -147,6 +148,7 @@ async def test_taking_down_where_nobody_can_go_says_so_at_once_and_happens_later
     assert (await alice.client.get(f"/api/listings/{listing}")).status_code == 404
 
 
+@pytest.mark.extended
 async def test_take_it_down_after_a_challenge_goes_ahead(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     listing = await _live(stall, alice, profile)
@@ -183,6 +185,7 @@ async def test_another_ring_under_the_same_names_is_refused_at_start(stall: Stal
             await stranger.check_ring(session)
 
 
+@pytest.mark.extended
 async def test_a_listing_deleted_while_it_is_filled_in_is_tidied_and_the_rest_goes_on(
     stall: Stall, alice: Seller
 ):
@@ -204,6 +207,7 @@ async def test_a_listing_deleted_while_it_is_filled_in_is_tidied_and_the_rest_go
     assert (job["status"], job["listingId"]) == ("cancelled", listing)
 
 
+@pytest.mark.extended
 async def test_posting_what_is_just_being_taken_down_waits_for_how_that_ends(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     listing = await _live(stall, alice, profile)
@@ -223,6 +227,7 @@ async def test_posting_what_is_just_being_taken_down_waits_for_how_that_ends(sta
     assert job["automationResults"][0]["remoteId"] == item["listing_id"]
 
 
+@pytest.mark.extended
 async def test_taken_back_before_the_take_down_began_it_simply_stays(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     listing = await _live(stall, alice, profile)
@@ -245,6 +250,7 @@ async def test_a_job_of_which_one_pair_was_taken_back_is_cancelled(stall: Stall,
     assert states == {"mercari": "live", "poshmark": "cancelled"}
 
 
+@pytest.mark.extended
 async def test_what_stood_there_is_kept_by_the_newest_attempt_and_not_by_every_settled_one(
     stall: Stall, alice: Seller
 ):
@@ -258,6 +264,7 @@ async def test_what_stood_there_is_kept_by_the_newest_attempt_and_not_by_every_s
     assert set(kept[2]) == set(live[:2])
 
 
+@pytest.mark.extended
 async def test_deleting_an_older_listing_makes_no_old_twin_ours(stall: Stall, alice: Seller):
     """The seller has one by hand that looks the same; ours is in question when the older listing, whose
     attempt saw the twin first, is deleted."""

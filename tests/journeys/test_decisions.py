@@ -104,7 +104,7 @@ async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     assert len(stall.events("mercari", "published")) == 1
 
 
-@pytest.mark.parametrize("what", ["nobody's", "another listing's"])
+@pytest.mark.parametrize("what", ["nobody's", pytest.param("another listing's", marks=pytest.mark.extended)])
 async def test_a_wrong_address_is_not_believed_and_blinds_no_later_look(
     stall: Stall, alice: Seller, what: str
 ):
@@ -151,6 +151,7 @@ async def test_giving_up_what_is_not_there_ends_in_cancelled(stall: Stall, alice
     assert stall.events("mercari", "published") == []
 
 
+@pytest.mark.extended
 async def test_giving_up_what_turns_up_later_takes_it_down(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice)
     assert await _press(stall, alice, "give_up") == 200
@@ -162,6 +163,7 @@ async def test_giving_up_what_turns_up_later_takes_it_down(stall: Stall, alice: 
     assert len(stall.events("mercari", "published")) == 1
 
 
+@pytest.mark.extended
 async def test_take_it_down_during_the_click_settles_it_first_and_then_takes_it_down(
     stall: Stall, alice: Seller
 ):
@@ -185,7 +187,9 @@ async def test_take_it_down_during_the_click_settles_it_first_and_then_takes_it_
     assert (await stall.job(alice, job["jobId"]))["status"] != "running"
 
 
-@pytest.mark.parametrize("then", ["nothing", "down", "captcha"])
+@pytest.mark.parametrize(
+    "then", ["nothing", *(pytest.param(one, marks=pytest.mark.extended) for one in ("down", "captcha"))]
+)
 async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill_does(
     stall: Stall, alice: Seller, then: str
 ):
@@ -207,7 +211,7 @@ async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill
     assert stall.events("mercari", "published") == []
 
 
-@pytest.mark.parametrize("marketplace", ["mercari", "poshmark"])
+@pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_of_two_after_post_again_the_newer_is_taken_down(stall: Stall, alice: Seller, marketplace: str):
     profile = await _unresolved(stall, alice, marketplace)
     (first,) = stall.live(marketplace)
@@ -229,6 +233,7 @@ async def test_of_two_after_post_again_the_newer_is_taken_down(stall: Stall, ali
     assert [row["outcome"] for row in outcomes] == ["live", "ended"]
 
 
+@pytest.mark.extended
 async def test_two_alike_without_a_mark_are_both_live_once(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="error_after", times=2)
@@ -301,7 +306,7 @@ async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_co
     assert not [value for value in values if value in f"{rows} {attempt}"]
 
 
-@pytest.mark.parametrize("error", [AccountLimited, PageChanged])
+@pytest.mark.parametrize("error", [pytest.param(AccountLimited, marks=pytest.mark.extended), PageChanged])
 async def test_a_look_that_fails_is_not_repeated_at_once(
     stall: Stall, alice: Seller, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ):

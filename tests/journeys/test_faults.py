@@ -29,7 +29,7 @@ async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, 
     return profile, await stall.post(seller, await stall.listing(seller), [marketplace])
 
 
-@pytest.mark.parametrize("kind", ["error_after", "reset_after"])
+@pytest.mark.parametrize("kind", ["error_after", pytest.param("reset_after", marks=pytest.mark.extended)])
 async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, everywhere, kind):
     profile, job = await _posted(stall, alice, everywhere)
     stall.sandbox.fault(everywhere, kind=kind, times=1)
@@ -39,6 +39,7 @@ async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, e
     assert len(stall.events(everywhere, "published")) == 1
 
 
+@pytest.mark.extended
 async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="odd_answer", times=1)
@@ -51,6 +52,7 @@ async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(s
     assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).stat().st_size > 1000
 
 
+@pytest.mark.extended
 async def test_a_message_that_nobody_knows_and_a_stale_list_ask_the_seller_in_the_sites_words(
     stall, alice, marketplace
 ):
@@ -75,7 +77,7 @@ async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, ma
     assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.parametrize("kind", ["error_before", "reset_before"])
+@pytest.mark.parametrize("kind", ["error_before", pytest.param("reset_before", marks=pytest.mark.extended)])
 async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketplace, kind):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind=kind, times=1)
@@ -116,7 +118,11 @@ async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("captcha", "challenge"), ("login_wall", "session_expired"), ("item_limit", "account_limited")],
+    [
+        ("captcha", "challenge"),
+        pytest.param("login_wall", "session_expired", marks=pytest.mark.extended),
+        ("item_limit", "account_limited"),
+    ],
 )
 async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     stall, alice, marketplace, kind, reason
@@ -181,6 +187,7 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
 
+@pytest.mark.extended
 async def test_recompressed_photos_still_read_back_equal(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="recompress", times=1000)
@@ -189,6 +196,7 @@ async def test_recompressed_photos_still_read_back_equal(stall, alice, marketpla
     assert (await stall.rows("SELECT read_back FROM publications"))[0]["read_back"]["photos"] is True
 
 
+@pytest.mark.extended
 async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="drop_photos", times=1)
@@ -229,6 +237,7 @@ async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, s
     assert len(stall.events(site, "deleted")) == 3
 
 
+@pytest.mark.extended
 async def test_a_click_that_was_refused_and_a_look_that_failed_are_not_two_drafts(stall, alice):
     """One draft alone is posted again, whatever else went wrong meanwhile."""
     profile, job = await _posted(stall, alice, "poshmark")
@@ -244,6 +253,7 @@ async def test_a_click_that_was_refused_and_a_look_that_failed_are_not_two_draft
     assert len(stall.live("poshmark")) == 1
 
 
+@pytest.mark.extended
 async def test_a_site_that_keeps_a_second_draft_without_a_word_is_not_tried_for_ever(stall, alice):
     profile, job = await _posted(stall, alice, "poshmark")
     stall.sandbox.fault("poshmark", kind="reset_before", times=1000)
@@ -254,6 +264,7 @@ async def test_a_site_that_keeps_a_second_draft_without_a_word_is_not_tried_for_
     assert [item["state"] for item in stall.ledger("poshmark")] == ["ended", "ended"]
 
 
+@pytest.mark.extended
 async def test_a_draft_of_a_try_that_nobody_wants_any_more_goes_before_the_next_post(stall, alice):
     profile, job = await _posted(stall, alice, "poshmark")
     stall.sandbox.fault("poshmark", kind="down", path="/media/scratch", times=1000)
@@ -280,6 +291,7 @@ async def test_a_draft_of_the_sellers_own_is_never_ours(stall, alice):
     assert hers.state == "draft"
 
 
+@pytest.mark.extended
 async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice, monkeypatch):
     profile, job = await _posted(stall, alice, "mercari")
 
@@ -293,6 +305,7 @@ async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice,
         assert (stall.settings.everystall_home / "evidence" / row["evidence"][name]).exists()
 
 
+@pytest.mark.extended
 async def test_a_browser_that_dies_between_arming_and_the_click_leaves_no_question(stall, alice, monkeypatch):
     """Nobody clicked, and we know it: it is posted again, and the seller is not asked what became of it."""
     profile, job = await _posted(stall, alice, "mercari")
@@ -312,6 +325,7 @@ async def test_a_browser_that_dies_between_arming_and_the_click_leaves_no_questi
     assert len(await stall.rows("SELECT 1 AS one FROM attempts")) == 1
 
 
+@pytest.mark.extended
 async def test_what_the_seller_took_out_after_posting_is_asked_for(stall, alice):
     profile = await stall.connect(alice, "mercari")
     listing = await stall.listing(alice)
@@ -323,6 +337,7 @@ async def test_what_the_seller_took_out_after_posting_is_asked_for(stall, alice)
     assert stall.ledger("mercari") == []
 
 
+@pytest.mark.extended
 async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="down", times=1000, path="/sell/")
@@ -355,6 +370,7 @@ async def test_a_database_that_is_read_only_for_a_moment_asks_the_seller_nothing
     assert len(stall.events("mercari", "published")) == 1
 
 
+@pytest.mark.extended
 async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(stall, alice):
     """The rotated session cannot be written back: its profile, cookies and all, goes all the same."""
     profile, _ = await _posted(stall, alice, "mercari")
@@ -368,6 +384,7 @@ async def test_a_database_that_fails_as_the_visit_ends_leaves_no_browser_behind(
     assert list((stall.settings.everystall_home / "run" / "profiles").iterdir()) == []
 
 
+@pytest.mark.extended
 async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_found(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     visiting = asyncio.create_task(stall.visit(profile))
@@ -383,6 +400,7 @@ async def test_a_browser_that_dies_of_the_click_is_replaced_and_its_post_is_foun
     assert len(stall.events(marketplace, "published")) == 1
 
 
+@pytest.mark.extended
 async def test_a_worker_that_stood_still_while_filling_asks_the_seller_nothing(stall, alice):
     """The guard has ended its browser, and nobody else has the account: it is simply done again."""
     profile, job = await _posted(stall, alice, "poshmark")

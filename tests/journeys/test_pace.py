@@ -27,7 +27,7 @@ async def _two_posts(stall: Stall, seller: Seller) -> tuple[str, list[str]]:
     return profile, jobs
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", pytest.param("date", marks=pytest.mark.extended)])
 async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_account(stall, alice, form):
     profile, jobs = await _two_posts(stall, alice)
     after = "120" if form == "seconds" else formatdate(time.time() + 120, usegmt=True)

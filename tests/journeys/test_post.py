@@ -30,6 +30,7 @@ async def test_one_listing_goes_live_on_three_marketplaces_and_reads_back(stall:
         assert all(row["read_back"].values()), row
 
 
+@pytest.mark.extended
 async def test_what_moves_the_price_is_off_unless_the_seller_chose_it(stall: Stall, alice: Seller):
     profiles = [await stall.connect(alice, name) for name in ALL]
     job = await stall.post(alice, await stall.listing(alice))
@@ -98,6 +99,7 @@ async def test_a_job_cancelled_before_its_visit_posts_nothing(stall: Stall, alic
     assert stall.ledger("mercari") == []
 
 
+@pytest.mark.extended
 async def test_a_listing_edited_while_it_is_filled_in_goes_live_as_edited(stall: Stall, alice: Seller):
     profile = await stall.connect(alice, "poshmark")
     listing = await stall.listing(alice)

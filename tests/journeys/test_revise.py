@@ -69,22 +69,22 @@ def _by_hand(stall: Stall, marketplace: str, **fields: Any) -> None:
     stall.sandbox.world.edit(item, **fields)
 
 
-async def test_price_text_and_photos_are_changed_with_one_click_each_time(stall, alice, everywhere):
-    listing, profile = await _live(stall, alice, everywhere)
-    (first,) = stall.live(everywhere)
+async def test_price_text_and_photos_are_changed_with_one_click_each_time(stall, alice, marketplace):
+    listing, profile = await _live(stall, alice, marketplace)
+    (first,) = stall.live(marketplace)
     edited = await _edit(alice, listing, price=_price(21))
     (waiting,) = edited["publications"]
     assert (waiting["state"], waiting["wantedRevision"] - waiting["putRevision"]) == ("live", 1)
     now = await _until_put(stall, alice, listing, profile)
     assert (now["state"], now["needsYou"], now["notes"]) == ("live", None, [])
     assert now["readBack"]["price"] is True
-    (entry,) = stall.events(everywhere, "edited")
+    (entry,) = stall.events(marketplace, "edited")
     assert entry["before"] == {"price": _price(25)}
 
     await _edit(alice, listing, title="Linen shirt, blue", description=NEW_TEXT)
     now = await _until_put(stall, alice, listing, profile)
     assert now["readBack"]["title"] is now["readBack"]["description"] is True
-    assert set(stall.events(everywhere, "edited")[1]["before"]) == {"title", "description"}
+    assert set(stall.events(marketplace, "edited")[1]["before"]) == {"title", "description"}
 
     files = [("photos", ("new.png", photo(7), "image/png"))]
     added = (await alice.client.post(f"/api/listings/{listing}/photos", files=files)).json()["photos"]
@@ -92,15 +92,16 @@ async def test_price_text_and_photos_are_changed_with_one_click_each_time(stall,
     assert (await alice.client.put(f"/api/listings/{listing}/photos", json=order)).status_code == 200
     now = await _until_put(stall, alice, listing, profile)
     assert now["readBack"]["photos"] is True
-    assert len(stall.events(everywhere, "edited")) == 3
-    (item,) = stall.live(everywhere)
+    assert len(stall.events(marketplace, "edited")) == 3
+    (item,) = stall.live(marketplace)
     assert item["listing_id"] == first["listing_id"]
     assert [one["dhash"] for one in item["photos"][1:]] == [one["dhash"] for one in first["photos"]]
     assert (item["fields"]["title"], item["fields"]["description"]) == ("Linen shirt, blue", NEW_TEXT)
-    assert len(stall.events(everywhere, "published")) == 1
-    assert stall.live(everywhere)[0]["fields"]["price"] == _price(21)
+    assert len(stall.events(marketplace, "published")) == 1
+    assert stall.live(marketplace)[0]["fields"]["price"] == _price(21)
 
 
+@pytest.mark.extended
 async def test_an_edit_while_another_is_being_put_is_put_after_it(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, "latency", seconds=0.4, times=20)
@@ -135,7 +136,10 @@ async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, 
     assert stall.live(marketplace)[0]["fields"]["title"] == "By hand"
 
 
-@pytest.mark.parametrize(("answer", "title"), [("put_mine", "Mine"), ("keep_theirs", "By hand")])
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [("put_mine", "Mine"), pytest.param("keep_theirs", "By hand", marks=pytest.mark.extended)],
+)
 async def test_the_same_field_changed_here_and_there_is_asked(stall, alice, bob, marketplace, answer, title):
     listing, profile = await _live(stall, alice, marketplace)
     _by_hand(stall, marketplace, title="By hand")
@@ -155,6 +159,7 @@ async def test_the_same_field_changed_here_and_there_is_asked(stall, alice, bob,
     assert len(stall.events(marketplace, "edited")) == 2
 
 
+@pytest.mark.extended
 async def test_what_is_gone_meanwhile_is_told_and_not_put_again(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     (item,) = stall.sandbox.world.items(marketplace)
@@ -212,7 +217,16 @@ async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_th
     assert len(stall.events(marketplace, "edited")) == 1
 
 
-@pytest.mark.parametrize("kind", ["error_before", "error_after", "reset_after", "odd_answer", "late_commit"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "error_after",
+        *(
+            pytest.param(one, marks=pytest.mark.extended)
+            for one in ("error_before", "reset_after", "odd_answer", "late_commit")
+        ),
+    ],
+)
 async def test_an_answer_that_says_nothing_ends_with_what_is_wanted_there_once(
     stall, alice, marketplace, kind
 ):
@@ -225,6 +239,7 @@ async def test_an_answer_that_says_nothing_ends_with_what_is_wanted_there_once(
     assert stall.live(marketplace)[0]["fields"]["price"] == _price(21)
 
 
+@pytest.mark.extended
 async def test_a_session_that_ends_in_the_middle_waits_for_the_seller_and_goes_on(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     stall.sandbox.sessions(marketplace, alice.name, lifetime_seconds=0)
@@ -263,6 +278,7 @@ async def test_a_take_down_wins_over_an_edit(stall, alice, marketplace):
     assert stall.events(marketplace, "edited") == []
 
 
+@pytest.mark.extended
 async def test_what_one_marketplace_gets_differently_sends_nobody_elsewhere(stall, alice):
     mercari, poshmark = await _connect(stall, alice, "mercari"), await _connect(stall, alice, "poshmark")
     listing = await stall.listing(alice)

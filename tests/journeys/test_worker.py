@@ -93,6 +93,7 @@ async def test_a_killed_workers_visit_is_taken_over_and_nothing_is_posted_twice(
     assert len(stall.events("mercari", "published")) == 1
 
 
+@pytest.mark.extended
 async def test_a_stopped_worker_that_wakes_up_finds_its_account_taken_and_touches_nothing(
     stall, alice, workers
 ):
@@ -148,6 +149,7 @@ async def test_killed_between_the_click_and_its_answer_it_is_found_and_not_poste
     assert len(stall.events(marketplace, "published")) == 1
 
 
+@pytest.mark.extended
 async def test_a_worker_stopped_in_the_middle_of_a_transaction_holds_up_nobody(stall, alice, workers):
     """It waits for the account's row when it is stopped: PostgreSQL gives it the row, and nobody goes on."""
     profile = await stall.connect(alice, "mercari")

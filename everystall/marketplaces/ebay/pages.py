@@ -6,6 +6,7 @@ Nothing here acts: targets are data, and the scripts only read.
 from __future__ import annotations
 
 from everystall.browser.targets import Obstacle, Site, Target
+from everystall.marketplaces.ebay.form import SIGN_IN_PAGES
 
 PRELIST = "/sl/prelist/identify"
 ACTIVE = "/sh/lst/active"
@@ -48,7 +49,7 @@ SITE = Site(
             "login",
             "eBay asks you to sign in",
             ('form:has(input[type="password"])', 'form:has(input[name="userid"]:visible)'),
-            (r"^https?://signin\.ebay\.", r"/signin/?($|\?)"),
+            SIGN_IN_PAGES,
         ),
         Obstacle(
             "limited",

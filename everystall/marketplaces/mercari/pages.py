@@ -6,6 +6,7 @@ Nothing here acts: targets are data, and the scripts only read.
 from __future__ import annotations
 
 from everystall.browser.targets import Obstacle, Site, Target
+from everystall.marketplaces.mercari.form import SIGN_IN_PAGES
 
 SELL = "/sell/"
 ACTIVE = "/mypage/listings/active/"
@@ -50,7 +51,7 @@ SITE = Site(
             "login",
             "Mercari asks you to sign in",
             ('form:has(input[type="password"])',),
-            (r"/login/?($|\?)",),
+            SIGN_IN_PAGES,
         ),
         Obstacle(
             "limited",

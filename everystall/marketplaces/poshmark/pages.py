@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from everystall.browser.targets import Obstacle, Site, Target
+from everystall.marketplaces.poshmark.form import SIGN_IN_PAGES
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -54,7 +55,7 @@ SITE = Site(
             "login",
             "Poshmark asks you to sign in",
             ("#login_form_username_email", 'input[name="login_form[password]"]'),
-            (r"://[^/]+/login([/?#]|$)",),
+            SIGN_IN_PAGES,
         ),
         Obstacle(
             "limited",

@@ -165,6 +165,7 @@ async def test_nothing_is_clicked_when_arming_says_no_and_the_draft_is_told(page
     assert listings(ebay, "live", "draft") == []
 
 
+@pytest.mark.extended
 async def test_a_draft_is_told_although_its_form_does_not_come(page, ebay):
     ebay.fault(SITE, "down", path="/lstng", status=0, times=3)
     ebay.fault(SITE, "captcha", path="/lstng", times=100)
