@@ -81,7 +81,7 @@ bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benc
 	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (2 hours) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
+chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)
 
 .PHONY: overlaps

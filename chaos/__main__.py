@@ -1,7 +1,8 @@
 """`make chaos`: plays the cells of the matrix and writes docs/reliability.md.
 
-make chaos                          all of it (about 2 hours on 2 cores)
-make chaos SHARD=1/4                a quarter; the page is made of what all shards found
+make chaos                          all of it (about 3 hours; 9 seconds of a core for each cell)
+make chaos SHARD=1/2                a half, and the other beside it on 2 cores (about 1.5 hours); the page is
+                                    made of what all shards found
 make chaos CELL=publish/click/kill-worker SEED=7      one again
 make chaos ARGS="--real 20"         so many cells at the waits as they come
 make chaos ARGS=--page              only write the page

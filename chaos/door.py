@@ -39,6 +39,11 @@ class Asked:
         return self.headers.get("sec-fetch-dest") == "document"
 
     @property
+    def is_visit(self) -> bool:
+        """A page that is gone to by its address, as we do; not where another page leads."""
+        return self.is_document and self.headers.get("sec-fetch-site") == "none"
+
+    @property
     def is_upload(self) -> bool:
         return self.headers.get("content-type", "").startswith("multipart/form-data")
 

@@ -35,6 +35,8 @@ _TRAPS: dict[str, tuple[Act, When]] = {
 _DEADLY = ("kill-worker", "kill-chromium", "kill-all", "oom-renderer", "oom-driver")
 #: Seconds that take-over may take.
 TAKE_OVER = 20.0
+#: The price in cents that the seller sets by hand.
+BY_HAND = 2300
 
 
 @dataclass
@@ -71,11 +73,7 @@ async def before(stage: Stage, cell: Cell, seller: Seller) -> None:
             stage.sandbox.world.faults.add(
                 Fault("index_lag", seller.marketplace, account=seller.name, seconds=lag)
             )
-    if cell.fault == "soft-reject":
-        stage.sandbox.world.faults.add(
-            Fault("soft_reject", seller.marketplace, account=seller.name, times=1000)
-        )
-    if cell.fault == "seller-same":
+    if cell.fault == "seller-same" and cell.verb == "publish":
         await stage.reference(seller.marketplace)
 
 
@@ -245,6 +243,10 @@ async def _login_wall(it: Strike) -> None:
     it.stage.sandbox.fault(it.seller.marketplace, "login_wall", account=it.seller.name, times=1000)
 
 
+async def _soft_reject(it: Strike) -> None:
+    it.stage.sandbox.fault(it.seller.marketplace, "soft_reject", account=it.seller.name, times=1000)
+
+
 async def _change_page(it: Strike) -> None:
     seed = it.random.randint(1, 20)
     it.stage.sandbox.world.drifts[it.seller.marketplace] = DriftSetting(seed, 4)
@@ -257,6 +259,8 @@ async def _same(it: Strike) -> None:
     if it.cell.verb == "delist":
         for item in it.stage.items(it.seller):
             it.stage.sandbox.world.end(item)
+    elif it.cell.verb == "revise":
+        it.stage.edit_by_hand(it.seller)
     else:
         it.by_hand.append(it.stage.by_hand(it.seller))
 
@@ -268,7 +272,7 @@ async def _delete(it: Strike) -> None:
 
 async def _edit(it: Strike) -> None:
     for item in it.stage.items(it.seller):
-        it.stage.sandbox.world.edit(item, price={"amount": 2300, "currency": "USD"})
+        it.stage.sandbox.world.edit(item, price={"amount": BY_HAND, "currency": "USD"})
 
 
 # ---- the clock ----
@@ -293,7 +297,7 @@ _STRIKES: dict[str, Callable[[Strike], Awaitable[None]]] = {
     "pg-cut": _pg_cut, "pg-restart": _pg_restart, "pg-read-only": _pg_read_only,
     "pg-disk-full": _pg_disk_full,
     "net-refuse": _refuse, "session-expired": _expire, "captcha": _captcha, "login-wall": _login_wall,
-    "changed-page": _change_page,
+    "changed-page": _change_page, "soft-reject": _soft_reject,
     "seller-same": _same, "seller-deletes": _delete, "seller-edits": _edit,
     "clock-ahead": _ahead, "clock-behind": _behind,
 }  # fmt: skip

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
-from chaos.faults import Strike
-from chaos.stage import SHIRT, Seller, Stage
+from chaos.faults import BY_HAND, Strike
+from chaos.matrix import CLICKED, FORM
+from chaos.stage import Content, Seller, Stage
 from everystall.sandbox.core import Item
 
 #: Seconds for a cell to come to its end after the strike.
@@ -53,6 +55,8 @@ async def complaints(it: Strike, ended: str) -> list[str]:
         wrong.append(f"ended as {ended}")
     if ended.startswith("needs_you"):
         wrong += _question(row["needs_you"] or {})
+        if it.cell.verb == "revise":
+            wrong += _whole(it, live)
     if ended == "live":
         wrong += _live(it, row, ours)
     if ended == "ended" and live and it.cell.verb == "delist":
@@ -79,16 +83,31 @@ def _live(it: Strike, row: dict[str, Any], ours: list[Item]) -> list[str]:
         wrong.append("I1: ours is live, and we took the seller's own for it")
     elif it.by_hand and item in it.by_hand:
         it.notes.append("the seller's own was adopted")
-    shown = row["read_back"] or {}
+    shown, there, wanted = row["read_back"] or {}, Content.of(item), it.seller.wanted
     differs = sorted(name for name, equal in shown.items() if not equal)
-    other = item.price != it.seller.price
+    other = there.price != wanted.price
     if not shown or differs != (["price"] if other else []):
-        wrong.append(f"I4: read back {differs or 'nothing'}, and it costs {item.price}")
-    if other and it.cell.fault != "seller-edits":
-        wrong.append(f"I4: it costs {item.price}")
-    if item.title != SHIRT["title"] or len(item.photos) != 2:
-        wrong.append(f"I4: it is there as {item.title!r} with {len(item.photos)} photos")
+        wrong.append(f"I4: read back {differs or 'nothing'}, and it costs {there.price}")
+    if it.cell.fault == "seller-edits":
+        if there.price != BY_HAND and it.cell.step not in FORM:
+            wrong.append(f"I4: the seller set {BY_HAND} by hand, and it costs {there.price}")
+        there = replace(there, price=wanted.price)
+    if there != wanted:
+        wrong.append(f"I4: it is there as {there}")
     return wrong
+
+
+def _whole(it: Strike, live: list[Item]) -> list[str]:
+    """A change that ends in a question has been made whole or not at all, and before the click not at all.
+    (A moment in the middle of the filling is met by the clock, and may come after it.)"""
+    seller, fault = it.seller, it.cell.fault
+    if not live:
+        return [] if fault == "seller-deletes" else ["I2: it is not for sale any more"]
+    may = [seller.before, *([seller.wanted] if it.cell.step in ("fill", *CLICKED) else [])]
+    if fault == "seller-edits":
+        may = [replace(seller.before, price=BY_HAND)]
+    there = Content.of(live[0])
+    return [] if there in may else [f"I4: it is there as {there}, and not as before"]
 
 
 async def _job(stage: Stage, seller: Seller) -> list[str]:
@@ -125,7 +144,8 @@ async def _silent(stage: Stage, seller: Seller) -> list[str]:
 async def _told(stage: Stage, seller: Seller, verb: str) -> list[str]:
     """The message arrives, and is one message however often it was sent. The two minutes that a dead
     worker's claim lasts are moved up."""
-    type_ = {"delist": "publication.ended"}.get(verb, "job.finished")
+    types = {"publish": "job.finished", "revise": "publication.revised", "delist": "publication.ended"}
+    type_ = types[verb]
     end = time.monotonic() + 30
     while True:
         ids = {one["id"] for one in stage.door.told if one["type"] == type_ and _about(one, seller)}

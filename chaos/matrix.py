@@ -17,6 +17,8 @@ STEPS = (
 ASKING = (
     "session-check", "baseline", "upload-photos", "fill", "click", "response", "read-back", "notify",
 )  # fmt: skip
+#: A form is open: whoever saves it last has the last word, as with two tabs of a browser.
+FORM = ("fill", "upload-photos", "arm", "click")
 #: From here on somebody may have clicked.
 CLICKED = ("click", "response", "read-back", "save", "notify")
 
@@ -27,10 +29,13 @@ class Verb:
     done: str
     #: Steps that it does not have, and why.
     lacks: Mapping[str, str] = field(default_factory=dict)
+    #: Steps at which nothing of ours is at the marketplace yet.
+    empty: tuple[str, ...] = ()
 
 
 VERBS = {
-    "publish": Verb(done="live"),
+    "publish": Verb(done="live", empty=STEPS[: STEPS.index("response")]),
+    "revise": Verb(done="live"),
     "delist": Verb(
         done="ended",
         lacks={
@@ -65,6 +70,8 @@ class Fault:
     lacks: Mapping[str, str] = field(default_factory=dict)
     #: The only verbs that it is for; empty: all.
     verbs: tuple[str, ...] = ()
+    #: Is it done to what is ours there?
+    to_ours: bool = False
 
 
 def _only(*steps: str, why: str) -> dict[str, str]:
@@ -108,7 +115,8 @@ FAULTS = {
         "pages changed: names, words, order, steps", "site", _ASKS | {"notify": _NOT_A_SITE}
     ),
     "soft-reject": Fault(
-        "kept for a review", "site", _only("click", why=_ONLY_AT_CLICK), verbs=("publish",)
+        "a post is kept for a review, a change is refused", "site", _only("click", why=_ONLY_AT_CLICK),
+        verbs=("publish", "revise"),
     ),
     **{
         f"stale-{seconds}": Fault(
@@ -121,14 +129,12 @@ FAULTS = {
         "the seller does the same by hand", "seller", {"notify": _SETTLED, "save": _FOR_THE_WATCH}
     ),
     "seller-deletes": Fault(
-        "the seller deletes it", "seller",
-        _only("response", "read-back", why=_NOT_THERE_YET)
-        | {"save": _FOR_THE_WATCH, "notify": _FOR_THE_WATCH}, verbs=("publish",),
+        "the seller deletes it", "seller", {"save": _FOR_THE_WATCH, "notify": _FOR_THE_WATCH},
+        verbs=("publish", "revise"), to_ours=True,
     ),
     "seller-edits": Fault(
-        "the seller edits it", "seller",
-        _only("response", "read-back", why=_NOT_THERE_YET)
-        | {"save": _FOR_THE_WATCH, "notify": _FOR_THE_WATCH}, verbs=("publish", "revise"),
+        "the seller edits it", "seller", {"save": _FOR_THE_WATCH, "notify": _FOR_THE_WATCH},
+        verbs=("publish", "revise"), to_ours=True,
     ),
     "clock-ahead": Fault("the worker's clock jumps an hour ahead", "clock"),
     "clock-behind": Fault("the worker's clock jumps an hour back", "clock"),
@@ -148,7 +154,10 @@ class Cell:
     @property
     def cannot(self) -> str | None:
         """Why it cannot occur."""
-        return VERBS[self.verb].lacks.get(self.step) or FAULTS[self.fault].lacks.get(self.step)
+        verb, fault = VERBS[self.verb], FAULTS[self.fault]
+        if fault.to_ours and self.step in verb.empty:
+            return _NOT_THERE_YET
+        return verb.lacks.get(self.step) or fault.lacks.get(self.step)
 
     def allows(self, outcome: str, *, really_live: bool) -> bool:
         """May it end so? `really_live`: the ledger shows ours for sale. The seller is asked only about what
@@ -160,17 +169,20 @@ class Cell:
             return False
         if asked == "unresolved" and self.verb == "publish" and self.step in CLICKED:
             return not really_live or self.fault in ("stale-20", "net-late")
-        return asked in _ASKED.get(self.fault, ())
+        return asked in _ASKED.get(f"{self.verb}/{self.fault}", _ASKED.get(self.fault, ()))
 
 
-#: What a fault may make us ask, besides what became of a click.
+#: What a fault (of one verb) may make us ask, besides what became of a click. A change may be made twice, so
+#: that nothing is asked about its click.
 _ASKED = {
     "session-expired": ("session_expired",),
     "login-wall": ("session_expired",),
     "captcha": ("challenge",),
     "changed-page": ("page_changed",),
     "soft-reject": ("not_published", "unresolved"),
+    "revise/soft-reject": ("listing_rejected",),
     "seller-deletes": ("gone",),
+    "revise/seller-edits": ("edited_there",),
 }
 
 

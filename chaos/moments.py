@@ -18,11 +18,14 @@ from chaos.matrix import Cell
 from chaos.stage import Seller, Stage
 from chaos.workers import Line
 
-#: What a click of ours asks for: to post, to change, to take down. (eBay's form saves itself besides.)
+#: What a click of ours asks for: to post, to change, to take down. (eBay's form saves itself besides, and
+#: Poshmark keeps a change before it asks for the click that buyers see the outcome of.)
 _COMMIT = re.compile(
-    r"(/v1/api|/status/published|/vm-rest/posts/\w+|/publish|/sh/api/end|/lstng/api/listing/\w+)$"
+    r"(POST .*/v1/api|PUT .*/status/published|DELETE /vm-rest/posts/\w+|POST .*/publish|POST /sh/api/end"
+    r"|POST /lstng/api/listing/\w+)$"
 )
-#: Step → the line after which its request comes (none: at any time), and which request that is.
+#: Step → the line after which its request comes (none: at any time), and which request that is. (The line
+#: "read-back" itself comes too late: the request follows at once.)
 _REQUESTS: dict[str, tuple[str | None, Callable[[Asked], bool]]] = {
     "session-check": ("session check", lambda asked: asked.is_document),
     "baseline": ("baseline", lambda asked: asked.is_document),
@@ -30,12 +33,14 @@ _REQUESTS: dict[str, tuple[str | None, Callable[[Asked], bool]]] = {
     "upload-photos": ("fill", lambda asked: asked.is_upload),
     "click": ("click", lambda asked: _commits(asked)),
     "response": ("click", lambda asked: _commits(asked)),
-    "read-back": ("read-back", lambda asked: asked.is_document),
-    "save": ("read-back", lambda asked: asked.is_document),
+    "read-back": ("click", lambda asked: asked.is_visit),
+    "save": ("click", lambda asked: asked.is_visit),
     "notify": (None, lambda asked: asked.is_webhook),
 }
 #: Step → the line that begins it, and for how long it takes about.
 _LINES = {"start-browser": ("start browser", 0.3), "fill": ("fill", 1.0), "arm": ("arm", 0.05)}
+#: A change writes a field or two.
+_REVISE_FILL = 0.3
 #: Step → what is locked before the visit comes to it.
 _LOCKS = {
     "claim": "SELECT 1 FROM connections WHERE id = %(connection)s FOR NO KEY UPDATE",
@@ -46,7 +51,7 @@ _SAVE = "SELECT 1 FROM publications WHERE listing_id = %(listing)s FOR UPDATE"
 
 
 def _commits(asked: Asked) -> bool:
-    return asked.method != "GET" and _COMMIT.search(asked.path) is not None
+    return _COMMIT.match(f"{asked.method} {asked.path}") is not None
 
 
 class Moment:
@@ -185,6 +190,8 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
         return OnLock(stage, seller, _LOCKS[step])
     if trap is None and step in _LINES:
         line, length = _LINES[step]
+        if (cell.verb, step) == ("revise", "fill"):
+            length = _REVISE_FILL
         return OnLine(stage, seller, line, random.uniform(0, length))
     at, matches = _REQUESTS[step]
     held = trap or Trap(matches, when="after" if step == "response" else "before")
@@ -194,8 +201,8 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
 
 
 def refusal(stage: Stage, cell: Cell, seller: Seller) -> Moment:
-    """The moment before the step's request is made; of uploads and webhooks, the request itself."""
+    """The moment before the step's request is made; where others come first, that request itself."""
     at, matches = _REQUESTS[cell.step]
-    if at is None or cell.step == "upload-photos":
+    if at is None or cell.step in ("upload-photos", "read-back"):
         return OnRequest(stage, seller, at, Trap(matches, act="reset"))
     return OnLine(stage, seller, at, 0.0)

@@ -54,7 +54,7 @@ async def _publish(stage: Stage, seller: Seller) -> None:
 
 
 async def _live(stage: Stage, seller: Seller) -> None:
-    """Something of the seller's to take down, or to change."""
+    """Something of the seller's to take down."""
     await stage.post(seller)
     ended = await judge.outcome(stage, seller, 60)
     if ended != "live":
@@ -69,8 +69,20 @@ async def _delist(stage: Stage, seller: Seller) -> None:
     await stage.act(seller, "end")
 
 
+async def _live_unchecked(stage: Stage, seller: Seller) -> None:
+    """Something of the seller's to change."""
+    await _live(stage, seller)
+    await _unchecked(stage, seller)
+
+
+async def _revise(stage: Stage, seller: Seller) -> None:
+    await stage.edit(seller)
+
+
 #: Verb → what has to be there before, and how the seller asks for it.
-VERBS: dict[str, tuple[Act, Act]] = {"publish": (_unchecked, _publish), "delist": (_live, _delist)}
+VERBS: dict[str, tuple[Act, Act]] = {
+    "publish": (_unchecked, _publish), "revise": (_live_unchecked, _revise), "delist": (_live, _delist),
+}  # fmt: skip
 
 
 async def play(
@@ -101,12 +113,15 @@ async def _play(stage: Stage, cell: Cell, random: Random, result: Result, name: 
     stage.lines.clear()
     prepare, ask = VERBS[cell.verb]
     seller = await stage.seller(name, result.marketplace)
+    if cell.verb == "revise":
+        seller.adds_photo = cell.step == "upload-photos" or random.random() < 0.5
+        result.notes.append("a photo more" if seller.adds_photo else "other words and price")
     try:
         await stage.new_listing(seller)
         await faults.before(stage, cell, seller)
+        await prepare(stage, seller)
         if cell.step == "notify":
             await stage.add_hook(seller)
-        await prepare(stage, seller)
         trap = faults.trap_of(cell, random)
         at = refusal(stage, cell, seller) if cell.fault == "net-refuse" else (
             moment(stage, cell, seller, random, trap))  # fmt: skip

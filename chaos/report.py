@@ -61,7 +61,9 @@ Judged by the marketplaces' ledger, afterwards:
 - **I1** at most one of ours is for sale, exactly one when we say *live*, and nothing was published twice;
 - **I2** it came to an end within 75 s, its job too, and a dead worker's account was taken over in 20 s;
 - **I3** a question has its reason, its words, its address and its buttons;
-- **I4** *live* was read back, and field by field it is what we say;
+- **I4** *live* was read back, and field by field it is what we say, with all its photos in their order; a
+  change that ends in a question was made whole or not at all; what the seller changed there stands, but for
+  the moments in which the form is open: there whoever saves last has the last word;
 - **I5** no browser was opened without a row in the vault's audit;
 - **I6** no word of the session is in a log, an outline of a page, or a row that others are told of;
 - no Chromium, profile folder or lease is left.

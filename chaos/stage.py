@@ -34,13 +34,14 @@ from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, WebhookEndpoint
 from everystall.notify import webhooks
 from everystall.sandbox.app import build
-from everystall.sandbox.core import PASSWORD, Item
+from everystall.sandbox.core import PASSWORD, Item, difference_hash
 from everystall.sandbox.testing import Sandbox
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.web.app import create_app
 from everystall.web.tokens import hash_of, new_token
+from everystall.worker.compare import same_photos
 
 #: The waits, scaled; everything else is as it comes.
 SCALED = {
@@ -76,6 +77,25 @@ SHIRT: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Content:
+    """What is compared of a listing."""
+
+    title: str = SHIRT["title"]
+    #: In cents.
+    price: int = SHIRT["price"]["amount"]
+    #: How many of our pictures, from the first on; 0: others, or in another order.
+    photos: int = 2
+
+    @classmethod
+    def of(cls, item: Item) -> Content:
+        """As it stands at the marketplace."""
+        many = len(item.photos)
+        ours = [difference_hash(picture(number)) for number in range(many)]
+        whole = same_photos(ours, [photo.dhash for photo in item.photos])
+        return cls(item.title, item.price, many if whole else 0)
+
+
 @dataclass
 class Seller:
     """One cell's seller, with one account and one listing."""
@@ -88,8 +108,11 @@ class Seller:
     api: httpx.AsyncClient
     listing: str = ""
     job: str | None = None
-    #: What it is meant to cost, in cents.
-    price: int = SHIRT["price"]["amount"]
+    #: The listing as it is wanted, and as it was before it was edited.
+    wanted: Content = Content()
+    before: Content = Content()
+    #: An edit is one more photograph, and no other words.
+    adds_photo: bool = False
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         answer = await self.api.request(method, path, **options)
@@ -228,6 +251,18 @@ class Stage:
         wish = {"listingId": seller.listing, "marketplaces": [seller.marketplace]}
         seller.job = (await seller.call("POST", "/api/listings/post", json=wish))["jobId"]
 
+    async def edit(self, seller: Seller) -> None:
+        """With one more photograph, or with another title and price."""
+        path, seller.before = f"/api/listings/{seller.listing}", seller.wanted
+        if seller.adds_photo:
+            seller.wanted = Content(photos=3)
+            file = ("2.png", picture(2), "image/png")
+            await seller.call("POST", f"{path}/photos", files={"photos": file})
+        else:
+            seller.wanted = Content("Linen shirt, blue", 2100)
+            price = {"amount": seller.wanted.price, "currency": "USD"}
+            await seller.call("PATCH", path, json={"title": seller.wanted.title, "price": price})
+
     async def act(self, seller: Seller, action: str) -> None:
         where = f"/api/listings/{seller.listing}/publications/{seller.public_id}/{action}"
         await seller.call("POST", where)
@@ -249,6 +284,20 @@ class Stage:
         )  # fmt: skip
         twin.private = copy.deepcopy(template.private)
         return world.publish(twin)
+
+    def edit_by_hand(self, seller: Seller) -> None:
+        """The seller makes of the listing by hand what was asked of us."""
+        world, wanted = self.sandbox.world, seller.wanted
+        (item,) = self.items(seller)
+
+        def change() -> None:
+            item.fields |= {"title": wanted.title, "price": {"amount": wanted.price, "currency": "USD"}}
+            item.photos = [*item.photos, *(
+                world.keep_photo(seller.marketplace, item.account, picture(number), "image/png")
+                for number in range(len(item.photos), wanted.photos)
+            )]  # fmt: skip
+
+        world.revise(item, change)
 
     async def reference(self, marketplace: str) -> None:
         """One listing per marketplace to copy by hand, posted the ordinary way."""

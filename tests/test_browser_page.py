@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from email.utils import formatdate
 
@@ -84,6 +85,25 @@ async def test_a_target_that_is_nowhere_is_named_after_its_few_seconds(page):
     with pytest.raises(PageChanged, match="the price"):
         await page.click(Target("the price", ("#price", "[name=price]")))
     assert 0.9 < time.monotonic() - began < 2.5
+
+
+@pytest.mark.parametrize(("host", "error"), [("poshmark", MarketplaceBusy), ("stranger", PageChanged)])
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_a_page_whose_own_parts_did_not_arrive_has_not_changed(page, stall, host, error, fetched):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://{host}.localhost:{closed.getsockname()[1]}/form"
+    stall.show(
+        "/", f"<script>fetch('{address}')</script>" if fetched else f'<script src="{address}"></script>'
+    )
+    await page.goto("/")
+    with pytest.raises(error):
+        await page.fill(TITLE, "Blue dress")
+    with pytest.raises(error):
+        await page.first(TITLE, PUBLISH)
+    stall.show("/", FORM)
+    await page.goto("/")
+    with pytest.raises(PageChanged):
+        await page.click(Target("the price", ("#price", "[name=price]")))
 
 
 async def test_a_target_that_is_there_twice_is_not_clicked(page, stall):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import structlog
-from playwright.async_api import Dialog, FilePayload, Locator, Response
+from playwright.async_api import Dialog, FilePayload, Locator, Request, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -50,6 +50,12 @@ OBSTACLE_POLL = 0.2
 State = Literal["visible", "attached"]
 #: What Playwright says when the page went away under what we did: nobody's fault, passes by itself.
 _MOVED_ON = re.compile(r"context was destroyed|navigat|detached|interrupted", re.IGNORECASE)
+#: What makes a page that is mounted in the browser, and what Chromium calls a connection that broke: not a
+#: part that the page itself gave up, or that its own rules forbid.
+_PARTS = ("script", "fetch", "xhr")
+_CUT_OFF = re.compile(
+    r"ERR_(CONNECTION|EMPTY|INCOMPLETE|CONTENT_LENGTH|TIMED_OUT|NETWORK|NAME_NOT|ADDRESS|INTERNET)"
+)
 #: Of a photo that a page shows, in bytes.
 MOST_FETCHED = 30_000_000
 
@@ -101,7 +107,10 @@ class Page:
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
         raw.on("dialog", self._on_dialog)
+        #: Something that makes the page was asked for since `goto`, and the connection broke.
+        self._lacks_part = False
         raw.on("request", lambda request: self._asked.append(request.url))
+        raw.on("requestfailed", self._on_lost)
 
     @property
     def url(self) -> str:
@@ -115,6 +124,7 @@ class Page:
         self._own(address)
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
+        self._lacks_part = False
         try:
             with self._translated():
                 response = await self._go(address)
@@ -253,7 +263,7 @@ class Page:
                 await self.look_out()
             if time.monotonic() > end:
                 await self.look_out()
-                raise PageChanged(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
+                raise self._absent(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
             await asyncio.sleep(POLL)
 
     # ---- reading ----
@@ -437,12 +447,24 @@ class Page:
                 await self.look_out()
             if now > end:
                 several = await self.count(target)
-                raise PageChanged(
-                    f"This is on the page {several} times, where one is expected: {target.intent}."
-                    if several > 1
-                    else f"We do not find this on the page: {target.intent}."
-                )
+                if several > 1:
+                    raise PageChanged(
+                        f"This is on the page {several} times, where one is expected: {target.intent}."
+                    )
+                raise self._absent(f"We do not find this on the page: {target.intent}.")
             await asyncio.sleep(POLL)
+
+    def _absent(self, said: str) -> EverystallError:
+        """Of a page that lacks what makes it, nothing can be said but that."""
+        if self._lacks_part:
+            return MarketplaceBusy("A part of the page did not arrive.")
+        return PageChanged(said)
+
+    def _on_lost(self, request: Request) -> None:
+        if request.resource_type in _PARTS and _CUT_OFF.search(request.failure or ""):
+            with suppress(PageChanged):  # a stranger's is none of the page's
+                self._own(request.url, self._site.parts)
+                self._lacks_part = True
 
     async def _on_dialog(self, dialog: Dialog) -> None:
         """No is the answer, but for leaving a half-filled form, and for the question after a commit."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import EverystallError, LeaseLost, MarketplaceBusy
+from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory.publications import change, needs_you, open_attempt, tell
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
@@ -160,38 +160,54 @@ async def settle(
     visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, remote_id: str, seen: Seen
 ) -> None:  # fmt: skip
     """The listing's own page told us what it is: write it down."""
-    log.info("visit.at", at="save")
     draft = Draft.model_validate(attempt.draft)
-    read_back = compare(draft, seen.fields)
-    if seen.state == "live":  # where the page shows none, they are not as posted
-        read_back["photos"] = same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls))
+    read_back = await compare_all(visit, page, draft, attempt.photo_hashes, seen)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        mine.remote_id, mine.url, mine.outcome = remote_id, seen.url, seen.state
-        mine.finished_at = None if seen.state == "live" else func.now()
-        await let_twins_go_on(session, mine)
-        common: dict[str, Any] = {
-            "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
-            "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
-        }  # fmt: skip
-        if seen.state == "sold":
-            await count_sold(session, publication, mine)
-            await change(session, publication, put="sold", wanted="ended", state="sold", **common)
-            await forget_listing_if_over(session, publication.listing_id)
-        elif seen.state == "ended":
-            by_others = publication.wanted == "live"
-            await change(session, publication, put="ended", wanted="ended", state="ended", **common)
-            if by_others:
-                await _tell_gone(visit, session, publication)
-            await forget_listing_if_over(session, publication.listing_id)
-        else:
-            # what the form showed just before the click stands for what the live page does not show
-            merged = {**(publication.read_back or {}), **read_back}
-            state = "live" if publication.wanted == "live" else "ending"
-            await change(session, publication, put="live", put_revision=mine.listing_revision, state=state,
-                         read_back=merged, **common)  # fmt: skip
-            log.info("publication.live", remote_id=remote_id, differs=differing(merged))
+        await record(visit, session, publication, mine, remote_id, seen, read_back)
+
+
+async def compare_all(
+    visit: Visit, page: Page, draft: Draft, photo_hashes: Sequence[str], seen: Seen
+) -> dict[str, bool]:
+    """{field: equal?} of all that the listing's own page shows, its photos too."""
+    log.info("visit.at", at="save")
+    read_back = compare(draft, seen.fields)
+    if seen.state == "live":  # where the page shows none, they are not as posted
+        read_back["photos"] = same_photos(photo_hashes, await _hashes(visit, page, seen.photo_urls))
+    return read_back
+
+
+async def record(
+    visit: Visit, session: AsyncSession, publication: Publication, mine: Attempt, remote_id: str, seen: Seen,
+    read_back: Mapping[str, bool],
+) -> None:  # fmt: skip
+    """What the listing's own page told us, into both rows."""
+    mine.remote_id, mine.url, mine.outcome = remote_id, seen.url, seen.state
+    mine.finished_at = None if seen.state == "live" else func.now()
+    await let_twins_go_on(session, mine)
+    common: dict[str, Any] = {
+        "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
+        "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
+    }  # fmt: skip
+    if seen.state == "sold":
+        await count_sold(session, publication, mine)
+        await change(session, publication, put="sold", wanted="ended", state="sold", **common)
+        await forget_listing_if_over(session, publication.listing_id)
+    elif seen.state == "ended":
+        by_others = publication.wanted == "live"
+        await change(session, publication, put="ended", wanted="ended", state="ended", **common)
+        if by_others:
+            await _tell_gone(visit, session, publication)
+        await forget_listing_if_over(session, publication.listing_id)
+    else:
+        # what the form showed just before the click stands for what the live page does not show
+        merged = {**(publication.read_back or {}), **read_back}
+        state = "live" if publication.wanted == "live" else "ending"
+        await change(session, publication, put="live", put_revision=mine.listing_revision, state=state,
+                     read_back=merged, **common)  # fmt: skip
+        log.info("publication.live", remote_id=remote_id, differs=differing(merged))
 
 
 async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
@@ -295,12 +311,13 @@ async def _taken(visit: Visit, remote_id: str) -> bool:
 
 
 async def _hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
-    """Difference hashes of a live page's photos; one that does not load makes an impossible one."""
+    """Difference hashes of a live page's photos; one that does not load makes an impossible one. BrowserEnded
+    says nothing of the photos: it is raised."""
 
     async def one(url: str) -> str:
         try:
             return await visit.tools.photos.dhash(await page.fetch(url))
-        except LeaseLost:
+        except (LeaseLost, BrowserEnded):
             raise
         except EverystallError as e:
             log.warning("photo.not_read_back", error=e.code)

@@ -98,6 +98,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
     if plan is None:
         return
     page = await visit.page()
+    log.info("visit.at", at="baseline")
     before = await _look(visit, page, plan)
     if before is None:
         return
@@ -111,6 +112,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
     async def arm(filled: Filled) -> None:
         await _arm(visit, plan, filled)
 
+    log.info("visit.at", at="fill")
     try:
         answer = await visit.adapter.revise(page, plan.remote_id, plan.draft, photos, choose, arm)
     except (ListingRejected, AccountLimited):
@@ -230,6 +232,7 @@ async def _photos_there(visit: Visit, page: Page, plan: Plan, seen: Seen) -> lis
 
 async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     """What the click will put, in a transaction of its own. Any change of mind: no click."""
+    log.info("visit.at", at="arm")
     compared = compare(plan.draft, filled.fields)
     wrong = [name for name in differing(compared) if name in plan.merged.write]
     if wrong:
@@ -279,10 +282,12 @@ async def _forget_click(visit: Visit, plan: Plan) -> None:
 async def _read_back(visit: Visit, page: Page, plan: Plan, answer: Published) -> Seen | None:
     """The live page after the click. A site that took the click may show the old page for a moment; one that
     did not say is asked by its form, in the next step."""
+    log.info("visit.at", at="response")
     if answer.remote_id is None:
         await failures.keep_evidence(visit, plan.attempt.id, answer.said)
         said = f" It said: “{answer.said}”" if answer.said else ""
         raise MarketplaceBusy(f"{visit.label} did not say whether it took the changes.{said}", retry_after=1)
+    log.info("visit.at", at="read-back")
     seen = await _look(visit, page, plan)
     for seconds in STALE:
         compared = compare(plan.draft, seen.fields) if seen is not None else {}
@@ -295,26 +300,24 @@ async def _read_back(visit: Visit, page: Page, plan: Plan, answer: Published) ->
 
 async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
     """It is there: as we put it just now, or as a click of ours before had put it already."""
+    hashes = plan.photo_hashes if plan.photos_meant else plan.attempt.photo_hashes
+    read_back = await reconcile.compare_all(visit, page, plan.draft, hashes, seen)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await live_attempt(session, publication)
         if attempt is None or attempt.id != plan.attempt.id:
             raise NotWanted("It was settled otherwise meanwhile.")
         told = plan.armed or attempt.revising is not None
-        if plan.photos_meant:
-            attempt.photo_hashes = plan.photo_hashes
+        attempt.photo_hashes = hashes
         attempt.draft = plan.draft.model_dump(mode="json")
         attempt.fields_hash = publish.hash_of(attempt.draft)
         attempt.listing_revision = plan.revision
         attempt.revising, attempt.revising_at, attempt.conflict = None, None, None
         attempt.adopted = dict(plan.merged.adopted)
-        await change(session, publication, notes=_notes(visit, plan))
+        publication.notes = _notes(visit, plan)
+        await reconcile.record(visit, session, publication, attempt, plan.remote_id, seen, read_back)
         if told:
             await tell(session, publication, "publication.revised")
-        await session.flush()
-        await session.refresh(attempt)
-        session.expunge(attempt)
-    await reconcile.settle(visit, page, plan.publication_id, attempt, plan.remote_id, seen)
 
 
 def _notes(visit: Visit, plan: Plan) -> list[dict[str, str]]:

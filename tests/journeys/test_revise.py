@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from everystall.browser.page import Page
+from everystall.errors import BrowserEnded
 from tests.journeys.conftest import SHIRT, Seller, Stall, photo
 from tests.journeys.test_decisions import _connect
 
@@ -65,9 +66,6 @@ def _price(dollars: int) -> dict[str, Any]:
 def _by_hand(stall: Stall, marketplace: str, **fields: Any) -> None:
     """The seller changes it in the marketplace's own form."""
     (item,) = stall.sandbox.world.items(marketplace)
-    if marketplace == "ebay":
-        texts = {"price": lambda price: f"{price['amount'] / 100:.2f}"}
-        item.private["form"] |= {name: texts.get(name, str)(value) for name, value in fields.items()}
     stall.sandbox.world.edit(item, **fields)
 
 
@@ -196,6 +194,26 @@ async def test_a_process_that_dies_after_the_click_has_changed_it_once(
     assert (left["state"], left["wantedRevision"] - left["putRevision"]) == ("revising", 1)
     now = await _until_put(stall, alice, listing, profile)
     assert (now["state"], now["readBack"]["price"]) == ("live", True)
+    assert len(stall.events(marketplace, "edited")) == 1
+
+
+async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_them(
+    stall, alice, marketplace, monkeypatch
+):
+    listing, profile = await _live(stall, alice, marketplace)
+    await _edit(alice, listing, price=_price(21))
+    fetch, died = Page.fetch, []
+
+    async def once_dead(self, url):
+        if not died:
+            died.append(url)
+            raise BrowserEnded
+        return await fetch(self, url)
+
+    monkeypatch.setattr(Page, "fetch", once_dead)
+    now = await _until_put(stall, alice, listing, profile)
+    assert died
+    assert (now["state"], now["readBack"]["photos"]) == ("live", True)
     assert len(stall.events(marketplace, "edited")) == 1
 
 

@@ -301,8 +301,10 @@ ROWS = """() => {
 
 #: How far the photos are.
 UPLOADS = """() => {
-  const note = [...document.querySelectorAll("main .uploader-note, main section [role=alert]")]
-    .filter((e) => e.offsetParent && /photo|upload/i.test(e.textContent)).map((e) => e.textContent.trim())[0];
+  const own = [...document.querySelectorAll("main .uploader-note")];
+  const any = [...document.querySelectorAll("main section [role=alert]")];
+  const note = [...own, ...any.filter((e) => /photo|upload/i.test(e.textContent))]
+    .filter((e) => e.offsetParent && e.textContent.trim()).map((e) => e.textContent.trim())[0];
   return {
     done: document.querySelectorAll("[data-photo] img").length,
     busy: document.querySelectorAll('main section [aria-busy="true"]').length,

@@ -169,8 +169,11 @@ async def _fill(page: Page, draft: Draft, names: frozenset[str]) -> None:
 
 
 async def _uploaded(page: Page, photos: int) -> None:
+    """Until all are there; one that the site did not take is not waited for."""
     last = on.PHOTO_DONE.named(place=str(photos - 1), number=str(photos))
-    await page.wait_for(last, seconds=UPLOAD_SECONDS)
+    if await page.first(last, on.PHOTOS_FAILED, seconds=UPLOAD_SECONDS) == 1:
+        await page.look_out()
+        raise MarketplaceBusy(f"{LABEL} did not take all of the photos.")
 
 
 async def _choose_category(page: Page, path: Sequence[str]) -> None:

@@ -87,14 +87,20 @@ TITLE = _test("the listing's title", "Title", "#sellName", 'input[name="sellName
 DESCRIPTION = _test("the listing's description", "Description", "#sellDescription")
 PHOTOS = _test("the file field for photos", "SellPhotoInput", 'form input[type="file"][multiple]')
 PHOTO_DONE = Target(
-    "photo {place} of the listing, uploaded",
+    "the listing's photos up to number {number}, uploaded",
     (
         '[data-testid="UploadedPhoto"]:has(img) >> nth={place}',
         '[data-testid="PhotoTiles"] img >> nth={place}',
-        'img[alt="Photo {number}"]',
+        'img[alt^="Photo "] >> nth={place}',
     ),
     heal=False,
 )
+PHOTOS_FAILED = Target(
+    "the note that photos were not taken",
+    ('[data-testid="Toast"]:has-text("could not be uploaded")',
+     '[role="status"]:has-text("could not be uploaded")'),
+    heal=False,
+)  # fmt: skip
 WELCOME = Target(
     "the button that closes the welcome dialog",
     ('[data-testid="WelcomeButton"]', '[role="dialog"] >> role=button[name="Get started"i]'),

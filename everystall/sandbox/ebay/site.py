@@ -252,7 +252,10 @@ async def form(request: Request) -> Response:
         return _gone(request)
     leaf, values = _leaf(item), dict(item.private["form"])
     if mode == "ReviseItem":
-        values["quantity"] = str(item.quantity - item.quantity_sold)
+        values |= {
+            "title": item.title, "description": item.fields["description"],
+            "price": f"{item.price / 100:.2f}", "quantity": str(item.quantity - item.quantity_sold),
+        }  # fmt: skip
     data = {
         "mode": mode, "draftId": item.private["draft_id"], "itemId": item.id, "srt": _srt(account),
         "delay": MOUNT_DELAY, "category": leaf.path, "conditions": menu.conditions(leaf),

@@ -1,5 +1,6 @@
 """The adapter in a real Chromium against the practice eBay; the site's ledger is the judge."""
 
+import asyncio
 import hashlib
 import io
 import time
@@ -366,8 +367,9 @@ async def test_a_site_that_is_down_or_slow_is_busy_and_latency_is_borne(page, eb
 @pytest.mark.extended
 async def test_a_photo_that_does_not_go_up_stops_the_post_before_the_click(page, ebay):
     ebay.fault(SITE, "down", path="/lstng/api/media", times=1)
-    with pytest.raises(MarketplaceBusy, match="2 of 3 photos"):
-        await post(page)
+    async with asyncio.timeout(30):
+        with pytest.raises(MarketplaceBusy, match="2 of 3 photos"):
+            await post(page)
     assert listings(ebay, "live") == []
 
 

@@ -1,5 +1,6 @@
 """The adapter in a real Chromium against the practice Mercari; the site's ledger is the judge."""
 
+import asyncio
 import io
 
 import pytest
@@ -282,6 +283,20 @@ async def test_a_draft_left_behind_is_deleted_and_a_missing_one_is_fine(page, me
 
 
 @pytest.mark.extended
+async def test_a_photo_that_does_not_go_up_stops_the_post_at_once(page, mercari):
+    mercari.fault(SITE, "down", path="/v1/api", times=1)
+    async with asyncio.timeout(20):
+        with pytest.raises(MarketplaceBusy, match="all of the photos"):
+            await post(page)
+    assert listings(mercari) == []
+
+
+async def test_a_photo_that_takes_its_time_is_waited_for(page, mercari):
+    mercari.fault(SITE, "slow", path="/v1/api", seconds=5, times=1)
+    await post(page)
+    assert [one["sha256"] for one in listings(mercari, "live")[0]["photos"]] == [_sha(one) for one in PHOTOS]
+
+
 async def test_recompressed_photos_are_served_and_the_listing_is_the_same(page, mercari):
     mercari.fault(SITE, "recompress")
     answer = await post(page)
