@@ -66,11 +66,6 @@ def marketplace(request: Any) -> str:
     return request.param
 
 
-@pytest.fixture(params=ALL)
-def everywhere(request: Any) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="session")
 def practice() -> Any:
     sandbox = start_in_thread()
