@@ -65,7 +65,7 @@ async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alic
     await stall.connect(alice, "mercari")
     worker = workers()
     job = await stall.post(alice, await stall.listing(alice), ["mercari"])
-    assert (await _until(stall, alice, job["jobId"], 40))["status"] == "done"
+    assert (await _until(stall, alice, job["jobId"], 120))["status"] == "done"
     assert len(stall.live("mercari")) == 1
     worker.terminate()
     assert await asyncio.to_thread(worker.wait, 20) == 0
@@ -87,7 +87,7 @@ async def test_a_killed_workers_visit_is_taken_over_and_nothing_is_posted_twice(
     first.kill()
     first.wait()
     workers()
-    job = await _until(stall, alice, job["jobId"], 60)
+    job = await _until(stall, alice, job["jobId"], 120)
     assert job["status"] == "done", job
     assert len(stall.live("mercari")) == 1
     assert len(stall.events("mercari", "published")) == 1
@@ -109,7 +109,7 @@ async def test_a_stopped_worker_that_wakes_up_finds_its_account_taken_and_touche
         await asyncio.sleep(0.02)
     first.send_signal(signal.SIGSTOP)
     workers()
-    job = await _until(stall, alice, job["jobId"], 60)
+    job = await _until(stall, alice, job["jobId"], 120)
     first.send_signal(signal.SIGCONT)
     await asyncio.sleep(2)
     assert job["status"] == "done", job
@@ -141,7 +141,7 @@ async def test_killed_between_the_click_and_its_answer_it_is_found_and_not_poste
         first.wait()
         await held.rollback()
     workers()
-    job = await _until(stall, alice, job["jobId"], 60)
+    job = await _until(stall, alice, job["jobId"], 120)
     assert job["status"] == "done", job
     assert len(stall.live(marketplace)) == 1
     assert len(stall.events(marketplace, "published")) == 1
@@ -163,7 +163,7 @@ async def test_a_worker_stopped_in_the_middle_of_a_transaction_holds_up_nobody(s
         first.send_signal(signal.SIGSTOP)
         await held.rollback()
     second = workers()
-    job = await _until(stall, alice, job["jobId"], 60)
+    job = await _until(stall, alice, job["jobId"], 120)
     assert second.poll() is None
     assert job["status"] == "done", job
     assert len(stall.live("mercari")) == 1
