@@ -121,7 +121,7 @@ def up(with_parent: WithParent = False) -> None:
             typer.echo(f"  data     {settings.everystall_home}")
             typer.echo(f"  ready?   {url}/readyz")
             typer.echo(f"  the API  {url}/api/docs, and the way through: docs/api.md")
-            typer.echo(f"  a token  {command()} token create --email you@example.com")
+            typer.echo(f"  a token  {command()} token create --email ADDRESS-OF-YOUR-ACCOUNT")
             _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")
             while (ended := children.ended()) is None:
@@ -250,14 +250,15 @@ def verify() -> None:
 
 @token.command()
 def create(
-    email: Annotated[str, typer.Option(help="Whose: the seller is made where missing.")],
+    email: Annotated[str, typer.Option(help="Whose: the address of an account.")],
     name: Annotated[str, typer.Option(help="What you call it.")] = "made at the command line",
+    new: Annotated[bool, typer.Option("--new", help="Make the account if there is none.")] = False,
 ) -> None:
     """Make an API token and print it. It is shown this once."""
     from everystall.installation import make_token, opened
 
     with opened(_settings()) as settings:
-        typer.echo(asyncio.run(make_token(settings, email, name)))
+        typer.echo(asyncio.run(make_token(settings, email, name, new=new)))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from everystall.embedded import HomeLock, Server
-from everystall.errors import Misconfigured
+from everystall.errors import Misconfigured, NotFound
 from everystall.processes import answers
 from everystall.settings import Settings
 
@@ -102,9 +102,10 @@ def _admin_url(settings: Settings) -> str:
     return settings.database_admin_url.get_secret_value()
 
 
-async def make_token(settings: Settings, email: str, name: str) -> str:
-    """A new API token of the seller with that address, who is made where missing: the one time that it
-    can be read."""
+async def make_token(settings: Settings, email: str, name: str, *, new: bool = True) -> str:
+    """A new API token of the seller with that address: the one time that it can be read. `new`: who is made
+    where missing; else raises NotFound."""
+    from sqlalchemy import text
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -114,6 +115,17 @@ async def make_token(settings: Settings, email: str, name: str) -> str:
     async with admin(settings) as engine:
         try:
             async with AsyncSession(engine) as session, session.begin():
+                if not new:
+                    async with tokens.lowered_wall(session):
+                        known = await session.scalar(
+                            text("SELECT true FROM users WHERE email = :email"),
+                            {"email": tokens.checked_email(email)},
+                        )
+                    if not known:
+                        raise NotFound(
+                            f"Nobody here has the address {email.strip()[:80]!r}, so no token was made.",
+                            action="Name the address of an account, or add --new to make one for programs.",
+                        )
                 return await tokens.make_token(session, email, name)
         except DBAPIError as e:
             raise db.unreachable(engine.url, e) from None

@@ -411,7 +411,15 @@ async function showStatuses(pairing, names) {
     await inTurn(name, async () => {
       const connected = await findConnected(name);
       const said = sessions.find((one) => one.browserProfileId && one.browserProfileId === connected?.profile);
-      if (!connected || !said || said.status === 'missing') return; // `keep` finds out for certain
+      if (!connected?.profile) return;
+      if (!said || said.status === 'missing') {
+        // asked again for this one, because it may have been handed over since
+        if (!(await isStillThere(pairing, connected.profile))) {
+          const { label } = /** @type {Marketplace} */ (MARKETPLACES[name]);
+          await leave(name, `${label} was disconnected on your server.`, { known: false });
+        }
+        return;
+      }
       const problem = said.needsYou && connected.signedIn ? said.needsYou.message : null;
       if (said.status !== connected.status || (problem !== connected.problem && !connected.due && !connected.which)) {
         await saveConnected(name, { ...connected, status: said.status, problem: connected.which ? connected.problem : problem });

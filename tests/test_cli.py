@@ -102,7 +102,9 @@ def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp
         assert used.returncode == 1
         assert "Everystall already runs on" in used.stderr
         assert "EVERYSTALL_HOME" in used.stderr
-        made = everystall("token", "create", "--email", "Seller@Example.com", **env)
+        typo = everystall("token", "create", "--email", "Seller@Example.com", **env)
+        assert (typo.returncode, "--new" in typo.stderr, typo.stdout) == (1, True, "")
+        made = everystall("token", "create", "--email", "Seller@Example.com", "--new", **env)
         assert made.returncode == 0, made.stderr
         assert made.stdout.startswith("evs_")
         health = everystall("doctor", **env)

@@ -169,7 +169,7 @@ def _stay(stage: Stage, console: Console, publications: Sequence[Mapping[str, An
             say(f"  {each['url'] or stage.site(each['marketplace'])}")
         say(f"  http://127.0.0.1:{stage.sandbox_port}/_control/ledger   what the marketplaces saw")
         say(f"  {stage.url}/openapi.json   the API; a token for it:")
-        say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} {command()} token create --email E")
+        say(f"    EVERYSTALL_HOME={stage.settings.everystall_home} {command()} token create --new --email E")
         say("Ctrl-C ends it.")
         while stage.children.ended() is None:
             time.sleep(0.5)

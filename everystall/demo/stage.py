@@ -112,7 +112,7 @@ class Stage:
 
     def new_seller(self, email: str) -> None:
         """From here on the API is asked as this seller."""
-        token = self.everystall("token", "create", "--email", email, "--name", "demo").split()[-1]
+        token = self.everystall("token", "create", "--new", "--email", email, "--name", "demo").split()[-1]
         self.api.headers["Authorization"] = f"Bearer {token}"
 
     def connect(self, marketplace: str, captured: Mapping[str, Any]) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, false, func, insert, or_, select, text, update
+from sqlalchemy import delete, exists, false, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from everystall.errors import BadRequest, Misconfigured, NotFound, SealBroken, SessionMissing
 from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
@@ -391,6 +392,21 @@ class Vault:
             await make_data_key(session, self._keyring, user_id, 1)
             found = (await session.execute(newest)).one()
         return found.version, self._keyring.unwrap(found.wrapped, found.kid, user_id, found.version)
+
+    async def forget_earlier(self, session: AsyncSession, connection_ids: Sequence[UUID]) -> None:
+        """Leaves the newest only: the seller signed out, and no earlier sign-in goes on without them."""
+        newer = aliased(MarketplaceSession)
+        await session.execute(
+            delete(MarketplaceSession)
+            .where(
+                MarketplaceSession.connection_id.in_(connection_ids),
+                exists().where(
+                    newer.connection_id == MarketplaceSession.connection_id,
+                    newer.seq > MarketplaceSession.seq,
+                ),
+            )
+            .execution_options(synchronize_session=False)
+        )
 
     async def _forget_older(self, session: AsyncSession, connection_id: UUID) -> None:
         """Leaves the newest, and the last one that worked."""

@@ -306,12 +306,16 @@ async def _wanted(parts: Parts, who: SignedIn, profiles: Sequence[str]) -> Wante
 
 
 @router.post("/signed-out")
-async def report_signed_out(body: SignedOutBody, session: SessionsTransaction) -> SessionsOut:
+async def report_signed_out(
+    body: SignedOutBody, session: SessionsTransaction, parts: AllParts
+) -> SessionsOut:
     """The seller's own browser is signed out there. Marketplaces often end one sign-in and not the other,
-    so a visit looks now, and nothing is concluded before it has."""
+    so a visit looks now, and nothing is concluded before it has. Sign-ins from before the newest are
+    forgotten."""
     which = WhichBody(marketplace=body.marketplace, browser_profile_id=body.browser_profile_id)
     ids = sorted(ids_of([one for one in await _meant(session, which) if not one.forgotten]))
     if ids:
+        await parts.vault.forget_earlier(session, ids)
         await session.execute(
             update(Connection).where(Connection.id.in_(ids)).values(next_check_at=func.now())
         )

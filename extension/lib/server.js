@@ -107,12 +107,22 @@ export function nameOf(userAgent) {
 }
 
 /**
- * Whose code this is; spends it for a ticket.
+ * Whose code this is; spends it for a ticket. Raises BadAddress where no Everystall answers.
  * @param {string} server @param {string} code
  * @returns {Promise<{ ticket: string, account: string, server: string }>}
  */
 export async function lookAtPairing(server, code) {
-  return call(server, null, '/api/pairings/look', { code });
+  try {
+    return await call(server, null, '/api/pairings/look', { code });
+  } catch (error) {
+    // only our own server's errors have a code
+    if (error instanceof Unreachable || (error instanceof Refused && !error.code)) {
+      throw new BadAddress(
+        `Nothing answers as an Everystall at ${server}. Check the address: it is what your browser shows before the first single slash, and your Everystall must be running.`,
+      );
+    }
+    throw error;
+  }
 }
 
 /**

@@ -19,7 +19,7 @@ export function stateOf({ label }, connected, now) {
     return { id: 'needs-sign-in', tone: 'bad', word: 'Needs sign-in', detail: `Sign in to ${label} in this browser; it is handed over by itself.` };
   }
   if (!connected.signedIn) {
-    return { id: 'needs-sign-in', tone: 'bad', word: 'Needs sign-in', detail: `You are signed out of ${label} in this browser. ${last}.` };
+    return { id: 'needs-sign-in', tone: 'bad', word: 'Needs sign-in', detail: `You are signed out of ${label} in this browser. ${last}. Your server's copy may still work; Disconnect ends that.` };
   }
   if (connected.status === 'expired') {
     return { id: 'stale', tone: 'warn', word: 'Stale', detail: `${label} no longer accepts this sign-in. Sign out and in again there. ${last}.` };

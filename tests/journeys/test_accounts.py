@@ -76,6 +76,27 @@ async def test_the_last_session_that_worked_posts_where_the_newest_is_signed_out
     assert good.alive
 
 
+async def test_after_a_sign_out_that_was_told_no_earlier_sign_in_goes_on(stall: Stall, alice: Seller):
+    marketplace = "mercari"
+    profile = await stall.connect(alice, marketplace)
+    await stall.visit(profile)  # it worked
+    assert await stall.connect(alice, marketplace) == profile
+    other = await stall.connect(alice, "poshmark")
+    good, newest = _sessions(stall, marketplace)
+    newest.revoked = True  # the seller signs out, and the site keeps the earlier one
+    told = {"marketplace": marketplace, "browserProfileId": profile}
+    assert (await alice.client.post("/api/sessions/signed-out", json=told)).is_success
+    await stall.visit(profile)
+    rows = await stall.rows("SELECT public_id, needs_you FROM connections")
+    asked = {row["public_id"]: (row["needs_you"] or {}).get("reason") for row in rows}
+    assert asked == {profile: "session_expired", other: None}
+    assert good.alive
+    left = await stall.rows(
+        "SELECT c.public_id FROM user_marketplace_sessions s JOIN connections c ON c.id = s.connection_id"
+    )
+    assert sorted(row["public_id"] for row in left) == sorted([profile, other])
+
+
 async def _hand_over_in_the_middle(stall: Stall, seller: Seller, *, used_ends: bool) -> str:
     """A post begins with one sign-in; while it is filled in, the seller hands over another. The job."""
     stall.sandbox.sessions("mercari", seller.name, rotate=True, grace_seconds=60)

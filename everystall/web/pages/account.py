@@ -89,7 +89,11 @@ async def change_password(
         await account.change_password(parts, request, who, old, new)
     except LogInFailed:
         wrong = "old"
-        error = LogInFailed("The password now is another.", action="Type the one that you signed in with.")
+        error = LogInFailed(
+            "The password now is another.",
+            action="Type the one that you signed in with. "
+            "After ten wrong ones even the right one is refused for 15 minutes.",
+        )
     except BadRequest as refused:
         wrong, error = "new", refused
     else:
@@ -174,7 +178,11 @@ async def delete(
         )
     except (BadRequest, ListingLive, LastOwner, LogInFailed) as error:
         if isinstance(error, LogInFailed):
-            error = LogInFailed("That is not your password.", action="Nothing was deleted. Type it again.")
+            error = LogInFailed(
+                "That is not your password.",
+                action="Nothing was deleted. Type it again. After ten wrong ones even the right one is "
+                "refused for 15 minutes.",
+            )
         async with opened(request, parts, who) as page:
             return await _show(page, where="delete", error=error, given={"confirm": confirm})
     response = fill(request, "gone.html", forgotten=forgotten, retire=account.RETIRE)
