@@ -57,13 +57,19 @@ async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Cal
     assert own.stage.call("GET", "/api/extensions")["extensions"] == []
 
 
-async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
+async def _connected_where_tokens_rotate(own: Own, *, grace_seconds: float) -> Any:
+    """Mercari, whose token is another with each page; the tab in which the seller signed in."""
     own.stage.control(
-        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=60
+        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=grace_seconds
     )
     tab = await own.sign_in("mercari")
     await connect(own.popup, "mercari")
     await until(own.popup, "mercari", "connected")
+    return tab
+
+
+async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
+    tab = await _connected_where_tokens_rotate(own, grace_seconds=60)
 
     before = own.captures("mercari")
     await tab.reload()  # the site hands out another token
@@ -93,12 +99,7 @@ async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
 @pytest.mark.extended
 async def test_where_a_visit_renewed_the_sign_in_the_seller_is_told_within_a_minute(own: Own):
     """This site takes the sign-in from both browsers once a token that was renewed is used again."""
-    own.stage.control(
-        "POST", "sessions", marketplace="mercari", account=own.name, rotate=True, grace_seconds=0.2
-    )
-    tab = await own.sign_in("mercari")
-    await connect(own.popup, "mercari")
-    await until(own.popup, "mercari", "connected")
+    tab = await _connected_where_tokens_rotate(own, grace_seconds=0.2)
     job = own.stage.post(own.stage.new_listing(), ["mercari"])["jobId"]
     await eventually(lambda: own.call("GET", f"/api/jobs/{job}")["status"] == "done", seconds=60)
 
