@@ -51,50 +51,47 @@ class Database:
             # each with a process of the server's and a password's hash, makes itself longer
             pool_size=20,
             max_overflow=0,
+            isolation_level="AUTOCOMMIT",  # a transaction is what our own BEGIN begins
             hide_parameters=True,  # a message of an error may reach a log
             connect_args={"connect_timeout": 10, "options": session_options()},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
 
-    @property
-    def _bare(self) -> AsyncEngine:
-        """The same connections; on them a transaction is what our own BEGIN begins."""
-        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
-
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
         """One transaction as this seller: commits on a clean exit, rolls back on any error."""
-        async with self._transaction(self._bare) as session:
-            # in one message, because most requests are this and one more. Without the BEGIN there would be no
-            # role either, and the login's own reads nothing.
-            connection = await session.connection()
-            await connection.exec_driver_sql(
-                f"BEGIN; SELECT set_config('role', '{SELLER}', true), "
-                f"set_config('request.jwt.claims', '{_claims(user_id)}', true)",
-                execution_options={"no_parameters": True},
-            )
+        # in one message, because most requests are this and one more. Without the BEGIN there would be no
+        # role either, and the login's own reads nothing.
+        begin = (
+            f"BEGIN; SELECT set_config('role', '{SELLER}', true), "
+            f"set_config('request.jwt.claims', '{_claims(user_id)}', true)"
+        )
+        async with self._transaction(begin) as session:
             yield session
 
     @asynccontextmanager
     async def as_app(self) -> AsyncIterator[AsyncSession]:
         """One transaction as the login role itself, before a seller is known. It sees no seller's table,
         only the functions of schema `everystall`."""
-        async with self._transaction(self.engine) as session:
+        async with self._transaction("BEGIN") as session:
             yield session
 
     @asynccontextmanager
-    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    async def _transaction(self, begin: str) -> AsyncIterator[AsyncSession]:
         async with (
-            AsyncSession(engine, expire_on_commit=False, info=self._info) as session,
+            AsyncSession(self.engine, expire_on_commit=False, info=self._info) as session,
             session.begin(),
         ):
+            connection = await session.connection()
+            await connection.exec_driver_sql(begin, execution_options={"no_parameters": True})
             yield session
 
     async def ask(self, statement: str, **values: Any) -> Row[Any] | None:
         """The first row of one statement as the login role, which is a transaction of its own without a BEGIN
-        and a COMMIT to wait for. For the functions of schema `everystall` that each request begins with."""
-        async with self._bare.connect() as connection:
-            return (await connection.execute(text(statement), values)).first()
+        and a COMMIT to wait for; `values` by psycopg's `%(name)s`. For the functions of schema `everystall`
+        that each request begins with."""
+        async with self.engine.connect() as connection:
+            return (await connection.exec_driver_sql(statement, values)).first()
 
     async def check_login(self) -> None:
         """Raises Misconfigured if this login could read past row-level security, or cannot work at all."""

@@ -112,7 +112,7 @@ async def _of_cookie(request: Request, parts: Parts) -> SignedIn:
 async def find_signed_in(parts: Parts, token: str, kinds: Collection[str]) -> SignedIn | None:
     """Whose it is, if it is good and of one of these kinds."""
     row = await parts.database.ask(
-        "SELECT user_id, token_id, scopes, kind FROM everystall.sign_in(:hash)", hash=hash_of(token)
+        "SELECT user_id, token_id, scopes, kind FROM everystall.sign_in(%(hash)s)", hash=hash_of(token)
     )
     good = row is not None and row.user_id is not None and row.kind in kinds
     parts.limits.remember(token, good)

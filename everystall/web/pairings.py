@@ -112,7 +112,7 @@ async def look_at(database: Database, typed: str) -> tuple[str, str, datetime]:
         raise PairingUnknown
     ticket = secrets.token_urlsafe(32)
     row = await database.ask(
-        "SELECT email, expires_at FROM everystall.look_at_pairing(:handle, :secret, :ticket)",
+        "SELECT email, expires_at FROM everystall.look_at_pairing(%(handle)s, %(secret)s, %(ticket)s)",
         handle=code[:HANDLE], secret=hash_of(code), ticket=hash_of(ticket),
     )  # fmt: skip
     if row is None or row.email is None:

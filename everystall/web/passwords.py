@@ -54,7 +54,7 @@ async def check_password(database: Database, email: str, password: str, network:
     (ten from one network, a hundred from all strange ones)."""
     email = email.strip().lower()
     row = await database.ask(
-        "SELECT user_id, password_hash FROM everystall.begin_log_in(:email, :network)",
+        "SELECT user_id, password_hash FROM everystall.begin_log_in(%(email)s, %(network)s)",
         email=email if email.isprintable() else "", network=network,
     )  # fmt: skip
     stored = row.password_hash if row is not None else await _in_thread(_nobodys)
