@@ -146,9 +146,12 @@ class Invitation(Base):
     used_at: Mapped[datetime | None]
     #: Who invited.
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    #: Whose account it made, and goes with.
+    joined_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     __table_args__ = (
         _in("role", ("owner", "seller")),
         CheckConstraint("(user_id IS NULL) = (email IS NULL)", name="first_or_addressed"),
+        CheckConstraint("joined_id IS NULL OR used_at IS NOT NULL", name="joined_when_used"),
     )
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
@@ -15,7 +16,7 @@ from everystall.db import Database, driver_url, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
-HEAD = "0010"
+HEAD = "0011"
 
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):
@@ -59,6 +60,30 @@ async def test_a_second_migrate_changes_nothing(database_urls):
     database = Database(database_urls.login)
     await database.check_login()
     await database.close()
+
+
+async def test_who_joined_before_it_was_kept_is_found_by_address(empty_database, monkeypatch):
+    upgrade = command.upgrade
+    with monkeypatch.context() as before:
+        before.setattr(command, "upgrade", lambda config, _: upgrade(config, "0010"))
+        await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
+    with psycopg.connect(empty_database.admin) as connection:
+        connection.execute(
+            "INSERT INTO users (email, role) VALUES ('olga@example.com', 'owner'), ('nina@example.com', 'seller')"
+        )
+        connection.execute("""
+            INSERT INTO invitations (token_hash, email, user_id, used_at, expires_at)
+            SELECT i.email::bytea, i.email, u.id, CASE WHEN i.used THEN now() END, now() + interval '1 day'
+            FROM users u, (VALUES ('nina@example.com', true), ('left@example.com', true),
+                                  ('asked@example.com', false)) i (email, used)
+            WHERE u.email = 'olga@example.com'
+        """)
+    await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
+    with psycopg.connect(empty_database.admin) as connection:
+        kept = connection.execute(
+            "SELECT i.email, u.email FROM invitations i LEFT JOIN users u ON u.id = i.joined_id ORDER BY 1"
+        ).fetchall()
+    assert kept == [("asked@example.com", None), ("nina@example.com", "nina@example.com")]
 
 
 async def test_two_at_once_take_turns(empty_database):

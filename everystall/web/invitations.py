@@ -71,9 +71,15 @@ class Invited:
 
 
 async def invite(session: AsyncSession, who: SignedIn, email: str, role: Role) -> tuple[Invitation, str]:
-    """The row and the link's token. One before for that address is void. Raises BadRequest, NotAllowed."""
+    """The row and the link's token. One before for that address is void. Raises BadRequest, NotAllowed,
+    Conflict for your own address and that of somebody who joined by you."""
     await check_owner(session, who)
     email = checked_email(email)
+    if email == await session.scalar(select(User.email).where(User.id == who.user_id)):
+        raise Conflict("That is your own address.", action="Invite somebody else.")
+    joined = select(Invitation.id).where(Invitation.email == email, Invitation.joined_id.is_not(None))
+    if await session.scalar(joined) is not None:
+        raise Conflict(f"{email} has joined already.", action="They sign in with their own password.")
     await session.execute(delete(Invitation).where(Invitation.email == email, Invitation.used_at.is_(None)))
     token = secrets.token_urlsafe(32)
     row = Invitation(
@@ -90,9 +96,13 @@ async def invite(session: AsyncSession, who: SignedIn, email: str, role: Role) -
 
 
 async def find_invitations(session: AsyncSession, who: SignedIn) -> list[Invitation]:
-    """Those that may still be used, or were; the last made first. Raises NotAllowed."""
+    """Those that may still be used, or made an account that is still here; the last made first. Raises
+    NotAllowed."""
     await check_owner(session, who)
-    wanted = select(Invitation).where(Invitation.used_at.is_not(None) | (Invitation.expires_at > func.now()))
+    wanted = select(Invitation).where(
+        Invitation.joined_id.is_not(None)
+        | (Invitation.used_at.is_(None) & (Invitation.expires_at > func.now()))
+    )
     return list(await session.scalars(wanted.order_by(Invitation.created_at.desc(), Invitation.id)))
 
 

@@ -465,6 +465,35 @@ async def test_an_owner_invites_and_the_link_makes_one_account_for_that_address(
     assert one["usedAt"]
 
 
+async def test_who_joined_is_shown_as_long_as_the_account_lives_and_no_longer(site, olga):
+    made = (await olga.post("/api/invitations", {"email": "nina@example.com"})).json()
+    await invitations.accept(site.database, made["link"].partition("=")[2], "", PASSWORD)
+    otto = await site.person("otto", role="owner")
+    await site.rows("UPDATE invitations SET expires_at = now()")
+    await site.database.ask("SELECT everystall.expire()")
+    (one,) = (await olga.get("/api/invitations")).json()["invitations"]
+    assert (one["email"], bool(one["usedAt"])) == ("nina@example.com", True)
+    assert (await otto.get("/api/invitations")).json()["invitations"] == []
+
+    nina = await site.browser("nina@example.com")
+    body = {"confirm": "nina@example.com", "password": PASSWORD}
+    gone = await nina.request("DELETE", "/api/account", json=body)
+    assert gone.status_code == 200
+    assert "nina" not in (await olga.get("/api/invitations")).text
+    assert await site.rows("SELECT FROM invitations") == []
+    assert (await olga.post("/api/invitations", {"email": "nina@example.com"})).status_code == 201
+
+
+async def test_nobody_invites_themselves_or_who_joined_by_them(site, olga):
+    made = (await olga.post("/api/invitations", {"email": "nina@example.com"})).json()
+    await invitations.accept(site.database, made["link"].partition("=")[2], "", PASSWORD)
+    for email, said in ((" Olga@example.com", "your own"), ("Nina@example.com", "has joined already")):
+        refused = await olga.post("/api/invitations", {"email": email})
+        assert (refused.status_code, refused.json()["error"]) == (409, "conflict")
+        assert said in refused.json()["message"]
+    assert len(await site.rows("SELECT FROM invitations")) == 1
+
+
 async def test_a_seller_invites_nobody_and_sees_no_invitation(olga, sam):
     made = (await olga.post("/api/invitations", {"email": "nina@example.com"})).json()
     assert (await sam.post("/api/invitations", {"email": "x@example.com"})).status_code == 403

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from everystall.errors import BadRequest, EverystallError, LastOwner, ListingLive, LogInFailed
+from everystall.errors import BadRequest, Conflict, EverystallError, LastOwner, ListingLive, LogInFailed
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Publication
 from everystall.web import account, browsers, invitations, pairings
@@ -151,7 +151,7 @@ async def invite(page: OpenedPage, email: Text = "", role: Text = "seller") -> R
         row, token = await invitations.invite(
             page.session, page.who, email, "owner" if role == "owner" else "seller"
         )
-    except BadRequest as error:
+    except (BadRequest, Conflict) as error:
         return await _show(page, where="invitation", error=error, given={"email": email})
     url = invitations.link_of(page.parts.settings, token)
     return await _show(page, link={"email": row.email, "url": url})
