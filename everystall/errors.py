@@ -81,7 +81,8 @@ class Unauthenticated(Refused):
     code = "unauthenticated"
     status = 401
     action = (
-        "Send `Authorization: Bearer evs_…`; `everystall token create --email you@example.com` makes one."
+        "Send `Authorization: Bearer evs_…`. The account page makes one, and so does "
+        "`everystall token create --email you@example.com`."
     )
 
 
@@ -193,7 +194,8 @@ class RateLimited(EverystallError):
     def __init__(self, message: str | None = None, *, retry_after: int) -> None:
         #: Seconds until the next is taken.
         self.retry_after = retry_after
-        super().__init__(message, action=f"Wait {retry_after} seconds, then go on.", retryAfter=retry_after)
+        seconds = "a second" if retry_after == 1 else f"{retry_after} seconds"
+        super().__init__(message, action=f"Wait {seconds}, then go on.", retryAfter=retry_after)
 
 
 class PairingUnknown(Refused):
@@ -205,11 +207,14 @@ class PairingUnknown(Refused):
 
 
 class InvitationUnknown(Refused):
-    """This invitation is not good (any more)."""
+    """This link was used already, was taken back, is too old, or is not whole."""
 
     code = "invitation_unknown"
     status = 404
-    action = "Ask whoever invited you for a new link; for the first start, start Everystall again."
+    action = (
+        "You made your account with it? Then sign in. Else ask whoever invited you for a new link; for the "
+        "first start's, start Everystall again."
+    )
 
 
 class LastOwner(Refused):

@@ -9,6 +9,7 @@ ones only.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import zipfile
@@ -108,15 +109,15 @@ def unpack(folder: Path, store: Store = "chrome", *, practice: bool = False) -> 
     return folder
 
 
-def pack(path: Path, store: Store, *, practice: bool = False) -> Path:
+def zipped(store: Store, *, practice: bool = False) -> bytes:
     """The zip, always the same bytes for the same sources: stored, because compressors differ."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files(store, practice=practice).items():
             entry = zipfile.ZipInfo(name, _MOMENT)
             entry.external_attr, entry.create_system = 0o644 << 16, 3
             archive.writestr(entry, content)
-    return path
+    return made.getvalue()
 
 
 def main() -> None:
@@ -130,9 +131,10 @@ def main() -> None:
         sys.stdout.write(f"{kept} written anew: the marketplaces' hosts or cookies changed.\n")
     suffix = "-practice" if given.practice else ""
     for store in STORES:
-        zipped = pack(given.into / f"everystall-{store}{suffix}.zip", store, practice=given.practice)
         unpacked = unpack(given.into / f"everystall-{store}{suffix}", store, practice=given.practice)
-        sys.stdout.write(f"{zipped}  ({zipped.stat().st_size // 1024} kB; unpacked: {unpacked}/)\n")
+        packed = given.into / f"everystall-{store}{suffix}.zip"
+        packed.write_bytes(zipped(store, practice=given.practice))
+        sys.stdout.write(f"{packed}  ({packed.stat().st_size // 1024} kB; unpacked: {unpacked}/)\n")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ async def test_who_joined_before_it_was_kept_is_found_by_address(empty_database,
         await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
     with psycopg.connect(empty_database.admin) as connection:
         connection.execute(
-            "INSERT INTO users (email, role) VALUES ('olga@example.com', 'owner'), ('nina@example.com', 'seller')"
+            "INSERT INTO users (email, role) "
+            "VALUES ('olga@example.com', 'owner'), ('nina@example.com', 'seller')"
         )
         connection.execute("""
             INSERT INTO invitations (token_hash, email, user_id, used_at, expires_at)

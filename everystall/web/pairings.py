@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -102,6 +102,19 @@ async def make_code(session: AsyncSession, who: SignedIn) -> tuple[str, datetime
         if made.first() is not None:
             return code, expires_at
     raise RateLimited("Too many people pair a browser at the moment.", retry_after=60)
+
+
+async def how_far(session: AsyncSession) -> Literal["open", "looked", "accepted"] | None:
+    """How far the seller's last code is; None: there is none that is good. `looked`: it was typed in
+    somewhere, which waits for a yes."""
+    last = await session.scalar(
+        select(Pairing).where(Pairing.expires_at > func.now()).order_by(Pairing.created_at.desc()).limit(1)
+    )
+    if last is None:
+        return None
+    if last.accepted_at is not None:
+        return "accepted"
+    return "open" if last.looked_at is None else "looked"
 
 
 async def look_at(database: Database, typed: str) -> tuple[str, str, datetime]:

@@ -148,6 +148,11 @@ _TITLES: Final = {
     503: "The database does not answer",
     507: "There is no room left",
 }
+#: And by its code, where the status says too little.
+_TITLES_BY_CODE: Final = {
+    "invitation_unknown": "This link does not work any more",
+    "pairing_unknown": "This code does not work any more",
+}
 
 
 def wants_page(request: Request) -> bool:
@@ -166,7 +171,7 @@ def error_page(request: Request, error: EverystallError, status: int | None = No
         status=status or error.status,
         headers={"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else None,
         shown_status=status or error.status,
-        title=_TITLES.get(status or error.status, "Something went wrong"),
+        title=_TITLES_BY_CODE.get(error.code) or _TITLES.get(status or error.status, "Something went wrong"),
         error=error,
         again=request.url.path if request.method == "GET" else "/",
         at=datetime.now(UTC),

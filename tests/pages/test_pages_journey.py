@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+from pathlib import Path
+from zipfile import ZipFile
+
 import httpx
 import pytest
 
@@ -35,18 +40,30 @@ async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, s
     assert page.url == f"{house.url}/"
     assert await page.get_by_role("heading", name="What to do next").is_visible()
 
-    await page.get_by_role("link", name="Pair a browser").click()
+    await page.get_by_role("link", name="Get the extension").click()
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download for Chrome").click()
+    assert (
+        _manifest(Path(await (await download.value).path()).read_bytes())["name"] == "Everystall (practice)"
+    )
+    await page.get_by_role("link", name="I have it: pair").click()
     await press(page, "Pair a browser")
     code = await page.locator("#code").inner_text()
     assert await page.locator("#server").inner_text() == house.url
     async with httpx.AsyncClient(base_url=house.url) as extension:
         looked = (await extension.post("/api/pairings/look", json={"code": code.lower()})).json()
         assert (looked["account"], looked["server"]) == ("alice@example.com", house.url)
+        if scripts:
+            await page.get_by_text("The code was typed in.", exact=True).wait_for()
+            assert not await page.locator("#code").is_visible()
         body = {"ticket": looked["ticket"], "name": "Chrome on the desk"}
         assert (await extension.post("/api/pairings/accept", json=body)).status_code == 200
     if not scripts:
         await page.goto("/account")
     await page.locator("b", has_text="Chrome on the desk").wait_for()  # with scripts, by itself
+    if scripts:
+        await page.get_by_text("Paired.", exact=True).wait_for()
+        assert not await page.locator("#code").is_visible()
 
     await page.goto("/account")
     await page.get_by_text("Make a token", exact=True).click()
@@ -211,7 +228,8 @@ async def test_an_invitation_makes_an_account_of_its_own_that_sees_nothing_of_th
             assert alices not in seen, path
     assert await bobs.get_by_text("Invite somebody").count() == 0
     await bobs.goto(link)
-    assert await bobs.get_by_text("This invitation is not good (any more)").is_visible()
+    assert await bobs.get_by_role("heading", name="This link does not work any more").is_visible()
+    assert await bobs.get_by_role("link", name="Sign in").is_visible()
 
 
 async def test_the_account_is_deleted_by_address_and_password_and_backups_are_spoken_of(house):
@@ -248,6 +266,44 @@ async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(hous
     await closet.get_by_text("A code by mail.").wait_for()
     assert await closet.get_by_label("Your name for it").input_value() == "half a na"
     assert "Needs you" in await page.locator("#said").inner_text()
+
+
+async def test_the_first_account_that_comes_in_is_seen_by_the_page_that_told_how(house):
+    alice = await house.person("alice")
+    page = await house.signed_in("alice")
+    await page.goto("/connections")
+    await page.get_by_role("heading", name="Connect your first account").wait_for()
+    await furnish(house, alice)
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.get_by_role("heading", name="Connect another account").wait_for()
+    assert await page.get_by_role("heading", name="alices_closet").is_visible()
+
+
+async def test_the_extension_is_for_who_is_signed_in_and_for_the_marketplaces_that_are_here(house):
+    await house.person("alice")
+    page = await house.signed_in("alice")
+    await page.goto("/extension")
+    assert await page.get_by_text("This Everystall works on practice marketplaces.").is_visible()
+    assert (await page.request.get("/extension/everystall-chrome.zip")).status == 404
+    for name, url in (("poshmark", "poshmark.com"), ("mercari", "www.mercari.com"), ("ebay", "www.ebay.com")):
+        object.__setattr__(house.settings, f"{name}_url", f"https://{url}")
+    await page.reload()
+    assert await page.get_by_text("This Everystall works on practice marketplaces.").count() == 0
+    for store in ("chrome", "firefox"):
+        made = await page.request.get(f"/extension/everystall-{store}.zip")
+        hosts = _manifest(await made.body())["optional_host_permissions"]
+        assert "*://*.poshmark.com/*" in hosts
+        assert not [host for host in hosts if "localhost" in host]
+    for other in ("everystall-opera.zip", "everystall-chrome-practice.zip"):
+        assert (await page.request.get(f"/extension/{other}")).status == 404
+    async with httpx.AsyncClient(base_url=house.url) as stranger:
+        for path in ("/extension", "/extension/everystall-chrome.zip"):
+            assert (await stranger.get(path)).status_code == 303
+
+
+def _manifest(archive):
+    with ZipFile(io.BytesIO(archive)) as files:
+        return json.loads(files.read("manifest.json"))
 
 
 async def test_a_page_that_was_signed_out_elsewhere_leads_to_the_door(house):

@@ -84,7 +84,7 @@ async def test_the_pages_of_a_newcomer(house, scheme, width):
     await house.person("alice", "owner")
     page = await house.signed_in("alice", **look(scheme, width))
     await passes(page, "today-new")
-    for path in ("/connections", "/account"):
+    for path in ("/connections", "/account", "/extension"):
         await page.goto(path)
         await passes(page, f"{path[1:]}-new")
 

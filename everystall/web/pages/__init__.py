@@ -3,6 +3,13 @@ too; what it adds is words, forms that work without a script, and the way on aft
 
 from __future__ import annotations
 
-from everystall.web.pages import account, connections, door, reference, today
+from everystall.web.pages import account, connections, door, extension, reference, today
 
-PAGES = (today.router, door.router, account.router, connections.router, reference.router)
+PAGES = (
+    today.router,
+    door.router,
+    account.router,
+    connections.router,
+    extension.router,
+    reference.router,
+)

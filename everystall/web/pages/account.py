@@ -64,6 +64,7 @@ async def _show(
         current=page.who.token_id,
         browsers=await account.find_tokens(session, "browser"),
         extensions=await account.find_tokens(session, "extension"),
+        pairing=await pairings.how_far(session),
         tokens=await account.find_tokens(session, "api"),
         audit=await account.read_audit(session, cursor=cursor, limit=OPENINGS),
         cursor=cursor,

@@ -43,7 +43,7 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         Step(
             "Pair the browser that you sell with",
             "Its Everystall extension hands over your sign-ins, so that posting goes on when it is closed.",
-            "/account#extensions", "Pair a browser", paired or bool(stands),
+            "/extension", "Get the extension", paired or bool(stands),
         ),
         Step(
             "Connect a marketplace",

@@ -1,0 +1,62 @@
+"""How a seller gets the browser extension: the zips, made of this installation's own sources, and the steps.
+
+It is not in the stores yet, and who was invited has no clone to make it from.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from everystall import extension
+from everystall.errors import NotFound
+from everystall.marketplaces import MARKETPLACES
+from everystall.settings import Settings
+from everystall.web.account import find_tokens
+from everystall.web.deps import AllParts, PageSeller
+from everystall.web.pages.opened import OpenedPage
+
+router = APIRouter()
+
+
+@router.get("/extension")
+async def show_extension(page: OpenedPage, request: Request) -> HTMLResponse:
+    firefox = "Firefox/" in request.headers.get("user-agent", "")
+    return page.show(
+        "extension.html",
+        files={store: file_name(store, page.parts.settings) for store in extension.STORES},
+        stores=extension.STORES[::-1] if firefox else extension.STORES,
+        practice=is_practice(page.parts.settings),
+        paired=bool(await find_tokens(page.session, "extension")),
+    )
+
+
+@router.get("/extension/{file}")
+async def download(file: str, who: PageSeller, parts: AllParts) -> Response:
+    store = next((one for one in extension.STORES if file == file_name(one, parts.settings)), None)
+    if store is None:
+        raise NotFound("There is no such file.", action="The page /extension has those that there are.")
+    return Response(
+        _zip(store, is_practice(parts.settings)),
+        media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{file}"'},
+    )
+
+
+def file_name(store: extension.Store, settings: Settings) -> str:
+    """ "everystall-chrome.zip" """
+    return f"everystall-{store}{'-practice' if is_practice(settings) else ''}.zip"
+
+
+def is_practice(settings: Settings) -> bool:
+    """Whether a marketplace here is a practice one: the extension for those knows no real one."""
+    hosts = (urlsplit(settings.base_url(name)).hostname or "" for name in MARKETPLACES)
+    return any(host.endswith(".localhost") for host in hosts)
+
+
+@cache
+def _zip(store: extension.Store, practice: bool) -> bytes:
+    return extension.zipped(store, practice=practice)
