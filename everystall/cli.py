@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -121,7 +122,9 @@ def up(with_parent: WithParent = False) -> None:
             typer.echo(f"  data     {settings.everystall_home}")
             typer.echo(f"  ready?   {url}/readyz")
             typer.echo(f"  the API  {url}/api/docs, and the way through: docs/api.md")
-            typer.echo(f"  a token  {command()} token create --email ADDRESS-OF-YOUR-ACCOUNT")
+            own = os.environ.get("EVERYSTALL_HOME")
+            home = f"EVERYSTALL_HOME={shlex.quote(own)} " if own else ""
+            typer.echo(f"  a token  {home}{command()} token create --email ADDRESS-OF-YOUR-ACCOUNT")
             _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")
             while (ended := children.ended()) is None:

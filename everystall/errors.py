@@ -190,6 +190,7 @@ class RateLimited(EverystallError):
     code = "rate_limited"
     status = 429
     fate = "retry"
+    action = "Wait as many seconds as `Retry-After` says, then go on."
 
     def __init__(self, message: str | None = None, *, retry_after: int) -> None:
         #: Seconds until the next is taken.

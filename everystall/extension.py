@@ -21,6 +21,8 @@ from everystall.marketplaces import MARKETPLACES, get_form
 
 Store = Literal["chrome", "firefox"]
 STORES: tuple[Store, ...] = ("chrome", "firefox")
+#: Where `everystall sandbox` listens if nothing else is said.
+PRACTICE_PORT = 8730
 #: What of extension/ ships, in this order; all else there is for developers.
 SHIPPED = ("manifest.json", "background.js", "session-capture.js", "lib/*.js", "popup/*", "icons/*.png")
 #: The oldest moment that a zip can tell: the same sources give the same bytes.
@@ -62,7 +64,7 @@ def marketplaces(*, practice: bool) -> dict[str, dict[str, Any]]:
         domains = [f"{name}.localhost"] if practice else list(form.COOKIE_DOMAINS)
         known[name] = {
             "label": label,
-            "home": f"http://{name}.localhost" if practice else form.BASE_URL,
+            "home": f"http://{name}.localhost:{PRACTICE_PORT}" if practice else form.BASE_URL,
             "domains": domains,
             "hosts": [f"*://{domain}/*" if practice else f"*://*.{domain}/*" for domain in domains],
             "signIn": list(form.SIGN_IN_COOKIES),

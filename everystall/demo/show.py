@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -33,7 +34,8 @@ _STYLE = {"live": "bold green", "needs_you": "bold red", "cancelled": "red"}
 def run(*, once: bool, report: Path | None) -> bool:
     """True if every marketplace is live and was read back equal. Stays up until Ctrl-C unless `once`; False
     also if something fell over meanwhile."""
-    console = Console(highlight=False)
+    # in a file or a pipe no address is broken over two lines
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     console.print(
         "[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n"
     )

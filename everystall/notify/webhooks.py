@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -68,12 +70,31 @@ def check_url(url: str, policy: Policy) -> None:
         raise WebhookRefused(f"The address is longer than {LONGEST_URL} characters.")
     try:
         policy.check_url(url)
-    except SSRFGuardError as e:
-        raise WebhookRefused(
-            f"We do not send to that address: {getattr(e, 'reason', 'it is malformed')}."
-        ) from None
+    except (SSRFGuardError, ValueError):
+        raise WebhookRefused(_said_of(url, policy)) from None
+
+
+def _said_of(url: str, policy: Policy) -> str:
+    """What is wrong with an address as it is written, for whoever typed it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        raise WebhookRefused("That is not an address.") from None
+        parts, port = urlsplit(""), None
+    if not parts.scheme or not parts.hostname:
+        return "That is not an address as https://shop.example.com/hook."
+    if parts.scheme not in policy.allowed_schemes:
+        return f"We send by {' or '.join(sorted(policy.allowed_schemes))} only."
+    if "@" in parts.netloc:
+        return "There is a name or a password in it, before the @; take it out."
+    if port is not None and port not in policy.allowed_ports:
+        return f"We send to the ports {' and '.join(map(str, sorted(policy.allowed_ports)))} only."
+    host = parts.hostname[:80]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host} is not the name of a host."
+    return f"We do not send to {host}: it is this machine's, a private network's or set apart."
 
 
 def new_secret() -> bytes:

@@ -28,8 +28,8 @@ router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 MOST = 20
 #: How long the old secret signs beside the new one.
 OVERLAP = timedelta(hours=24)
-#: What an endpoint may ask for; a test comes unasked.
-WANTED = tuple(type for type in messages.TYPES if type != "webhook.test")
+#: What an endpoint may ask for, and what it says; a test comes unasked.
+WANTED = {type: said for type, said in messages.TYPES.items() if type != "webhook.test"}
 
 
 def _known(types: list[str]) -> list[str]:
@@ -78,7 +78,7 @@ class WebhookMade(WebhookOut):
 
 class WebhooksOut(Shape):
     webhooks: list[WebhookOut]
-    #: Every event there is, and what it says.
+    #: What `events` may name, and what each says; `webhook.test` comes unasked.
     events_known: dict[str, str]
 
 
@@ -93,7 +93,8 @@ class DeliveryOut(Shape):
     next_try_at: datetime | None
     #: What the receiver answered at the last try; null: nothing.
     last_status: int | None
-    #: status · redirect · refused_address · unreachable · timeout · broken · not_signed · disabled
+    #: status (no 2xx: `lastStatus` says which) · redirect · refused_address · unreachable · timeout ·
+    #: broken · not_signed · disabled
     last_error: str | None
     delivered_at: datetime | None
     created_at: datetime
@@ -123,7 +124,7 @@ async def list_webhooks(session: Transaction) -> WebhooksOut:
     rows = await session.scalars(
         select(WebhookEndpoint).order_by(WebhookEndpoint.created_at, WebhookEndpoint.id)
     )
-    return WebhooksOut(webhooks=[WebhookOut(**_shown(row)) for row in rows], events_known=messages.TYPES)
+    return WebhooksOut(webhooks=[WebhookOut(**_shown(row)) for row in rows], events_known=WANTED)
 
 
 @router.post("", status_code=201)

@@ -79,11 +79,15 @@ async def test_a_seller_who_had_tokens_only_takes_the_account_over_with_its_data
     assert (await browser.get(f"/api/listings/{listing}")).status_code == 200
 
 
-@pytest.mark.parametrize("password", ["short", "x" * 201, "carol@example.com", ""])
+@pytest.mark.parametrize(
+    "password",
+    ["short", "x" * 201, "carol@example.com", "carolcarol", "", "passwordpassword", "qwertyuiop", "x" * 200],
+)
 async def test_a_poor_password_is_refused_and_the_link_stays_good(site, password):
     token = await invitations.first_owner(site.database)
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as refused:
         await invitations.accept(site.database, token, "carol@example.com", password)
+    assert "words that do not belong together" in refused.value.action
     assert await invitations.accept(site.database, token, "carol@example.com", PASSWORD)
 
 

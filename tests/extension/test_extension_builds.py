@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import json
 import posixpath
 import re
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from everystall import extension
+from everystall import cli, extension
 from everystall.extension import STORES, Store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -91,11 +93,11 @@ def test_nothing_is_run_that_does_not_ship(store: Store):
             assert path in files, f"{module} of {name}"
 
 
-def test_the_same_sources_give_the_same_bytes(tmp_path: Path):
+def test_the_same_sources_give_the_same_bytes():
     for store in STORES:
-        once, again = (extension.pack(tmp_path / f"{store}{n}.zip", store).read_bytes() for n in (1, 2))
+        once, again = (extension.zipped(store) for _ in range(2))
         assert once == again
-        with zipfile.ZipFile(tmp_path / f"{store}1.zip") as archive:
+        with zipfile.ZipFile(io.BytesIO(once)) as archive:
             assert archive.testzip() is None
             names = archive.namelist()
     for name in ("manifest.json", "popup/popup.html", "icons/128.png", "lib/marketplaces.js"):
@@ -113,3 +115,8 @@ def test_every_permission_has_its_reason_in_the_stores_text():
     data = (ROOT / "extension" / "store" / "data.md").read_text()
     for kind in manifest["browser_specific_settings"]["gecko"]["data_collection_permissions"]["required"]:
         assert f"`{kind}`" in data, kind
+
+
+def test_the_practice_build_opens_the_practice_marketplaces_where_they_are():
+    assert inspect.signature(cli.sandbox).parameters["port"].default == extension.PRACTICE_PORT
+    assert "http://mercari.localhost:8730" in extension.marketplaces_js(practice=True)

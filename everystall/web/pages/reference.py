@@ -18,7 +18,7 @@ from everystall import errors
 from everystall.web import browsers
 from everystall.web.account import get_user
 from everystall.web.deps import AllParts, find_signed_in
-from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, UPLOAD
+from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, PAIRINGS, UPLOAD, WEBHOOK
 from everystall.web.render import Reader, page
 
 router = APIRouter()
@@ -112,12 +112,13 @@ async def show_reference(request: Request, parts: AllParts) -> HTMLResponse:
         groups=groups_of(app.openapi(), parts.settings.public_url),
         refusals=known_refusals(),
         url=parts.settings.public_url,
-        limits={
-            "Signing in, passwords": LOG_IN.amount,
-            "Pairing": PAIRING.amount,
-            "Handing sessions over": UPLOAD.amount,
-            "Everything else": EVERYTHING.amount,
-        },
+        limits=(
+            ("Signing in, passwords, invitations, deleting the account", LOG_IN.amount, "network"),
+            ("Pairing", PAIRING.amount, f"network; all together {PAIRINGS.amount} a second"),
+            ("Handing sessions over", UPLOAD.amount, "account"),
+            ("Outcomes of jobs, from a back end's worker", WEBHOOK.amount, "network"),
+            ("Everything else", EVERYTHING.amount, "account; network of who is not signed in"),
+        ),
     )
 
 
