@@ -109,6 +109,14 @@ def _known_zone(value: str) -> str | None:
     return value if value in _zones() else None
 
 
+#: An account here. Its letters are told to who generates requests: 200 of them fit into one address.
+AccountId = Annotated[
+    str,
+    Field(max_length=100, json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
+    written("[A-Za-z0-9_-]*", "must be an account's id, such as bp_poshmark_…"),
+]
+
+
 class SyncBody(Shape):
     """What the extension sends. What it adds in later versions does no harm."""
 
@@ -126,9 +134,7 @@ class SyncBody(Shape):
     languages: Annotated[list[Language], Field(max_length=20)] = []
     #: As Intl.DateTimeFormat().resolvedOptions().timeZone.
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_known_zone)] | None = None
-    browser_profile_id: Annotated[
-        str, Field(max_length=100), written(r"[\w-]+", "must be an account's id, such as bp_poshmark_…")
-    ] | None = None  # fmt: skip
+    browser_profile_id: AccountId | None = None
 
 
 class SyncedOut(Shape):
@@ -268,7 +274,7 @@ async def find_wanted(
     parts: AllParts,
     who: SessionsSeller,
     wait: Annotated[float, Query(ge=0, le=25)] = 0,
-    browserProfileId: Annotated[list[str], Query(max_length=200)] = [],  # noqa: B006
+    browserProfileId: Annotated[list[AccountId], Query(max_length=200)] = [],  # noqa: B006
 ) -> WantedOut:
     """Which captures are asked for: of all accounts, or of those named. With `wait`, answers as soon as there
     is one, or after so many seconds with none. No transaction is open meanwhile."""
