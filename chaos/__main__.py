@@ -25,6 +25,7 @@ from chaos.matrix import Cell, cells
 from chaos.play import Result, play
 from chaos.report import write
 from chaos.stage import FAKETIME, Stage, set_up
+from everystall.processes import interruptible
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".data" / "chaos" / "results.jsonl"
@@ -43,7 +44,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         chosen = choose(given)
-        failed = asyncio.run(run(chosen, given.seed, real=given.real is not None))
+        with interruptible():  # else its PostgreSQL and its disk are left
+            failed = asyncio.run(run(chosen, given.seed, real=given.real is not None))
     PAGE.write_text(write(results()))
     sys.stdout.write(f"Written to {PAGE}\n")
     if not given.page and failed:

@@ -73,6 +73,7 @@ class Door:
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream
         self._late: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
         self.trap: Trap | None = None
         #: The webhooks' messages that were answered 204.
@@ -84,11 +85,13 @@ class Door:
 
     async def __aexit__(self, *_: object) -> None:
         self.shut()
-        for task in self._late:
+        left = [*self._late, *self._serving]
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 20)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def shut(self) -> None:
@@ -103,6 +106,11 @@ class Door:
         return f"http://127.0.0.1:{self.port}/hook"
 
     # ---- one connection ----
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):  # the browser went away

@@ -28,11 +28,14 @@ async def outcome(stage: Stage, seller: Seller, seconds: float) -> str:
     end = time.monotonic() + seconds
     while True:
         row = await stage.publication(seller)
-        if row["needs_you"]:
-            return f"needs_you:{row['needs_you']['reason']}"
+        asked, now = row["needs_you"], time.monotonic()
+        # that we cannot look is told while we go on trying: an end only when no look is due in time
+        looks_on = row["next_try_at"] is not None and row["next_try_at"].timestamp() < time.time() + end - now
+        if asked and not (asked["reason"] == "unresolved" and looks_on):
+            return f"needs_you:{asked['reason']}"
         if not row["unsettled"] and not row["looking"] and row["state"] in ("live", "ended", "cancelled"):
             return str(row["state"])
-        if time.monotonic() > end:
+        if now > end:
             return f"still {row['state']}"
         await asyncio.sleep(0.1)
 
