@@ -162,7 +162,7 @@ def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
     return {name: checked.get(name, value) for name, value in values.items()}
 
 
-def _check_overrides(body: ListingBody) -> None:
+def check_overrides(body: ListingBody) -> None:
     """Raises BadRequest naming the field: what is wrong in one marketplace's own values."""
     for place, own in (body.overrides or {}).items():
         try:
@@ -289,7 +289,7 @@ class DeletedOut(Shape):
 @router.post("", status_code=201)
 async def create_listing(body: ListingBody, session: Transaction, who: Seller) -> ListingOut:
     """A draft: everything may still be missing. `check` says what each marketplace needs."""
-    _check_overrides(body)
+    check_overrides(body)
     listing = Listing(user_id=who.user_id, **body.columns())
     session.add(listing)
     await session.flush()
@@ -325,7 +325,7 @@ async def get_listing(listing_id: ListingId, session: Transaction) -> ListingOut
 async def patch_listing(listing_id: ListingId, body: ListingBody, session: Transaction) -> ListingOut:
     """Changes what is given; null clears. A change of content makes a new revision, and is put wherever the
     listing is live: `publications` show how far that is."""
-    _check_overrides(body)
+    check_overrides(body)
     listing = await find_listing(session, listing_id, lock=True)
     values = body.columns(body.model_fields_set)
     if values.get("quantity", listing.quantity) < listing.quantity_sold:

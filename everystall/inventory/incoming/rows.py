@@ -121,6 +121,10 @@ def known_by_sku(pairs: Sequence[tuple[Line, Row]], column: str, lasting: Callab
     return refuse_doubles([row for _, row in pairs])
 
 
+#: What rows of one key have in common.
+_SHARED = {"listing": "listing_id", "handle": "Handle and options", "row": "words for the thing"}
+
+
 def refuse_doubles(rows: list[Row]) -> list[Row]:
     """A key stands once in a file: the first row has it."""
     first: dict[str, int] = {}
@@ -128,7 +132,7 @@ def refuse_doubles(rows: list[Row]) -> list[Row]:
         line = first.setdefault(row.key, row.line)
         if line != row.line and row.outcome is None:
             row.skip(
-                None, "same_row", f"It says the same of the thing as line {line}.",
+                None, "same_row", f"Line {line} has the same {_SHARED[row.key.partition(':')[0]]}.",
                 "Nothing; or raise the quantity of that one, if you have several.",
             )  # fmt: skip
     return rows
