@@ -55,21 +55,37 @@ class Database:
             connect_args={"connect_timeout": 10, "options": session_options()},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def _bare(self) -> AsyncEngine:
+        """The same connections; on them a transaction is what our own BEGIN begins."""
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
         """One transaction as this seller: commits on a clean exit, rolls back on any error."""
-        async with self.as_app() as session:
-            await become(session, user_id)
+        async with self._transaction(self._bare) as session:
+            # in one message, because most requests are this and one more. Without the BEGIN there would be no
+            # role either, and the login's own reads nothing.
+            connection = await session.connection()
+            await connection.exec_driver_sql(
+                f"BEGIN; SELECT set_config('role', '{SELLER}', true), "
+                f"set_config('request.jwt.claims', '{_claims(user_id)}', true)",
+                execution_options={"no_parameters": True},
+            )
             yield session
 
     @asynccontextmanager
     async def as_app(self) -> AsyncIterator[AsyncSession]:
         """One transaction as the login role itself, before a seller is known. It sees no seller's table,
         only the functions of schema `everystall`."""
+        async with self._transaction(self.engine) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         async with (
-            AsyncSession(self.engine, expire_on_commit=False, info=self._info) as session,
+            AsyncSession(engine, expire_on_commit=False, info=self._info) as session,
             session.begin(),
         ):
             yield session
@@ -77,7 +93,7 @@ class Database:
     async def ask(self, statement: str, **values: Any) -> Row[Any] | None:
         """The first row of one statement as the login role, which is a transaction of its own without a BEGIN
         and a COMMIT to wait for. For the functions of schema `everystall` that each request begins with."""
-        async with self._single.connect() as connection:
+        async with self._bare.connect() as connection:
             return (await connection.execute(text(statement), values)).first()
 
     async def check_login(self) -> None:
@@ -122,11 +138,14 @@ def _refuse_ended(raw: Any, *_: Any) -> None:
 
 async def become(session: AsyncSession, user_id: UUID) -> None:
     """From here on this transaction is this seller's; there is no way back in it."""
-    claims = json.dumps({"sub": str(user_id), "role": SELLER})
     await session.execute(
         text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
-        {"role": SELLER, "claims": claims},
+        {"role": SELLER, "claims": _claims(user_id)},
     )
+
+
+def _claims(user_id: UUID) -> str:
+    return json.dumps({"sub": str(user_id), "role": SELLER})
 
 
 def session_options(**more: str) -> str:

@@ -72,15 +72,19 @@ def template(server: Urls) -> Iterator[str]:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def copier(server: Urls, template: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-def database_urls(server: Urls, template: str) -> Iterator[Urls]:
+def database_urls(server: Urls, template: str, copier: psycopg.Connection) -> Iterator[Urls]:
     """A migrated database of this test's own."""
     name = f"everystall_test_{secrets.token_hex(6)}"
-    with psycopg.connect(server.admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    copier.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.named(name)
-    with psycopg.connect(server.admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    copier.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture

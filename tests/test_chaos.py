@@ -77,10 +77,10 @@ def test_parts_add_up_to_one_page():
 
 @pytest.mark.journey
 @pytest.mark.browser
-@pytest.mark.parametrize("names", [HANDFUL[:1], pytest.param(HANDFUL[1:], marks=pytest.mark.extended)])
-async def test_a_handful_of_cells_passes(names):
+@pytest.mark.extended
+async def test_a_handful_of_cells_passes():
     by_name = {cell.name: cell for cell in cells()}
     async with set_up() as stage:
-        for number, name in enumerate(names):
+        for number, name in enumerate(HANDFUL):
             result = await play(stage, by_name[name], 1, number=number)
             assert result.passed, (result, result.lines[-40:])

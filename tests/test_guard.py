@@ -142,6 +142,7 @@ def test_a_killed_worker_leaves_no_browser_one_second_later(worker, tmp_path):
     assert chromiums(tmp_path) == []
 
 
+@pytest.mark.extended
 def test_a_browser_lives_as_long_as_its_deadline_is_moved(worker, tmp_path):
     process = worker("renew", 4)
     assert process.stdout.readline() == "renewed\n"
@@ -160,6 +161,7 @@ def test_a_stopped_worker_never_clicks_after_its_deadline(worker, tmp_path, run)
     assert chromiums(tmp_path) == []
 
 
+@pytest.mark.extended
 def test_a_worker_whose_event_loop_stands_still_does_not_click_either(worker, tmp_path):
     worker("stall", 4.0)
     time.sleep(_Shop.asleep + 1.0)

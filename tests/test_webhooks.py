@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -550,16 +550,20 @@ def _resolver(*answers):
 @asynccontextmanager
 async def _two_receivers():
     """127.0.0.2 plays the Internet, 127.0.0.1 what is to be protected, on the same port."""
-    async with Receiver(host="127.0.0.2") as public:
-        private = Receiver()
-        server = await asyncio.start_server(private._serve, "127.0.0.1", public.port)
-        policy = Policy(
-            allowed_networks=("127.0.0.2/32",),
-            allowed_ports=frozenset({public.port}),
-            allowed_schemes={"http"},
-        )
-        yield public, private, policy
-        server.close()
+    private, server = Receiver(), None
+    while server is None:
+        async with Receiver(host="127.0.0.2") as public:
+            with suppress(OSError):  # somebody has that port here: another one
+                server = await asyncio.start_server(private._serve, "127.0.0.1", public.port)
+            if server is None:
+                continue
+            policy = Policy(
+                allowed_networks=("127.0.0.2/32",),
+                allowed_ports=frozenset({public.port}),
+                allowed_schemes={"http"},
+            )
+            yield public, private, policy
+            server.close()
 
 
 async def test_a_name_that_moves_after_it_was_checked_leads_nowhere_else():

@@ -103,7 +103,7 @@ def create_app(
         app.include_router(page, include_in_schema=False)
     app.mount("/static", Files())
     # the last is the outermost
-    app.add_middleware(Limited, settings=settings, limits=limits)
+    app.add_middleware(Limited, settings=settings)
     app.add_middleware(Edge, settings=settings)
     # who is behind a proxy is taken from X-Forwarded-For, if the proxy is on this machine
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])

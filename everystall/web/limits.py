@@ -171,21 +171,25 @@ def asked_from(scope: Scope) -> str:
 class Limited:
     """Plain ASGI: refuses what is too much before anything is read, hashed or asked of the database."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, limits: Limits) -> None:
-        self.app, self.settings, self.limits = app, settings, limits
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self.app, self.settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (budget := self._budget(scope)) is not None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limits: Limits = scope["app"].state.parts.limits
+        if (budget := self._budget(scope, limits)) is not None:
             try:
-                await self.limits.spend(budget, asked_from(scope))
+                await limits.spend(budget, asked_from(scope))
                 if budget is PAIRING:
-                    await self.limits.spend(PAIRINGS, "all networks")
+                    await limits.spend(PAIRINGS, "all networks")
             except RateLimited as e:
                 await answer(e, Request(scope))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _budget(self, scope: Scope) -> RateLimitItem | None:
+    def _budget(self, scope: Scope, limits: Limits) -> RateLimitItem | None:
         path = scope["path"].rstrip("/") or "/"
         for method, pattern, budget in _BY_NETWORK:
             if scope["method"] == method and pattern.fullmatch(path):
@@ -193,7 +197,7 @@ class Limited:
         if _FREE.fullmatch(path):
             return None
         token = browsers.credential_of(Headers(scope=scope), self.settings)
-        return None if self.limits.knows(token) else EVERYTHING
+        return None if limits.knows(token) else EVERYTHING
 
 
 def _limited(seconds: float) -> RateLimited:

@@ -30,8 +30,12 @@ from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.web.app import create_app
+from everystall.web.captures import Captures
+from everystall.web.deps import Parts
+from everystall.web.limits import Limits
 from everystall.web.tokens import make_token
 
+PUBLIC_URL = "https://everystall.test"
 SHIRT: dict[str, Any] = {
     "title": "Linen shirt, hardly worn",
     "description": "A light linen shirt. Worn twice, washed cold, no flaws that I can see.",
@@ -234,6 +238,12 @@ class Site:
         )
 
 
+@cache
+def _application() -> FastAPI:
+    """One for all tests, because it takes longer to make than most of them; the parts are each test's own."""
+    return create_app(Settings(_env_file=None, public_url=PUBLIC_URL))
+
+
 @pytest.fixture
 async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
     settings = Settings(
@@ -241,13 +251,14 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
         everystall_home=tmp_path / "home",
         database_url=database_urls.login,
         database_admin_url=database_urls.admin,
-        public_url="https://everystall.test",
+        public_url=PUBLIC_URL,
     )
     settings.everystall_home.mkdir(mode=0o700)
     database, admin = Database(database_urls.login), Database(database_urls.admin)
     vault = Vault(database, Keyring.load(settings), settings)
     photos = Photos(settings)
-    app = create_app(settings, database=database, vault=vault, photos=photos)
+    app = _application()
+    app.state.parts = Parts(settings, database, vault, photos, Limits(), Captures(database))
     made = Site(app, settings, database, vault, admin)
     yield made
     for client in made.clients:

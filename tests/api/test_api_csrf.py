@@ -6,8 +6,19 @@ import pytest
 from fastapi import Form
 
 from everystall.web import browsers
+from everystall.web.app import create_app
 from everystall.web.deps import PageSeller, PageTransaction
 from tests.api.conftest import OURS, PASSWORD
+
+
+@pytest.fixture
+async def site(site):
+    """With an application of its own, to add pages to."""
+    parts = site.app.state.parts
+    site.app = create_app(site.settings, database=parts.database, vault=parts.vault, photos=parts.photos)
+    yield site
+    await site.app.state.parts.captures.close()
+
 
 ELSEWHERE = "https://evil.example"
 

@@ -8,6 +8,7 @@ from tests.api.conftest import Site
 from tests.api.conftest import site as site
 from tests.attacks.estate import Estate, furnish
 from tests.journeys.conftest import driver as driver
+from tests.journeys.conftest import own_browsers as own_browsers
 from tests.journeys.conftest import practice as practice
 from tests.journeys.conftest import stall as stall
 

@@ -43,6 +43,7 @@ async def address(estate: Estate) -> AsyncIterator[str]:
     )
     await app.state.parts.captures.close()  # who waits for a capture is let go at once
     bound = socket.create_server(("127.0.0.1", 0))
+    app.openapi()  # made now, and not within the ten seconds that schemathesis waits for it
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve([bound]))
     while not server.started:

@@ -17,6 +17,7 @@ from uuid import UUID
 import httpx
 import pytest
 from PIL import Image, ImageDraw
+from playwright.async_api import Browser, Playwright
 from sqlalchemy import text
 
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
@@ -65,11 +66,6 @@ def marketplace(request: Any) -> str:
     return request.param
 
 
-@pytest.fixture(params=ALL)
-def everywhere(request: Any) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="session")
 def practice() -> Any:
     sandbox = start_in_thread()
@@ -82,6 +78,29 @@ async def driver() -> AsyncIterator[Driver]:
     driver = Driver()
     yield driver
     await driver.close()
+
+
+class OwnBrowsers:
+    """One Chromium in which the sellers of all tests sign in, each in a context of their own."""
+
+    def __init__(self) -> None:
+        self._browser: Browser | None = None
+        self._of: Playwright | None = None
+
+    async def get(self, tools: Tools) -> Browser:
+        playwright = await tools.driver.get()
+        # a test may have killed it, or the driver
+        if self._browser is None or self._of is not playwright or not self._browser.is_connected():
+            self._of = playwright
+            self._browser = await playwright.chromium.launch(
+                executable_path=str(find_chromium(tools.settings)), args=list(LAUNCH_ARGS), headless=True
+            )
+        return self._browser
+
+
+@pytest.fixture(scope="session")
+def own_browsers(driver: Driver) -> OwnBrowsers:
+    return OwnBrowsers()  # it ends with the driver
 
 
 @dataclass
@@ -99,21 +118,18 @@ class Stall:
     settings: Settings
     tools: Tools
     admin_url: str
+    own_browsers: OwnBrowsers
     sellers: dict[str, Seller] = field(default_factory=dict)
 
     # ---- what a seller does ----
 
     async def sign_in(self, marketplace: str, username: str) -> dict[str, Any]:
         """In a browser of the seller's own, through the marketplace's sign-in page."""
-        playwright = await self.tools.driver.get()
-        browser = await playwright.chromium.launch(
-            executable_path=str(find_chromium(self.settings)), args=list(LAUNCH_ARGS), headless=True
-        )
+        context = await (await self.own_browsers.get(self.tools)).new_context()
         try:
-            context = await browser.new_context()
             return await sign_in(context, self.sandbox, marketplace, username)
         finally:
-            await browser.close()
+            await context.close()
 
     async def connect(self, seller: Seller, marketplace: str, username: str | None = None) -> str:
         storage = await self.sign_in(marketplace, username or seller.name)
@@ -206,7 +222,7 @@ class Stall:
 
 @pytest.fixture
 async def stall(
-    practice: Sandbox, driver: Driver, database_urls: Any, tmp_path: Path
+    practice: Sandbox, driver: Driver, own_browsers: OwnBrowsers, database_urls: Any, tmp_path: Path
 ) -> AsyncIterator[Stall]:  # fmt: skip
     practice.reset()
     login_url, admin_url = database_urls.login, database_urls.admin
@@ -227,7 +243,7 @@ async def stall(
     photos = Photos(settings)
     tools = Tools(db, vault, photos, settings, driver, asyncio.Event())
     app = create_app(settings, database=db, vault=vault, photos=photos)
-    stall = Stall(practice, settings, tools, admin_url)
+    stall = Stall(practice, settings, tools, admin_url, own_browsers)
     for name in ("alice", "bob"):
         user_id, token = await _make_user(stall, name)
         stall.sellers[name] = Seller(

@@ -105,6 +105,7 @@ async def _hand_over_in_the_middle(stall: Stall, seller: Seller, *, used_ends: b
     return str(job["status"])
 
 
+@pytest.mark.extended
 async def test_a_hand_over_during_a_visit_is_not_overwritten_by_what_the_visit_rotated(
     stall: Stall, alice: Seller
 ):

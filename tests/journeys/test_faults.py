@@ -30,13 +30,13 @@ async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("kind", ["error_after", pytest.param("reset_after", marks=pytest.mark.extended)])
-async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, everywhere, kind):
-    profile, job = await _posted(stall, alice, everywhere)
-    stall.sandbox.fault(everywhere, kind=kind, times=1)
+async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, marketplace, kind):
+    profile, job = await _posted(stall, alice, marketplace)
+    stall.sandbox.fault(marketplace, kind=kind, times=1)
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done", job
-    assert len(stall.live(everywhere)) == 1
-    assert len(stall.events(everywhere, "published")) == 1
+    assert len(stall.live(marketplace)) == 1
+    assert len(stall.events(marketplace, "published")) == 1
 
 
 @pytest.mark.extended
@@ -139,6 +139,7 @@ async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     assert stall.live(marketplace) == []
 
 
+@pytest.mark.extended
 async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="captcha", times=1000)
@@ -211,7 +212,8 @@ async def test_a_live_page_without_the_photos_is_live_and_not_as_posted(stall, a
     assert not is_good({"publications": [same, same, {"state": "live", "read_back": row["read_back"]}]})
 
 
-@pytest.mark.parametrize("site", ["poshmark", pytest.param("ebay", marks=pytest.mark.extended)])
+@pytest.mark.extended
+@pytest.mark.parametrize("site", ["poshmark", "ebay"])
 async def test_tries_that_an_outage_stops_leave_no_drafts_behind(stall, alice, site):
     """Poshmark holds about 15. An outage strikes as soon as the site has begun one."""
     profile, job = await _posted(stall, alice, site)
@@ -277,6 +279,7 @@ async def test_a_draft_of_a_try_that_nobody_wants_any_more_goes_before_the_next_
     assert sorted(item["state"] for item in stall.ledger("poshmark")) == ["ended", "live"]
 
 
+@pytest.mark.extended
 async def test_a_draft_of_the_sellers_own_is_never_ours(stall, alice):
     """The same title and price, begun while we filled ours in."""
     profile, job = await _posted(stall, alice, "poshmark")
@@ -439,6 +442,7 @@ async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall
     assert set(hosts.find(stall.settings.everystall_home)["mercari"]) == {"cdn.example.com"}
 
 
+@pytest.mark.extended
 async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="layout", times=1000)

@@ -105,6 +105,7 @@ async def test_a_listing_is_taken_down_while_the_only_slot_is_busy_with_a_slow_p
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.extended
 async def test_an_urgent_visit_takes_down_and_leaves_the_post_to_the_visits(stall: Stall, alice: Seller):
     listing, profile = await _live(stall, alice, "mercari")
     waiting = await stall.post(alice, await stall.listing(alice, title="Another linen shirt"), ["mercari"])

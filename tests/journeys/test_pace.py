@@ -44,6 +44,7 @@ async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_accoun
     assert len(stall.events("mercari", "published")) == 2
 
 
+@pytest.mark.extended
 async def test_a_page_that_says_too_fast_stops_the_posts_and_asks_the_seller(stall, alice):
     profile, jobs = await _two_posts(stall, alice)
     stall.sandbox.fault("mercari", kind="layout")  # where the limit is one of speed

@@ -311,6 +311,7 @@ async def test_the_quantity_is_changed_where_there_is_one(stall, alice):
     assert stall.live("poshmark")[0]["fields"]["quantity"] == 3
 
 
+@pytest.mark.extended
 async def test_a_job_ends_with_its_own_revision_and_an_edit_is_told_as_an_event(stall, alice):
     listing, profile = await _live(stall, alice, "mercari")
     await _edit(alice, listing, price=_price(21))
@@ -325,6 +326,7 @@ async def test_a_job_ends_with_its_own_revision_and_an_edit_is_told_as_an_event(
     assert told.count("publication.revised") == len(stall.events("mercari", "edited"))
 
 
+@pytest.mark.extended
 async def test_the_account_keeps_its_pace_between_a_post_and_a_change(stall, alice):
     listing, profile = await _live(stall, alice, "mercari")
     await stall.rows("UPDATE connections SET pace_seconds = 3600 RETURNING id")

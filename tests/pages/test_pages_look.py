@@ -13,9 +13,10 @@ from sqlalchemy import text
 from everystall.web.invitations import first_owner
 from tests.pages.conftest import PASSWORD, furnish
 
+#: One in `make test`, all with `make e2e-all`.
 LOOKS = [
-    pytest.param("light", 1440, id="light-desk"),
     pytest.param("dark", 390, id="dark-phone"),
+    pytest.param("light", 1440, id="light-desk", marks=pytest.mark.extended),
     pytest.param("dark", 1440, id="dark-desk", marks=pytest.mark.extended),
     pytest.param("light", 390, id="light-phone", marks=pytest.mark.extended),
 ]
@@ -88,7 +89,9 @@ async def test_the_pages_of_a_newcomer(house, scheme, width):
         await passes(page, f"{path[1:]}-new")
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize(
+    ("scheme", "width"), [pytest.param("light", 1440, id="light-desk"), *LOOKS[:1], *LOOKS[2:]]
+)
 async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice", **look(scheme, width))

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from everystall.content.photos import Photos
 from everystall.db import Database
@@ -59,12 +59,12 @@ class GatedDatabase(Database):
         self.engine, self._info, self._process = shared.engine, shared._info, process
 
     @asynccontextmanager
-    async def as_app(self) -> AsyncIterator[AsyncSession]:
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         await self._process.at("database")
         fault, self._process.fault = self._process.fault, None
         if fault == "cut":
             raise OperationalError("simulated", {}, Exception("the connection was cut"))
-        async with super().as_app() as session:
+        async with super()._transaction(engine) as session:
             yield session
         if fault == "lost":
             raise OperationalError("simulated", {}, Exception("the answer to COMMIT was lost"))

@@ -256,11 +256,12 @@ async def _begin_draft(page: Page, photos: Sequence[PhotoFile], drafted: Drafted
     await _add_photos(page, photos)
     end = time.monotonic() + DRAFT_SECONDS
     while time.monotonic() < end:
-        if (draft_id := page.heard(on.UPLOAD)) is not None:
+        refused = await page.has(on.MODAL_TITLE)  # it says why not, and `_ready` reads it
+        if (draft_id := page.heard(on.UPLOAD)) is not None:  # after the look: of a refused one too
             await drafted(draft_id)
             return
-        if await page.has(on.MODAL_TITLE):
-            return  # it says why not, and `_ready` reads it
+        if refused:
+            return
         await asyncio.sleep(0.03)
 
 

@@ -53,6 +53,7 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
     assert (seen.state, differing(compare(NEW, seen.fields))) == ("live", [])
 
 
+@pytest.mark.extended
 async def test_the_form_says_what_is_left_and_only_what_is_named_is_written(page, ebay, live):
     ebay.buy(SITE, listing_id=live)
     _, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
@@ -62,6 +63,7 @@ async def test_the_form_says_what_is_left_and_only_what_is_named_is_written(page
     assert edit["before"] == {"price": DRAFT.price.model_dump()}
 
 
+@pytest.mark.extended
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, ebay, live):
     answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)
@@ -70,7 +72,14 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, ebay
     assert edits(ebay) == []
 
 
-@pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
+@pytest.mark.parametrize(
+    ("kind", "edited"),
+    [
+        pytest.param("error_before", 0, marks=pytest.mark.extended),
+        ("reset_after", 1),
+        pytest.param("odd_answer", 1, marks=pytest.mark.extended),
+    ],
+)
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, live, kind, edited):
     ebay.fault(SITE, kind)
     answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
@@ -88,6 +97,7 @@ async def test_a_refusal_in_known_words_and_a_limit_are_told(page, ebay, live):
     assert edits(ebay) == []
 
 
+@pytest.mark.extended
 async def test_what_is_over_has_no_form(page, ebay, live):
     ebay.world.end(ebay.world.item(SITE, live))
     with pytest.raises(MarketplaceBusy):

@@ -75,7 +75,14 @@ async def test_a_floor_of_smart_pricing_stays_when_the_price_changes(page, merca
     assert mercari.world.item(SITE, live).private["floor"] == 2100
 
 
-@pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
+@pytest.mark.parametrize(
+    ("kind", "edited"),
+    [
+        pytest.param("error_before", 0, marks=pytest.mark.extended),
+        ("reset_after", 1),
+        pytest.param("odd_answer", 1, marks=pytest.mark.extended),
+    ],
+)
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, mercari, live, kind, edited):
     mercari.fault(SITE, kind)
     answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)

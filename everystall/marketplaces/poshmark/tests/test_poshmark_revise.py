@@ -56,6 +56,7 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
     assert (seen.state, differing(compare(NEW, seen.fields))) == ("live", [])
 
 
+@pytest.mark.extended
 async def test_only_what_is_named_is_written(page, site, live):
     world = site.world
     world.edit(world.item("poshmark", live), brand="By hand")
@@ -72,12 +73,14 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, site
     assert edits(site) == []
 
 
+@pytest.mark.extended
 async def test_a_change_of_mind_changes_nothing(page, site, live):
     with pytest.raises(NotWanted):
         await revise(ADAPTER, page, live, DRAFT, NEW, [photo(3)], refused=NotWanted())
     assert edits(site) == []
 
 
+@pytest.mark.extended
 async def test_the_other_layout_saves_at_once(page, site, live):
     site.fault("poshmark", "layout")
     answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
@@ -85,7 +88,14 @@ async def test_the_other_layout_saves_at_once(page, site, live):
     assert len(edits(site)) == 1
 
 
-@pytest.mark.parametrize(("kind", "edited"), [("error_before", 0), ("reset_after", 1), ("odd_answer", 1)])
+@pytest.mark.parametrize(
+    ("kind", "edited"),
+    [
+        pytest.param("error_before", 0, marks=pytest.mark.extended),
+        ("reset_after", 1),
+        pytest.param("odd_answer", 1, marks=pytest.mark.extended),
+    ],
+)
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, site, live, kind, edited):
     site.fault("poshmark", kind)
     answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
@@ -103,6 +113,7 @@ async def test_a_refusal_in_known_words_and_a_limit_are_told(page, site, live):
     assert edits(site) == []
 
 
+@pytest.mark.extended
 async def test_what_is_gone_has_no_form(page, site, live):
     site.world.end(site.world.item("poshmark", live))
     with pytest.raises(MarketplaceBusy):
