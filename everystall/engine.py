@@ -25,9 +25,9 @@ from everystall.db import driver_url, session_options
 log = structlog.get_logger()
 
 #: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
-#: messages: webhooks.
+#: messages: webhooks · imports: files of listings.
 #: Each has slots of its own in every worker.
-LANES = ("urgent", "visits", "ticks", "messages")
+LANES = ("urgent", "visits", "ticks", "messages", "imports")
 #: In these an account with a place waits in a queue of its place: `visits@home`.
 VISITING = ("urgent", "visits")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
@@ -71,6 +71,11 @@ async def wake_messages(session: AsyncSession) -> None:
     _to_wake(session)["messages"] = set()
 
 
+async def wake_imports(session: AsyncSession) -> None:
+    """Wakes who brings in files, when the session's transaction commits."""
+    _to_wake(session)["imports"] = set()
+
+
 def _to_wake(session: AsyncSession) -> dict[str, set[UUID]]:
     sync = session.sync_session
     if _TO_WAKE not in sync.info:
@@ -96,6 +101,8 @@ def _send(session: Session) -> None:
             )
     if "messages" in waiting:
         session.execute(text("SELECT everystall.wake_messages()"))
+    if "imports" in waiting:
+        session.execute(text("SELECT everystall.wake_imports()"))
 
 
 def _forget(session: Session) -> None:

@@ -7,6 +7,7 @@
     │   ├── SignInFirst  LogInFailed  CrossSite  WrongHost
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
     │   ├── WebhookRefused  WebhookDisabled
+    │   ├── ImportRefused  ImportRunning
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
@@ -125,6 +126,22 @@ class PhotoRefused(Refused):
     code = "photo_refused"
     status = 422
     action = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels."
+
+
+class ImportRefused(Refused):
+    """That file can not be read as listings."""
+
+    code = "import_refused"
+    status = 422
+    action = "Send a CSV file as it was exported, with its header line."
+
+
+class ImportRunning(Refused):
+    """Another file is being brought in."""
+
+    code = "import_running"
+    status = 409
+    action = "Wait until the import named in `importId` is done, and send it again."
 
 
 class ListingIncomplete(Refused):

@@ -210,6 +210,7 @@ class Listing(Owned, Base):
         _owned("listings"),
         CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
         Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("listings_by_sku", "user_id", "sku", postgresql_where=text("sku IS NOT NULL")),
     )
 
 
@@ -523,6 +524,87 @@ class AutomationResult(Owned, Base):
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
         Index("results_by_publication", "user_id", "publication_id"),
+    )
+
+
+class Import(Owned, Base):
+    """A file of listings that is brought in, row by row; one at once per seller. Finished ones are kept for
+    JOB_DAYS."""
+
+    __tablename__ = "imports"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    #: As its sender calls it.
+    file_name: Mapped[str | None]
+    #: SHA-256 of its bytes.
+    file_hash: Mapped[str]
+    #: Name of a format (inventory/incoming/).
+    format: Mapped[str]
+    encoding: Mapped[str]
+    #: Columns with something in them for which a listing has no place.
+    columns_not_taken: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    status: Mapped[str] = mapped_column(server_default="running")
+    #: A worker is at it until then.
+    claimed_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        _owned("imports"),
+        _in("status", ("running", "done")),
+        Index("imports_one_running", "user_id", unique=True, postgresql_where=text("status = 'running'")),
+        Index("imports_due", "claimed_until", postgresql_where=text("status = 'running'")),
+        Index("imports_by_end", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+
+
+class ImportRow(Owned, Base):
+    """A listing as the file tells it. Its outcome is written in the transaction that makes the listing."""
+
+    __tablename__ = "import_rows"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    import_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Where it begins in the file.
+    line: Mapped[int] = mapped_column(primary_key=True)
+    #: What it is known by when it comes again (ListingSource.key).
+    key: Mapped[str]
+    #: Columns of `listings` and their values; of our own export also when it was made and changed.
+    facts: Mapped[dict[str, Any]]
+    #: [{column, field, code, message, action}]
+    findings: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    #: Where its photos are: they are not taken.
+    photos: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    #: Null: waits.
+    outcome: Mapped[str | None]
+    #: What it became, or is; stays when that is deleted.
+    listing_id: Mapped[UUID | None]
+    __table_args__ = (
+        _points_to("imports", "import_id"),
+        _in("outcome", ("created", "updated", "skipped", "failed")),
+        Index("import_rows_waiting", "import_id", "line", postgresql_where=text("outcome IS NULL")),
+    )
+
+
+class ListingSource(Owned, Base):
+    """Where a listing came from, and what that said of it last: so the same row is never a second listing,
+    and only what changed there is changed here."""
+
+    __tablename__ = "listing_sources"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: Name of a format.
+    source: Mapped[str] = mapped_column(primary_key=True)
+    #: sku:… · handle:… · listing:… · row: and a hash of what the row said
+    key: Mapped[str] = mapped_column(primary_key=True)
+    listing_id: Mapped[UUID]
+    #: The import that made it; null once that is gone.
+    import_id: Mapped[UUID | None]
+    facts: Mapped[dict[str, Any]]
+    __table_args__ = (
+        _points_to("listings", "listing_id"),
+        _points_to("imports", "import_id", "SET NULL (import_id)"),
+        Index("listing_sources_by_listing", "user_id", "listing_id"),
+        Index("listing_sources_by_import", "user_id", "import_id"),
     )
 
 

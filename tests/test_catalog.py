@@ -8,9 +8,10 @@ import re
 FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
-             "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced"}  # fmt: skip
+             "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
+             "take_import", "wake_imports"}  # fmt: skip
 #: And who may call each, beside the login role.
-FOR_SELLERS = {"wake", "is_last_owner", "wake_messages"}
+FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.
 NOBODYS = {"webhook_receipts"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"
@@ -103,7 +104,7 @@ async def test_each_functions_search_path_is_pinned_to_schemas_that_no_seller_wr
         pinned = [c for c in function["proconfig"] or [] if c.startswith("search_path=")]
         wanted = (
             "procrastinate, pg_catalog, pg_temp"
-            if function["proname"] in ("wake", "wake_messages")
+            if function["proname"] in ("wake", "wake_messages", "wake_imports")
             else "pg_catalog, pg_temp"
         )
         assert pinned == [f"search_path={wanted}"], function
@@ -191,7 +192,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
     # of people it knows what signing in takes: address, password's hash
     for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "listings.title",
                    "connections.account_name", "attempts.draft", "vault_audit.purpose", "events.data",
-                   "webhook_endpoints.sealed", "webhook_endpoints.url"):  # fmt: skip
+                   "webhook_endpoints.sealed", "webhook_endpoints.url", "imports.file_name",
+                   "import_rows.facts", "listing_sources.facts"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -214,6 +216,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("connections", "UPDATE"): {"lease_fence", "lease_holder", "lease_until", "next_check_at"},
         ("webhook_deliveries", "UPDATE"): {"claimed_until"},
         ("webhook_receipts", "INSERT"): {"id"},
+        ("imports", "UPDATE"): {"claimed_until"},
     }
 
 

@@ -52,6 +52,15 @@ async def history(admin, alice, make_listing, make_connection):
            FROM unnest(ARRAY[%(old)s, %(young)s]) age""",
         """INSERT INTO webhook_deliveries (user_id, event_id, status, created_at)
            SELECT user_id, id, 'delivered', created_at FROM events""",
+        """INSERT INTO imports (user_id, file_hash, format, encoding, status, created_at, finished_at)
+           SELECT %(u)s, age, 'vendoo', 'utf-8', 'done', now() - age::interval, now() - age::interval
+           FROM unnest(ARRAY[%(old)s, %(young)s]) age""",
+        """INSERT INTO imports (user_id, file_hash, format, encoding, created_at)
+           VALUES (%(u)s, 'running', 'vendoo', 'utf-8', now() - %(old)s::interval)""",
+        """INSERT INTO import_rows (user_id, import_id, line, key, facts)
+           SELECT user_id, id, 2, 'sku:A-17', '{}' FROM imports""",
+        """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
+           SELECT user_id, 'vendoo', 'sku:A-17', %(l)s, id, '{}' FROM imports ORDER BY created_at LIMIT 1""",
         """INSERT INTO webhook_receipts (id, received_at)
            VALUES ('old', now() - '25 h'::interval), ('new', now())""",
     ):
@@ -68,7 +77,8 @@ async def test_what_is_over_goes_and_what_stands_stays(db, admin, settings, hist
     left = await (await admin.execute("SELECT id FROM jobs ORDER BY id")).fetchall()
     assert [row["id"] for row in left] == [f"job_{YOUNG} days", "job_running"]
     for table, number in (("listing_automation_results", 2), ("events", 1), ("webhook_deliveries", 1),
-                          ("webhook_receipts", 1), ("listings", 1), ("publications", 1), ("attempts", 1),
+                          ("webhook_receipts", 1), ("imports", 2), ("import_rows", 2),
+                          ("listing_sources", 1), ("listings", 1), ("publications", 1), ("attempts", 1),
                           ("connections", 1)):  # fmt: skip
         assert await _count(admin, table) == number, table
 
@@ -126,9 +136,9 @@ async def test_each_part_of_a_clean_up_is_found_by_an_index(admin):
         await admin.execute("SET LOCAL ROLE everystall_engine")
         lines = await (await admin.execute(f"EXPLAIN {body}")).fetchall()
     plan = "\n".join(line["QUERY PLAN"] for line in lines)
-    for index in ("events_by_age", "jobs_by_end", "webhook_receipts_by_age"):
+    for index in ("events_by_age", "jobs_by_end", "webhook_receipts_by_age", "imports_by_end"):
         assert index in plan, plan
-    assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts)", plan), plan
+    assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts|imports)", plan), plan
 
 
 async def test_pictures_of_failures_go_after_their_days(db, settings):

@@ -55,6 +55,12 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(x)s, %(u)s, 'https://example.com', 1, 'x')""",
         """INSERT INTO webhook_deliveries (user_id, endpoint_id, event_id)
            SELECT %(u)s, %(x)s, id FROM events""",
+        """INSERT INTO imports (id, user_id, file_hash, format, encoding)
+           VALUES (%(x)s, %(u)s, 'h', 'vendoo', 'utf-8')""",
+        """INSERT INTO import_rows (user_id, import_id, line, key, facts)
+           VALUES (%(u)s, %(x)s, 2, 'sku:A-17', '{}')""",
+        """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
+           VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
     ):
         await admin.execute(statement, ids)
     for table in EVERYTHING:
@@ -175,6 +181,7 @@ async def test_a_seller_cannot_reach_the_queue_or_become_somebody_else(db, alice
         "SELECT everystall.expire()",
         "SELECT everystall.due_deliveries(1)",
         "SELECT everystall.receive_webhook('x')",
+        "SELECT everystall.take_import()",
         "SELECT * FROM webhook_receipts",
         "SELECT everystall.owner_numbers()",
         "SELECT everystall.take_lease(gen_random_uuid(), 'x', 12, NULL)",

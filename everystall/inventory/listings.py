@@ -1,12 +1,15 @@
-"""A listing's row and photos as the plain facts that every marketplace's form reads."""
+"""A listing's row, and with its photos the plain facts that every marketplace's form reads."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.errors import NotFound
 from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
-from everystall.models import Listing, ListingPhoto
+from everystall.models import Listing, ListingPhoto, Publication
 
 
 async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
@@ -41,3 +44,20 @@ async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
         ),
         overrides=listing.overrides,
     )
+
+
+async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = False) -> Listing:
+    """The seller's own, or NotFound. Locked, its publications are too, and before it: a visit locks them in
+    that order."""
+    if lock:
+        await session.execute(
+            select(Publication.id)
+            .where(Publication.listing_id == listing_id)
+            .order_by(Publication.id)
+            .with_for_update()
+        )
+    wanted = select(Listing).where(Listing.id == listing_id)
+    found = (await session.execute(wanted.with_for_update() if lock else wanted)).scalar_one_or_none()
+    if found is None:
+        raise NotFound
+    return found

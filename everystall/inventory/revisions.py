@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
@@ -17,6 +17,15 @@ from everystall.inventory.publications import change, held, live_attempt
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import ListingFacts, strip_marker
 from everystall.models import Connection, Listing, Publication
+
+
+async def touch(session: AsyncSession, listing: Listing) -> None:
+    """The content changed: the listing, and its publications, are locked."""
+    listing.revision += 1
+    listing.updated_at = func.clock_timestamp()
+    await session.flush()
+    await session.refresh(listing)
+    await want_revised(session, listing)
 
 
 async def want_revised(session: AsyncSession, listing: Listing) -> None:

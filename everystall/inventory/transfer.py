@@ -25,10 +25,10 @@ from everystall.models import Listing, ListingPhoto, Publication
 #: Listings that are read at once.
 BATCH: Final = 500
 #: base.Package
-_PACKAGE: Final = ("weight_oz", "length_in", "width_in", "height_in")
+PACKAGE: Final = ("weight_oz", "length_in", "width_in", "height_in")
 COLUMNS: Final = (
     "listing_id", "sku", "title", "description", "brand", "category", "size", "condition", "colors", "tags",
-    "price", "original_price", "currency", "quantity", "quantity_sold", *_PACKAGE, "ships_from_zip",
+    "price", "original_price", "currency", "quantity", "quantity_sold", *PACKAGE, "ships_from_zip",
     "shipping_payer", "specifics", "overrides", "photos", *MARKETPLACES, "created_at", "updated_at",
 )  # fmt: skip
 
@@ -46,6 +46,24 @@ def guarded(value: str) -> str:
 def plain(cell: str) -> str:
     """What `guarded` was given."""
     return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def in_lines(words: Sequence[str]) -> str:
+    """One word a line; as JSON where that would not come back the same."""
+    cell = "\n".join(words)
+    return cell if unlisted(cell) == list(words) else json.dumps(words, ensure_ascii=False)
+
+
+def unlisted(cell: str) -> list[str]:
+    """What `in_lines` was given; a spreadsheet may have changed the line breaks."""
+    if cell.startswith("["):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list) and all(isinstance(word, str) for word in found):
+            return found
+    return [word for word in cell.replace("\r\n", "\n").split("\n") if word.strip()]
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -83,11 +101,11 @@ async def read_batch(
 def _row(listing: Listing, photos: Sequence[str], places: Mapping[str, Sequence[str]]) -> list[str]:
     values: dict[str, Any] = {
         **{name: getattr(listing, name, None) for name in COLUMNS},
-        **{name: listing.package.get(name) for name in _PACKAGE},
+        **{name: listing.package.get(name) for name in PACKAGE},
         **{name: "\n".join(places.get(name, ())) for name in MARKETPLACES},
         "listing_id": listing.id,
-        "colors": "\n".join(listing.colors),
-        "tags": "\n".join(listing.tags),
+        "colors": in_lines(listing.colors),
+        "tags": in_lines(listing.tags),
         "price": _money(listing.price_cents),
         "original_price": _money(listing.original_price_cents),
         "specifics": _json(listing.specifics),
@@ -107,5 +125,5 @@ def _json(value: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
+        return value.astimezone(UTC).isoformat()
     return "" if value is None else str(value)

@@ -398,6 +398,8 @@ class Form(Protocol):
     REMOTE_ID: str
     #: Defaults of an account that the seller may set, by name.
     DEFAULTS: Mapping[str, Default]
+    #: Our category → the site's menu, top to bottom. What the site has no place for is not there.
+    CATEGORIES: Mapping[str, tuple[str, ...]]
 
     def compose(
         self, listing: ListingFacts, defaults: Mapping[str, Any]

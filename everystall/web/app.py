@@ -25,6 +25,7 @@ from everystall.web import (
     connections,
     export,
     health,
+    imports,
     invitations,
     job_webhook,
     jobs,
@@ -57,6 +58,7 @@ ROUTERS = (
     publications.router,
     vocabulary.router,
     export.router,
+    imports.router,
     webhooks.router,
     job_webhook.router,
 )

@@ -144,6 +144,7 @@ async def check_csrf(request: Request, settings: Settings, key: bytes, token_id:
         given = (await request.form()).get("csrf")
     good = csrf_token(key, token_id)
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), good.encode()):
+        await request.close()  # files of its form, if that was read
         raise CrossSite
 
 

@@ -47,6 +47,9 @@ class Parts:
     #: here; all of the pool's 20 held by the first would wait for each other.
     handovers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
 
+    #: Files of listings that are read at once: each takes seconds of a processor and much memory.
+    imports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
     @property
     def csrf_key(self) -> bytes:
         return self.vault.subkey("csrf")

@@ -24,6 +24,8 @@ MEGABYTE = 1024 * 1024
 #: A photo is at most 25 MB; the rest is multipart's own.
 PHOTOS = 26 * MEGABYTE
 SESSION = 2 * MEGABYTE
+#: 20,000 listings with a kilobyte each.
+IMPORT = 20 * MEGABYTE
 JSON = MEGABYTE
 #: Bytes beyond the limit that are read and thrown away, so that the sender gets to read our answer
 #: instead of a reset connection.
@@ -32,6 +34,7 @@ DRAINED = 32 * MEGABYTE
 #: Bytes by path, and what to do about more.
 _LIMITS = (
     (re.compile(r"/api/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
+    (re.compile(r"/api/imports/?"), IMPORT, "Send the file in parts, each with the header."),
     (re.compile(r"/api/sessions/sync/?"), SESSION, "Send that marketplace's own cookies and storage only."),
     (re.compile(r".*", re.DOTALL), JSON, "Send less at once."),
 )

@@ -38,6 +38,7 @@ LOG_IN: Final = RateLimitItemPerMinute(20, namespace="log-in")
 #: tries whoever makes them.
 PAIRING: Final = RateLimitItemPerMinute(30, namespace="pairing")
 UPLOAD: Final = RateLimitItemPerMinute(120, namespace="session-upload")
+IMPORT: Final = RateLimitItemPerMinute(20, namespace="import")
 WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
 #: Per second, for all networks together: guessers from many share what is looked up, and nobody's request
@@ -58,6 +59,8 @@ _BY_NETWORK = (
     ("POST", re.compile(r"/api/pairings/(look|accept)"), PAIRING),
     ("POST", re.compile(r"/api/jobs/webhook"), WEBHOOK),
 )
+#: What costs more than the rest, counted by account.
+_BY_ACCOUNT = {"/api/sessions/sync": UPLOAD, "/api/imports": IMPORT}
 #: They cost nothing, and a health check shall not fail for somebody's flood.
 _FREE = re.compile(r"/healthz|/static/.*")
 #: Tokens that were good lately; more, and we begin anew.
@@ -144,7 +147,7 @@ class Limits:
 
 def budget_of(path: str) -> RateLimitItem:
     """What a signed-in account's request counts for."""
-    return UPLOAD if path.rstrip("/") == "/api/sessions/sync" else EVERYTHING
+    return _BY_ACCOUNT.get(path.rstrip("/"), EVERYTHING)
 
 
 def network_of(host: str | None) -> str:

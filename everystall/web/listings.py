@@ -13,11 +13,11 @@ from sqlalchemy import exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import BadRequest, ListingLive, NotFound, listed
+from everystall.errors import BadRequest, ListingLive, listed
 from everystall.inventory import jobs
-from everystall.inventory.listings import facts_of
+from everystall.inventory.listings import facts_of, find_listing
 from everystall.inventory.publications import want_ended
-from everystall.inventory.revisions import want_revised
+from everystall.inventory.revisions import touch
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS
 from everystall.marketplaces.taxonomy import find_category, near
@@ -162,7 +162,7 @@ def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
     return {name: checked.get(name, value) for name, value in values.items()}
 
 
-def _check_overrides(body: ListingBody) -> None:
+def check_overrides(body: ListingBody) -> None:
     """Raises BadRequest naming the field: what is wrong in one marketplace's own values."""
     for place, own in (body.overrides or {}).items():
         try:
@@ -289,7 +289,7 @@ class DeletedOut(Shape):
 @router.post("", status_code=201)
 async def create_listing(body: ListingBody, session: Transaction, who: Seller) -> ListingOut:
     """A draft: everything may still be missing. `check` says what each marketplace needs."""
-    _check_overrides(body)
+    check_overrides(body)
     listing = Listing(user_id=who.user_id, **body.columns())
     session.add(listing)
     await session.flush()
@@ -325,7 +325,7 @@ async def get_listing(listing_id: ListingId, session: Transaction) -> ListingOut
 async def patch_listing(listing_id: ListingId, body: ListingBody, session: Transaction) -> ListingOut:
     """Changes what is given; null clears. A change of content makes a new revision, and is put wherever the
     listing is live: `publications` show how far that is."""
-    _check_overrides(body)
+    check_overrides(body)
     listing = await find_listing(session, listing_id, lock=True)
     values = body.columns(body.model_fields_set)
     if values.get("quantity", listing.quantity) < listing.quantity_sold:
@@ -427,32 +427,6 @@ def _checked(one: jobs.Checked) -> CheckedOut:
 
 
 # ---- what several routes need ---------------------------------------------------------------------
-
-
-async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = False) -> Listing:
-    """The seller's own, or NotFound. Locked, its publications are too, and before it: a visit locks them in
-    that order."""
-    if lock:
-        await session.execute(
-            select(Publication.id)
-            .where(Publication.listing_id == listing_id)
-            .order_by(Publication.id)
-            .with_for_update()
-        )
-    wanted = select(Listing).where(Listing.id == listing_id)
-    found = (await session.execute(wanted.with_for_update() if lock else wanted)).scalar_one_or_none()
-    if found is None:
-        raise NotFound
-    return found
-
-
-async def touch(session: AsyncSession, listing: Listing) -> None:
-    """The content changed: the listing, and its publications, are locked."""
-    listing.revision += 1
-    listing.updated_at = func.clock_timestamp()
-    await session.flush()
-    await session.refresh(listing)
-    await want_revised(session, listing)
 
 
 async def photos_of(session: AsyncSession, listing_ids: Sequence[UUID]) -> list[ListingPhoto]:

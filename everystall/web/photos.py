@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
 from everystall.errors import BadRequest, NotFound, PhotoRefused
+from everystall.inventory.listings import find_listing
+from everystall.inventory.revisions import touch
 from everystall.models import Listing, ListingPhoto
 from everystall.web.deps import AllParts, ListingId, PhotoId, Seller, Transaction
-from everystall.web.listings import PhotoOut, find_listing, photos_of, touch
+from everystall.web.listings import PhotoOut, photos_of
 from everystall.web.shapes import Body, Shape
 
 router = APIRouter(prefix="/api/listings/{listingId}/photos", tags=["photos"])

@@ -27,6 +27,9 @@ DEEPEST = 12
 #: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
 HIGHEST_PRICE = 1_000_000_000
 
+#: Half of a surrogate pair.
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 class Body(Shape):
     """A request's body. A field that we do not know is refused, so that a slip of the pen is not lost."""
@@ -47,7 +50,7 @@ def check_plain(value: Any, where: str = "", depth: int = 0) -> None:
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError(f"{where[:60]}: holds a NUL character".lstrip(": "))
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
+        if _HALF.search(value):
             raise ValueError(f"{where[:60]}: is not valid Unicode (half of a surrogate pair)".lstrip(": "))
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where[:60]}: is not a number that JSON knows".lstrip(": "))

@@ -1,4 +1,4 @@
-"""The worker process: lanes of visits and messages over one PostgreSQL, ticks, signals, a clean end.
+"""The worker process: lanes of visits, messages and imports over one PostgreSQL, ticks, signals, a clean end.
 
 Any number of these may run on any number of machines; nothing here remembers anything that the
 database does not.
@@ -24,6 +24,7 @@ from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
+from everystall.inventory.imports import bring_in
 from everystall.notify.send import Mail
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
@@ -43,6 +44,8 @@ CLEAN_SECONDS = 60.0
 #: Rows of a kind that one transaction of a clean-up deletes, and such transactions in a row: a tick is a
 #: short thing, and what is left goes a minute later (14 million rows a day).
 CLEAN_ROWS, CLEAN_BATCHES = 500, 20
+#: Whoever's work is due and not an account's.
+_WAKE_DUE = "SELECT everystall.wake_messages(true), everystall.wake_imports(true)"
 
 
 async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None:
@@ -80,7 +83,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         app = make_app(url, tools, mail)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
-                 "messages": 1}  # fmt: skip
+                 "messages": 1, "imports": 1}  # fmt: skip
         place = settings.worker_place
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
@@ -100,7 +103,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
 
 
 def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
-    """The engine's app with our three tasks on it."""
+    """The engine's app with our tasks on it."""
     app = engine.make_app(url)
 
     @app.task(name="visit")
@@ -114,6 +117,10 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
     async def deliver_() -> None:
         await mail.deliver(tools.stopping)
 
+    @app.task(name="bring_in")
+    async def bring_in_() -> None:
+        await bring_in(tools.db, tools.stopping)
+
     cleaned = 0.0
 
     @app.periodic(cron="* * * * * */5")  # the sixth field is the seconds
@@ -124,7 +131,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
         await places.look_after(tools.db)
         await find_due(tools.db)
         async with tools.db.as_app() as session:
-            await session.execute(text("SELECT everystall.wake_messages(true)"))
+            await session.execute(text(_WAKE_DUE))
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             await clean(tools.db, tools.settings)
@@ -135,7 +142,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
 
 async def clean(db: Database, settings: Settings) -> None:
     """Deletes what has expired, and what is older than the settings want it kept: events with the log of
-    their messages, finished jobs, pictures of failures. Never a publication or an attempt."""
+    their messages, finished jobs and imports, pictures of failures. Never a publication or an attempt."""
     async with db.as_app() as session:
         await session.execute(text("SELECT everystall.expire()"))
     kept = {"events": settings.event_days, "jobs": settings.job_days, "most": CLEAN_ROWS}

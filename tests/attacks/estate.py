@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from everystall.inventory.imports import bring_in
 from tests.api.conftest import Person, Site
 
 EXTENSION = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
@@ -71,6 +73,9 @@ async def furnish(site: Site) -> Estate:
         )
     ).json()
     await made("/api/pairings")  # and one that is open
+    file = f"listing_id,title,sku,condition\r\n,A hat {CANARY},ALICE-18,so so {CANARY}\r\n".encode()
+    brought = await made("/api/imports", files={"file": (f"{CANARY}.csv", file, "text/csv")})
+    await bring_in(site.database, asyncio.Event())
     browser = (await alice.get("/api/browsers")).json()["browsers"][0]["id"]
     extension = (await alice.get("/api/extensions")).json()["extensions"][0]["id"]
     ids = {
@@ -84,6 +89,7 @@ async def furnish(site: Site) -> Estate:
         "browserId": browser,
         "extensionId": extension,
         "invitationId": invitation["id"],
+        "importId": brought["importId"],
     }
     tokens = {
         "api": token["token"],
@@ -91,6 +97,6 @@ async def furnish(site: Site) -> Estate:
         "browser": next(iter(alice.client.cookies.values())),
     }
     secrets = (hook["secret"], invitation["link"].partition("token=")[2], *tokens.values())
-    words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", photo["sha256"],
+    words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", "ALICE-18", photo["sha256"],
              alice.email, "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
     return Estate(site, alice, ids, frozenset(words), tokens)

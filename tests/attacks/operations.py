@@ -26,6 +26,14 @@ SESSIONS = {
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file of a form."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Operation:
     method: str
     path: str
@@ -124,6 +132,8 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
         "GET /api/vocabulary": None,
         "GET /api/export/listings.csv": None,
+        "POST /api/imports": Upload("mine.csv", b"listing_id,title\r\n,mine now\r\n"),
+        "GET /api/imports/{importId}": None,
         "GET /api/webhooks": None,
         "POST /api/webhooks": {"url": "https://example.com/mine"},
         "GET /api/webhooks/{webhookId}": None,
@@ -142,6 +152,8 @@ async def send(client: Any, operation: Operation, ids: Mapping[str, str], **more
     if isinstance(operation.body, bytes):
         headers = {**more.pop("headers", {}), "content-type": "image/png"}
         more |= {"content": operation.body, "headers": headers}
+    elif isinstance(operation.body, Upload):
+        more["files"] = {"file": (operation.body.name, operation.body.data, "text/csv")}
     elif operation.body is not None:
         more["json"] = operation.body
     return await client.request(operation.method, operation.address(ids), **more)

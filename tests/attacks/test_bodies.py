@@ -19,6 +19,7 @@ SIZE = 400 * MEGABYTE
 ROUTES = {
     "/api/listings/{listingId}/photos": "image/jpeg",
     "/api/listings": "application/json",
+    "/api/imports": "multipart/form-data; boundary=b",
     "/api/sessions/sync": "application/json",
     "/api/jobs/webhook": "application/json",
     "/api/sign-in": "application/json",

@@ -48,6 +48,7 @@ CAPABILITIES = Capabilities(
     marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}), pace_seconds=45,
     daily_cap=100,
 )  # fmt: skip
+CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
 DEFAULTS = {
     "payment_policy": Default("The name of your payment policy on eBay"),
     "return_policy": Default("The name of your return policy on eBay"),

@@ -47,6 +47,7 @@ LIMITS = Limits(
 #: The site counts words here, not characters.
 DESCRIPTION_WORDS = 5
 CAPABILITIES = Capabilities(marker_field=False, revise=True, pace_seconds=60, daily_cap=100)
+CATEGORIES = {key: path for key, (path, _) in menu.CATEGORIES.items()}
 DEFAULTS = {
     "ships_from_zip": Default("The ZIP code that you ship from"),
     "shipping_payer": Default("Who pays the postage: buyer or seller", choices=PAYERS),

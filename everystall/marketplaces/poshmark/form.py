@@ -44,6 +44,7 @@ LIMITS = Limits(
     colors=2, tags=3, sku=50, photos=PhotoRule(max_count=16),
 )  # fmt: skip
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, revise=True, pace_seconds=45, daily_cap=300)
+CATEGORIES = menu.CATEGORIES
 DEFAULTS = {
     "smart_sell": Default(
         "Whether Poshmark may offer buyers lower prices by itself (Smart Sell); off unless you switch it on",

@@ -250,8 +250,13 @@ def _curl(
     if content_type == "application/json" and schema is not None:
         body = json.dumps(example_of(openapi, schema), indent=2, ensure_ascii=False)
         said.append(f"\\\n  -H 'Content-Type: application/json' -d '{body}'")
-    elif content_type == "multipart/form-data":
-        said.append("\\\n  -F photos=@front.jpg -F photos=@back.jpg")
+    elif content_type == "multipart/form-data" and schema is not None:
+        files = [
+            f"-F {name}=@{file}"
+            for name, of in schema["properties"].items()
+            for file in (("front.jpg", "back.jpg") if of["type"] == "array" else ("listings.csv",))
+        ]
+        said.append("\\\n  " + " ".join(files))
     return " ".join(said)
 
 

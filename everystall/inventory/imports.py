@@ -1,0 +1,331 @@
+"""Bringing in a file of listings: what would become of each row, and then that, batch by batch, in a worker.
+
+A row's outcome is written in the transaction that makes its listing, and its source names one listing
+(`listing_sources`, by its unique key). So an import that breaks off goes on where it was, and one that is
+repeated makes nothing twice. What the seller wrote here is not written over by a file that does not know it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.db import Database
+from everystall.errors import ImportRunning
+from everystall.inventory.incoming import own
+from everystall.inventory.incoming.rows import SAID, Finding
+from everystall.inventory.listings import find_listing
+from everystall.inventory.revisions import touch
+from everystall.models import Import, ImportRow, Listing, ListingSource
+
+log = structlog.get_logger()
+
+#: Rows of one transaction.
+BATCH = 200
+#: What a row may change of a listing that is there, and what stands there before anybody tells.
+_CONTENT: Mapping[str, Any] = {
+    "title": None, "description": None, "brand": None, "category": None, "size": None, "condition": None,
+    "colors": [], "tags": [], "price_cents": None, "original_price_cents": None, "quantity": 1, "sku": None,
+    "package": {}, "ships_from_zip": None, "shipping_payer": None, "specifics": {}, "overrides": {},
+}  # fmt: skip
+
+
+@dataclass
+class Decision:
+    """What becomes of a row."""
+
+    outcome: str
+    listing_id: UUID | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+# ---- deciding -------------------------------------------------------------------------------------
+
+
+async def decide(session: AsyncSession, source: str, rows: Sequence[ImportRow]) -> list[Decision]:
+    """What becomes of these rows of one import, as things stand. Changes nothing."""
+    keys = [row.key for row in rows]
+    sources = {
+        known.key: known
+        for known in await session.scalars(
+            select(ListingSource).where(ListingSource.source == source, ListingSource.key.in_(keys))
+        )
+    }
+    ids = [known.listing_id for known in sources.values()] + [
+        id for row in rows if (id := _own_id(source, row.key)) is not None
+    ]
+    listings = {
+        listing.id: listing for listing in await session.scalars(select(Listing).where(Listing.id.in_(ids)))
+    }
+    taken = await _skus_taken(session, rows)
+    return [_decide(source, row, sources.get(row.key), listings, taken) for row in rows]
+
+
+async def _skus_taken(session: AsyncSession, rows: Sequence[ImportRow]) -> dict[str, UUID]:
+    """SKU → a listing that has it and was not made by this import."""
+    skus = [row.facts["sku"] for row in rows if row.facts.get("sku")]
+    if not skus:
+        return {}
+    made_now = select(ListingSource.listing_id).where(ListingSource.import_id == rows[0].import_id)
+    found = await session.execute(
+        select(Listing.sku, Listing.id).where(Listing.sku.in_(skus), Listing.id.not_in(made_now))
+    )
+    return {sku: id for sku, id in found if sku is not None}
+
+
+def _decide(
+    source: str,
+    row: ImportRow,
+    known: ListingSource | None,
+    listings: Mapping[UUID, Listing],
+    taken: Mapping[str, UUID],
+) -> Decision:
+    own_id = _own_id(source, row.key)
+    if row.outcome is not None:
+        return Decision(row.outcome)
+    if own_id is not None and own_id in listings:
+        return _own_again(row, listings[own_id])
+    if known is not None and known.listing_id in listings:
+        return _known_again(row, listings[known.listing_id], known.facts)
+    if (there := taken.get(row.facts.get("sku") or "")) is not None:
+        said = Finding(
+            None, "sku", "sku_taken",
+            f"You have a listing with the SKU “{row.facts['sku'][:SAID]}” already; it was left as it is.",
+            "Nothing, if it is the same thing; else give one of the two another SKU.",
+        )  # fmt: skip
+        return Decision("skipped", there, findings=[said])
+    return Decision("created")
+
+
+def _own_id(source: str, key: str) -> UUID | None:
+    return UUID(key.removeprefix("listing:")) if source == own.NAME and key.startswith("listing:") else None
+
+
+def _own_again(row: ImportRow, listing: Listing) -> Decision:
+    """Our own export, in the account that it is from: what is other in the file was changed in the file, if
+    nobody changed the listing since."""
+    changes = {
+        name: row.facts[name] for name in _CONTENT if _differs(row.facts, name, getattr(listing, name))
+    }
+    if not changes:
+        return _same(listing)
+    if row.facts.get("updated_at") != listing.updated_at.astimezone(UTC).isoformat():
+        said = Finding(
+            "updated_at", None, "changed_here",
+            "You changed this listing after the file was exported; it was left as it is.",
+            "Export again, and make your changes in the new file.",
+        )  # fmt: skip
+        return Decision("skipped", listing.id, findings=[said])
+    return _changed(listing, changes, [])
+
+
+def _known_again(row: ImportRow, listing: Listing, before: Mapping[str, Any]) -> Decision:
+    """Of what the source said before, what it says otherwise now; what the seller changed here stays. A sale
+    is told and not counted: it may be one that was seen here too."""
+    changes, kept = dict[str, Any](), list[str]()
+    for name, empty in _CONTENT.items():
+        here, last = getattr(listing, name), before.get(name, empty)
+        if name not in row.facts or row.facts[name] in (last, here):
+            continue
+        if here == last:
+            changes[name] = row.facts[name]
+        else:
+            kept.append(name)
+    sold = row.facts.get("quantity_sold", 0)
+    if sold <= max(before.get("quantity_sold", 0), listing.quantity_sold):
+        return _changed(listing, changes, kept) if changes or kept else _same(listing)
+    decision = _changed(listing, changes, kept)
+    decision.findings.append(
+        Finding(
+            None, "quantity", "sold_there", f"The file says that {sold} are sold; here it is "
+            f"{listing.quantity_sold} of {listing.quantity}. The file's sales were not counted.",
+            "Take it down, or lower the quantity, if one of them was not sold here.",
+        )
+    )  # fmt: skip
+    return decision
+
+
+def _changed(listing: Listing, changes: dict[str, Any], kept: Sequence[str]) -> Decision:
+    findings = [
+        Finding(
+            None, name, "changed_here", "You changed this here, and the file says otherwise: yours stays.",
+            "Change the listing, if the file is right.",
+        )
+        for name in kept
+    ]  # fmt: skip
+    if "quantity" in changes and changes["quantity"] < listing.quantity_sold:
+        del changes["quantity"]
+        findings.append(
+            Finding(
+                None, "quantity", "fewer_than_sold", f"{listing.quantity_sold} of these are sold already.",
+                "Count the sold ones in.",
+            )
+        )  # fmt: skip
+    return Decision("updated" if changes else "skipped", listing.id, changes, findings)
+
+
+def _same(listing: Listing) -> Decision:
+    said = Finding(
+        None, None, "here_already", "It is here already, and the file says nothing new.", "Nothing."
+    )
+    return Decision("skipped", listing.id, findings=[said])
+
+
+def _differs(facts: Mapping[str, Any], name: str, here: Any) -> bool:
+    return name in facts and facts[name] != here
+
+
+# ---- doing ----------------------------------------------------------------------------------------
+
+
+async def begin(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) -> Import:
+    """Keeps the file's rows for a worker. The same file, while it is being brought in, is the same import;
+    another one raises ImportRunning."""
+    running = await session.scalar(select(Import).where(Import.status == "running"))
+    if running is not None:
+        if running.file_hash != made.file_hash:
+            raise ImportRunning(importId=str(running.id))
+        return running
+    session.add(made)
+    await session.flush()
+    for start in range(0, len(rows), BATCH):  # so that others' requests get their turn in between
+        session.add_all(rows[start : start + BATCH])
+        await session.flush()
+    await engine.wake_imports(session)
+    return made
+
+
+async def bring_in(db: Database, stopping: asyncio.Event) -> None:
+    """The body of the task: batches of all imports in turn, until none is due."""
+    while not stopping.is_set():
+        async with db.as_app() as session:
+            claim = (await session.execute(text("SELECT * FROM everystall.take_import()"))).one_or_none()
+        if claim is None:
+            return
+        with structlog.contextvars.bound_contextvars(import_id=str(claim.id)):
+            await bring_in_batch(db, claim.id, claim.user_id, claim.claimed_until)
+
+
+async def bring_in_batch(db: Database, import_id: UUID, user_id: UUID, claimed_until: datetime) -> None:
+    """The next rows of a claimed import. If the database will not have one of them, each by itself, and that
+    one failed."""
+    try:
+        async with db.as_user(user_id) as session:
+            await _bring_in(session, import_id, claimed_until, BATCH)
+        return
+    except (DataError, IntegrityError) as e:
+        log.warning("import.batch_refused", error=type(e.orig).__name__)
+    for _ in range(BATCH):
+        try:
+            async with db.as_user(user_id) as session:
+                left = await _bring_in(session, import_id, claimed_until, 1, keep=True)
+        except (DataError, IntegrityError) as e:
+            log.error("import.row_refused", error=type(e.orig).__name__)
+            async with db.as_user(user_id) as session:
+                left = await _bring_in(session, import_id, claimed_until, 1, keep=True, give_up=True)
+        if not left:
+            break
+    async with db.as_user(user_id) as session:
+        await _bring_in(session, import_id, claimed_until, 0)
+
+
+async def _bring_in(
+    session: AsyncSession,
+    import_id: UUID,
+    claimed_until: datetime,
+    most: int,
+    *,
+    keep: bool = False,
+    give_up: bool = False,
+) -> bool:
+    """One transaction: at most `most` rows, and the end of the import behind the last. `keep`: the claim
+    stays. `give_up`: the first row fails. False: nothing is left, or it is not ours any more."""
+    found = select(Import).where(Import.id == import_id, Import.claimed_until == claimed_until)
+    doing = (await session.execute(found.with_for_update())).scalar_one_or_none()
+    if doing is None or doing.status != "running":
+        return False
+    waiting = (
+        select(ImportRow)
+        .where(ImportRow.import_id == import_id, ImportRow.outcome.is_(None))
+        .order_by(ImportRow.line)
+        .limit(most + 1)
+    )
+    rows = list(await session.scalars(waiting))
+    if give_up:
+        for row in rows[:1]:
+            row.outcome = "failed"
+            row.findings = [*row.findings, _REFUSED.as_json()]
+    elif rows[:most]:
+        await _write(session, doing, rows[:most])
+    if not keep:
+        doing.claimed_until = func.clock_timestamp()
+    if len(rows) <= most:
+        doing.status, doing.finished_at, doing.claimed_until = "done", func.clock_timestamp(), None
+    return len(rows) > most
+
+
+_REFUSED = Finding(
+    None, None, "not_written", "It could not be written down; the operator's log has the reason.",
+    "Ask the operator, or enter this one by hand.",
+)  # fmt: skip
+
+
+async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:
+    for row, decision in zip(rows, await decide(session, doing.format, rows), strict=True):
+        if decision.outcome == "updated" and decision.listing_id is not None:
+            listing = await find_listing(session, decision.listing_id, lock=True)
+            await session.refresh(listing)  # as it is now that nobody else can change it
+            (decision,) = await decide(session, doing.format, [row])
+            if decision.outcome == "updated":
+                for name, value in decision.changes.items():
+                    setattr(listing, name, value)
+                await touch(session, listing)
+        elif decision.outcome == "created":
+            decision.listing_id = _create(session, doing, row)
+        row.outcome, row.listing_id = decision.outcome, decision.listing_id
+        row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
+    await session.flush()
+    await _remember(session, doing, rows)
+
+
+def _create(session: AsyncSession, doing: Import, row: ImportRow) -> UUID:
+    """In the file's order, whatever the batch; what left us once was made when it was made."""
+    made_at = doing.created_at + timedelta(microseconds=row.line)
+    if told := row.facts.get("created_at"):
+        made_at = min(made_at, datetime.fromisoformat(told))
+    values = {name: row.facts[name] for name in (*_CONTENT, "quantity_sold") if name in row.facts}
+    listing = Listing(id=uuid4(), user_id=doing.user_id, created_at=made_at, **values)
+    session.add(listing)
+    return listing.id
+
+
+async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:
+    """What the source said last of each listing that came from it."""
+    keys = [row.key for row in rows]
+    known = {
+        source.key: source
+        for source in await session.scalars(
+            select(ListingSource).where(ListingSource.source == doing.format, ListingSource.key.in_(keys))
+        )
+    }
+    for row in rows:
+        if row.outcome == "created":
+            session.add(
+                ListingSource(
+                    user_id=doing.user_id, source=doing.format, key=row.key, listing_id=row.listing_id,
+                    import_id=doing.id, facts=row.facts,
+                )
+            )  # fmt: skip
+        elif row.key in known and known[row.key].listing_id == row.listing_id:
+            known[row.key].facts = row.facts

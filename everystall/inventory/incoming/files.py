@@ -1,0 +1,166 @@
+"""Bytes that somebody sent → rows: which encoding, which separator, whose format. All of the file or nothing:
+what is no CSV is refused with the line where it stops being one."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, cast
+
+from everystall.errors import ImportRefused, listed
+from everystall.inventory.incoming import ebay, own, shopify, vendoo
+from everystall.inventory.incoming.rows import Format, Line, Row
+
+FORMATS: Final = tuple(cast(Format, each) for each in (own, vendoo, ebay, shopify))
+#: Rows of a file, and characters of a cell: a listing's JSON is at most a megabyte, and so are its parts.
+MOST_ROWS: Final = 20_000
+LONGEST_CELL: Final = 1024 * 1024
+#: Records among which the header is looked for: eBay's begin with a line about the template.
+_HEAD: Final = 8
+#: Columns that are named of a file that nobody knows.
+_NAMED: Final = 12
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+#: A letter of more than one byte, in UTF-8.
+_UTF8_LETTER = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+
+
+@dataclass(frozen=True)
+class File:
+    format: Format
+    #: utf-8 · utf-16 · windows-1252
+    encoding: str
+    rows: list[Row]
+    #: Columns with something in them for which a listing has no place.
+    columns_not_taken: list[str]
+
+
+def read(data: bytes) -> File:
+    """Raises ImportRefused."""
+    text, encoding = decode(data)
+    for separator in ",;\t":
+        found = _find_header(text, separator)
+        if found is not None:
+            break
+    else:
+        raise _unknown(text)
+    format, header, at = found
+    lines, used = _lines(text, separator, header, at)
+    names = [name for name in dict.fromkeys(header) if name and name.lower() in used]
+    left = [name for name in names if not format.takes(name.lower())]
+    ragged = [row for row in lines if isinstance(row, Row)]
+    rows = format.read(header, (line for line in lines if isinstance(line, Line)))
+    return File(format, encoding, sorted([*ragged, *rows], key=lambda row: row.line), left)
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """(the text, its encoding). Windows-1252 is what is left; a damaged UTF-8 is not taken for it."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _decoded(data[len(mark) :], encoding), encoding[:6].rstrip("-")
+    head = data[:1000]
+    if len(head) > 3 and head[1::2].count(0) > len(head) // 4:
+        return _decoded(data, "utf-16-le"), "utf-16"
+    if len(head) > 3 and head[::2].count(0) > len(head) // 4:
+        return _decoded(data, "utf-16-be"), "utf-16"
+    try:
+        return data.decode(), "utf-8"
+    except UnicodeDecodeError as e:
+        if _UTF8_LETTER.search(data):
+            raise _undecodable(data, e.start) from None
+    return _decoded(data, "windows-1252"), "windows-1252"
+
+
+def _decoded(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as e:
+        raise _undecodable(data, e.start) from None
+
+
+def _undecodable(data: bytes, at: int) -> ImportRefused:
+    return ImportRefused(
+        f"The file's letters can not be read from line {data[:at].count(10) + 1} on.",
+        action="Save it as CSV in UTF-8, and send it again.",
+    )
+
+
+def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line where it begins, cells) of each that is not blank. Raises ImportRefused where it is no CSV."""
+    csv.field_size_limit(LONGEST_CELL)  # the process's; nothing else here reads CSV
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    begins = 1
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            raise ImportRefused(
+                f"From line {begins} on it is no CSV: a quotation mark is open or stands within a cell, or a "
+                f"cell has more than {LONGEST_CELL:,} characters.",
+                action="Mend that line (a quotation mark within a cell is written twice), and send it again. "
+                "Nothing was brought in.",
+                line=begins,
+            ) from None
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield begins, cells
+        begins = reader.line_num + 1
+
+
+def _find_header(text: str, separator: str) -> tuple[Format, list[str], int] | None:
+    """Whose format it is, its header, and the line of that."""
+    try:
+        for _, (number, cells) in zip(range(_HEAD), _records(text, separator), strict=False):
+            header = [cell.strip() for cell in cells]
+            for format in FORMATS:
+                if format.knows(header):
+                    return format, header, number
+    except ImportRefused:
+        return None  # of another separator, perhaps
+    return None
+
+
+def _lines(text: str, separator: str, header: list[str], at: int) -> tuple[list[Line | Row], set[str]]:
+    """Each record behind the header, or a row that failed where it has more cells than that; and the columns
+    in which something stands."""
+    lines: list[Line | Row] = []
+    used: set[str] = set()
+    names = [name.lower() for name in header]
+    for number, cells in _records(text, separator):
+        if number <= at:
+            continue
+        if len(lines) >= MOST_ROWS:
+            raise ImportRefused(
+                f"The file has more than {MOST_ROWS:,} rows.",
+                action="Send it in parts, each with the header.",
+            )
+        if any(cell.strip() for cell in cells[len(names) :]):
+            ragged = Row(number, f"line:{number}")
+            ragged.fail(
+                None, "too_many_cells", f"It has {len(cells)} cells, and the header {len(names)}.",
+                "Put cells with a comma in them in quotation marks.",
+            )  # fmt: skip
+            lines.append(ragged)
+            continue
+        told: dict[str, str] = {}
+        for name, cell in zip(names, cells, strict=False):
+            if name and cell and name not in told:
+                told[name] = cell
+        used |= {name for name, cell in told.items() if cell.strip()}
+        lines.append(Line(number, told))
+    return lines, used
+
+
+def _unknown(text: str) -> ImportRefused:
+    first = next(iter(_records(text, ",")), None)
+    names = [cell.strip()[:40] for cell in first[1][:_NAMED]] if first else []
+    known = listed([format.LABEL for format in FORMATS])
+    return ImportRefused(
+        f"This is no CSV of {known}: "
+        + (f"its first line is {', '.join(names)}." if names else "it is empty."),
+        action="Send the file as it was exported, with its header line.",
+    )

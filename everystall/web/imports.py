@@ -1,0 +1,351 @@
+"""Bringing in a file of listings: look first (`preview`), then let a worker do it, and watch."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import UploadFile
+
+from everystall.errors import BadRequest, NotFound
+from everystall.inventory import imports
+from everystall.inventory.incoming import files
+from everystall.inventory.incoming.rows import Finding, Row
+from everystall.inventory.jobs import in_json
+from everystall.models import Import, ImportRow
+from everystall.web.answers import complaint
+from everystall.web.deps import AllParts, Seller, Transaction, as_id
+from everystall.web.listings import ListingBody, check_overrides
+from everystall.web.shapes import Shape, check_plain
+
+router = APIRouter(prefix="/api/imports", tags=["listings"])
+
+#: Rows that one answer shows, and columns that it names.
+SHOWN = 500
+NAMED = 50
+#: What a row may say beside what `POST /api/listings` takes; each is checked where it is read.
+_BESIDE = ("quantity_sold", "created_at", "updated_at")
+
+
+class FindingOut(Shape):
+    """One thing to know of a row."""
+
+    #: The file's column; null: the row as a whole.
+    column: str | None
+    #: The listing's field, where it is about one.
+    field: str | None
+    code: str
+    message: str
+    #: What to do about it.
+    action: str
+
+
+class ImportRowOut(Shape):
+    #: Where it begins in the file; the header is line 1.
+    line: int
+    #: Of a preview: what it would be.
+    outcome: Literal["waiting", "created", "updated", "skipped", "failed"]
+    title: str | None
+    sku: str | None
+    #: The listing that it became, or is already.
+    listing_id: str | None
+    findings: list[FindingOut]
+    #: Where its photos are. They do not come in: add them to the listing.
+    photos_not_taken: list[str]
+
+
+class ImportOut(Shape):
+    """How far an import is; of a preview, what would come of it."""
+
+    #: Null: a preview, of which nothing is kept.
+    import_id: str | None
+    status: Literal["preview", "running", "done"]
+    #: everystall, vendoo, ebay or shopify.
+    format: str
+    #: As it was read: utf-8, utf-16 or windows-1252.
+    encoding: str
+    file_name: str | None
+    #: Rows that are listings, or would be if they were not refused.
+    total: int
+    waiting: int
+    created: int
+    updated: int
+    skipped: int
+    failed: int
+    #: Columns with something in them for which a listing has no place.
+    columns_not_taken: list[str]
+    #: Photos that the file names.
+    photos_not_taken: int
+    #: Those with something to know, in the file's order; at most 500.
+    rows: list[ImportRowOut]
+    #: There are more: ask with `?after=` this line.
+    next_after: int | None
+    created_at: datetime | None
+    finished_at: datetime | None
+
+
+# ---- the routes -----------------------------------------------------------------------------------
+
+After = Annotated[int, Query(ge=0, le=2**31 - 1)]
+
+
+async def _import_id(importId: str) -> UUID:  # the path's own name
+    return as_id(importId)
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses={200: {"model": ImportOut, "description": "The preview."}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"file": {"type": "string", "format": "binary"}},
+                        "required": ["file"],
+                    }
+                }
+            },
+        }
+    },
+)
+async def import_listings(
+    request: Request,
+    parts: AllParts,
+    who: Seller,
+    response: Response,
+    preview: bool = False,
+    after: After = 0,
+) -> ImportOut:
+    """A CSV file as a file of a multipart form: our own export, Vendoo's, eBay's File Exchange or Shopify's
+    products. `?preview=true` says what would come of each row, and writes nothing. Else a worker brings the
+    rows in. The same file again makes nothing twice; 409 `import_running` while another one is under way."""
+    name, data = await _sent(request)
+    async with parts.imports:  # and no transaction is open meanwhile
+        made, rows = await asyncio.to_thread(_read, who.user_id, name, data)
+    async with parts.database.as_user(who.user_id) as session:
+        if preview:
+            response.status_code = 200
+            return _preview(made, rows, await _decided(session, made, rows), after)
+        begun = await imports.begin(session, made, rows)
+        return await _shown(session, begun, after)
+
+
+@router.get("/{importId}")
+async def get_import(
+    import_id: Annotated[UUID, Depends(_import_id)], session: Transaction, after: After = 0
+) -> ImportOut:
+    """How far it is, and what is to be known of its rows. Kept as long as finished jobs are."""
+    found = (await session.execute(select(Import).where(Import.id == import_id))).scalar_one_or_none()
+    if found is None:
+        raise NotFound
+    return await _shown(session, found, after)
+
+
+# ---- reading --------------------------------------------------------------------------------------
+
+
+async def _sent(request: Request) -> tuple[str | None, bytes]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=5) as form:
+            for _, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    return _name(value.filename), await value.read()
+    raise BadRequest("There is no file in that.", action="Send one CSV file as multipart/form-data.")
+
+
+def _name(given: str | None) -> str | None:
+    """Printable, and short: it is shown and nothing else."""
+    return "".join(letter for letter in given or "" if letter.isprintable())[:200] or None
+
+
+def _read(user_id: UUID, name: str | None, data: bytes) -> tuple[Import, list[ImportRow]]:
+    file = files.read(data)
+    made = Import(
+        id=uuid4(), user_id=user_id, file_name=name, file_hash=hashlib.sha256(data).hexdigest(),
+        format=file.format.NAME, encoding=file.encoding,
+        columns_not_taken=[column[:100] for column in file.columns_not_taken[:NAMED] if _is_plain(column)],
+    )  # fmt: skip
+    return made, [_row(made, row) for row in file.rows]
+
+
+def _row(made: Import, row: Row) -> ImportRow:
+    """The row with what `POST /api/listings` would take of it; the rest is left out and told."""
+    beside = {name: row.facts.pop(name) for name in _BESIDE if name in row.facts}
+    facts = _checked(row)
+    if "quantity_sold" in beside and not 0 <= beside["quantity_sold"] <= facts.get("quantity", 1):
+        sold = beside.pop("quantity_sold")
+        row.say(
+            row.columns.get("quantity_sold"), "quantity", "more_sold_than_there_are",
+            f"{sold} are sold, and there were {facts.get('quantity', 1)}.",
+            "Count the sold ones in the quantity.",
+        )  # fmt: skip
+    return ImportRow(
+        user_id=made.user_id, import_id=made.id, line=row.line, key=_short(row.key), facts=facts | beside,
+        findings=[_plainly(finding) for finding in row.findings],
+        photos=[address for address in row.photos if _is_plain(address)], outcome=row.outcome,
+    )  # fmt: skip
+
+
+def _checked(row: Row) -> dict[str, Any]:
+    """The listing's columns. What does not pass is taken out, said, and the rest looked at again."""
+    given = dict(row.facts)
+    for name in [name for name in given if not _is_plain({name: given[name]})]:
+        del given[name]
+        _refuse(row, name, "holds a letter that is none (NUL, or half of one)")
+    while True:
+        try:
+            body = ListingBody.model_validate(given)
+            check_overrides(body)
+            return body.columns(set(given))
+        except ValidationError as e:
+            if not _take_out(row, given, e.errors()[0]):
+                raise
+        except BadRequest as e:
+            given.pop("overrides", None)
+            _refuse(row, "overrides", e.message.rstrip("."))
+
+
+def _take_out(row: Row, given: dict[str, Any], found: Any) -> bool:
+    """A word of a list, or a fact of several, alone; else the field. False: it is none of these."""
+    name, inner = to_snake(str(*found["loc"][:1])), found["loc"][1:2]
+    if name not in given:
+        return False
+    value = given[name]
+    if isinstance(value, list) and inner:
+        given[name] = [word for place, word in enumerate(value) if place != inner[0]]
+    elif name == "specifics" and inner and inner[0] in value:
+        given[name] = {fact: said for fact, said in value.items() if fact != inner[0]}
+    else:
+        del given[name]
+    _refuse(row, name, complaint(found))
+    return True
+
+
+def _refuse(row: Row, name: str, said: str) -> None:
+    column = row.columns.get(name, name)
+    row.say(
+        column, name, "not_taken", f"{column}: {said}. It was left out.", "Mend it, or set it on the listing."
+    )
+
+
+def _plainly(finding: Finding) -> dict[str, Any]:
+    """What was said back of the file's own words may hold what no column can."""
+    return {
+        name: said and re.sub("[\x00\ud800-\udfff]", "\ufffd", said)
+        for name, said in finding.as_json().items()
+    }
+
+
+def _short(key: str) -> str:
+    """A key that an index takes."""
+    if len(key) <= 300 and _is_plain(key):
+        return key
+    return f"hash:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        check_plain(value)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- showing --------------------------------------------------------------------------------------
+
+
+async def _decided(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) -> list[imports.Decision]:
+    found: list[imports.Decision] = []
+    for begin in range(0, len(rows), imports.BATCH):
+        found += await imports.decide(session, made.format, rows[begin : begin + imports.BATCH])
+    return found
+
+
+def _preview(
+    made: Import, rows: Sequence[ImportRow], decisions: Sequence[imports.Decision], after: int
+) -> ImportOut:
+    counts: dict[str, int] = {}
+    shown = []
+    for row, decision in zip(rows, decisions, strict=True):
+        counts[decision.outcome] = counts.get(decision.outcome, 0) + 1
+        row.outcome, row.listing_id = decision.outcome, decision.listing_id
+        row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
+        if row.line > after and (row.findings or row.photos):
+            shown.append(row)
+    photos = sum(len(row.photos) for row in rows)
+    return _out(made, counts, photos, shown[: SHOWN + 1], preview=True)
+
+
+async def _shown(session: AsyncSession, found: Import, after: int) -> ImportOut:
+    counted = await session.execute(
+        select(ImportRow.outcome, func.count(), func.sum(func.cardinality(ImportRow.photos)))
+        .where(ImportRow.import_id == found.id)
+        .group_by(ImportRow.outcome)
+    )
+    of_outcome = {outcome or "waiting": (number, photos) for outcome, number, photos in counted}
+    rows = await session.scalars(
+        select(ImportRow)
+        .where(
+            ImportRow.import_id == found.id,
+            ImportRow.line > after,
+            (func.jsonb_array_length(ImportRow.findings) > 0) | (func.cardinality(ImportRow.photos) > 0),
+        )
+        .order_by(ImportRow.line)
+        .limit(SHOWN + 1)
+    )
+    await session.refresh(found)
+    counts = {outcome: number for outcome, (number, _) in of_outcome.items()}
+    return _out(found, counts, sum(photos for _, photos in of_outcome.values()), rows.all())
+
+
+def _out(
+    found: Import, counts: dict[str, int], photos: int, rows: Sequence[ImportRow], *, preview: bool = False
+) -> ImportOut:
+    counts = dict.fromkeys(("waiting", "created", "updated", "skipped", "failed"), 0) | counts
+    shown = rows[:SHOWN]
+    return ImportOut(
+        import_id=None if preview else str(found.id),
+        status="preview" if preview else found.status,
+        format=found.format,
+        encoding=found.encoding,
+        file_name=found.file_name,
+        total=sum(counts.values()),
+        **counts,
+        columns_not_taken=found.columns_not_taken,
+        photos_not_taken=photos,
+        rows=list(_rows(shown)),
+        next_after=shown[-1].line if len(rows) > SHOWN else None,
+        created_at=None if preview else found.created_at,
+        finished_at=None if preview else found.finished_at,
+    )
+
+
+def _rows(rows: Iterable[ImportRow]) -> Iterable[ImportRowOut]:
+    for row in rows:
+        yield ImportRowOut(
+            line=row.line,
+            outcome=row.outcome or "waiting",
+            title=row.facts.get("title"),
+            sku=row.facts.get("sku"),
+            listing_id=str(row.listing_id) if row.listing_id else None,
+            findings=[
+                FindingOut(**{**said, "field": in_json(said["field"]) if said["field"] else None})
+                for said in row.findings
+            ],
+            photos_not_taken=row.photos,
+        )
