@@ -80,6 +80,10 @@ extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into d
 bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benchmarks.md and docs/queries.md
 	@$(PY) -m benchmarks $(ARGS)
 
+.PHONY: bench-matching
+bench-matching: $(VENV)/ready  ## how often the matching of listings errs, on made-up ones (minutes); writes docs/matching.md
+	@$(PY) -m benchmarks.matching $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)

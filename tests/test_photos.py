@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw
 
 from everystall.content import photos as photos_module
-from everystall.content.photos import Photos, hamming
+from everystall.content.photos import PHOTO_DISTANCE, Photos, hamming
 from everystall.errors import Misconfigured, NotFound, PhotoRefused, StorageFull
 from everystall.marketplaces.base import PhotoRule
 from everystall.settings import Settings
@@ -659,6 +659,33 @@ async def test_a_recompressed_and_scaled_photo_looks_like_itself(photos):
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             assert hamming(hashes[one], hashes[other]) > 10
+
+
+@pytest.mark.parametrize("ratio", [1.0, 4 / 3, 3 / 4, None])
+async def test_a_photo_that_was_cut_or_framed_is_known_by_one_of_its_views(photos, ratio):
+    """None: the whole of it on a white square."""
+    before, after = [], []
+    for demo in DEMO:
+        image = Image.open(demo).convert("RGB")
+        width, height = image.size
+        if ratio is None:
+            changed = Image.new("RGB", (max(image.size), max(image.size)), "white")
+            changed.paste(image, ((changed.width - width) // 2, (changed.height - height) // 2))
+        else:
+            size = min(width, int(height * ratio)), min(height, int(width / ratio))
+            left, top = (width - size[0]) // 2, (height - size[1]) // 2
+            changed = image.crop((left, top, left + size[0], top + size[1]))
+        changed.thumbnail((600, 600))
+        before.append(await photos.fingerprint(demo.read_bytes()))
+        after.append(await photos.fingerprint(encoded(changed, quality=60)))
+    for i, one in enumerate(before):
+        for j, other in enumerate(after):
+            distances = list(map(hamming, one.views, other.views))
+            nearest = min(distances)
+            view = distances.index(nearest)
+            assert (nearest <= PHOTO_DISTANCE) == (i == j)
+            if i == j:
+                assert all(abs(a - b) <= 8 for a, b in zip(one.tints[view], other.tints[view], strict=True))
 
 
 def test_hamming_counts_bits():

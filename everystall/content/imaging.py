@@ -17,7 +17,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, ImageStat, UnidentifiedImageError
 
 #: More is a bomb: 40 megapixels are 160 MB as RGBA; a warning of Pillow's is an error here.
 MAX_PIXELS = 40_000_000
@@ -33,6 +33,10 @@ FORMATS = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP"
            "GIF": "image/gif", "AVIF": "image/avif", "HEIF": "image/heic"}  # fmt: skip
 #: How such a file begins, at byte 8.
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+#: The middles, by width / height, that a fingerprint knows a photo by besides its whole: what sites cut to.
+MIDDLES = (1.0, 4 / 3, 3 / 4)
+#: Levels of 255 up to which a margin counts as plain: JPEG leaves a few around a white ground's edges.
+PLAIN = 16
 #: Never below this quality; rather fewer pixels.
 MIN_QUALITY = 45
 WHITE = (255, 255, 255)
@@ -91,6 +95,8 @@ def reply(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
             return {"ok": look(data)}, b""
         if request["do"] == "dhash":
             return {"ok": dhash(data)}, b""
+        if request["do"] == "fingerprint":
+            return {"ok": fingerprint(data)}, b""
         return {"ok": True}, render(data, **request["rule"])
     except Unusable as e:
         return {"refused": str(e)}, b""
@@ -139,7 +145,25 @@ def dhash(data: bytes) -> str:
     Survives recompression and scaling. Our own few lines: imagehash would bring SciPy and PyWavelets."""
     image = _open(data)
     image.draft("L", (72, 64))
-    small = _on_white(_upright(image)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    return _difference(_on_white(_upright(image)))
+
+
+def fingerprint(data: bytes) -> dict[str, Any]:
+    """{"views": dhashes of the whole, of its MIDDLES and of it without plain margins, "tints": the mean [red,
+    green, blue] of the centre of each}. A site that cuts a photo to one of these middles, or lays it on a
+    plain ground, leaves one view as it was; a dhash knows no colour, hence the tints."""
+    image = _open(data)
+    image.draft("RGB", (160, 160))
+    photo = _on_white(_upright(image))
+    views = [photo, *(_middle(photo, ratio) for ratio in MIDDLES), _without_margins(photo)]
+    return {"views": [_difference(view) for view in views], "tints": [_tint(view) for view in views]}
+
+
+# ---- parts ----------------------------------------------------------------------------------------
+
+
+def _difference(photo: Image.Image) -> str:
+    small = photo.convert("L").resize((9, 8), Image.Resampling.BOX)
     pixels = small.tobytes()
     bits = 0
     for row in range(8):
@@ -149,7 +173,26 @@ def dhash(data: bytes) -> str:
     return f"{bits:016x}"
 
 
-# ---- parts ----------------------------------------------------------------------------------------
+def _tint(photo: Image.Image) -> list[int]:
+    width, height = photo.size
+    centre = photo.crop((width // 4, height // 4, width - width // 4, height - height // 4))
+    return [round(mean) for mean in ImageStat.Stat(centre).mean]
+
+
+def _middle(photo: Image.Image, ratio: float) -> Image.Image:
+    """The largest part of this ratio (width / height) around the centre."""
+    width = min(photo.width, max(1, round(photo.height * ratio)))
+    height = min(photo.height, max(1, round(photo.width / ratio)))
+    left, top = (photo.width - width) // 2, (photo.height - height) // 2
+    return photo.crop((left, top, left + width, top + height))
+
+
+def _without_margins(photo: Image.Image) -> Image.Image:
+    """Without the rows and columns around it that are plainly of its corner's colour; all of it where nothing
+    else is there."""
+    ground = Image.new("RGB", photo.size, photo.getpixel((0, 0)))
+    beyond = ImageChops.difference(photo, ground).convert("L").point(lambda level: 255 * (level > PLAIN))
+    return photo.crop(beyond.getbbox())
 
 
 def _open(data: bytes) -> Image.Image:

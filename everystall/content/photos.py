@@ -16,8 +16,10 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -62,6 +64,28 @@ _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist", re.IGNORECASE)
 #: A store over the network: seconds to connect and for one answer, and how long it is tried again meanwhile.
 _NETWORK: Any = {"connect_timeout": "5s", "timeout": "60s"}
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+
+
+#: Bits of 64 in which two renditions of one photo may differ after a site recompressed it: 4 were seen, and
+#: more than 10 between different photos (tests/test_photos.py).
+PHOTO_DISTANCE = 10
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a photo looks like: dhashes of its views, in the order of imaging.fingerprint, and the mean (red,
+    green, blue) of the centre of each. Two of one photo have a view in common: `hamming` ≤ PHOTO_DISTANCE,
+    and the same colour."""
+
+    views: tuple[str, ...]
+    tints: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Fingerprint:
+        """Of what imaging.fingerprint answers."""
+        return cls(
+            tuple(map(str, found["views"])), tuple((int(r), int(g), int(b)) for r, g, b in found["tints"])
+        )
 
 
 class StoredPhoto(PhotoFacts):
@@ -225,11 +249,20 @@ class Photos:
 
     async def dhash(self, data: bytes) -> str:
         """64 bits of how a photo looks, as 16 hex digits: near for the same photo recompressed or scaled
-        (`hamming` ≤ 10), far for another. PhotoRefused if it is none."""
+        (`hamming` ≤ PHOTO_DISTANCE), far for another. PhotoRefused if it is none."""
+        return str(await self._look("dhash", data))
+
+    async def fingerprint(self, data: bytes) -> Fingerprint:
+        """What a photo is known by after a marketplace cut, framed, shrank or recompressed it. PhotoRefused
+        if it is none."""
+        found = await self._look("fingerprint", data)
+        return Fingerprint.of(found)
+
+    async def _look(self, what: str, data: bytes) -> Any:
         if len(data) > MAX_BYTES:
             raise PhotoRefused(f"The photo has more than {MAX_BYTES // 1_000_000} MB.", action=_TAKES)
-        found, _ = await self._ask({"do": "dhash"}, data)
-        return str(found)
+        found, _ = await self._ask({"do": what}, data)
+        return found
 
     async def _ask(self, request: dict[str, Any], data: bytes) -> tuple[Any, bytes]:
         answer, made = await self._in_thread(partial(self._ask_child, request, data))

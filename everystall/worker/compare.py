@@ -8,11 +8,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from everystall.content.photos import PHOTO_DISTANCE, hamming
 from everystall.marketplaces.base import Draft, Money, flat
-
-#: Bits of 64 in which two renditions of one photo may differ after a site recompressed it. Different
-#: photos of one thing differ in 15 and more (tests/test_compare.py measures both).
-PHOTO_DISTANCE = 10
 
 
 def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
@@ -76,7 +73,7 @@ def differing(compared: Mapping[str, bool]) -> list[str]:
 def same_photos(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     """All of ours, in our order, perceptually equal (64-bit difference hashes in hex)."""
     return len(ours) == len(theirs) and all(
-        (int(a, 16) ^ int(b, 16)).bit_count() <= PHOTO_DISTANCE for a, b in zip(ours, theirs, strict=True)
+        hamming(a, b) <= PHOTO_DISTANCE for a, b in zip(ours, theirs, strict=True)
     )
 
 
