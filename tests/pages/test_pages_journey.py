@@ -285,6 +285,9 @@ async def test_the_extension_is_for_who_is_signed_in_and_for_the_marketplaces_th
     await page.goto("/extension")
     assert await page.get_by_text("This Everystall works on practice marketplaces.").is_visible()
     assert (await page.request.get("/extension/everystall-chrome.zip")).status == 404
+    made = await page.request.get("/extension/everystall-chrome-practice.zip")
+    with ZipFile(io.BytesIO(await made.body())) as files:
+        assert b"http://mercari.localhost:1" in files.read("lib/marketplaces.js")
     for name, url in (("poshmark", "poshmark.com"), ("mercari", "www.mercari.com"), ("ebay", "www.ebay.com")):
         object.__setattr__(house.settings, f"{name}_url", f"https://{url}")
     await page.reload()

@@ -7,7 +7,9 @@ import re
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 
+from everystall.web.pages import PAGES
 from everystall.web.pages.connections import STALE, matter_of
 from everystall.web.render import FOLDER
 from tests.pages.conftest import EVIL, EVIL_URL, PASSWORD, furnish
@@ -96,19 +98,28 @@ async def test_a_script_that_got_in_all_the_same_would_not_run(house):
 async def test_somebody_elses_accounts_are_not_there(house):
     alice = await house.person("alice")
     await furnish(house, alice)
-    await house.person("bob")
-    ids = [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")]
-    tokens = await house.rows("SELECT id, kind FROM api_tokens")
+    await house.signed_in("alice")
+    await house.person("bob", "owner")
     before = await _everything(house)
+    hers = {
+        "connections": [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")],
+        "invitations": [row["id"] for row in await house.rows("SELECT id FROM invitations")],
+    }
+    for row in await house.rows("SELECT id, kind FROM api_tokens"):
+        kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
+        hers.setdefault(kind, []).append(row["id"])
     page = await house.signed_in("bob")
     csrf = await page.locator("input[name=csrf]").first.get_attribute("value")
-    paths = [
-        f"/connections/{id}{verb}"
-        for id in ids
-        for verb in ("", "/pause", "/resume", "/refresh", "/disconnect")
+    forms = [
+        route.path
+        for router in PAGES
+        for route in router.routes
+        if isinstance(route, APIRoute) and "POST" in route.methods and "{" in route.path
     ]
-    kinds = {"api": "tokens", "extension": "extensions"}
-    paths += [f"/account/{kinds[row['kind']]}/{row['id']}/revoke" for row in tokens]
+    assert len(forms) >= 9  # each of them, of each kind that it can name
+    paths = [
+        form.replace("{id}", str(id)) for form in forms for id in hers[form.split("/{")[0].split("/")[-1]]
+    ]
     for path in paths:
         answer = await page.request.post(
             path,
