@@ -209,7 +209,7 @@ function rowOf(name, marketplace, pairing) {
   });
   disconnect.addEventListener('click', async () => {
     await order({ type: 'disconnect', marketplace: name });
-    say(`${label} is disconnected.`);
+    say(`${label} is disconnected here.`);
     connect.focus();
   });
   rows.set(name, row);

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from everystall.inventory.connections import DISCONNECTED, SignIn
+from everystall.models import Connection
 from everystall.web.pages import PAGES
 from everystall.web.pages.connections import STALE, matter_of
 from everystall.web.render import FOLDER
@@ -251,12 +254,19 @@ async def test_the_reference_names_every_operation_and_every_error(house):
     assert not any(path in openapi["paths"] for path in ("/sign-in", "/account", "/connections", "/"))
 
 
+def test_an_account_that_was_taken_away_with_listings_live_says_what_to_do():
+    row = Connection(
+        marketplace="ebay", public_id="bp_ebay_1", base_url="https://www.ebay.com",
+        needs_you={"reason": DISCONNECTED},
+    )  # fmt: skip
+    now = datetime.now(UTC)
+    for live, tone in ((0, "off"), (1, "warn"), (2, "warn")):
+        matter = matter_of(SignIn(row, "missing", None, None), "eBay", now, live)
+        assert (matter.word, matter.tone, bool(matter.text)) == ("Disconnected", tone, live > 0)
+    assert "2 listings are live" in matter.title
+
+
 def test_a_sign_in_that_ends_soon_is_called_stale_before_it_does():
-    from datetime import UTC, datetime, timedelta
-
-    from everystall.inventory.connections import SignIn
-    from everystall.models import Connection
-
     now = datetime.now(UTC)
     row = Connection(marketplace="ebay", public_id="bp_ebay_1", base_url="https://www.ebay.com")
     for left, word in ((STALE * 2, "Connected"), (STALE - timedelta(hours=1), "Stale")):
