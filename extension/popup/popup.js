@@ -273,6 +273,7 @@ async function show() {
   } else {
     rows.clear();
     element('marketplaces', HTMLElement).replaceChildren();
+    if (here === 'paired') say('This browser is not paired.');
     if (here !== 'privacy' && here !== 'confirm') go('pair');
   }
 }
