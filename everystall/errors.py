@@ -248,7 +248,10 @@ class WebhookRefused(Refused):
 
     code = "webhook_refused"
     status = 422
-    action = "Give an https address that the whole Internet can reach."
+    action = (
+        "Give an https address that the whole Internet can reach. To send within a network of their own, "
+        "whoever runs Everystall sets WEBHOOK_ALLOW_PRIVATE."
+    )
 
 
 class WebhookDisabled(Refused):

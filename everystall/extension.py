@@ -13,6 +13,7 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,15 +57,16 @@ def source() -> Path:
     raise Misconfigured("The extension's sources are not here.", action="Use a clone of the repository.")
 
 
-def marketplaces(*, practice: bool) -> dict[str, dict[str, Any]]:
-    """lib/marketplaces.js as data."""
+def marketplaces(*, practice: bool, homes: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """lib/marketplaces.js as data. `homes`: where the popup opens each, if not where it is usually."""
     known = {}
     for name, label in MARKETPLACES.items():
         form = get_form(name)
         domains = [f"{name}.localhost"] if practice else list(form.COOKIE_DOMAINS)
         known[name] = {
             "label": label,
-            "home": f"http://{name}.localhost:{PRACTICE_PORT}" if practice else form.BASE_URL,
+            "home": (homes or {}).get(name)
+            or (f"http://{name}.localhost:{PRACTICE_PORT}" if practice else form.BASE_URL),
             "domains": domains,
             "hosts": [f"*://{domain}/*" if practice else f"*://*.{domain}/*" for domain in domains],
             "signIn": list(form.SIGN_IN_COOKIES),
@@ -73,8 +75,8 @@ def marketplaces(*, practice: bool) -> dict[str, dict[str, Any]]:
     return known
 
 
-def marketplaces_js(*, practice: bool = False) -> str:
-    return f"{_HEAD}{json.dumps(marketplaces(practice=practice), indent=2)};\n"
+def marketplaces_js(*, practice: bool = False, homes: Mapping[str, str] | None = None) -> str:
+    return f"{_HEAD}{json.dumps(marketplaces(practice=practice, homes=homes), indent=2)};\n"
 
 
 def manifest(store: Store, *, practice: bool = False) -> dict[str, Any]:
@@ -92,13 +94,15 @@ def manifest(store: Store, *, practice: bool = False) -> dict[str, Any]:
     return made
 
 
-def files(store: Store, *, practice: bool = False) -> dict[str, bytes]:
+def files(
+    store: Store, *, practice: bool = False, homes: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
     """Everything that ships, by its path."""
     folder = source()
     found = [path for pattern in SHIPPED for path in sorted(folder.glob(pattern))]
     made = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
     made["manifest.json"] = f"{json.dumps(manifest(store, practice=practice), indent=2)}\n".encode()
-    made["lib/marketplaces.js"] = marketplaces_js(practice=practice).encode()
+    made["lib/marketplaces.js"] = marketplaces_js(practice=practice, homes=homes).encode()
     return made
 
 
@@ -111,11 +115,11 @@ def unpack(folder: Path, store: Store = "chrome", *, practice: bool = False) -> 
     return folder
 
 
-def zipped(store: Store, *, practice: bool = False) -> bytes:
+def zipped(store: Store, *, practice: bool = False, homes: Mapping[str, str] | None = None) -> bytes:
     """The zip, always the same bytes for the same sources: stored, because compressors differ."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files(store, practice=practice).items():
+        for name, content in files(store, practice=practice, homes=homes).items():
             entry = zipfile.ZipInfo(name, _MOMENT)
             entry.external_attr, entry.create_system = 0o644 << 16, 3
             archive.writestr(entry, content)

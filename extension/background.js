@@ -156,6 +156,9 @@ async function disconnect({ marketplace: name }) {
   const pairing = await findPairing();
   await inTurn(name, () => leave(name, null));
   if (pairing) await sendForgets(pairing);
+  if ((await findForgets()).length > 0) {
+    await saveNotice('Your server could not be reached. It keeps what was handed over until it is told, as soon as it can be.');
+  }
 }
 
 /** Everything that this browser handed over is forgotten, and so is the pairing. */
@@ -167,7 +170,7 @@ async function unpair() {
   const revoked = !pairing || (await isRevoked(pairing));
   await part(
     left
-      ? 'This browser is no longer paired. Your server could not be reached, so what it already has is still there: take those accounts away on its Connections page, and revoke this browser on its account page.'
+      ? 'This browser is no longer paired. Your server could not be reached, so what it already has is still there: take those accounts away on its page Marketplaces, and revoke this browser on its account page.'
       : !revoked
       ? 'This browser is no longer paired. Your server could not be told, so revoke this browser on its account page too.'
       : 'This browser is no longer paired, and your server has forgotten what it handed over.',

@@ -67,14 +67,23 @@ def needs_you(publication: Publication, browser_profile_id: str, reason: str, me
               url: str | None = None) -> dict[str, Any]:  # fmt: skip
     """`{reason, message, url, actions[]}`: what happened, what we did, and the buttons that end it."""
     where = f"/api/listings/{publication.listing_id}/publications/{browser_profile_id}"
+    names = [_meant(name, publication) for name in ACTIONS_FOR.get(reason, ("retry", "give_up"))]
     actions = [
         {"name": name, "label": ACTIONS[name], "method": "POST", "href": f"{where}/{name}"}
-        for name in ACTIONS_FOR.get(reason, ("retry", "give_up"))
+        for name in names
+        if name is not None
     ]
     if reason in (*SIGNED_OUT, "challenge"):
         actions.insert(0, {"name": "reconnect", "label": "Connect again", "method": "POST",
                            "href": "/api/sessions/refresh"})  # fmt: skip
     return {"reason": reason, "message": message, "url": url, "actions": actions}
+
+
+def _meant(action: str, publication: Publication) -> str | None:
+    """What is live is not given up but taken down, and says so; what is being taken down is neither."""
+    if action != "give_up" or publication.put != "live":
+        return action
+    return None if publication.wanted == "ended" else "end"
 
 
 def reason_of(error: EverystallError) -> str:
@@ -185,17 +194,18 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
 
     What was never armed ends here and now; what is armed is settled first, then taken down. Where nobody
     can visit the account, it says so at once."""
+    publication.wanted = "ended"  # before the buttons are chosen
     if publication.put == "live" or publication.looking:
         asked = await held(session, publication, f"It cannot be taken down on {_label(publication)} now.")
         state = "ending" if publication.put == "live" else publication.state
-        await change(session, publication, wanted="ended", state=state, next_try_at=None, needs_you=asked,
-                     tries=0, finished_at=None)  # fmt: skip
+        await change(session, publication, state=state, next_try_at=None, needs_you=asked, tries=0,
+                     finished_at=None)  # fmt: skip
         attempt = await open_attempt(session, publication)
         if attempt is not None:
             attempt.repost_asked_at = None
         return True
     over = publication.state if publication.state in ("ended", "sold") else "cancelled"
-    await change(session, publication, wanted="ended", state=over, needs_you=None, next_try_at=None,
+    await change(session, publication, state=over, needs_you=None, next_try_at=None,
                  finished_at=func.now())  # fmt: skip
     return False
 
@@ -247,7 +257,8 @@ async def act(
         await _clear_account(session, publication)
     await session.refresh(publication, with_for_update=True)
     reason = (publication.needs_you or {}).get("reason")
-    if action != "end" and action not in ACTIONS_FOR.get(reason or "", ()):
+    offered = {_meant(name, publication) for name in ACTIONS_FOR.get(reason or "", ())}
+    if action != "end" and action not in offered:
         raise Refused(
             f"“{ACTIONS[action]}” does not fit: this listing on {_label(publication)} "
             + (f"waits for something else ({reason})." if reason else "does not wait for you."),

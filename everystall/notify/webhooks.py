@@ -88,7 +88,9 @@ def _said_of(url: str, policy: Policy) -> str:
     if "@" in parts.netloc:
         return "There is a name or a password in it, before the @; take it out."
     if port is not None and port not in policy.allowed_ports:
-        return f"We send to the ports {' and '.join(map(str, sorted(policy.allowed_ports)))} only."
+        few = len(policy.allowed_ports) < 10
+        ports = " and ".join(map(str, sorted(policy.allowed_ports))) if few else "1 to 65535"
+        return f"We send to the ports {ports} only."
     host = parts.hostname[:80]
     try:
         ipaddress.ip_address(host)

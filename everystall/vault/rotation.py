@@ -57,6 +57,8 @@ class AsUser:
                 ),
                 {"user": str(user_id)},
             )
+            if await session.scalar(text("SELECT current_user")) != "authenticated":
+                raise RuntimeError("Nobody becomes a seller outside of a transaction.")
             yield session
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import traceback
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from everystall.errors import (
     BadRequest,
@@ -197,10 +198,17 @@ async def _http(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """All that this address takes; the framework names those of the first route only."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in _flat(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
     return sorted(found)
+
+
+def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Those of the routers in them too, which the framework keeps as they were given."""
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        yield from (route,) if inner is None else _flat(inner.routes)
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -30,6 +30,8 @@ router = APIRouter(prefix="/api/pairings", tags=["pairing"])
 ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 HANDLE, SECRET = 2, 6
 MINUTES: Final = 10
+#: After so many it is over (everystall.look_at_pairing).
+TRIES: Final = 5
 
 
 class CodeOut(Shape):
@@ -110,7 +112,7 @@ async def how_far(session: AsyncSession) -> Literal["open", "looked", "accepted"
     last = await session.scalar(
         select(Pairing).where(Pairing.expires_at > func.now()).order_by(Pairing.created_at.desc()).limit(1)
     )
-    if last is None:
+    if last is None or (last.looked_at is None and last.tries >= TRIES):
         return None
     if last.accepted_at is not None:
         return "accepted"

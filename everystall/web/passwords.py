@@ -27,13 +27,16 @@ T = TypeVar("T")
 #: Characters.
 SHORTEST, LONGEST = 10, 200
 WORDS: Final = "Three or four words that do not belong together are easy to keep and hard to guess."
-#: zxcvbn's, of 4: from 2 on it takes more than a million guesses. It looks at the first 72 characters.
+#: zxcvbn's, of 4: from 2 on it takes more than a million guesses.
 _SCORE: Final = 2
-_LOOKED_AT: Final = 72
+#: It tries what each sign may stand for, in all combinations: 40 characters with two such signs and all
+#: digits take it as long as argon2 takes, 72 with all signs take seconds, and others wait.
+_LOOKED_AT: Final = 40
+_SIGNS, _MOST_SIGNS = frozenset("@({[<!|$+%"), 2
 #: RFC 9106's second choice: 64 MiB, three passes, four lanes; 60 to 120 ms on the machines we know.
-_ARGON2 = PasswordHash((Argon2Hasher(time_cost=3, memory_cost=65_536, parallelism=4),))
-#: Passwords that wait for a thread at most, about two seconds' worth: of a flood from many networks the rest
-#: is refused, so that nobody waits for it.
+ARGON2 = PasswordHash((Argon2Hasher(time_cost=3, memory_cost=65_536, parallelism=4),))
+#: Passwords that wait for a thread at most, two to four seconds' worth: of a flood from many networks the
+#: rest is refused, so that nobody waits for it.
 MOST_WAITING = 40
 _waiting = 0
 #: Each takes 64 MiB while it runs.
@@ -47,14 +50,16 @@ async def hash_password(password: str, email: str = "") -> str:
             f"A password has {SHORTEST} to {LONGEST} characters; this one has {len(password)}.",
             action=WORDS,
         )
-    if (why := await _in_thread(partial(_guessable, password, email))) is not None:
+    if (why := await _in_thread(partial(_guessable, _same(password), email))) is not None:
         raise BadRequest(f"That password is easy to guess. {why}".rstrip(), action=WORDS)
-    return await _in_thread(partial(_ARGON2.hash, _same(password)))
+    return await _in_thread(partial(ARGON2.hash, _same(password)))
 
 
 def _guessable(password: str, email: str) -> str | None:
-    """Why a password would be guessed early, in a sentence or none; None for one that would not. Who guesses
-    has a hundred tries in a quarter of an hour, and knows the address."""
+    """Why a password would be guessed early, in a sentence or none; None for one that would not, or that is
+    full of signs. Who guesses has a hundred tries in a quarter of an hour, and knows the address."""
+    if len(_SIGNS.intersection(password)) > _MOST_SIGNS:
+        return None
     from zxcvbn import zxcvbn  # 40 ms, for who sets a password
 
     known = [email, *email.replace("@", ".").split("."), "everystall"]
@@ -72,9 +77,7 @@ async def check_password(database: Database, email: str, password: str, network:
         email=email if email.isprintable() else "", network=network,
     )  # fmt: skip
     stored = row.password_hash if row is not None else await _in_thread(_nobodys)
-    good, better = await _in_thread(
-        partial(_ARGON2.verify_and_update, _same(password[: LONGEST + 1]), stored)
-    )
+    good, better = await _in_thread(partial(ARGON2.verify_and_update, _same(password[: LONGEST + 1]), stored))
     if row is None or not good:
         raise LogInFailed
     user_id: UUID = row.user_id
@@ -109,7 +112,7 @@ async def set_password(admin: AsyncSession, email: str, password: str) -> None:
 @cache
 def _nobodys() -> str:
     """What a password is compared with when there is nobody."""
-    return _ARGON2.hash("nobody has this password")
+    return ARGON2.hash("nobody has this password")
 
 
 def _same(password: str) -> str:

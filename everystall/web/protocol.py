@@ -3,6 +3,7 @@ address, headers and trailers of a request until each is whole, however long it 
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +21,17 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self._pending > LONGEST and not self.transport.is_closing():
             self.send_400_response("The headers are too long.")
+
+    def send_400_response(self, msg: str) -> None:
+        """What no application saw is refused in its shape too."""
+        said = {"error": "bad_request", "message": msg, "action": "Mend the request and send it again."}
+        body = json.dumps(said).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def on_headers_complete(self) -> None:
         self._pending = 0

@@ -121,7 +121,7 @@ def page(
         "reader": reader,
         "here": request.url.path,
         "theme": theme if theme in THEMES else "auto",
-        "insecure": reader is not None and not request.app.state.parts.settings.secure_cookies,
+        "insecure": not request.app.state.parts.settings.secure_cookies,
         **context,
     }
     block = request.headers.get(PART)

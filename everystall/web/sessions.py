@@ -70,6 +70,14 @@ def _partition_key(value: Any) -> Any:
     return value
 
 
+#: An account here. Its letters are told to who generates requests: 200 of them fit into one address.
+AccountId = Annotated[
+    str,
+    Field(max_length=100, json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"}),
+    written("[A-Za-z0-9_-]+", "must be an account's id, such as bp_poshmark_…"),
+]
+
+
 class CookieBody(Body):
     """As chrome.cookies, browser.cookies or Playwright tell it; more fields do no harm."""
 
@@ -109,14 +117,6 @@ def _known_zone(value: str) -> str | None:
     return value if value in _zones() else None
 
 
-#: An account here. Its letters are told to who generates requests: 200 of them fit into one address.
-AccountId = Annotated[
-    str,
-    Field(max_length=100, json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
-    written("[A-Za-z0-9_-]*", "must be an account's id, such as bp_poshmark_…"),
-]
-
-
 class SyncBody(Shape):
     """What the extension sends. What it adds in later versions does no harm."""
 
@@ -148,17 +148,17 @@ class WhichBody(Body):
     """One marketplace, one account, or neither: all of them."""
 
     marketplace: Annotated[str, Field(max_length=60)] | None = None
-    browser_profile_id: Annotated[str, Field(max_length=100)] | None = None
+    browser_profile_id: AccountId | None = None
 
 
 class SignedOutBody(Body):
     marketplace: Annotated[str, Field(max_length=60)]
     #: None: every account there.
-    browser_profile_id: Annotated[str, Field(max_length=100)] | None = None
+    browser_profile_id: AccountId | None = None
 
 
 class ForgetBody(Body):
-    browser_profile_id: Annotated[str, Field(max_length=100)]
+    browser_profile_id: AccountId
 
 
 class Wanted(Shape):

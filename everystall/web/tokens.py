@@ -37,9 +37,8 @@ def checked_email(email: str) -> str:
     """In the form that is stored. Raises BadRequest."""
     email = email.strip().lower()
     if email.count("@") != 1 or not all(email.split("@")) or len(email) > 254 or not email.isprintable():
-        raise BadRequest(
-            f"{email[:80]!r} is not an e-mail address.", action="Give one, such as you@example.com."
-        )
+        said = f"{email[:80]!r} is not an e-mail address." if email else "There is no e-mail address."
+        raise BadRequest(said, action="Give one, such as you@example.com.")
     return email
 
 

@@ -43,7 +43,7 @@ export class Unreachable extends Error {
 export class BadAddress extends Error {}
 
 /**
- * The address as we use it: origin and path, no slash at the end. A name without a scheme means https, on this
+ * The address as we use it: no more than the origin, of whatever page it was copied from. A name without a scheme means https, on this
  * machine http.
  * @param {string} typed
  */
@@ -59,15 +59,15 @@ export function readAddress(typed) {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw new BadAddress('The address begins with https://.');
   }
-  if (url.username || url.password || url.search || url.hash) {
-    throw new BadAddress('Only the address itself: no name, no password, nothing after a question mark.');
+  if (url.username || url.password) {
+    throw new BadAddress('Only the address itself: no name and no password.');
   }
   if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
     throw new BadAddress(
       'Over plain http anybody on the way could take your sign-ins. Use https://, or a server on this machine.',
     );
   }
-  return (url.origin + url.pathname).replace(/\/+$/, '');
+  return url.origin;
 }
 
 /** @param {string} address */

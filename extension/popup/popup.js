@@ -209,7 +209,7 @@ function rowOf(name, marketplace, pairing) {
   });
   disconnect.addEventListener('click', async () => {
     await order({ type: 'disconnect', marketplace: name });
-    say(`${label} is disconnected.`);
+    say(`${label} is disconnected here.`);
     connect.focus();
   });
   rows.set(name, row);
@@ -273,6 +273,7 @@ async function show() {
   } else {
     rows.clear();
     element('marketplaces', HTMLElement).replaceChildren();
+    if (here === 'paired') say('This browser is not paired.');
     if (here !== 'privacy' && here !== 'confirm') go('pair');
   }
 }

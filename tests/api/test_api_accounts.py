@@ -14,7 +14,7 @@ from everystall.installation import set_password
 from everystall.settings import Settings
 from everystall.web import invitations, passwords
 from everystall.web.app import create_app
-from everystall.web.passwords import check_password, hash_password
+from everystall.web.passwords import check_password
 from tests.api.conftest import OURS, PASSWORD, photo
 
 SIGN_IN = "/api/sign-in"
@@ -81,14 +81,24 @@ async def test_a_seller_who_had_tokens_only_takes_the_account_over_with_its_data
 
 @pytest.mark.parametrize(
     "password",
-    ["short", "x" * 201, "carol@example.com", "carolcarol", "", "passwordpassword", "qwertyuiop", "x" * 200],
-)
+    ["short", "x" * 201, "carol@example.com", "carolcarol", "", "passwordpassword", "qwertyuiop", "x" * 200,
+     "ｐａｓｓｗｏｒｄｐａｓｓｗｏｒｄ", "P@$$w0rd12345"],
+)  # fmt: skip
 async def test_a_poor_password_is_refused_and_the_link_stays_good(site, password):
     token = await invitations.first_owner(site.database)
     with pytest.raises(BadRequest) as refused:
         await invitations.accept(site.database, token, "carol@example.com", password)
     assert "words that do not belong together" in refused.value.action
     assert await invitations.accept(site.database, token, "carol@example.com", PASSWORD)
+
+
+async def test_a_password_full_of_signs_is_not_taken_apart(monkeypatch):
+    """In all that they may stand for: that took seconds, in which nobody else's was looked at."""
+    seen = []
+    monkeypatch.setattr("zxcvbn.zxcvbn", lambda text, **_: seen.append(text) or {"score": 4})
+    for password in ("({[<1!|74@" * 7, "9@|87654321" * 9, "x" * 200):
+        await passwords.hash_password(password)
+    assert seen == [("9@|87654321" * 9)[:40], "x" * 40]
 
 
 # ---- signing in -----------------------------------------------------------------------------------
@@ -279,7 +289,7 @@ async def at_once(url, times, query, values, tasks=16):
 
 async def test_a_password_costs_memory_and_time():
     began = time.process_time()
-    hashed = await hash_password("correct horse battery")
+    hashed = passwords.ARGON2.hash("correct horse battery")
     assert time.process_time() - began > 0.02  # by design; docs/security.md has the figure
     assert "m=65536" in hashed
 

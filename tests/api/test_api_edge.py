@@ -74,6 +74,8 @@ async def test_an_unknown_address_and_method_answer_in_the_one_shape(alice):
     wrong = await alice.client.put("/api/listings")
     assert (wrong.status_code, wrong.json()["error"]) == (405, "method_not_allowed")
     assert {"error", "message", "action"} <= nowhere.json().keys() & wrong.json().keys()
+    assert wrong.headers["allow"] == "GET, POST"
+    assert (await alice.client.put("/sign-in")).headers["allow"] == "GET, POST"
 
 
 async def test_wrong_fields_are_named_and_what_was_in_them_is_not_repeated(alice):

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from everystall.web import pairings
 from everystall.web.limits import PAIRINGS
 from everystall.web.pairings import ALPHABET
 from everystall.web.tokens import hash_of
@@ -136,6 +137,25 @@ async def test_two_people_pair_at_once_and_each_gets_their_own(site, sam):
         assert f"of {person.email}" not in names
 
 
+async def how_far(site, person):
+    async with site.database.as_user(person.user_id) as session:
+        return await pairings.how_far(session)
+
+
+async def test_its_owner_sees_how_far_a_code_is(site, alice, sam):
+    assert await how_far(site, sam) is None
+    code = await code_of(sam)
+    assert (await how_far(site, sam), await how_far(site, alice)) == ("open", None)
+    ticket = (await site.client().post(LOOK, json={"code": code})).json()["ticket"]
+    assert await how_far(site, sam) == "looked"
+    await site.client().post(ACCEPT, json={"ticket": ticket, "name": "Chrome"})
+    assert (await how_far(site, sam), await how_far(site, alice)) == ("accepted", None)
+    await code_of(sam)
+    assert await how_far(site, sam) == "open"
+    await site.rows("UPDATE pairings SET expires_at = now()")
+    assert await how_far(site, sam) is None
+
+
 async def test_five_wrong_tries_end_a_code(site, sam):
     code = await code_of(sam)
     client = site.client()
@@ -143,6 +163,7 @@ async def test_five_wrong_tries_end_a_code(site, sam):
         wrong = code[:2] + ("A" if code[2] != "A" else "B") + code[3:7] + ALPHABET[n]
         assert (await client.post(LOOK, json={"code": wrong})).status_code == 404
     assert (await client.post(LOOK, json={"code": code})).status_code == 404
+    assert await how_far(site, sam) is None
 
 
 async def test_of_ten_thousand_guesses_at_once_five_are_compared(site, sam, database_urls):

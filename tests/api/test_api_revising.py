@@ -87,6 +87,18 @@ async def test_an_edit_where_nobody_can_go_says_so_at_once(site, alice):
     assert told["poshmark"] is None
     assert told["mercari"]["reason"] == "session_expired"
     assert "cannot be changed on Mercari" in told["mercari"]["message"]
+    # what is live is taken down by a button that says so, and not given up
+    buttons = {one["name"]: one["label"] for one in told["mercari"]["actions"]}
+    assert buttons == {"reconnect": "Connect again", "end": "Take it down"}
+    where = f"/api/listings/{listing}/publications/{profiles['mercari']}"
+    refused = await alice.client.post(f"{where}/give_up")
+    assert (refused.status_code, refused.json()["error"]) == (400, "bad_request")
+    shown = (await _shown(alice, listing))["mercari"]
+    assert (shown["wanted"], shown["state"]) == ("live", "live")
+    assert (await alice.client.post(f"{where}/end")).status_code == 200
+    asked = (await _shown(alice, listing))["mercari"]
+    assert asked["state"] == "ending"
+    assert [one["name"] for one in asked["needsYou"]["actions"]] == ["reconnect"]
 
 
 async def test_an_edit_of_what_is_to_be_taken_down_changes_nothing_there(site, alice):

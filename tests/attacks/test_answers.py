@@ -1,7 +1,7 @@
 """Rows 4, 5 and 7 as far as the API goes: what a seller writes is never markup, and a name never a path.
 
-Pages have tests of their own in a browser. There is no CSV yet: whoever writes an export brings the test that
-no cell begins a formula. There is no model yet: whoever brings one brings the hostile pages.
+Pages have tests of their own in a browser, files of listings in test_csv.py. There is no model yet: whoever
+brings one brings the hostile pages.
 """
 
 from __future__ import annotations

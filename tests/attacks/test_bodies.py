@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -107,6 +108,14 @@ async def test_heads_and_trailers_without_end_are_cut_short(web: tuple[int, int]
             await _pour(writer, piece)
         writer.close()
         assert _highest(pid) - before < 100, f"MB more than before: {name}"
+    # what no application sees is refused in the one shape too
+    for sent in (b"GARBAGE\r\n\r\n", b"GET /healthz?" + b"y" * 70_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(body).keys() == {"error", "message", "action"}
+        writer.close()
     assert answers(f"http://127.0.0.1:{port}/readyz")
 
 

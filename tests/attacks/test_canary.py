@@ -39,7 +39,8 @@ def start(request: pytest.FixtureRequest, stall: Stall, tmp_path: Path) -> Itera
         **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
         "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path / "tmp"),
         "EVERYSTALL_HOME": str(settings.everystall_home), "EVERYSTALL_PORT": str(free_port()),
-        "DATABASE_URL": settings.database_url.get_secret_value(), "LOG_FORMAT": request.param,
+        "DATABASE_URL": settings.database_url.get_secret_value(), "DATABASE_ADMIN_URL": stall.admin_url,
+        "LOG_FORMAT": request.param,
         "POSHMARK_URL": settings.poshmark_url, "MERCARI_URL": settings.mercari_url,
         "EBAY_URL": settings.ebay_url, "PACE_SECONDS": "0", "SETTLE_SECONDS": "4", "LEASE_SECONDS": "4",
         "LEASE_RENEW_SECONDS": "1", "GUARD_SECONDS": "3", "WEBHOOK_ALLOW_PRIVATE": "true",
@@ -49,9 +50,10 @@ def start(request: pytest.FixtureRequest, stall: Stall, tmp_path: Path) -> Itera
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
 
     def start(command: str) -> subprocess.Popen[bytes]:
-        log = open(tmp_path / "logs" / f"{command}-{len(running)}.log", "wb")  # noqa: SIM115  (the child's)
+        name = f"{command.replace(' ', '-')}-{len(running)}.log"
+        log = open(tmp_path / "logs" / name, "wb")  # noqa: SIM115  (the child's)
         process = subprocess.Popen(
-            [sys.executable, "-m", "everystall", command], env=env, stdout=log, stderr=log,
+            [sys.executable, "-m", "everystall", *command.split()], env=env, stdout=log, stderr=log,
             cwd=tmp_path / "cwd",
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (most, most)),
         )  # fmt: skip
@@ -152,6 +154,20 @@ async def test_a_sessions_secrets_are_nowhere_whatever_happens(
     for outline in shown_on:
         picture = outline.with_name(outline.name.replace(".aria.txt", ".png"))
         assert _blotted(Image.open(picture)) > 500, "the account's name can be read"
+
+    # the keys are changed, everything is opened once, and the account goes
+    for command in ("keys rotate --reencrypt", "keys verify"):
+        assert await asyncio.to_thread(start(command).wait, 60) == 0, command
+    (row,) = await stall.rows("SELECT email FROM users WHERE id = :id", id=alice.user_id)
+    gone = await alice.client.request("DELETE", "/api/account?force=true", json={"confirm": row["email"]})
+    assert gone.status_code == 200, gone.text
+    assert await stall.rows("SELECT 1 AS one FROM users WHERE id = :id", id=alice.user_id) == []
+    places = {
+        str(path.relative_to(tmp_path)): path.read_bytes()
+        for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()
+    }  # fmt: skip
+    places |= {"the database": await _dump(stall), "the answer": gone.content}
+    assert [name for name, held in places.items() if _found(mark, held) or _found(shown, held)] == []
 
 
 async def test_an_unforeseen_failure_that_quotes_a_secret_is_logged_without_it(

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +36,7 @@ POISON: list[dict[str, Any]] = [
     {**VISITS, "args": {"connection_id": "ALICE", "lane": "visits", "tools": "x", "self": 1}},
     {**VISITS, "args": {"connection_id": "ALICE", "lane": {"a": {"a": {"a": ["deep"] * 100}}}}},
     # tasks that are none of ours, or that are not for this lane
-    {"queue": "visits", "task": "os.system", "args": {"command": "touch /tmp/poisoned"}},
+    {"queue": "visits", "task": "os.system", "args": {"command": "touch FILE"}},
     {"queue": "visits", "task": "builtin:procrastinate.builtin_tasks.remove_old_jobs", "args": {}},
     {"queue": "visits", "task": "", "args": {}},
     {"queue": "visits", "task": "tick", "args": {"timestamp": "yesterday"}},
@@ -75,12 +76,12 @@ async def test_what_is_no_small_object_never_gets_into_the_queue(admin: Any, arg
         )
 
 
-async def test_poison_goes_away_and_the_work_goes_on(stall: Stall):
+async def test_poison_goes_away_and_the_work_goes_on(stall: Stall, tmp_path: Path):
     alice, bob = stall.sellers["alice"], stall.sellers["bob"]
     hers, his = await stall.connect(alice, "mercari"), await stall.connect(bob, "mercari")
     ids = {"ALICE": await stall.connection_id(hers), "BOB": await stall.connection_id(his)}
     for poison in POISON:
-        args = json.dumps(poison["args"])
+        args = json.dumps(poison["args"]).replace("FILE", str(tmp_path / "poisoned"))
         for name, id in ids.items():
             args = args.replace(name, str(id))
         await _sql(
@@ -114,6 +115,7 @@ async def test_poison_goes_away_and_the_work_goes_on(stall: Stall):
             while (await stall.job(alice, again))["status"] == "running":
                 await asyncio.sleep(0.1)
         assert len(stall.live("mercari")) == 3
+    assert not (tmp_path / "poisoned").exists()
 
 
 async def _sql(stall: Stall, query: str, **values: Any) -> None:

@@ -158,6 +158,15 @@ async def furnish(house: House, user_id: UUID, name: str = "", url: str | None =
     await house.rows(
         "UPDATE connections SET paused_at = now() WHERE marketplace = 'ebay' AND user_id = :id", id=user_id
     )
+    asked = {"reason": "challenge", "message": name or "Poshmark asks for a code.", "url": url, "actions": []}
+    await house.rows(
+        "WITH l AS (INSERT INTO listings (user_id, title) VALUES (:id, :title) RETURNING id) "
+        "INSERT INTO publications "
+        "(user_id, listing_id, connection_id, marketplace, wanted_revision, needs_you) "
+        "SELECT :id, l.id, c.id, c.marketplace, 1, CAST(:asked AS jsonb) FROM l, connections c "
+        "WHERE c.account_name = :account AND c.user_id = :id",
+        id=user_id, title=name or "Linen shirt", asked=json.dumps(asked), account=name or "vintage",
+    )  # fmt: skip
     for kind, what in (("extension", "Chrome on macOS"), ("api", "Nightly upload"), ("api", "Phone scanner")):
         await house.rows(
             "INSERT INTO api_tokens (user_id, name, kind, token_hash, scopes, last_used_at, expires_at) "

@@ -196,7 +196,7 @@ async def test_the_password_is_changed_and_the_other_browser_is_out(house):
     await page.get_by_label("Password now", exact=True).fill("something else")
     await page.get_by_label("New password", exact=True).fill("a new and longer one")
     await press(page, "Change password")
-    assert await page.get_by_text("The password now is another.").is_visible()
+    assert await page.get_by_text("That is not the password that you have now.").is_visible()
     await page.get_by_label("Password now", exact=True).fill(PASSWORD)
     await page.get_by_label("New password", exact=True).fill("a new and longer one")
     await press(page, "Change password")
@@ -268,6 +268,17 @@ async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(hous
     assert "Needs you" in await page.locator("#said").inner_text()
 
 
+async def test_today_says_which_listings_wait_and_what_for(house):
+    await furnish(house, await house.person("alice"))
+    page = await house.signed_in("alice")
+    asked = page.get_by_role("region", name="1 listing waits for you")
+    assert "Linen shirt on Poshmark: Poshmark asks for a code." in await asked.inner_text()
+    await house.person("bob")
+    bobs = await house.signed_in("bob")
+    assert await bobs.get_by_text("waits for you").count() == 0
+    assert "Linen shirt" not in await bobs.content()
+
+
 async def test_the_first_account_that_comes_in_is_seen_by_the_page_that_told_how(house):
     alice = await house.person("alice")
     page = await house.signed_in("alice")
@@ -285,6 +296,9 @@ async def test_the_extension_is_for_who_is_signed_in_and_for_the_marketplaces_th
     await page.goto("/extension")
     assert await page.get_by_text("This Everystall works on practice marketplaces.").is_visible()
     assert (await page.request.get("/extension/everystall-chrome.zip")).status == 404
+    made = await page.request.get("/extension/everystall-chrome-practice.zip")
+    with ZipFile(io.BytesIO(await made.body())) as files:
+        assert b"http://mercari.localhost:1" in files.read("lib/marketplaces.js")
     for name, url in (("poshmark", "poshmark.com"), ("mercari", "www.mercari.com"), ("ebay", "www.ebay.com")):
         object.__setattr__(house.settings, f"{name}_url", f"https://{url}")
     await page.reload()
@@ -332,7 +346,12 @@ async def test_light_and_dark_are_the_readers_own(house, scripts):
 async def test_an_address_without_https_says_so_on_every_page(house):
     await house.person("alice")
     object.__setattr__(house.settings, "public_url", "http://192.168.0.7:8720")
+    page = await (await house.context()).new_page()
+    await page.goto("/sign-in")  # before a password is typed
+    assert await page.get_by_text("This connection is not encrypted.").is_visible()
     page = await house.signed_in("alice")
     for path in ("/", "/connections", "/account"):
         await page.goto(path)
         assert await page.get_by_text("This connection is not encrypted.").is_visible()
+    assert await page.get_by_text("No browser can be paired over plain http.").is_visible()
+    assert await page.get_by_role("button", name="Pair a browser").count() == 0

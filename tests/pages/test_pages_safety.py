@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 
+from everystall.inventory.connections import DISCONNECTED, SignIn
+from everystall.models import Connection
+from everystall.web.pages import PAGES
 from everystall.web.pages.connections import STALE, matter_of
 from everystall.web.render import FOLDER
 from tests.pages.conftest import EVIL, EVIL_URL, PASSWORD, furnish
@@ -96,19 +101,28 @@ async def test_a_script_that_got_in_all_the_same_would_not_run(house):
 async def test_somebody_elses_accounts_are_not_there(house):
     alice = await house.person("alice")
     await furnish(house, alice)
-    await house.person("bob")
-    ids = [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")]
-    tokens = await house.rows("SELECT id, kind FROM api_tokens")
+    await house.signed_in("alice")
+    await house.person("bob", "owner")
     before = await _everything(house)
+    hers = {
+        "connections": [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")],
+        "invitations": [row["id"] for row in await house.rows("SELECT id FROM invitations")],
+    }
+    for row in await house.rows("SELECT id, kind FROM api_tokens"):
+        kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
+        hers.setdefault(kind, []).append(row["id"])
     page = await house.signed_in("bob")
     csrf = await page.locator("input[name=csrf]").first.get_attribute("value")
-    paths = [
-        f"/connections/{id}{verb}"
-        for id in ids
-        for verb in ("", "/pause", "/resume", "/refresh", "/disconnect")
+    forms = [
+        route.path
+        for router in PAGES
+        for route in router.routes
+        if isinstance(route, APIRoute) and "POST" in route.methods and "{" in route.path
     ]
-    kinds = {"api": "tokens", "extension": "extensions"}
-    paths += [f"/account/{kinds[row['kind']]}/{row['id']}/revoke" for row in tokens]
+    assert len(forms) >= 9  # each of them, of each kind that it can name
+    paths = [
+        form.replace("{id}", str(id)) for form in forms for id in hers[form.split("/{")[0].split("/")[-1]]
+    ]
     for path in paths:
         answer = await page.request.post(
             path,
@@ -240,12 +254,19 @@ async def test_the_reference_names_every_operation_and_every_error(house):
     assert not any(path in openapi["paths"] for path in ("/sign-in", "/account", "/connections", "/"))
 
 
+def test_an_account_that_was_taken_away_with_listings_live_says_what_to_do():
+    row = Connection(
+        marketplace="ebay", public_id="bp_ebay_1", base_url="https://www.ebay.com",
+        needs_you={"reason": DISCONNECTED},
+    )  # fmt: skip
+    now = datetime.now(UTC)
+    for live, tone in ((0, "off"), (1, "warn"), (2, "warn")):
+        matter = matter_of(SignIn(row, "missing", None, None), "eBay", now, live)
+        assert (matter.word, matter.tone, bool(matter.text)) == ("Disconnected", tone, live > 0)
+    assert "2 listings are live" in matter.title
+
+
 def test_a_sign_in_that_ends_soon_is_called_stale_before_it_does():
-    from datetime import UTC, datetime, timedelta
-
-    from everystall.inventory.connections import SignIn
-    from everystall.models import Connection
-
     now = datetime.now(UTC)
     row = Connection(marketplace="ebay", public_id="bp_ebay_1", base_url="https://www.ebay.com")
     for left, word in ((STALE * 2, "Connected"), (STALE - timedelta(hours=1), "Stale")):

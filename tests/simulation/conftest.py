@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from everystall.browser import guard
 from everystall.db import Database
@@ -35,7 +34,6 @@ def stage(server: Any, template: str, tmp_path_factory: pytest.TempPathFactory) 
         pace_seconds=5, lease_renew_seconds=1e-6,
     )  # fmt: skip
     database = Database(urls.login)
-    database.engine = create_async_engine(database.engine.url)  # no ping before each transaction
     stage = Stage(made, Vault(database, Keyring.load(made), made), database, Clock(), urls.admin)
     yield stage
     stage.close()

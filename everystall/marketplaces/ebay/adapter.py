@@ -298,7 +298,7 @@ async def _choose_policies(
             some = ", ".join(offered[name][:10]) or "none"
             raise ListingRejected(
                 f"This {LABEL} account has no {POLICIES[name]} policy “{wanted[name]}”; it has {some}.",
-                action=f"Set {name} in the account's defaults to one of them, and press Retry.",
+                action=f"Set the {POLICIES[name]} policy in the account's defaults, then Retry.",
             )
         await page.select(target, wanted[name])
 

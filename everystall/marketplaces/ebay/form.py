@@ -315,7 +315,7 @@ def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem])
         answers[name] = " ".join(str(own.get(key) or "").split())
         if not answers[name]:
             some = f"{what} policy there{' for when you pay the postage' if free else ''}"
-            said = f"set the name of your {some} ({key}) in the account's defaults"
+            said = f"set the name of your {some} in the account's defaults"
             found.append(_problem(f"defaults.{key}", "missing", said))
     where = (facts.ships_from_zip or "").strip()
     if not where:
@@ -329,7 +329,7 @@ def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem])
         if own.get("postage_by_weight") is not False:
             said = (
                 "the weight of the package (weight_oz) is missing; where your shipping policy does not go "
-                "by weight, set postage_by_weight to false in the account's defaults"
+                "by weight, say no to postage by weight in the account's defaults"
             )
             found.append(_problem("package", "missing", said))
     elif not 1 <= package.weight_oz <= MOST_OZ:

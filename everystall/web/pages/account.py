@@ -91,7 +91,7 @@ async def change_password(
     except LogInFailed:
         wrong = "old"
         error = LogInFailed(
-            "The password now is another.",
+            "That is not the password that you have now.",
             action="Type the one that you signed in with. "
             "After ten wrong ones even the right one is refused for 15 minutes.",
         )

@@ -137,15 +137,26 @@ def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand
     said = (row.pace_seconds, settings.pace_seconds, usual)
     return Stand(
         id=row.public_id, label=label, name=row.label or row.account_name, account=row.account_name,
-        matter=matter_of(one, label, now), paused=row.paused_at is not None, gone=one.forgotten, live=live,
-        asked=row.refresh_asked_at, visited=row.last_visit_at, verified=one.verified_at,
-        expires=one.expires_at, pace=f"{next(pace for pace in said if pace is not None):g} seconds",
+        matter=matter_of(one, label, now, live), live=live, paused=row.paused_at is not None,
+        gone=one.forgotten, asked=row.refresh_asked_at, visited=row.last_visit_at,
+        verified=one.verified_at, expires=one.expires_at,
+        pace=f"{next(pace for pace in said if pace is not None):g} seconds",
     )  # fmt: skip
 
 
-def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
+def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
     """The most urgent there is: what stops everything, then what stops posting, then what may soon."""
     row = one.connection
+    if one.forgotten and live:
+        listings = "A listing is" if live == 1 else f"{live} listings are"
+        return Matter(
+            "warn",
+            "Disconnected",
+            f"You took this account away. {listings} live there.",
+            "Nobody takes down there what sells elsewhere but you. Connect the account again in the "
+            "extension, and Everystall looks after it as before.",
+            row.base_url,
+        )
     if one.forgotten:
         return Matter("off", "Disconnected")
     if one.status != "connected":
@@ -171,7 +182,7 @@ def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
             "Needs you",
             str(row.needs_you.get("message") or f"{label} asks for you."),
             f"Everything for this account waits. Open {label}, do what it asks for, then go on.",
-            _web(row.needs_you.get("url")) or row.base_url,
+            web_address(row.needs_you.get("url")) or row.base_url,
             resume=True,
         )
     if row.paused_at is not None:
@@ -196,7 +207,7 @@ def matter_of(one: SignIn, label: str, now: datetime) -> Matter:
     return Matter("ok", "Connected")
 
 
-def _web(url: Any) -> str | None:
+def web_address(url: Any) -> str | None:
     """An address to lead to; what a marketplace's page said is one only if it begins like one."""
     return url if isinstance(url, str) and url.startswith(("https://", "http://")) else None
 

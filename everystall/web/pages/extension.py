@@ -40,7 +40,7 @@ async def download(file: str, who: PageSeller, parts: AllParts) -> Response:
     if store is None:
         raise NotFound("There is no such file.", action="The page /extension has those that there are.")
     return Response(
-        _zip(store, is_practice(parts.settings)),
+        _zip(store, is_practice(parts.settings), tuple(map(parts.settings.base_url, MARKETPLACES))),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
     )
@@ -58,5 +58,6 @@ def is_practice(settings: Settings) -> bool:
 
 
 @cache
-def _zip(store: extension.Store, practice: bool) -> bytes:
-    return extension.zipped(store, practice=practice)
+def _zip(store: extension.Store, practice: bool, urls: tuple[str, ...]) -> bytes:
+    homes = dict(zip(MARKETPLACES, urls, strict=True)) if practice else None
+    return extension.zipped(store, practice=practice, homes=homes)

@@ -10,13 +10,16 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.marketplaces import MARKETPLACES
 from everystall.models import Listing, Publication
 from everystall.web.account import find_tokens
-from everystall.web.pages.connections import find_places
+from everystall.web.pages.connections import find_places, web_address
 from everystall.web.pages.opened import OpenedPage
 
 router = APIRouter()
 
+#: Questions that the page lists.
+SHOWN: Final = 5
 _MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
 
 
@@ -29,6 +32,17 @@ class Step:
     done: bool
     #: The first that is not done.
     next: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """A listing that waits for its seller on one marketplace."""
+
+    title: str
+    label: str
+    said: str
+    #: Where the seller answers it, if it is there.
+    url: str | None
 
 
 @router.get("/")
@@ -61,11 +75,30 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
             "/api/docs", "How to", figures["live"] > 0,
         ),
     ]  # fmt: skip
+    waiting = await _waiting(session)
     first = next((step for step in steps if not step.done), None)
     if first is not None:
         first.next = True
     paused = page.user.paused_at is not None
-    return page.show("today.html", places=places, stands=stands, steps=steps, paused=paused, **figures)
+    return page.show(
+        "today.html", places=places, stands=stands, steps=steps, paused=paused, asked=waiting, **figures
+    )
+
+
+async def _waiting(session: AsyncSession) -> list[Question]:
+    """What waits for the seller, the last asked first."""
+    rows = await session.execute(
+        select(Listing.title, Publication.marketplace, Publication.needs_you)
+        .join(Listing, Listing.id == Publication.listing_id)
+        .where(Publication.needs_you.is_not(None))
+        .order_by(Publication.updated_at.desc(), Publication.id)
+        .limit(SHOWN)
+    )
+    return [
+        Question(row.title or "A listing without a title", MARKETPLACES[row.marketplace],
+                 str(row.needs_you.get("message") or ""), web_address(row.needs_you.get("url")))
+        for row in rows
+    ]  # fmt: skip
 
 
 async def _figures(session: AsyncSession) -> dict[str, int]:

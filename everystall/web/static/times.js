@@ -30,6 +30,7 @@ function say() {
     el.textContent = left(at);
     if (at > Date.now()) continue;
     const over = document.getElementById(el.dataset.left);
+    if (el.closest("[data-until]").querySelector("[data-pairing=looked], [data-pairing=accepted]")) continue;
     if (over?.hidden) {
       over.hidden = false;
       over.focus();
