@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 
 from everystall.errors import (
     BadRequest,
@@ -197,11 +197,14 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """All that this address takes; the framework names those of the first route only."""
-    found: set[str] = set()
-    for route in _flat(request.app.routes):
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    fitting = [
+        route
+        for route in _flat(request.app.routes)
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    # /api/jobs/webhook is an address of its own, though it fits /api/jobs/{jobId} too
+    own = min((route.path for route in fitting), key=lambda path: path.count("{"), default="")
+    return sorted({method for route in fitting if route.path == own for method in route.methods or ()})
 
 
 def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

@@ -393,9 +393,17 @@ async def _only_a_draft(
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
     await visit.adapter.discard_draft(page, found.remote_id)
+    # under the draft's id, and where a listing has another (eBay's) among what is there now
     seen = await visit.adapter.read(page, found.remote_id)
     if seen.state in ("live", "sold"):
         await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+        return
+    again, seen_again = await _find(visit, page, attempt)
+    if again is not None and seen_again is not None and seen_again.state in ("live", "sold", "ended"):
+        await settle(visit, page, publication_id, attempt, again.remote_id, seen_again)
+        return
+    if again is not None:  # it cannot be told yet: no proof
+        await _not_found(visit, publication_id, attempt)
         return
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)

@@ -17,6 +17,7 @@ from playwright.async_api import Error as PlaywrightError
 from everystall.demo.own_browser import connect, own_browser, row_of, until
 from everystall.demo.stage import DEFAULTS, Stage
 from everystall.marketplaces import MARKETPLACES
+from everystall.processes import free_port
 from tests.extension.conftest import Clock, Own, Paired, Way, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
@@ -430,13 +431,13 @@ async def test_pairing_needs_only_the_keyboard_and_refuses_what_is_unsafe(
         await popup.get_by_role("alert").get_by_text("Over plain http").wait_for()
 
         await keyboard.press("ControlOrMeta+A")
-        await keyboard.type(f"{stage.url}/account")  # as it stands in the address bar
+        await keyboard.type(f"127.0.0.1:{free_port()}")
         await keyboard.press("Enter")
         await popup.get_by_role("alert").get_by_text("Nothing answers as an Everystall").wait_for()
         assert await popup.get_by_label("Address of your server").get_attribute("aria-invalid") == "true"
 
         await keyboard.press("ControlOrMeta+A")
-        await keyboard.type(stage.url)
+        await keyboard.type(f"{stage.url}/account#extensions")  # as it stands in the address bar
         await keyboard.press("Tab")
         await keyboard.type("ABCD-2345")
         await keyboard.press("Enter")

@@ -18,6 +18,7 @@ from everystall.browser import session as browser_session
 from everystall.browser.page import Page
 from everystall.demo.show import is_good
 from everystall.errors import PageChanged
+from everystall.marketplaces import get_adapter
 from tests.journeys.conftest import SHIRT, Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
@@ -90,6 +91,28 @@ async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketp
     else:
         assert job["status"] == "done", job
         assert len(stall.live(marketplace)) == 1
+
+
+@pytest.mark.parametrize("name", ["ebay", "poshmark"])  # Mercari keeps no draft of a click
+async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeated(
+    stall, alice, name, monkeypatch
+):
+    adapter = type(get_adapter(name))
+    discard = adapter.discard_draft
+
+    async def discard_too_late(self, page, draft_id):
+        async with asyncio.timeout(20):
+            while not stall.live(name):
+                await asyncio.sleep(0.05)
+        await discard(self, page, draft_id)
+
+    monkeypatch.setattr(adapter, "discard_draft", discard_too_late)
+    profile, job = await _posted(stall, alice, name)
+    stall.sandbox.fault(name, kind="late_commit", seconds=6, times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live(name)) == 1
+    assert len(stall.events(name, "published")) == 1
 
 
 async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, marketplace):
