@@ -42,6 +42,8 @@ SELLERS = 2
 KEPT, SOLD_EVERY = 10, 3
 #: Seconds between two samples; the part of the time that is warming up.
 SAMPLE_SECONDS, WARM_UP = 10.0, 0.25
+#: Samples from one line of progress to the next.
+SAID_EVERY = 12
 #: How far the median of the last third after warming up may be from that of the first.
 FLAT = 0.10
 #: Seconds until a listing has to be live, or gone.
@@ -160,7 +162,17 @@ def watch(soak: Soak, sellers: list[Seller]) -> None:
             sample["connections"] = float(connections)
             sample["browsers"] = float(len(_browsers(worker)))
             soak.samples.append((time.time() - soak.began, sample))
+            if len(soak.samples) % SAID_EVERY == 1:
+                _say(soak)
             time.sleep(SAMPLE_SECONDS)
+
+
+def _say(soak: Soak) -> None:
+    """How far it is, on a line of standard error."""
+    at, sample = soak.samples[-1]
+    memory = ", ".join(f"{name} {number:.0f}" for name, number in sample.items())
+    done = f"{len(soak.posted)} posted, {soak.taken_down} taken down, {len(soak.wrong)} wrong"
+    sys.stderr.write(f"{at / 60:.0f} min: {done}; MB and numbers: {memory}\n")
 
 
 _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
