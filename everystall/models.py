@@ -428,6 +428,8 @@ class Attempt(Owned, Base):
     fence: Mapped[int] = mapped_column(BigInteger)
     #: The site's id of what only the seller sees.
     draft_id: Mapped[str | None]
+    #: It was seen unpublished long enough after the click, and we discarded it, or went to.
+    draft_discarded_at: Mapped[datetime | None]
     #: Set only once a buyer could see it.
     remote_id: Mapped[str | None]
     url: Mapped[str | None]

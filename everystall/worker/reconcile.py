@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -36,6 +36,9 @@ SOON = (1.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
 LATER = (300.0, 3600.0, 86400.0)
 #: After the click, how long our own draft has to lie there before it proves that nothing was published.
 DRAFT_SECONDS = 10.0
+#: How far a list may be behind: so long after we discarded the draft nothing of ours may have turned up. More
+#: than a lease: what a worker that died had begun is over by then.
+LAG_SECONDS = 30.0
 
 
 async def look(visit: Visit, publication_id: UUID) -> None:
@@ -51,7 +54,9 @@ async def look(visit: Visit, publication_id: UUID) -> None:
     page = await visit.page()
     log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
-    if found is None:
+    if found is None and attempt.draft_discarded_at is not None and publication.needs_you is None:
+        await _draft_is_gone(visit, publication_id, attempt)
+    elif found is None:
         await _not_found(visit, publication_id, attempt)
     elif found.state == "draft" and publication.needs_you is None:
         await _only_a_draft(visit, page, publication_id, attempt, found)
@@ -382,32 +387,41 @@ async def _only_a_draft(
     visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, found: Active
 ) -> None:  # fmt: skip
     """Our own draft lies there unpublished: proof that the click did nothing, once the site had time to
-    do it late. Delete the draft, make sure that it did not go live meanwhile, try again."""
-    async with visit.lease.transaction() as session:
-        settled = await session.execute(
-            text("SELECT armed_at < now() - make_interval(secs => :seconds) FROM attempts WHERE id = :id"),
-            {"id": attempt.id, "seconds": min(DRAFT_SECONDS, visit.tools.settings.settle_seconds / 2)},
-        )
-        if not settled.scalar_one():
-            publication = await visit.locked(session, publication_id)
-            await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
-            return
-    await visit.adapter.discard_draft(page, found.remote_id)
-    # under the draft's id, and where a listing has another (eBay's) among what is there now
-    seen = await visit.adapter.read(page, found.remote_id)
-    if seen.state in ("live", "sold"):
-        await settle(visit, page, publication_id, attempt, found.remote_id, seen)
-        return
-    again, seen_again = await _find(visit, page, attempt)
-    if again is not None and seen_again is not None and seen_again.state in ("live", "sold", "ended"):
-        await settle(visit, page, publication_id, attempt, again.remote_id, seen_again)
-        return
-    if again is not None:  # it cannot be told yet: no proof
-        await _not_found(visit, publication_id, attempt)
-        return
+    do it late. Discard the draft. Whether it went live in that very moment, the next looks tell."""
+    settle_seconds = visit.tools.settings.settle_seconds
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        settled = await _passed(session, mine.armed_at, min(DRAFT_SECONDS, settle_seconds / 2))
+        if not settled:
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
+            return
+        mine.draft_discarded_at = func.clock_timestamp()
+    await visit.adapter.discard_draft(page, found.remote_id)
+    seen = await visit.adapter.read(page, found.remote_id)
+    if seen.state in ("live", "sold"):
+        await settle(visit, page, publication_id, attempt, found.remote_id, seen)
+    elif attempt.draft_discarded_at is not None:  # that was not the first time: it lay there still
+        await _not_found(visit, publication_id, attempt)
+    else:
+        async with visit.lease.transaction() as session:  # the time from which a list may be behind
+            publication = await visit.locked(session, publication_id)
+            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+            mine.draft_discarded_at = func.clock_timestamp()
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
+
+
+async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt) -> None:
+    """We discarded it, and nothing of ours is to be seen: if that stays so for as long as a list may lag
+    behind, the click did nothing. Try again."""
+    lag = min(LAG_SECONDS, visit.tools.settings.settle_seconds / 2)
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        since = mine.draft_discarded_at
+        if since is not None and not await _passed(session, since, lag):
+            await change(session, publication, next_try_at=since + timedelta(seconds=lag))
+            return
         mine.outcome, mine.finished_at = "draft_only", func.now()
         before = await session.scalar(
             select(Attempt.outcome)
@@ -423,6 +437,11 @@ async def _only_a_draft(
                 needs_you=needs_you(publication, visit.connection.public_id, "not_published", said,
                                     visit.connection.base_url),
             )  # fmt: skip
+
+
+async def _passed(session: AsyncSession, since: datetime | None, seconds: float) -> bool:
+    """By the database's clock."""
+    return bool(await session.scalar(select(func.now() - timedelta(seconds=seconds) >= since)))
 
 
 async def nothing_there(session: AsyncSession, publication: Publication, **values: Any) -> bool:

@@ -17,7 +17,7 @@ from everystall.browser import hosts
 from everystall.browser import session as browser_session
 from everystall.browser.page import Page
 from everystall.demo.show import is_good
-from everystall.errors import PageChanged
+from everystall.errors import LeaseLost, PageChanged
 from everystall.marketplaces import get_adapter
 from tests.journeys.conftest import SHIRT, Seller, Stall
 
@@ -93,9 +93,11 @@ async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketp
         assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.parametrize("name", ["ebay", "poshmark"])  # Mercari keeps no draft of a click
+@pytest.mark.parametrize(
+    ("name", "behind"), [("ebay", 0.0), ("ebay", 1.5), ("poshmark", 0.0)]
+)  # Mercari keeps no draft of a click
 async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeated(
-    stall, alice, name, monkeypatch
+    stall, alice, name, behind, monkeypatch
 ):
     adapter = type(get_adapter(name))
     discard = adapter.discard_draft
@@ -109,10 +111,32 @@ async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeat
     monkeypatch.setattr(adapter, "discard_draft", discard_too_late)
     profile, job = await _posted(stall, alice, name)
     stall.sandbox.fault(name, kind="late_commit", seconds=6, times=1)
+    if behind:  # in that very moment its lists do not show it either
+        stall.sandbox.fault(name, kind="index_lag", seconds=behind, times=1)
     job = await stall.until_done(alice, job["jobId"], profile)
     assert job["status"] == "done", job
     assert len(stall.live(name)) == 1
     assert len(stall.events(name, "published")) == 1
+
+
+async def test_killed_after_a_draft_was_discarded_it_is_posted_again_and_nobody_is_asked(
+    stall, alice, monkeypatch
+):
+    adapter = type(get_adapter("ebay"))
+    discard = adapter.discard_draft
+
+    async def discard_and_die(self, page, draft_id):
+        monkeypatch.setattr(adapter, "discard_draft", discard)
+        await discard(self, page, draft_id)
+        raise LeaseLost  # what a worker that stood still meets; whose row says nothing of what it did
+
+    monkeypatch.setattr(adapter, "discard_draft", discard_and_die)
+    profile, job = await _posted(stall, alice, "ebay")
+    stall.sandbox.fault("ebay", kind="error_before", times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", job
+    assert len(stall.live("ebay")) == 1
+    assert len(stall.events("ebay", "published")) == 1
 
 
 async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, marketplace):
