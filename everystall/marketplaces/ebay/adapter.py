@@ -495,10 +495,9 @@ def _seen(shown: Mapping[str, Any], description: str | None) -> dict[str, Any]:
 
 
 def _quantity(text: str | None) -> int | None:
-    """As posted: what is left and what has sold. "More than 10" is no number."""
+    """What is left, as in its form. "More than 10" is no number."""
     left = re.search(r"(?<!more than )\b(\d+) available", text or "", re.IGNORECASE)
-    sold = re.search(r"\b(\d+) sold", text or "", re.IGNORECASE)
-    return int(left[1]) + (int(sold[1]) if sold else 0) if left else None
+    return int(left[1]) if left else None
 
 
 def _named(specifics: Mapping[str, str | None]) -> dict[str, Any]:
