@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import change, lock_all, needs_you, tell, want_ended
 from everystall.inventory.revisions import touch
 from everystall.marketplaces import MARKETPLACES, base
@@ -54,12 +55,14 @@ async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
 
 
 async def ours(session: AsyncSession, connection_id: UUID, remote_ids: Collection[str]) -> set[str]:
-    """Which of these we posted on the account."""
-    found = await session.scalars(
-        select(Attempt.remote_id).where(
-            Attempt.connection_id == connection_id, Attempt.remote_id.in_(remote_ids)
-        )
+    """Which of these we posted on the account; also what is deleted since, and whose page said it is sold."""
+    posted = select(Attempt.remote_id).where(
+        Attempt.connection_id == connection_id, Attempt.remote_id.in_(remote_ids)
     )
+    sold = select(Sale.remote_id).where(
+        Sale.connection_id == connection_id, Sale.remote_id.in_(remote_ids), Sale.order_id.is_(None)
+    )
+    found = await session.scalars(posted.union(sold))
     return {remote_id for remote_id in found if remote_id is not None}
 
 
@@ -83,15 +86,19 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
     )
     attempts = {attempt.remote_id: attempt for attempt in await session.scalars(asked)}
     publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
+    written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
+    lines = set(await session.scalars(written))
     for told in order:
         attempt = attempts.get(told.remote_id)
         publication = publications.get(attempt.publication_id) if attempt is not None else None
-        if publication is not None and await _is_counted(session, publication, told):
+        if told.line in lines or await _is_counted(session, connection, told):
             continue
         sale_id = await _write(session, connection, told)
         if sale_id is not None and attempt is not None and publication is not None and not told.cancelled:
             await session.refresh(attempt)
             await _count(session, publication, attempt, await session.get_one(Sale, sale_id))
+    for listing_id in {publication.listing_id for publication in publications.values()}:
+        await forget_listing_if_over(session, listing_id)
 
 
 async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
@@ -252,12 +259,14 @@ async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: S
         await engine.wake(session, there, "urgent")
 
 
-async def _is_counted(session: AsyncSession, publication: Publication, told: base.Sale) -> bool:
+async def _is_counted(session: AsyncSession, connection: Connection, told: base.Sale) -> bool:
     """Its page had said that it is sold, before this order was seen: then that was counted, and the order
     takes its place, or a part of it."""
     seen = await session.scalar(
-        select(Sale).where(Sale.publication_id == publication.id, Sale.remote_id == told.remote_id,
-                           Sale.order_id.is_(None), Sale.quantity >= told.quantity).limit(1)
+        select(Sale)
+        .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
+               Sale.remote_id == told.remote_id, Sale.order_id.is_(None), Sale.quantity >= told.quantity)
+        .limit(1)
     )  # fmt: skip
     if seen is None:
         return False

@@ -15,10 +15,10 @@ from sqlalchemy import func, select, text
 
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
+from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import change
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt
-from everystall.worker.reconcile import forget_listing_if_over
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit

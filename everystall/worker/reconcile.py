@@ -21,9 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory import sales
+from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
-from everystall.models import Attempt, Listing, Publication
+from everystall.models import Attempt, Publication
 from everystall.worker import watch
 from everystall.worker.compare import compare, differing, same_photos, same_thing
 
@@ -221,23 +222,6 @@ async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str
         {"id": connection_id},
     )
     return frozenset(row[0] for row in rows)
-
-
-async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
-    """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
-    listing = await session.get(Listing, listing_id)
-    if listing is None or listing.delete_asked_at is None:
-        return
-    await session.flush()
-    open_ = await session.execute(
-        text("""
-        SELECT 1 FROM publications p WHERE p.listing_id = :id AND (p.unsettled OR p.looking OR p.put = 'live'
-            OR EXISTS (SELECT 1 FROM attempts a WHERE a.publication_id = p.id AND a.next_look_at IS NOT NULL))
-        LIMIT 1"""),
-        {"id": listing_id},
-    )
-    if open_.first() is None:
-        await session.delete(listing)
 
 
 async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | None, Seen | None]:

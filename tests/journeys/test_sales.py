@@ -4,6 +4,8 @@ marketplaces' own ledger."""
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -253,6 +255,37 @@ async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_post
     attempts = await stall.rows("SELECT outcome FROM attempts WHERE connection_id = :id ORDER BY created_at",
                                 id=await stall.connection_id(profiles["mercari"]))  # fmt: skip
     assert [row["outcome"] for row in attempts] == ["sold", "ended"]
+
+
+async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
+    stall: Stall, alice: Seller, start_worker: Callable[..., None]
+):
+    _, profiles = await _live(stall, alice)
+    await _check(stall, *profiles.values())
+    await stall.rows("UPDATE connections SET next_check_at = now() + interval '2 seconds' RETURNING id")
+    start_worker(WATCH_SECONDS="4", WORKER_URGENT="2")
+    stall.sandbox.buy("ebay", title=SHIRT["title"])
+    end = time.monotonic() + 60
+    while stall.live("mercari") or stall.live("poshmark"):
+        assert time.monotonic() < end, await stall.rows("SELECT state, needs_you FROM publications")
+        await asyncio.sleep(0.1)
+    assert _of(stall, "ebay", alice)["state"] == "sold"
+
+
+@pytest.mark.parametrize("first", ["order", pytest.param("page", marks=pytest.mark.extended)])
+async def test_a_listing_that_is_being_deleted_goes_with_its_sale(stall: Stall, alice: Seller, first: str):
+    listing, profiles = await _live(stall, alice, ("mercari",))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    answer = await alice.client.delete(f"/api/listings/{listing}?end=true")
+    assert answer.status_code == 202, answer.text
+    if first == "order":  # its own page did not answer so far
+        await stall.rows("UPDATE publications SET next_try_at = now() + interval '1 h' RETURNING id")
+    await _check(stall, profiles["mercari"])
+    assert await stall.rows("SELECT id FROM listings") == []
+    (item,) = stall.ledger("mercari")
+    assert await stall.rows("SELECT listing_id, order_id FROM sales") == [
+        {"listing_id": None, "order_id": item["listing_id"]}
+    ]
 
 
 @pytest.mark.extended
