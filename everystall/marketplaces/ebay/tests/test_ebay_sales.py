@@ -75,3 +75,12 @@ async def test_signed_out_is_told(page, ebay):
     ebay.fault(SITE, "session_expired")
     with pytest.raises(SessionExpired):
         await ADAPTER.find_sales(page, known=NONE, since=NOW)
+
+
+async def test_after_the_site_renamed_its_parts_the_columns_are_found_by_their_headings(page, ebay):
+    socks = _stock(ebay, "Socks", quantity=5)
+    ebay.buy(SITE, listing_id=socks.id, quantity=2)
+    ebay.drift(SITE, seed=2, strength=1)
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert (sale.remote_id, sale.quantity, sale.price) == (socks.id, 2, Money(amount=123400))
+    assert sale.exact

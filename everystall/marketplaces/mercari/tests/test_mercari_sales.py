@@ -72,3 +72,11 @@ async def test_signed_out_is_told(page, mercari):
     mercari.fault(SITE, "session_expired")
     with pytest.raises(SessionExpired):
         await ADAPTER.find_sales(page, known=NONE, since=NOW)
+
+
+async def test_after_the_site_renamed_its_parts_the_list_is_found_the_other_way(page, mercari):
+    item = _stock(mercari, "Vase")
+    mercari.buy(SITE, listing_id=item.id)
+    mercari.drift(SITE, seed=2, strength=1)
+    found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert found == [Sale(item.id, item.id, "Vase", Money(amount=123400))]

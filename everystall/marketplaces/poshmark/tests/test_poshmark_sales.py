@@ -84,3 +84,11 @@ async def test_signed_out_is_told(page, site):
     site.fault("poshmark", "session_expired")
     with pytest.raises(SessionExpired):
         await ADAPTER.find_sales(page, known=NONE, since=_long_ago())
+
+
+async def test_after_the_site_renamed_its_parts_the_table_is_found_the_other_way(page, site):
+    item = _stock(site, "Linen shirt")
+    order = _sell(site, item)
+    site.drift("poshmark", seed=2, strength=1)
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=_long_ago())
+    assert (sale.order_id, sale.remote_id, sale.price) == (order, item.id, Money(amount=125_000))
