@@ -265,7 +265,13 @@ class Connection(Owned, Base):
     needs_you: Mapped[dict[str, Any] | None]
     last_post_at: Mapped[datetime | None]
     last_visit_at: Mapped[datetime | None]
+    #: When it is looked at again: is somebody signed in, did anything sell.
     next_check_at: Mapped[datetime | None]
+    #: When its list of orders was last read; null = never: what it shows then is only remembered.
+    watched_at: Mapped[datetime | None]
+    #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
+    watch_failing_since: Mapped[datetime | None]
+    watch_told_at: Mapped[datetime | None]
     #: The seller asked for a new capture of the session; the next hand-over clears it.
     refresh_asked_at: Mapped[datetime | None]
     #: The number of the last session kept (vault/sessions.py); only grows, whatever expires or is deleted.
@@ -467,6 +473,93 @@ class Attempt(Owned, Base):
               postgresql_where=text("armed_at IS NOT NULL")),
         Index("attempts_due", "next_look_at", postgresql_where=text("outcome = 'unresolved'")),
     )  # fmt: skip
+
+
+class Sale(Owned, Base):
+    """An item of an order on an account: all that its list of orders showed, also what is none of ours."""
+
+    __tablename__ = "sales"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    connection_id: Mapped[UUID]
+    #: Null: the listing's own page said that it is sold, and no order was seen yet.
+    order_id: Mapped[str | None]
+    #: Which of the order's items.
+    line: Mapped[int] = mapped_column(server_default=text("0"))
+    #: The site's id of the listing, where it told.
+    remote_id: Mapped[str | None]
+    #: What of ours it was; null = none, or deleted since.
+    listing_id: Mapped[UUID | None]
+    publication_id: Mapped[UUID | None]
+    title: Mapped[str]
+    price_cents: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(server_default="USD")
+    quantity: Mapped[int]
+    #: As the site tells it: its moment if `sold_at_exact`, else its day; null = it does not.
+    sold_at: Mapped[datetime | None]
+    sold_at_exact: Mapped[bool] = mapped_column(server_default=text("false"))
+    observed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    #: When it was first seen cancelled there.
+    cancelled_at: Mapped[datetime | None]
+    __table_args__ = (
+        _owned("sales"),
+        _points_to("connections", "connection_id"),
+        _points_to("listings", "listing_id", "SET NULL (listing_id)"),
+        _points_to("publications", "publication_id", "SET NULL (publication_id)"),
+        UniqueConstraint("connection_id", "order_id", "line", name="sales_once"),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        Index("sales_by_connection", "user_id", "connection_id", text("observed_at DESC")),
+        Index("sales_by_listing", "user_id", "listing_id"),
+        Index("sales_by_publication", "user_id", "publication_id"),
+        Index("sales_by_remote_id", "connection_id", "remote_id",
+              postgresql_where=text("remote_id IS NOT NULL")),
+    )  # fmt: skip
+
+
+class TakeDown(Owned, Base):
+    """A publication that is taken down because of a sale elsewhere. With the sale's sold_at and observed_at:
+    how long a sold thing stayed for sale."""
+
+    __tablename__ = "take_downs"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    sale_id: Mapped[UUID]
+    publication_id: Mapped[UUID | None]
+    marketplace: Mapped[str]
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    #: When a visit first went to take it down, and when its own page said that it is gone.
+    started_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+    #: When the seller was told that it is late.
+    told_at: Mapped[datetime | None]
+    __table_args__ = (
+        _points_to("sales", "sale_id"),
+        _points_to("publications", "publication_id", "SET NULL (publication_id)"),
+        UniqueConstraint("sale_id", "publication_id", name="take_downs_once"),
+        Index("take_downs_by_publication", "user_id", "publication_id"),
+        Index("take_downs_by_sale", "user_id", "sale_id"),
+    )
+
+
+class DoubleSale(Owned, Base):
+    """More was sold than there was. The earlier order has it; the later is for the seller to settle."""
+
+    __tablename__ = "double_sales"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    listing_id: Mapped[UUID | None]
+    #: Null: the listing said that it is sold, and we saw no order of it.
+    earlier_id: Mapped[UUID | None]
+    later_id: Mapped[UUID]
+    detected_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        _points_to("listings", "listing_id", "SET NULL (listing_id)"),
+        _points_to("sales", "earlier_id"),
+        _points_to("sales", "later_id"),
+        Index("double_sales_by_earlier", "user_id", "earlier_id"),
+        Index("double_sales_by_later", "user_id", "later_id"),
+        Index("double_sales_by_listing", "user_id", "listing_id"),
+    )
 
 
 class Job(Owned, Base):

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     pace_seconds: float | None = Field(default=None, ge=0)
     #: New listings per account and day; none = each marketplace's own.
     daily_cap: int | None = Field(default=None, ge=1)
+    #: Seconds between two looks at an account's orders: while it holds something that is live elsewhere too,
+    #: and while it does not.
+    watch_seconds: float = Field(default=75, ge=1)
+    watch_alone_seconds: float = Field(default=900, ge=1)
     #: Days that a session stays usable after its last capture or proven signed-in visit.
     session_days: float = Field(default=7, gt=0, le=60)
     #: Days after the seller's last own hand-over when a session ends in any case.

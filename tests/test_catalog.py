@@ -193,7 +193,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
     for secret in ("user_marketplace_sessions.sealed", "user_keys.wrapped", "listings.title",
                    "connections.account_name", "attempts.draft", "vault_audit.purpose", "events.data",
                    "webhook_endpoints.sealed", "webhook_endpoints.url", "imports.file_name",
-                   "import_rows.facts", "listing_sources.facts"):  # fmt: skip
+                   "import_rows.facts", "listing_sources.facts", "sales.title"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,

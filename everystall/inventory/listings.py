@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
@@ -61,3 +61,20 @@ async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = 
     if found is None:
         raise NotFound
     return found
+
+
+async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
+    """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
+    listing = await session.get(Listing, listing_id)
+    if listing is None or listing.delete_asked_at is None:
+        return
+    await session.flush()
+    open_ = await session.execute(
+        text("""
+        SELECT 1 FROM publications p WHERE p.listing_id = :id AND (p.unsettled OR p.looking OR p.put = 'live'
+            OR EXISTS (SELECT 1 FROM attempts a WHERE a.publication_id = p.id AND a.next_look_at IS NOT NULL))
+        LIMIT 1"""),
+        {"id": listing_id},
+    )
+    if open_.first() is None:
+        await session.delete(listing)

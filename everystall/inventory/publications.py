@@ -8,7 +8,7 @@ Nothing here touches a marketplace. All functions run inside the caller's transa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from everystall import engine
 from everystall.errors import BadRequest, EverystallError, Refused
 from everystall.inventory import pairs
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Attempt, Connection, Listing, Publication
+from everystall.models import Attempt, Connection, Listing, Publication, TakeDown
 from everystall.notify import messages
 
 #: What the seller can press, and what the button says.
@@ -56,6 +56,7 @@ ACTIONS_FOR = {
     "storage_away": ("retry", "give_up"),
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
+    "sold_twice": ("understood",),
 }
 #: A state in which a visit works → the one in which it left off before anything was clicked.
 AT_REST = {"composing": "waiting", "filling": "waiting", "revising": "live"}
@@ -108,6 +109,12 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
         await tell(session, publication, "publication.live")
     if publication.put in ("ended", "sold") and put != publication.put:
         await tell(session, publication, "publication.ended")
+    if publication.state in ("ended", "sold", "cancelled") and state != publication.state:
+        await session.execute(  # because of a sale elsewhere, it may be
+            update(TakeDown)
+            .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None))
+            .values(gone_at=func.clock_timestamp())
+        )
     if _reason(publication) not in (None, reason):
         await tell(session, publication, "publication.needs_you")
 
@@ -243,6 +250,27 @@ async def release_all(session: AsyncSession, connection: Connection, reason: str
         .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
         .execution_options(synchronize_session=False)
     )
+
+
+async def lock_all(session: AsyncSession, listing_ids: Collection[UUID]) -> Sequence[Publication]:
+    """All publications of these listings, in the order of their ids, then the listings: as everybody locks
+    them."""
+    publications = await session.scalars(
+        select(Publication)
+        .where(Publication.listing_id.in_(listing_ids))
+        .order_by(Publication.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = publications.all()
+    await session.execute(
+        select(Listing)
+        .where(Listing.id.in_(listing_ids))
+        .order_by(Listing.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return found
 
 
 async def act(

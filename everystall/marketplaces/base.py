@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -334,6 +335,24 @@ class Active:
 
 
 @dataclass(frozen=True)
+class Sale:
+    """One item of an order in the seller's own list of sales, as far as that tells."""
+
+    order_id: str
+    #: Which listing it was. None: the list does not say, and nobody needs to know (find_sales).
+    remote_id: str | None
+    title: str
+    price: Money | None = None
+    quantity: int = 1
+    #: Which of the order's items, from 0.
+    line: int = 0
+    #: Its moment where `exact`, to the minute; else its day, as the beginning of that in UTC.
+    sold_at: datetime | None = None
+    exact: bool = False
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
 class Seen:
     """One listing, read from its own page."""
 
@@ -427,6 +446,15 @@ class Adapter(Protocol):
         look_for: Sequence[str] = ("live", "draft", "sold"),
     ) -> list[Active]:
         """Newest first, each list read until a page holds an id in `known`. Also proves the session
+        (SessionExpired)."""
+        ...
+
+    async def find_sales(
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
+    ) -> list[Sale]:
+        """The list of orders, newest first, read until a page holds one in `known`. Where it does not say
+        which listing an order was, those are looked up that are not known and not from before `since` (by a
+        day to spare). `whole`: also where orders go that are long past. Also proves the session
         (SessionExpired)."""
         ...
 

@@ -37,6 +37,14 @@ def control(world: World) -> Starlette:
             return JSONResponse({"error": str(e)}, 404)
         return JSONResponse(item.as_json())
 
+    async def cancel(request: Request) -> Response:
+        wish = await request.json()
+        try:
+            item = world.cancel(wish["marketplace"], wish["order_id"])
+        except (KeyError, LookupError) as e:
+            return JSONResponse({"error": str(e)}, 404)
+        return JSONResponse(item.as_json())
+
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
             world.faults.clear()
@@ -86,6 +94,7 @@ def control(world: World) -> Starlette:
         routes=[
             Route("/_control/ledger", ledger),
             Route("/_control/buy", buy, methods=["POST"]),
+            Route("/_control/cancel", cancel, methods=["POST"]),
             Route("/_control/faults", faults, methods=["GET", "POST", "DELETE"]),
             Route("/_control/drift", drift, methods=["POST"]),
             Route("/_control/sessions", sessions, methods=["POST"]),

@@ -474,13 +474,24 @@ class World:
                 order = {
                     "order_id": secrets.token_hex(12), "buyer": buyer, "quantity": quantity,
                     "price": dict(item.fields.get("price") or {}), "at": datetime.now(UTC).isoformat(),
+                    "cancelled": False,
                 }  # fmt: skip
                 item.orders.append(order)
                 if item.quantity_sold >= item.quantity:
                     item.state, item.sold_at = "sold", time.time()
-                self.ledger.record("sold", item, buyer=buyer, quantity=quantity)
+                self.ledger.record("sold", item, buyer=buyer, quantity=quantity, order_id=order["order_id"])
                 return item
         raise LookupError("no live listing like that")
+
+    def cancel(self, marketplace: str, order_id: str) -> Item:
+        """An order is cancelled (ledger: sale_cancelled); its listing stays as it is. Raises LookupError."""
+        for item in self.items(marketplace):
+            for order in item.orders:
+                if order["order_id"] == order_id:
+                    order["cancelled"] = True
+                    self.ledger.record("sale_cancelled", item, order_id=order_id)
+                    return item
+        raise LookupError("no such order")
 
     def drift(self, marketplace: str) -> DriftSetting:
         return self.drifts.get(marketplace) or DriftSetting()

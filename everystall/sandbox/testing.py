@@ -60,6 +60,12 @@ class Sandbox:
         """listing_id, sku or title; buyer, quantity."""
         return self._answer(self._control.post("buy", json={"marketplace": marketplace, **wish}))
 
+    def cancel(self, marketplace: str, order_id: str) -> dict[str, Any]:
+        """An order of a buyer's."""
+        return self._answer(
+            self._control.post("cancel", json={"marketplace": marketplace, "order_id": order_id})
+        )
+
     def fault(self, marketplace: str, kind: str, **more: Any) -> None:
         """account, times, seconds, status, path; what there is: core.POINTS."""
         self._answer(self._control.post("faults", json={"marketplace": marketplace, "kind": kind, **more}))

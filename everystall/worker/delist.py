@@ -14,10 +14,11 @@ import structlog
 from sqlalchemy import func, select, text
 
 from everystall.errors import MarketplaceBusy
+from everystall.inventory import sales
+from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import change
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt
-from everystall.worker.reconcile import count_sold, forget_listing_if_over
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -36,6 +37,7 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
             return
         remote_id = publication.remote_id
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
+        await sales.note_started(session, publication)
     assert remote_id is not None, "put = live is written together with its remote_id"
     page = await visit.page()
     log.info("visit.at", at="baseline")
@@ -81,7 +83,7 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
     """What its own page said, after the click or instead of it."""
     log.info("visit.at", at="save")
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
+        publication = await visit.locked(session, publication_id, with_others=state == "sold")
         seen = state if state in ("live", "ended", "sold") else "unknown"
         await change(session, publication, seen=seen, seen_at=func.now())
         if state not in ("ended", "sold"):
@@ -92,14 +94,16 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
                 select(Attempt).where(Attempt.publication_id == publication_id, Attempt.outcome == "live")
             )
         ).scalar_one_or_none()
-        if attempt is not None:
-            attempt.outcome, attempt.finished_at = state, func.now()
-            if state == "sold":
-                await count_sold(session, publication, attempt)
-        if state == "sold":  # whatever the seller asked for meanwhile: a sold thing is not posted again
-            publication.wanted = "ended"
-        again = publication.wanted == "live"
-        await change(session, publication, put=state, state="waiting" if again else state, tries=0,
-                     next_try_at=None, needs_you=None, finished_at=None if again else func.now())  # fmt: skip
+        await change(session, publication, needs_you=None)
+        if attempt is not None and state == "sold":
+            await sales.take_sold_page(session, publication, attempt)
+        else:
+            if attempt is not None:
+                attempt.outcome, attempt.finished_at = state, func.now()
+            if state == "sold":  # whatever was asked for meanwhile: a sold thing is not posted again
+                publication.wanted = "ended"
+            again = publication.wanted == "live"
+            await change(session, publication, put=state, state="waiting" if again else state, tries=0,
+                         next_try_at=None, finished_at=None if again else func.now())  # fmt: skip
         log.info("publication.gone", state=state)
         await forget_listing_if_over(session, publication.listing_id)

@@ -28,9 +28,11 @@ from everystall.errors import (
     SessionExpired,
     SessionMissing,
 )
+from everystall.inventory import sales
 from everystall.inventory.publications import AT_REST, alter, backoff, change, needs_you, reason_of, tell_jobs
 from everystall.models import Attempt, Connection, Publication
 from everystall.notify import messages
+from everystall.worker import watch
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -42,7 +44,7 @@ TRIES = 8
 #: The next look for an open question after a look itself failed.
 LOOK_AGAIN = timedelta(minutes=5)
 #: The next check of an account after one that found the site not as we know it.
-CHECK_AGAIN = timedelta(hours=1)
+CHECK_AGAIN = timedelta(minutes=15)
 
 Evidence = Mapping[str, Any] | None
 
@@ -63,6 +65,7 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     elif publication_id is None:
         passes = error.fate in ("retry", "operator")
         asked = timedelta(seconds=max(60.0, getattr(error, "retry_after", None) or 0.0))
+        await watch.note_failed(visit, error)
         await _check_later(visit, asked if passes else CHECK_AGAIN)
     elif isinstance(error, AccountLimited):
         await _flag_posts(visit, error.message, await _evidence(visit))
@@ -218,6 +221,7 @@ async def _again_later(
             or (publication.needs_you is not None and not publication.looking)
         ):
             return
+        await sales.tell_if_late(session, publication)
         tries = publication.tries + counts
         asked = getattr(error, "retry_after", None)
         wait = backoff(max(tries - 1, 0), asked, random.random())

@@ -34,7 +34,7 @@ from everystall.errors import (
     SessionExpired,
     listed,
 )
-from everystall.inventory.listings import facts_of
+from everystall.inventory.listings import facts_of, forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
 from everystall.models import Attempt, Connection, Listing, Publication, User
@@ -175,7 +175,7 @@ async def nothing_left(session: AsyncSession, publication: Publication, listing:
     if listing.quantity > listing.quantity_sold and listing.delete_asked_at is None:
         return False
     await want_ended(session, publication)
-    await reconcile.forget_listing_if_over(session, listing.id)
+    await forget_listing_if_over(session, listing.id)
     return True
 
 

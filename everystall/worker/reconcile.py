@@ -20,9 +20,12 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
-from everystall.inventory.publications import change, needs_you, open_attempt, tell
+from everystall.inventory import sales
+from everystall.inventory.listings import forget_listing_if_over
+from everystall.inventory.publications import change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
-from everystall.models import Attempt, Listing, Publication
+from everystall.models import Attempt, Publication
+from everystall.worker import watch
 from everystall.worker.compare import compare, differing, same_photos, same_thing
 
 if TYPE_CHECKING:
@@ -131,24 +134,21 @@ async def _take_down_the_older(
 ) -> None:  # fmt: skip
     """It was there twice, and somebody bought the newer one: that is the sale, and the older has to go."""
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
+        publication = await visit.locked(session, publication_id, with_others=True)
         sold = await session.get_one(Attempt, newer.id, populate_existing=True)
         if sold.outcome == "live":
-            sold.outcome, sold.finished_at = "sold", func.now()
-            await count_sold(session, publication, sold)
-            await change(session, publication, put="sold", wanted="ended", state="sold", seen="sold",
-                         seen_at=func.now(), finished_at=func.now())  # fmt: skip
+            await sales.take_sold_page(session, publication, sold)
     await visit.adapter.delist(page, found.remote_id)
     state = (await visit.adapter.read(page, found.remote_id)).state
     if state not in ("ended", "sold"):
         raise MarketplaceBusy(f"{visit.label} still shows the older listing after we took it down.")
     async with visit.lease.transaction() as session:
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        mine.outcome, mine.remote_id, mine.url = state, found.remote_id, found.url
-        mine.next_look_at, mine.finished_at = None, func.now()
-        publication = await visit.locked(session, publication_id)
+        mine.remote_id, mine.url, mine.next_look_at = found.remote_id, found.url, None
+        publication = await visit.locked(session, publication_id, with_others=True)
         if state == "sold":
-            await count_sold(session, publication, mine)
+            await sales.take_sold_page(session, publication, mine)
+        mine.outcome, mine.finished_at = state, func.now()
     done = "The older one was taken down." if state == "ended" else "The older one was sold too: see to both."
     await _tell_twice(visit, publication_id, f"The newer one was sold. {done}")
 
@@ -168,9 +168,11 @@ async def settle(
     draft = Draft.model_validate(attempt.draft)
     read_back = await compare_all(visit, page, draft, attempt.photo_hashes, seen)
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
+        publication = await visit.locked(session, publication_id, with_others=seen.state == "sold")
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         await record(visit, session, publication, mine, remote_id, seen, read_back)
+    if seen.state == "live":
+        await watch.hasten(visit)
 
 
 async def compare_all(
@@ -189,16 +191,17 @@ async def record(
     read_back: Mapping[str, bool],
 ) -> None:  # fmt: skip
     """What the listing's own page told us, into both rows."""
-    mine.remote_id, mine.url, mine.outcome = remote_id, seen.url, seen.state
-    mine.finished_at = None if seen.state == "live" else func.now()
+    mine.remote_id, mine.url = remote_id, seen.url
+    if seen.state != "sold":
+        mine.outcome, mine.finished_at = seen.state, None if seen.state == "live" else func.now()
     await let_twins_go_on(session, mine)
     common: dict[str, Any] = {
         "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
         "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
     }  # fmt: skip
     if seen.state == "sold":
-        await count_sold(session, publication, mine)
-        await change(session, publication, put="sold", wanted="ended", state="sold", **common)
+        await change(session, publication, **common)
+        await sales.take_sold_page(session, publication, mine)
         await forget_listing_if_over(session, publication.listing_id)
     elif seen.state == "ended":
         by_others = publication.wanted == "live"
@@ -213,6 +216,7 @@ async def record(
         await change(session, publication, put="live", put_revision=mine.listing_revision, state=state,
                      read_back=merged, **common)  # fmt: skip
         log.info("publication.live", remote_id=remote_id, differs=differing(merged))
+        await sales.take_orders(session, publication, mine)
 
 
 async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
@@ -223,35 +227,6 @@ async def known_ids(session: AsyncSession, connection_id: UUID) -> frozenset[str
         {"id": connection_id},
     )
     return frozenset(row[0] for row in rows)
-
-
-async def count_sold(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
-    """Somebody bought what this attempt posted, all of it: so many fewer are left to post."""
-    sold = int(attempt.draft.get("quantity") or 1)
-    await session.execute(
-        text("""UPDATE listings SET quantity_sold = least(quantity, quantity_sold + :sold) WHERE id = :id"""),
-        {"id": publication.listing_id, "sold": sold},
-    )
-    await tell(
-        session, publication, "sale.detected", remoteId=attempt.remote_id, url=attempt.url, quantity=sold
-    )
-
-
-async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
-    """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
-    listing = await session.get(Listing, listing_id)
-    if listing is None or listing.delete_asked_at is None:
-        return
-    await session.flush()
-    open_ = await session.execute(
-        text("""
-        SELECT 1 FROM publications p WHERE p.listing_id = :id AND (p.unsettled OR p.looking OR p.put = 'live'
-            OR EXISTS (SELECT 1 FROM attempts a WHERE a.publication_id = p.id AND a.next_look_at IS NOT NULL))
-        LIMIT 1"""),
-        {"id": listing_id},
-    )
-    if open_.first() is None:
-        await session.delete(listing)
 
 
 async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | None, Seen | None]:

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -37,12 +38,13 @@ from everystall.errors import (
     NotWanted,
     PageChanged,
 )
+from everystall.inventory.publications import lock_all
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, publish, reconcile, revise
+from everystall.worker import delist, failures, publish, reconcile, revise, watch
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -52,6 +54,9 @@ BUDGET_STEPS = 60
 BUDGET_SECONDS = 900.0
 #: A look due within this many seconds is waited for with the browser open: a new browser costs as much.
 LINGER_SECONDS = 3.0
+#: A visit begins with a look at what sold, unless there was one that lately; and for so long nobody else is
+#: sent to check the account that a visit is checking.
+FRESH_SECONDS, CHECKING_SECONDS = 10.0, 60.0
 #: Which publications of an account are due now. Delists and looks run while posting is paused.
 _DUE = """
     FROM publications p JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
@@ -59,15 +64,18 @@ _DUE = """
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL))"""
 _FOUND = (
-    column("check_due", Boolean), column("due_id", Uuid), column("wanted", TEXT), column("put", TEXT),
-    column("state", TEXT), column("looking", Boolean), column("orphan_id", Uuid),
+    column("check_due", Boolean), column("stale", Boolean), column("due_id", Uuid), column("wanted", TEXT),
+    column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("orphan_id", Uuid),
 )  # fmt: skip
-#: The account while the lease is ours, and what is due there: a check, the most urgent publication, an
-#: attempt given up that is to be looked for. In one statement: of a short visit that is the most of it.
+#: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
+#: urgent publication, an attempt given up that is to be looked for. In one statement: of a short visit that
+#: is the most of it.
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
     SELECT {", ".join(f"c.{one.name}" for one in Connection.__table__.c)},
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
+           coalesce(c.needs_you IS NULL
+                    AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, orphan.publication_id AS orphan_id
     FROM connections c
     LEFT JOIN LATERAL (
@@ -143,8 +151,8 @@ async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
 
 
 class Visit:
-    """One visit. The steps are functions in publish.py, revise.py, reconcile.py, delist.py and failures.py;
-    they take it as an argument."""
+    """One visit. The steps are functions in watch.py, publish.py, revise.py, reconcile.py, delist.py and
+    failures.py; they take it as an argument."""
 
     def __init__(self, tools: Tools, lease: Lease, lane: str) -> None:
         self.tools = tools
@@ -156,6 +164,8 @@ class Visit:
         self.purpose = "post"
         #: Which session the next browser is opened with.
         self.which: Literal["newest", "last_good"] = "newest"
+        #: When this visit last went to check the account, for as long as it is at it.
+        self.check_claimed: datetime | None = None
         #: When the account's lists were last read from end to known, by time.monotonic().
         self.lists_read_at: float | None = None
         #: The session as the browser has it; what a picture or a log must not show.
@@ -190,8 +200,8 @@ class Visit:
             await self._wake_for_the_rest()
 
     async def _next(self) -> Due | None:
-        """What is due now, the most urgent first: what is wanted gone; a check of a session nobody has
-        tried; looks; posts."""
+        """What is due now, the most urgent first: what is wanted gone; a check of the account, which is due
+        by itself or comes before the visit's first step; looks; posts."""
         lease = self.lease
         asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent}
         async with self.tools.db.as_user(lease.user_id) as session:
@@ -200,14 +210,17 @@ class Visit:
                 lease.lost.set()
                 raise LeaseLost
             self._know(row[0])
-            if row.check_due and not self.urgent and row.wanted != "ended":
+            first = row.stale and self.check_claimed is None and (row.due_id or row.orphan_id) is not None
+            if (row.check_due or first) and not self.urgent and row.wanted != "ended":
                 mine = await session.execute(
-                    text("""UPDATE connections SET next_check_at = NULL
-                            WHERE id = :id AND lease_fence = :fence AND next_check_at <= now()
-                              AND needs_you IS NULL RETURNING 1"""),
-                    asked,
+                    text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking)
+                            WHERE id = :id AND lease_fence = :fence AND needs_you IS NULL
+                            RETURNING next_check_at"""),
+                    asked | {"checking": CHECKING_SECONDS},
                 )
-                if mine.first() is not None:
+                claimed = mine.scalar_one_or_none()
+                if claimed is not None:
+                    self.check_claimed = claimed
                     return Due("check")
             if row.due_id is not None:
                 return Due(_kind(row.wanted, row.put, row.state, row.looking), row.due_id)
@@ -272,15 +285,14 @@ class Visit:
             await failures.failed(self, due.publication_id, error)
 
     async def _check(self) -> None:
-        """Does the sign-in still work, and is it this account's? After each hand-over, and when asked: what
-        this visit saw before does not count."""
+        """Does the sign-in still work, and is it this account's, the first time? Did anything sell?"""
         if self.has_newer_session(self.connection.session_seq):
             await self.start_over("newest")
-        open_before = self._browser is not None
         page = await self.page()
-        if open_before or not self._proved:
+        assert self._opened is not None
+        if not (self._opened.proved or self._proved):
             await self._identify(page)
-        await self.signed_in()
+        await watch.watch(self)
 
     async def _identify(self, page: Page) -> None:
         """Whose session is it? Raises SessionExpired if it is another account's: nothing is done there."""
@@ -444,8 +456,14 @@ class Visit:
         )
         return found.scalar_one_or_none()
 
-    async def locked(self, session: AsyncSession, publication_id: UUID) -> Publication:
-        """The same, or NotWanted."""
+    async def locked(
+        self, session: AsyncSession, publication_id: UUID, *, with_others: bool = False
+    ) -> Publication:
+        """The same, or NotWanted. `with_others`: all of the listing's, and the listing, since one more was
+        sold."""
+        if with_others:
+            listing_id = select(Publication.listing_id).where(Publication.id == publication_id)
+            await lock_all(session, list(await session.scalars(listing_id)))
         publication = await self.find_locked(session, publication_id)
         if publication is None:
             raise NotWanted("The listing was deleted.")

@@ -7,8 +7,11 @@ import asyncio
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -261,6 +264,32 @@ async def stall(
         await seller.client.aclose()
     await photos.close()
     await db.close()
+
+
+@pytest.fixture
+def start_worker(stall: Stall, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Starts `everystall worker` with one slot for visits, and these settings; it ends with the test."""
+    settings, running = stall.settings, []
+
+    def start(**more: str) -> None:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "EVERYSTALL_HOME": str(settings.everystall_home),
+            "DATABASE_URL": settings.database_url.get_secret_value() if settings.database_url else "",
+            "PACE_SECONDS": "0",
+            "WORKER_VISITS": "1",
+            "WORKER_URGENT": "1",
+            **more,
+        }
+        command = [sys.executable, "-m", "everystall", "worker"]
+        with open(tmp_path / "worker.log", "wb") as log:
+            running.append(subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=tmp_path))
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait(10)
 
 
 @pytest.fixture

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,31 +11,6 @@ import pytest
 from tests.journeys.conftest import Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
-
-
-@pytest.fixture
-def start_worker(stall: Stall, tmp_path: Path) -> Iterator[Any]:
-    """Starts `everystall worker` with one slot for visits; it ends with the test."""
-    settings, running = stall.settings, []
-
-    def start() -> None:
-        env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "EVERYSTALL_HOME": str(settings.everystall_home),
-            "DATABASE_URL": settings.database_url.get_secret_value() if settings.database_url else "",
-            "PACE_SECONDS": "0",
-            "WORKER_VISITS": "1",
-            "WORKER_URGENT": "1",
-        }
-        command = [sys.executable, "-m", "everystall", "worker"]
-        with open(tmp_path / "worker.log", "wb") as log:
-            running.append(subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=tmp_path))
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait(10)
 
 
 async def _live(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from everystall.browser.guard import Deadline
@@ -40,6 +41,7 @@ from everystall.marketplaces.base import (
     Money,
     PhotoFile,
     Published,
+    Sale,
     Seen,
     flat,
 )
@@ -69,6 +71,7 @@ FAILS: Mapping[str, tuple[str, ...]] = {
     "written": ("busy", "changed", "expired", "broken"),
     "save": ("silent", "lost", "late", "dropped", "refused", "limited", "expired", "challenge", "broken"),
     "check": ("busy", "expired", "challenge", "changed"),
+    "orders": ("busy", "changed", "expired", "challenge", "broken"),
 }  # fmt: skip
 _ERRORS: Mapping[str, Callable[[], Exception]] = {
     "busy": lambda: MarketplaceBusy("It does not answer."),
@@ -411,6 +414,20 @@ class SimAdapter:
 
     def _url(self, page: SimPage, id: str) -> str:
         return page.base_url + IDS[self.marketplace][1].format(id)
+
+    async def find_sales(
+        self, page: SimPage, *, known: frozenset[str], since: datetime, whole: bool = False
+    ) -> list[Sale]:
+        """One order for each that is sold; pages as the other lists'."""
+        await page.ask("orders")
+        rows = self.world.listed(page.account, "sold")
+        found: list[Sale] = []
+        for start in range(0, len(rows), PAGE):
+            shown = rows[start : start + PAGE]
+            found += [Sale(f"o{one.id}", one.id, one.title, one.price, one.quantity) for one in shown]
+            if any(f"o{one.id}" in known for one in shown):
+                break
+        return found
 
     async def check_session(self, page: SimPage) -> Account:
         await page.ask("check")

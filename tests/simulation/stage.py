@@ -71,6 +71,7 @@ WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, asked_at 
                repost_asked_at = repost_asked_at - %(by)s
            WHERE user_id = %(user)s)
 UPDATE connections SET next_check_at = next_check_at - %(by)s, last_post_at = last_post_at - %(by)s,
+    watched_at = watched_at - %(by)s, watch_failing_since = watch_failing_since - %(by)s,
     lease_until = lease_until - CASE WHEN id = ANY(%(renewed)s) THEN %(real)s ELSE %(by)s END
 WHERE user_id = %(user)s"""
 _NEXT = """
@@ -79,6 +80,7 @@ SELECT extract(epoch FROM min(at) - now())::float AS seconds FROM (
     WHERE user_id = %(user)s AND (looking OR (unsettled AND needs_you IS NULL))
     UNION ALL SELECT next_look_at FROM attempts WHERE user_id = %(user)s AND outcome = 'unresolved'
     UNION ALL SELECT next_check_at FROM connections WHERE user_id = %(user)s
+        AND (watched_at IS NULL OR watch_failing_since IS NOT NULL)  -- the next look always comes
     UNION ALL SELECT lease_until FROM connections WHERE user_id = %(user)s) t WHERE at > now()"""
 #: All that the judge looks at, in one go.
 _ALL = """
@@ -488,6 +490,11 @@ class Life:
         for publication in self.rows("SELECT * FROM publications WHERE user_id = %(user)s"):
             if publication["needs_you"] is None and (publication["unsettled"] or publication["looking"]):
                 self.wrong.append("it waits for ever: {wanted}, {put}, {state}".format(**publication))
+        if (
+            self.rows("""SELECT 1 FROM publications p JOIN listings l ON l.id = p.listing_id
+                        WHERE p.user_id = %(user)s AND p.wanted = 'live' AND l.quantity <= l.quantity_sold""")
+        ):
+            self.wrong.append("the last one is sold, and it is still wanted for sale")
         if self.rows("SELECT 1 FROM jobs WHERE user_id = %(user)s AND status = 'running'"):
             self.wrong.append("a job that does not end")
         self.hands.judge_end()

@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
@@ -23,6 +25,7 @@ from everystall.marketplaces.base import (
     Money,
     PhotoFile,
     Published,
+    Sale,
     Seen,
     SeenState,
     names_of,
@@ -42,6 +45,10 @@ ANSWER_SECONDS = 15.0
 LOOK = 0.03
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
+#: "Jul 8, 2026 at 3:04pm PST", or the day alone.
+_MOMENT = (
+    r"(?P<day>[A-Z][a-z]{2} \d{1,2}, \d{4})(?:,? (?:at )?(?P<time>\d{1,2}:\d\d[ap]m))?(?: (?P<zone>P[SD]T))?"
+)
 
 
 class Ebay:
@@ -69,6 +76,24 @@ class Ebay:
                 for row in await _read_list(page, path, state, known):
                     found.setdefault(row.remote_id, row)
         return list(found.values())
+
+    async def find_sales(
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
+    ) -> list[Sale]:
+        """A page load; all orders stay in that list."""
+        rows: list[Mapping[str, Any]] = []
+        for number in range(1, MOST_PAGES + 1):
+            await page.goto(_page_of(on.ORDERS, number), ready=on.LISTINGS)
+            shown = await page.read(on.SALES)
+            rows += shown["rows"]
+            if not shown["more"] or any(row["order"] in known for row in shown["rows"]):
+                break
+        met = Counter[str]()
+        found: list[Sale] = []
+        for row in rows:
+            found.append(_sale(row, line=met[row["order"]]))
+            met[row["order"]] += 1
+        return found
 
     async def check_session(self, page: Page) -> Account:
         await page.goto(on.ACTIVE, ready=on.LISTINGS)
@@ -415,6 +440,23 @@ async def _read_list(
     return found
 
 
+def _sale(row: Mapping[str, Any], line: int) -> Sale:
+    quantity, moment = row["quantity"] or "", re.search(_MOMENT, row["date"] or "")
+    sold_at, exact = None, False
+    if moment:
+        exact = bool(moment["time"] and moment["zone"])
+        zone = timezone(timedelta(hours=-7 if moment["zone"] == "PDT" else -8)) if exact else UTC
+        written = f"{moment['day']} {moment['time'] if exact else '12:00am'}"
+        with suppress(ValueError):
+            sold_at = datetime.strptime(written, "%b %d, %Y %I:%M%p").replace(tzinfo=zone).astimezone(UTC)
+    return Sale(
+        order_id=row["order"], line=line, remote_id=row["item"], title=row["title"],
+        price=_money(row["price"]), quantity=int(quantity) if quantity.isdigit() else 1,
+        sold_at=sold_at, exact=exact and sold_at is not None,
+        cancelled=bool(re.search(r"cancel", row["status"] or "", re.IGNORECASE)),
+    )  # fmt: skip
+
+
 def _page_of(path: str, number: int) -> str:
     return path if number == 1 else f"{path}?page={number}"
 
@@ -453,10 +495,9 @@ def _seen(shown: Mapping[str, Any], description: str | None) -> dict[str, Any]:
 
 
 def _quantity(text: str | None) -> int | None:
-    """As posted: what is left and what has sold. "More than 10" is no number."""
+    """What is left, as in its form. "More than 10" is no number."""
     left = re.search(r"(?<!more than )\b(\d+) available", text or "", re.IGNORECASE)
-    sold = re.search(r"\b(\d+) sold", text or "", re.IGNORECASE)
-    return int(left[1]) + (int(sold[1]) if sold else 0) if left else None
+    return int(left[1]) if left else None
 
 
 def _named(specifics: Mapping[str, str | None]) -> dict[str, Any]:

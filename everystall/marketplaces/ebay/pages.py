@@ -299,6 +299,29 @@ ROWS = """() => {
   return {rows, more: !!document.querySelector('a[rel="next"]')};
 }"""
 
+#: The rows of one page of the seller's orders, newest first, an item each, and whether there is a next page.
+SALES = """() => {
+  const table = document.querySelector("main table[data-list]") ?? document.querySelector("main table");
+  const heads = [...(table?.querySelectorAll("thead th") ?? [])].map((e) => e.textContent.trim());
+  const at = (pattern) => heads.findIndex((text) => pattern.test(text));
+  const rows = [];
+  for (const row of table?.querySelectorAll("tbody tr") ?? []) {
+    const link = row.querySelector('a[href*="orderid=" i]');
+    const order = row.dataset.orderId ?? /[?&]orderid=([^&#]+)/i.exec(link?.getAttribute("href") ?? "")?.[1];
+    const titled = [...row.querySelectorAll('a[href*="/itm/"]')];
+    const item = /\\/itm\\/(?:[^/?#]+\\/)?(\\d{12})/.exec(titled[0]?.getAttribute("href") ?? "")?.[1];
+    if (!order || !item) continue;
+    const cell = (selector, pattern) =>
+      (row.querySelector(selector) ?? row.cells[at(pattern)])?.textContent.trim() ?? null;
+    rows.push({
+      order, item, title: titled.map((a) => a.textContent.trim()).find(Boolean) ?? "",
+      quantity: cell(".hub-quantity", /quantity|qty/i), price: cell(".hub-price", /sold for|price|total/i),
+      date: cell(".hub-date", /date sold|date/i), status: cell(".hub-status", /status/i),
+    });
+  }
+  return {rows, more: !!document.querySelector('a[rel="next"]')};
+}"""
+
 #: How far the photos are.
 UPLOADS = """() => {
   const own = [...document.querySelectorAll("main .uploader-note")];

@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
@@ -22,6 +23,7 @@ from everystall.marketplaces.base import (
     Money,
     PhotoFile,
     Published,
+    Sale,
     Seen,
     SeenState,
     names_of,
@@ -63,6 +65,18 @@ class Mercari:
         for state, path in lists:
             if state in look_for:
                 found += await _read_list(page, path, state, known)
+        return found
+
+    async def find_sales(
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
+    ) -> list[Sale]:
+        """A page load. One listing is one order, and its rows tell no time."""
+        found: list[Sale] = []
+        for path in (on.IN_PROGRESS, on.COMPLETE) if whole else (on.IN_PROGRESS,):
+            for row in await _read_rows(page, path, known):
+                cancelled = any(re.search(r"\bcancel", note, re.IGNORECASE) for note in row["notes"])
+                found.append(Sale(row["id"], row["id"], row["title"], _money(row["price"]),
+                                  cancelled=cancelled))  # fmt: skip
         return found
 
     async def check_session(self, page: Page) -> Account:
@@ -336,21 +350,25 @@ async def _first_of(page: Page, *targets: Target) -> int | None:
 async def _read_list(
     page: Page, path: str, state: Literal["live", "draft", "sold"], known: frozenset[str]
 ) -> list[Active]:
-    found: list[Active] = []
+    return [
+        Active(
+            remote_id=row["id"],
+            state=state,
+            title=row["title"],
+            price=_money(row["price"]),
+            url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
+            photo_url=row["photo"],
+        )
+        for row in await _read_rows(page, path, known)
+    ]
+
+
+async def _read_rows(page: Page, path: str, known: frozenset[str]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
     for number in range(1, MOST_PAGES + 1):
         await page.goto(path if number == 1 else f"{path}?page={number}", ready=on.LISTINGS)
         shown = await page.read(on.ROWS)
-        for row in shown["rows"]:
-            found.append(
-                Active(
-                    remote_id=row["id"],
-                    state=state,
-                    title=row["title"],
-                    price=_money(row["price"]),
-                    url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
-                    photo_url=row["photo"],
-                )
-            )
+        found += shown["rows"]
         if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
             break
     return found

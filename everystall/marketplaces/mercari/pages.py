@@ -12,6 +12,7 @@ SELL = "/sell/"
 ACTIVE = "/mypage/listings/active/"
 #: Sold and not yet over. A listing that sold since we looked is here; /complete/ holds only older ones.
 IN_PROGRESS = "/mypage/listings/in_progress/"
+COMPLETE = "/mypage/listings/complete/"
 DRAFTS = "/mypage/listings/draft/action-required/"
 
 
@@ -261,14 +262,15 @@ ACCOUNT = """() => {
   return found ? {id: found[1], name: link.textContent.trim() || null} : {id: null, name: null};
 }"""
 
-#: The rows of one page of one's own listings, newest first, and whether there is a next page.
+#: The rows of one page of one's own listings, newest first, with what they say beside title and price
+#: (`notes`); and whether there is a next page.
 ROWS = """() => {
   const rows = new Map();
   const link = /\\/(?:us\\/item|sell\\/edit)\\/(m\\d+)/;
   for (const a of document.querySelectorAll('main a[href*="/item/m"], main a[href*="/sell/edit/m"]')) {
     const id = link.exec(a.getAttribute("href"))?.[1];
     if (!id) continue;
-    const row = rows.get(id) ?? {id, title: "", price: null, photo: null};
+    const row = rows.get(id) ?? {id, title: "", price: null, photo: null, notes: []};
     rows.set(id, row);
     const image = a.querySelector("img");
     if (image) { row.photo = image.src; row.title = row.title || image.alt; }
@@ -283,6 +285,8 @@ ROWS = """() => {
       [...box.querySelectorAll("*")].filter((e) => !e.children.length && /^\\s*\\$/.test(e.textContent))
         .map((e) => e.textContent).join(" "))?.[1] ?? null;
     if (!image && a.textContent.trim()) row.title = a.textContent.trim();
+    row.notes = [...box.querySelectorAll("*")].filter((e) => !e.children.length && !e.closest("a"))
+      .map((e) => e.textContent.trim()).filter(Boolean);
   }
   return {rows: [...rows.values()], more: !!document.querySelector('a[rel="next"]')};
 }"""

@@ -9,6 +9,8 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import (
@@ -29,6 +31,7 @@ from everystall.marketplaces.base import (
     Money,
     PhotoFile,
     Published,
+    Sale,
     Seen,
     names_of,
     says_no,
@@ -48,6 +51,8 @@ ANSWER_SECONDS = 20.0
 DRAFT_SECONDS = 10.0
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
+#: The list tells the day only, in a time zone that we do not know.
+A_DAY_TO_SPARE = timedelta(days=2)
 #: What stands in the price dialog.
 _PRICES = ("price", "original_price", "shipping.discount", "specifics.Smart Sell minimum")
 
@@ -75,6 +80,21 @@ class Poshmark:
         if "draft" in look_for:
             await page.goto(on.CREATE, ready=on.TITLE)
             found += [_active(page, row, "draft") for row in await page.read(on.DRAFTS)]
+        return found
+
+    async def find_sales(
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
+    ) -> list[Sale]:
+        """A page load, and one for each order that is not known: the list does not name the listing. All
+        orders stay in that list."""
+        found: list[Sale] = []
+        for row in await _read_orders(page, known):
+            sale = _sale(row)
+            sold_at = sale.sold_at or since
+            if sale.order_id in known or sold_at < since - A_DAY_TO_SPARE:
+                found.append(sale)
+            else:
+                found += await _read_order(page, sale)
         return found
 
     async def check_session(self, page: Page) -> Account:
@@ -438,6 +458,50 @@ async def _left_the_form(page: Page) -> None:
     """Deleting ends on one's closet. Where it does not, the caller's look says what is so."""
     with suppress(MarketplaceBusy):
         await page.wait_url(r"/closet/", seconds=5)
+
+
+# ---- sales ----------------------------------------------------------------------------------------
+
+
+async def _read_orders(page: Page, known: frozenset[str]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for number in range(1, MOST_PAGES + 1):
+        await page.goto(on.SALES if number == 1 else f"{on.SALES}?page={number}", ready=on.SALES_SHOWN)
+        shown = await page.read(on.ORDERS)
+        many = shown["to"] - shown["from"] + 1 if shown["to"] else 0
+        if len(shown["rows"]) != many:
+            raise PageChanged(f"{LABEL} says that it shows {many} sales, and we find {len(shown['rows'])}.")
+        found += shown["rows"]
+        if shown["to"] >= shown["of"] or any(row["id"] in known for row in shown["rows"]):
+            break
+    return found
+
+
+def _sale(row: Mapping[str, Any]) -> Sale:
+    sold_at = None
+    with suppress(ValueError):
+        sold_at = datetime.strptime(row["date"] or "", "%b %d, %Y").replace(tzinfo=UTC)
+    items = row["items"] or ""
+    return Sale(
+        order_id=row["id"], remote_id=None, title=row["title"], price=_money(row["price"]), sold_at=sold_at,
+        quantity=int(items) if items.isdigit() else 1,
+        cancelled=bool(re.search(r"cancel", row["status"] or "", re.IGNORECASE)),
+    )  # fmt: skip
+
+
+async def _read_order(page: Page, sale: Sale) -> list[Sale]:
+    """An item each of a bundle; of several of one listing, their number."""
+    await page.goto(on.order_path(sale.order_id), ready=on.ORDER)
+    items = await page.read(on.ORDER_ITEMS)
+    if not items:
+        raise PageChanged(f"{LABEL}'s page of an order does not say which listing it was.")
+    if len(items) == 1:
+        return [replace(sale, remote_id=items[0]["id"])]
+    return [
+        replace(sale, remote_id=one["id"], line=line, quantity=1, title=one["title"] or sale.title,
+                price=_money(one["price"]))
+        for line, one in enumerate(items)
+    ]  # fmt: skip
 
 
 # ---- reading --------------------------------------------------------------------------------------

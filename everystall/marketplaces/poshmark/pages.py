@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from everystall.browser.page import Page
 
 CREATE = "/create-listing"
+SALES = "/order/sales"
 
 
 def closet_path(handle: str, availability: str) -> str:
     return f"/closet/{handle}?availability={availability}"
+
+
+def order_path(order_id: str) -> str:
+    return f"{SALES}/{order_id}"
 
 
 def listing_path(remote_id: str) -> str:
@@ -340,6 +345,53 @@ MY_CLOSET = Target(
 SIGN_IN_LINK = Target(
     "the link to sign in", ('header a[href^="/login"]', 'header :is(a, button):text-is("Log in")')
 )
+
+SALES_SHOWN = Target(
+    "how many of my sales are shown, which comes with their rows",
+    (".my-sales-desktop-table__pagination-info", 'main :text-matches("^Showing [0-9]")'),
+)
+ORDER = Target("one order of mine", (".order-info__container", 'main:has-text("ORDER NUMBER")'))
+
+#: My sales, newest first: {id, title, items, date, price, status}; and what the page says it shows.
+ORDERS = """() => {
+  const link = 'a[href*="/order/sales/"]';
+  const table = document.querySelector("table.my-sales-desktop-table__table")
+    ?? [...document.querySelectorAll("main table")].find((one) => one.querySelector(link));
+  const heads = [...(table?.querySelectorAll("thead th") ?? [])].map((one) => one.textContent.trim());
+  const rows = [];
+  for (const row of table?.querySelectorAll("tbody tr") ?? []) {
+    const order = row.querySelector(link);
+    const id = /\\/order\\/sales\\/([^/?#]+)/.exec(order?.getAttribute("href") ?? "")?.[1];
+    if (!id) continue;
+    const cell = (part, head) => (row.querySelector(`[class*="__${part}-col"]`)
+      ?? row.cells[heads.indexOf(head)])?.textContent.trim() ?? null;
+    rows.push({id, title: order.textContent.trim(), items: cell("items", "Item(s)"),
+               date: cell("date", "Order Date"), price: cell("price", "Price"),
+               status: cell("status", "Status")});
+  }
+  const shown = /Showing (\\d+)-(\\d+) of (\\d+)/.exec(document.querySelector("main")?.textContent ?? "");
+  return {rows, from: Number(shown?.[1]), to: Number(shown?.[2]), of: Number(shown?.[3])};
+}"""
+
+#: What one order was of, by the links to its listings, else by the page's own data: {id, title, price}.
+ORDER_ITEMS = """() => {
+  const box = document.querySelector(".order-info__container") ?? document.querySelector("main");
+  const found = new Map();
+  for (const link of box?.querySelectorAll('a[href*="/listing/"]') ?? []) {
+    const id = /([0-9a-f]{24})(?:[/?#]|$)/.exec(link.getAttribute("href"))?.[1];
+    if (!id) continue;
+    const title = found.get(id)?.title || link.textContent.trim();
+    const price = link.parentElement.querySelector(".order-items__item-price")?.textContent ?? null;
+    found.set(id, {id, title, price: found.get(id)?.price ?? price});
+  }
+  const lines = (part) => !part || typeof part !== "object" ? []
+    : Array.isArray(part.line_items) ? part.line_items : Object.values(part).flatMap(lines);
+  if (!found.size) for (const line of lines(window.__INITIAL_STATE__)) {
+    const id = line.parent_post_id ?? line.product_id;
+    if (id) found.set(id, {id, title: "", price: null});
+  }
+  return [...found.values()];
+}"""
 
 #: Each tile of a closet: {id, title, price, photo, sold}; and whether there is a next page.
 TILES = """() => {

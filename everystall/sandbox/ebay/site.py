@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def site(world: World) -> Site:
         token_of=lambda jar: jar.get("s"), cookies=cookies, vocabulary=VOCABULARY,
         folder=Path(__file__).parent, login_path="/signin/", captcha_page=interruption,
     )  # fmt: skip
-    made.templates.globals |= {"dollars": _dollars, "photo_url": _photo_url}
+    made.templates.globals |= {"dollars": _dollars, "photo_url": _photo_url, "moment": _moment}
     return made
 
 
@@ -657,6 +657,13 @@ def _unauthenticated() -> Response:
 
 def _dollars(cents: int) -> str:
     return f"${cents / 100:,.2f}"
+
+
+def _moment(at: str) -> str:
+    """As the orders write it: "Jul 8, 2026 at 3:04pm PST"."""
+    there = datetime.fromisoformat(at).astimezone(timezone(timedelta(hours=-8)))
+    half = f"{there:%p}".lower()
+    return f"{there:%b} {there.day}, {there.year} at {there.hour % 12 or 12}:{there:%M}{half} PST"
 
 
 def _photo_url(photo: Photo) -> str:

@@ -13,8 +13,8 @@ lstng-section success-page success-link review-page x-item-title__mainTitle x-pr
 x-item-condition-text x-quantity__availability x-item-number x-sellercard x-shipping x-location x-returns
 x-bestoffer ux-image-carousel-item ux-image-carousel ux-item-specifics ux-labels-values__labels
 ux-labels-values__values ux-labels-values ux-layout-section--status desc_ifr ds_div hub-table hub-title
-hub-sku hub-price hub-quantity hub-promoted row-actions end-listing end-confirm end-reason delete-draft
-delete-confirm thumb-delete"""
+hub-sku hub-price hub-quantity hub-promoted hub-date hub-status row-actions end-listing end-confirm
+end-reason delete-draft delete-confirm thumb-delete"""
 VOCABULARY = Vocabulary(
     names=_NAMES.split(),
     labels={

@@ -255,7 +255,7 @@ async def listings(request: Request) -> Response:
     if account is None:
         return here.site.login_wall(request)
     week = time.time() - 7 * 86400
-    sold = world.listed(NAME, account, "sold")
+    sold = sorted(world.listed(NAME, account, "sold"), key=lambda item: item.sold_at or 0, reverse=True)
     lists = {
         "active": world.listed(NAME, account, "live"),
         "in_progress": [item for item in sold if (item.sold_at or 0) > week],
@@ -276,7 +276,7 @@ async def listings(request: Request) -> Response:
     notes = {"active": "Active", "in_progress": "Sold: ship it", "complete": "Complete", "draft": "Draft"}
     shown = [
         _card(item) | {
-            "note": notes[tab],
+            "note": "Canceled" if any(order["cancelled"] for order in item.orders) else notes[tab],
             "href": f"/sell/edit/{item.id}/" if tab == "draft" else f"/us/item/{item.id}/",
         }
         for item in here_items

@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from everystall.sandbox.poshmark.words import VOCABULARY
 
 NAME = "poshmark"
 MAX_DRAFTS = 15
+SALES_PER_PAGE = 20
 
 
 def site(world: World) -> Site:
@@ -35,7 +37,7 @@ def site(world: World) -> Site:
         world, NAME, "Poshmark", routes=_ROUTES, token_of=_token_of, cookies=session_cookies,
         vocabulary=VOCABULARY, folder=Path(__file__).parent,
     )  # fmt: skip
-    made.templates.globals |= {"slug": _slug, "dollars": _dollars, "photo_url": _photo_url}
+    made.templates.globals |= {"slug": _slug, "dollars": _dollars, "photo_url": _photo_url, "day": _day}
     return made
 
 
@@ -162,11 +164,20 @@ async def sales(request: Request) -> Response:
     rows.sort(key=lambda row: row[1]["at"], reverse=True)
     wanted = request.path_params.get("id")
     if wanted is None:
-        return visit.site.page(request, "sales.html", rows=rows)
+        words = request.query_params.get("page", "1")
+        first = (max(1, int(words)) - 1) * SALES_PER_PAGE if words.isdigit() else 0
+        shown = rows[first : first + SALES_PER_PAGE]
+        return visit.site.page(
+            request, "sales.html", rows=shown, first=first, total=len(rows),
+            page=first // SALES_PER_PAGE + 1,
+        )  # fmt: skip
     one = next((row for row in rows if row[1]["order_id"] == wanted), None)
     if one is None:
         return visit.site.page(request, "error.html", 404, status=404)
-    return visit.site.page(request, "order.html", item=one[0], order=one[1])
+    item, order = one
+    line = {"product_id": item.id, "parent_post_id": item.id, "sku": item.sku or "", "status": "sold"}
+    state = {"id": order["order_id"], "state": "sold", "line_items": [line]}
+    return visit.site.page(request, "order.html", item=item, order=order, initial=state)
 
 
 # ---- the site's own JSON ----
@@ -432,6 +443,11 @@ def _photo_url(item: Item, photo_id: str, size: str = "m") -> str:
 def _slug(item: Item) -> str:
     words = re.sub(r"[^A-Za-z0-9]+", "-", item.title).strip("-") or "Listing"
     return f"{words}-{item.id}"
+
+
+def _day(at: str) -> str:
+    """As the table of sales writes it: "Jul 08, 2026"."""
+    return datetime.fromisoformat(at).strftime("%b %d, %Y")
 
 
 def _dollars(money: dict[str, Any] | None) -> str:

@@ -19,7 +19,8 @@ VOCABULARY = Vocabulary(
         "data-vv-name=quantityAvailable0", "data-vv-name=sku", "data-et-name=next", "data-et-name=list",
         "data-et-name=apply", "data-et-name=size", "data-et-name=color", "data-et-name=listing_condition",
         "data-et-name=delete", "data-et-name=update", "data-et-name=save_draft",
-        "data-et-on-name=category_selection",
+        "data-et-on-name=category_selection", "my-sales-desktop-table__table", "my-sales-desktop-table__row",
+        "my-sales-desktop-table__pagination-info", "order-info__container",
     ],
     labels={
         "Next": ["Go on", "Proceed"],

@@ -1,0 +1,349 @@
+"""What a sale does, whoever saw it first: the account's list of orders, or the listing's own page.
+
+One transaction: the sale's row, how many are left, what of the listing is wanted gone elsewhere, the event,
+the wake-ups. An order has its effect once, however often it is read. Nothing here touches a marketplace, and
+no order is ever cancelled by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.inventory.listings import forget_listing_if_over
+from everystall.inventory.publications import change, lock_all, needs_you, tell, want_ended
+from everystall.inventory.revisions import touch
+from everystall.marketplaces import MARKETPLACES, base
+from everystall.models import Attempt, Connection, DoubleSale, Listing, Publication, Sale, TakeDown
+from everystall.notify import messages
+
+log = structlog.get_logger()
+
+#: Orders of an account that are remembered as known: more than its list shows in one reading.
+MOST_KNOWN = 1000
+#: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
+LATE_SECONDS = 300
+#: Two days without their hours, in time zones that nobody knows, are told apart by more than this.
+DAYS_APART = timedelta(days=2)
+
+
+async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
+    """The account's orders that we have met, newest first: is it known to be cancelled?"""
+    rows = await session.execute(
+        select(Sale.order_id, Sale.cancelled_at.is_not(None))
+        .where(Sale.connection_id == connection_id, Sale.order_id.is_not(None))
+        .order_by(Sale.observed_at.desc())
+        .limit(MOST_KNOWN)
+    )
+    return {order_id: cancelled for order_id, cancelled in rows.all() if order_id is not None}
+
+
+async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
+    """When we first posted something on the account: no order from before is of that. Now, if never."""
+    began = await session.scalar(
+        select(func.min(Attempt.armed_at)).where(Attempt.connection_id == connection_id)
+    )
+    return began or datetime.now(UTC)
+
+
+async def ours(session: AsyncSession, connection_id: UUID, remote_ids: Collection[str]) -> set[str]:
+    """Which of these we posted on the account; also what is deleted since, and whose page said it is sold."""
+    posted = select(Attempt.remote_id).where(
+        Attempt.connection_id == connection_id, Attempt.remote_id.in_(remote_ids)
+    )
+    sold = select(Sale.remote_id).where(
+        Sale.connection_id == connection_id, Sale.remote_id.in_(remote_ids), Sale.order_id.is_(None)
+    )
+    found = await session.scalars(posted.union(sold))
+    return {remote_id for remote_id in found if remote_id is not None}
+
+
+async def remember(session: AsyncSession, connection: Connection, told: Sequence[base.Sale]) -> None:
+    """Orders of what is none of ours: written down, so that they are known; nothing else."""
+    if told:
+        await session.execute(
+            insert(Sale).on_conflict_do_nothing(),
+            [
+                {"user_id": connection.user_id, "connection_id": connection.id, **_columns(one)}
+                for one in told
+            ],
+        )
+
+
+async def take(session: AsyncSession, connection: Connection, order: Sequence[base.Sale]) -> None:
+    """All items of one order. What is known of it already has no second effect."""
+    asked = select(Attempt).where(
+        Attempt.connection_id == connection.id,
+        Attempt.remote_id.in_([one.remote_id for one in order if one.remote_id is not None]),
+    )
+    attempts = {attempt.remote_id: attempt for attempt in await session.scalars(asked)}
+    publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
+    written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
+    lines = set(await session.scalars(written))
+    for told in order:
+        attempt = attempts.get(told.remote_id)
+        publication = publications.get(attempt.publication_id) if attempt is not None else None
+        if told.line in lines or await _is_counted(session, connection, told):
+            continue
+        sale_id = await _write(session, connection, told)
+        if sale_id is not None and attempt is not None and publication is not None and not told.cancelled:
+            await session.refresh(attempt)
+            await _count(session, publication, attempt, await session.get_one(Sale, sale_id))
+    for listing_id in {publication.listing_id for publication in publications.values()}:
+        await forget_listing_if_over(session, listing_id)
+
+
+async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
+    """None: it is there already."""
+    values = {"user_id": connection.user_id, "connection_id": connection.id, **_columns(told)}
+    written = insert(Sale).values(values).on_conflict_do_nothing().returning(Sale.id)
+    return (await session.execute(written)).scalar_one_or_none()
+
+
+async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that we know is cancelled there: the seller is told, and decides what comes of it."""
+    rows = await session.scalars(
+        update(Sale)
+        .where(Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
+        .values(cancelled_at=func.clock_timestamp())
+        .returning(Sale)
+    )
+    for sale in rows.all():
+        if sale.publication_id is not None:
+            publication = await session.get_one(Publication, sale.publication_id)
+            await tell(session, publication, "sale.cancelled", **_as_json(sale))
+
+
+async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
+    it that came before we knew its id are counted, and what no order explains is a sale too."""
+    await _lock(session, [publication.id])
+    await take_orders(session, publication, attempt)
+    if attempt.outcome == "sold":
+        return
+    sale = Sale(
+        user_id=publication.user_id, connection_id=publication.connection_id, remote_id=attempt.remote_id,
+        title=attempt.draft["title"], quantity=_left_there(attempt),
+        price_cents=attempt.draft["price"]["amount"], currency=attempt.draft["price"]["currency"],
+    )  # fmt: skip
+    session.add(sale)
+    await session.flush()
+    await session.refresh(sale)
+    await _count(session, publication, attempt, sale)
+
+
+async def take_orders(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """Its id is known now: orders of it that were remembered as none of ours."""
+    if attempt.remote_id is None:
+        return
+    found = await session.scalars(
+        select(Sale)
+        .where(Sale.connection_id == attempt.connection_id, Sale.remote_id == attempt.remote_id,
+               Sale.publication_id.is_(None), Sale.listing_id.is_(None), Sale.cancelled_at.is_(None),
+               Sale.order_id.is_not(None))
+        .order_by(Sale.observed_at)
+    )  # fmt: skip
+    sales = found.all()
+    if sales:
+        await _lock(session, [publication.id])
+    for sale in sales:
+        await _count(session, publication, attempt, sale)
+
+
+# ---- taking down ----------------------------------------------------------------------------------
+
+
+async def note_started(session: AsyncSession, publication: Publication) -> None:
+    """A visit goes to take it down."""
+    await session.execute(
+        update(TakeDown)
+        .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None),
+               TakeDown.started_at.is_(None))
+        .values(started_at=func.clock_timestamp())
+    )  # fmt: skip
+
+
+async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
+    """It sold elsewhere and could not be taken down so far: past the target the seller hears of it, once."""
+    late = await session.execute(
+        update(TakeDown)
+        .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None),
+               TakeDown.told_at.is_(None),
+               TakeDown.asked_at < func.now() - timedelta(seconds=LATE_SECONDS))
+        .values(told_at=func.clock_timestamp())
+        .returning(TakeDown.asked_at)
+    )  # fmt: skip
+    since = late.scalars().first()
+    if since is not None:
+        await tell(session, publication, "delist.late", since=since.isoformat())
+
+
+# ---- the effect -----------------------------------------------------------------------------------
+
+
+async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dict[UUID, Publication]:
+    """All publications of these ones' listings, and the listings, in the order in which everybody locks."""
+    listing_ids = select(Publication.listing_id).where(Publication.id.in_(publication_ids))
+    found = await lock_all(session, list(await session.scalars(listing_ids)))
+    return {publication.id: publication for publication in found}
+
+
+async def _count(session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale) -> None:
+    """So many fewer are left, there and of the listing."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    sale.listing_id, sale.publication_id = listing.id, publication.id
+    before = listing.quantity - listing.quantity_sold
+    listing.quantity_sold = min(listing.quantity, listing.quantity_sold + sale.quantity)
+    left = listing.quantity - listing.quantity_sold
+    if listing.delete_asked_at is not None:
+        left = 0
+    await session.flush()
+    log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
+    await tell(session, publication, "sale.detected", url=attempt.url, **_as_json(sale), left=left)
+    await _sold_there(session, publication, attempt, sale, left)
+    if left == 0:
+        await _take_down_elsewhere(session, publication, sale)
+    else:
+        await touch(session, listing)
+    if before < sale.quantity:
+        await _tell_double(session, publication, sale)
+
+
+async def _sold_there(
+    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale, left: int
+) -> None:
+    """Where it was sold. What it held of several is fewer now; with none of them it is posted again while
+    there are others, in a new attempt."""
+    if attempt.outcome not in (None, "live"):
+        return
+    there = _left_there(attempt) - sale.quantity
+    if there > 0:
+        attempt.draft = {**attempt.draft, "quantity": there}
+        await session.flush()
+        return
+    attempt.outcome, attempt.finished_at, attempt.revising = "sold", func.now(), None
+    await session.flush()
+    again = left > 0 and publication.wanted == "live"
+    await change(
+        session, publication, put="sold", seen="sold", seen_at=func.now(), looking=False, needs_you=None,
+        tries=0, next_try_at=None, wanted="live" if again else "ended",
+        state="waiting" if again else "sold", finished_at=None if again else func.now(),
+    )  # fmt: skip
+
+
+def _left_there(attempt: Attempt) -> int:
+    return int(attempt.draft.get("quantity") or 1)
+
+
+async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: Sale) -> None:
+    """The last one is sold: nothing of the listing is wanted live any more. What waits to be posted is
+    cancelled, what is armed is settled first, what is live goes at once."""
+    wanted = select(Publication).where(
+        Publication.listing_id == sold.listing_id, Publication.wanted == "live"
+    ).order_by(Publication.id)  # fmt: skip
+    there = []
+    for publication in (await session.scalars(wanted)).all():
+        if await want_ended(session, publication):
+            there.append(publication.connection_id)
+            session.add(TakeDown(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
+                                 marketplace=publication.marketplace))  # fmt: skip
+    if there:
+        await engine.wake(session, there, "urgent")
+
+
+async def _is_counted(session: AsyncSession, connection: Connection, told: base.Sale) -> bool:
+    """Its page had said that it is sold, before this order was seen: then that was counted, and the order
+    takes its place, or a part of it."""
+    seen = await session.scalar(
+        select(Sale)
+        .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
+               Sale.remote_id == told.remote_id, Sale.order_id.is_(None), Sale.quantity >= told.quantity)
+        .limit(1)
+    )  # fmt: skip
+    if seen is None:
+        return False
+    if seen.quantity > told.quantity:
+        seen.quantity -= told.quantity
+        seen = Sale(user_id=seen.user_id, connection_id=seen.connection_id, listing_id=seen.listing_id,
+                    publication_id=seen.publication_id, observed_at=seen.observed_at)  # fmt: skip
+        session.add(seen)
+    for name, value in _columns(told).items():
+        setattr(seen, name, value)
+    await session.flush()
+    return True
+
+
+# ---- sold twice -----------------------------------------------------------------------------------
+
+
+async def _tell_double(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+    """More was sold than there was: both orders, and which came first. Nothing is cancelled by us."""
+    other = await session.scalar(
+        select(Sale)
+        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None))
+        .order_by(Sale.observed_at.desc(), Sale.id)
+        .limit(1)
+    )
+    earlier, later = (other, sale) if other is None or _came_first(other, sale) else (sale, other)
+    session.add(DoubleSale(user_id=sale.user_id, listing_id=sale.listing_id, later_id=later.id,
+                           earlier_id=earlier.id if earlier is not None else None))  # fmt: skip
+    sides = {
+        name: await _described(session, one) if one is not None else None
+        for name, one in (("earlier", earlier), ("later", later))
+    }
+    log.warning("sale.double", listing_id=str(sale.listing_id))
+    data = {"listingId": str(sale.listing_id), **sides}
+    await messages.record(session, sale.user_id, "sale.double", data)
+    lost = publication
+    if later.publication_id is not None and later.publication_id != publication.id:
+        lost = await session.get_one(Publication, later.publication_id)
+    account = await session.get_one(Connection, lost.connection_id)
+    label = MARKETPLACES[lost.marketplace]
+    said = (
+        f"It was sold more often than you have it. This order on {label} came later: tell the buyer, and "
+        "cancel it there yourself, or send another. We cancel nothing."
+    )
+    asked = needs_you(lost, account.public_id, "sold_twice", said, lost.url)
+    await change(session, lost, needs_you=asked)
+
+
+def _came_first(one: Sale, other: Sale) -> bool:
+    """By the marketplaces' own times where they tell them apart, else by when we saw them."""
+    if one.sold_at is not None and other.sold_at is not None:
+        apart = timedelta(0) if one.sold_at_exact and other.sold_at_exact else DAYS_APART
+        if abs(one.sold_at - other.sold_at) > apart:
+            return one.sold_at < other.sold_at
+    return one.observed_at <= other.observed_at
+
+
+async def _described(session: AsyncSession, sale: Sale) -> dict[str, Any]:
+    account = await session.get_one(Connection, sale.connection_id)
+    return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **_as_json(sale)}
+
+
+def _as_json(sale: Sale) -> dict[str, Any]:
+    """As others read it."""
+    price = {"amount": sale.price_cents, "currency": sale.currency} if sale.price_cents is not None else None
+    return {
+        "orderId": sale.order_id, "remoteId": sale.remote_id, "title": sale.title, "price": price,
+        "quantity": sale.quantity, "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
+        "observedAt": sale.observed_at.isoformat(),
+    }  # fmt: skip
+
+
+def _columns(told: base.Sale) -> dict[str, Any]:
+    return {
+        "order_id": told.order_id, "line": told.line, "remote_id": told.remote_id, "title": told.title,
+        "price_cents": told.price.amount if told.price else None,
+        "currency": told.price.currency if told.price else "USD", "quantity": max(told.quantity, 1),
+        "sold_at": told.sold_at, "sold_at_exact": told.exact,
+        "cancelled_at": datetime.now(UTC) if told.cancelled else None,
+    }  # fmt: skip

@@ -1,0 +1,82 @@
+"""The practice Mercari's lists of what sold, read; the site's ledger is the judge."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from everystall.errors import SessionExpired
+from everystall.marketplaces.base import Money, Sale
+from everystall.marketplaces.mercari.adapter import ADAPTER
+
+SITE = "mercari"
+NONE = frozenset()
+NOW = datetime.now(UTC)
+
+
+def _stock(mercari, title):
+    world = mercari.world
+    fields = {
+        "title": title, "description": "It is what it is.", "price": {"amount": 123400, "currency": "USD"},
+        "quantity": 1, "category": ["Home", "Home decor", "Vases"], "brand": None, "size": None,
+        "condition": "Good", "options": {"smart_pricing": False},
+        "shipping": {"payer": "buyer", "ships_from_zip": "94107", "weight_oz": 20, "carrier": "USPS"},
+    }  # fmt: skip
+    return world.publish(world.draft(SITE, world.account(SITE, "ada"), f"m{world.new_number(11)}", fields))
+
+
+async def test_what_sold_is_told_newest_first_by_one_page(page, mercari, browser):
+    assert await ADAPTER.find_sales(page, known=NONE, since=NOW) == []
+    first, second = _stock(mercari, "A cancelled stamp"), _stock(mercari, "Vase")
+    mercari.buy(SITE, listing_id=second.id)
+    mercari.buy(SITE, listing_id=first.id)
+    browser.navigations.clear()
+    assert await ADAPTER.find_sales(page, known=NONE, since=NOW) == [
+        Sale(first.id, first.id, "A cancelled stamp", Money(amount=123400)),
+        Sale(second.id, second.id, "Vase", Money(amount=123400)),
+    ]
+    assert len(browser.navigations) == 1
+
+
+async def test_a_cancelled_order_says_so(page, mercari):
+    item = _stock(mercari, "Comes back")
+    mercari.buy(SITE, listing_id=item.id)
+    mercari.cancel(SITE, item.orders[0]["order_id"])
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert (sale.remote_id, sale.cancelled) == (item.id, True)
+
+
+async def test_a_long_list_is_read_until_something_known(page, mercari, browser):
+    for number in range(25):
+        mercari.buy(SITE, listing_id=_stock(mercari, f"No. {number}").id)
+    browser.navigations.clear()
+    found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert [sale.title for sale in found] == [f"No. {number}" for number in range(24, -1, -1)]
+    assert len(browser.navigations) == 2
+    browser.navigations.clear()
+    known = frozenset({found[0].order_id})
+    assert len(await ADAPTER.find_sales(page, known=known, since=NOW)) == 20
+    assert len(browser.navigations) == 1
+
+
+async def test_what_is_long_past_is_read_when_asked_for(page, mercari):
+    item = _stock(mercari, "Sold while nobody looked")
+    mercari.buy(SITE, listing_id=item.id)
+    item.sold_at = time.time() - 30 * 86400
+    assert await ADAPTER.find_sales(page, known=NONE, since=NOW) == []
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW, whole=True)
+    assert sale.remote_id == item.id
+
+
+async def test_signed_out_is_told(page, mercari):
+    mercari.fault(SITE, "session_expired")
+    with pytest.raises(SessionExpired):
+        await ADAPTER.find_sales(page, known=NONE, since=NOW)
+
+
+async def test_after_the_site_renamed_its_parts_the_list_is_found_the_other_way(page, mercari):
+    item = _stock(mercari, "Vase")
+    mercari.buy(SITE, listing_id=item.id)
+    mercari.drift(SITE, seed=2, strength=1)
+    found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert found == [Sale(item.id, item.id, "Vase", Money(amount=123400))]

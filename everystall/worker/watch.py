@@ -1,0 +1,131 @@
+"""Looking at what an account sold: its own list of orders, one page of it where nothing is new.
+
+What stands there at the first look is only remembered. What is new is written down order by order, the oldest
+first, each with all that follows from it (inventory/sales.py).
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import text
+
+from everystall.errors import EverystallError, LeaseLost
+from everystall.inventory import sales
+from everystall.marketplaces.base import Sale
+from everystall.notify import messages
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+#: Seconds without a look after which orders may have gone on to where long past ones are.
+LONG_SECONDS = 86_400
+#: Seconds for which a list that cannot be read is taken for a bad moment of the site's.
+BAD_MOMENT_SECONDS = 300
+#: Is something of it live elsewhere too? Then each minute counts.
+_SHARED = """EXISTS (
+    SELECT FROM publications p JOIN publications o ON o.listing_id = p.listing_id AND o.id <> p.id
+    WHERE p.connection_id = c.id AND p.put = 'live' AND (o.put = 'live' OR o.looking))"""
+#: Other accounts that hold the same: the first of them to be live alone was looked at seldom.
+_PARTNERS = """SELECT o.connection_id FROM publications p
+    JOIN publications o ON o.listing_id = p.listing_id AND o.id <> p.id
+    WHERE p.connection_id = :id AND p.put = 'live' AND o.put = 'live'"""
+
+
+async def watch(visit: Visit) -> None:
+    """One look, and when the next is due. It proves the session too."""
+    connection = visit.connection
+    async with visit.lease.transaction() as session:
+        known = await sales.known(session, connection.id)
+        since = await sales.first_post(session, connection.id)
+        long_ago = await session.scalar(
+            text("""SELECT watched_at IS NULL OR watched_at < now() - make_interval(secs => :s)
+                    FROM connections WHERE id = :id"""),
+            {"id": connection.id, "s": LONG_SECONDS},
+        )
+    page = await visit.page()
+    log.info("visit.at", at="session check")
+    told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=bool(long_ago))
+    await visit.signed_in()
+    await _record(visit, told, known)
+    await _next(visit)
+
+
+async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> None:
+    """Newest first is how they were told; each order in a transaction of its own."""
+    connection = visit.connection
+    new = [sale for sale in told if sale.order_id not in known]
+    async with visit.lease.transaction() as session:
+        ids = {sale.remote_id for sale in new if sale.remote_id is not None}
+        ours = await sales.ours(session, connection.id, ids)
+        mine = {sale.order_id for sale in new if sale.remote_id in ours}
+        await sales.remember(session, connection, [sale for sale in new if sale.order_id not in mine])
+    for _, lines in groupby(reversed(new), key=lambda sale: sale.order_id):
+        order = sorted(lines, key=lambda sale: sale.line)
+        if order[0].order_id in mine:
+            async with visit.lease.transaction() as session:
+                await sales.take(session, connection, order)
+    for order_id in {sale.order_id for sale in told if sale.cancelled and known.get(sale.order_id) is False}:
+        async with visit.lease.transaction() as session:
+            await sales.take_cancelled(session, connection, order_id)
+
+
+async def _next(visit: Visit) -> None:
+    """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile."""
+    settings = visit.tools.settings
+    async with visit.lease.transaction() as session:
+        await session.execute(
+            text(f"""
+            UPDATE connections c SET watched_at = now(), watch_failing_since = NULL, watch_told_at = NULL,
+                next_check_at = CASE WHEN next_check_at < :claimed THEN next_check_at ELSE now()
+                    + make_interval(secs => CASE WHEN {_SHARED} THEN :soon ELSE :alone END) END
+            WHERE c.id = :id"""),
+            {"id": visit.lease.connection_id, "claimed": visit.check_claimed, "soon": settings.watch_seconds,
+             "alone": settings.watch_alone_seconds},
+        )  # fmt: skip
+    await hasten(visit)
+
+
+async def hasten(visit: Visit) -> None:
+    """What is live here and elsewhere is looked at soon on both sides, also where it was alone until now. In
+    a transaction of its own: two accounts that go live at once wait for nothing of each other's."""
+    soon = {"id": visit.lease.connection_id, "soon": visit.tools.settings.watch_seconds}
+    late = "next_check_at > now() + make_interval(secs => :soon)"
+    async with visit.tools.db.as_user(visit.lease.user_id) as session:
+        await session.execute(
+            text(f"""
+            UPDATE connections SET next_check_at = now() + make_interval(secs => :soon)
+            WHERE {late} AND id IN (
+                SELECT id FROM connections WHERE {late}
+                  AND (id IN ({_PARTNERS}) OR (id = :id AND EXISTS ({_PARTNERS})))
+                ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)"""),
+            soon,
+        )
+
+
+async def note_failed(visit: Visit, error: EverystallError) -> None:
+    """Nobody is watching there. What does not pass by itself is told at once, all else after some minutes."""
+    if isinstance(error, LeaseLost):
+        return
+    async with visit.lease.transaction() as session:
+        told = await session.execute(
+            text("""
+            UPDATE connections SET watch_failing_since = coalesce(watch_failing_since, now()),
+                watch_told_at = CASE WHEN watch_told_at IS NULL AND (:lasting OR watch_failing_since
+                    < now() - make_interval(secs => :moment)) THEN clock_timestamp() ELSE watch_told_at END
+            WHERE id = :id RETURNING watch_told_at >= now() AS now"""),
+            {"id": visit.lease.connection_id, "lasting": error.fate not in ("retry", "operator"),
+             "moment": BAD_MOMENT_SECONDS},
+        )  # fmt: skip
+        if told.scalar_one():
+            data = {
+                "browserProfileId": visit.connection.public_id,
+                "marketplace": visit.connection.marketplace,
+                "message": f"We cannot see what sells on {visit.label} now: {error.message} What sells there "
+                "is not taken down elsewhere meanwhile; look there yourself.",
+            }
+            await messages.record(session, visit.connection.user_id, "watch.failed", data)

@@ -1,0 +1,415 @@
+"""It sells once: what sold on one marketplace goes on the others, and nothing else does. The judge is the
+marketplaces' own ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
+
+pytestmark = [pytest.mark.journey, pytest.mark.browser]
+
+
+async def _live(
+    stall: Stall, seller: Seller, marketplaces: tuple[str, ...] = ALL, **fields: Any
+) -> tuple[str, dict[str, str]]:
+    """(the listing, marketplace → profile) of what is live on all of these."""
+    profiles = {name: await _profile(stall, seller, name) for name in marketplaces}
+    listing = await stall.listing(seller, **fields)
+    job = await stall.post(seller, listing, marketplaces)
+    job = await stall.until_done(seller, job["jobId"], *profiles.values(), seconds=60)
+    assert job["status"] == "done", job
+    return listing, profiles
+
+
+async def _profile(stall: Stall, seller: Seller, marketplace: str) -> str:
+    found = await stall.rows(
+        "SELECT public_id FROM connections WHERE user_id = :user AND marketplace = :name",
+        user=seller.user_id, name=marketplace,
+    )  # fmt: skip
+    return str(found[0]["public_id"]) if found else await stall.connect(seller, marketplace)
+
+
+async def _check(stall: Stall, *profiles: str) -> None:
+    """The time for a check of these has come."""
+    for profile in profiles:
+        await stall.rows(
+            "UPDATE connections SET next_check_at = now() WHERE public_id = :id RETURNING id", id=profile
+        )
+    await stall.visit(*profiles)
+
+
+def _of(stall: Stall, marketplace: str, seller: Seller, **fields: Any) -> dict[str, Any]:
+    """The only such listing of the seller's there."""
+    title = fields.get("title", SHIRT["title"])
+    (item,) = [one for one in stall.ledger(marketplace, seller.name) if one["fields"]["title"] == title]
+    return item
+
+
+async def _waiting(stall: Stall, lane: str) -> set[str]:
+    rows = await stall.rows(
+        "SELECT c.public_id FROM procrastinate.procrastinate_jobs j "
+        "JOIN connections c ON j.lock = 'connection:' || c.id "
+        "WHERE j.status = 'todo' AND j.queue_name = :lane",
+        lane=lane,
+    )
+    return {str(row["public_id"]) for row in rows}
+
+
+async def _seconds_to_check(stall: Stall, profile: str) -> float:
+    (row,) = await stall.rows(
+        "SELECT extract(epoch FROM next_check_at - now())::float AS s FROM connections WHERE public_id = :id",
+        id=profile,
+    )
+    return float(row["s"])
+
+
+@pytest.mark.parametrize(
+    "sold_on", ["mercari", *(pytest.param(name, marks=pytest.mark.extended) for name in ("poshmark", "ebay"))]
+)
+async def test_sold_on_one_it_goes_on_the_others_and_nothing_else_is_touched(
+    stall: Stall, alice: Seller, bob: Seller, sold_on: str
+):
+    _, profiles = await _live(stall, alice)
+    await _live(stall, alice, (sold_on,), title="Another shirt, still for sale")
+    _, his = await _live(stall, bob, (sold_on,))
+    bought = _of(stall, sold_on, alice)
+    stall.sandbox.buy(sold_on, listing_id=bought["listing_id"])
+    before = {name: len(stall.sandbox.ledger(name)["entries"]) for name in ALL}
+    await _check(stall, profiles[sold_on], his[sold_on])
+
+    others = [name for name in ALL if name != sold_on]
+    assert await _waiting(stall, "urgent") == {profiles[name] for name in others}
+    (sale,) = await stall.rows("SELECT * FROM sales")
+    assert (sale["remote_id"], sale["quantity"]) == (bought["listing_id"], 1)
+    assert await stall.rows("SELECT quantity_sold FROM listings ORDER BY quantity_sold DESC LIMIT 2") == [
+        {"quantity_sold": 1},
+        {"quantity_sold": 0},
+    ]
+    await stall.visit(*(profiles[name] for name in others), lane="urgent")
+    assert _of(stall, sold_on, alice)["state"] == "sold"
+    for name in others:
+        assert _of(stall, name, alice)["state"] == "ended"
+        since = stall.sandbox.ledger(name)["entries"][before[name] :]
+        assert [entry["event"] for entry in since] == ["ended"]
+    assert stall.sandbox.ledger(sold_on)["entries"][before[sold_on] :] == []
+    assert _of(stall, sold_on, alice, title="Another shirt, still for sale")["state"] == "live"
+    assert _of(stall, sold_on, bob)["state"] == "live"
+
+    times = await stall.rows(
+        "SELECT t.marketplace, s.observed_at <= t.asked_at AND t.asked_at <= t.started_at "
+        "AND t.started_at <= t.gone_at AS in_order FROM take_downs t JOIN sales s ON s.id = t.sale_id"
+    )
+    assert {row["marketplace"] for row in times} == set(others)
+    assert all(row["in_order"] for row in times)
+    (event,) = await stall.rows("SELECT data FROM events WHERE type = 'sale.detected'")
+    assert (event["data"]["orderId"], event["data"]["left"]) == (sale["order_id"], 0)
+    states = await stall.rows(
+        "SELECT p.marketplace, p.state, p.wanted FROM publications p JOIN listings l ON l.id = p.listing_id "
+        "WHERE l.quantity_sold = 1"
+    )
+    assert {row["marketplace"]: (row["state"], row["wanted"]) for row in states} == {
+        name: ("sold" if name == sold_on else "ended", "ended") for name in ALL
+    }
+    await _check(stall, *profiles.values())  # known by now: it has no second effect
+    assert len(await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'")) == 1
+
+
+async def test_a_sale_from_before_connecting_delists_nothing(stall: Stall, alice: Seller):
+    """The same thing was sold there by hand once."""
+    storage = await stall.sign_in("mercari", alice.name)
+    world = stall.sandbox.world
+    fields = {
+        "title": SHIRT["title"], "description": "By hand.", "price": SHIRT["price"], "quantity": 1,
+        "category": ["Men"], "brand": None, "size": None, "condition": "Good", "options": {},
+        "shipping": {"payer": "buyer"},
+    }  # fmt: skip
+    account = world.account("mercari", alice.name)
+    old = world.publish(world.draft("mercari", account, f"m{world.new_number(11)}", fields))
+    stall.sandbox.buy("mercari", listing_id=old.id)
+    await stall.hand_over(alice, "mercari", storage)
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    await _check(stall, *profiles.values())
+    await _check(stall, *profiles.values())
+    assert [item["state"] for item in stall.ledger("poshmark")] == ["live"]
+    assert sorted(item["state"] for item in stall.ledger("mercari")) == ["live", "sold"]
+    assert await stall.rows("SELECT remote_id, listing_id FROM sales") == [
+        {"remote_id": old.id, "listing_id": None}
+    ]
+    assert await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'") == []
+
+
+async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seldom(
+    stall: Stall, alice: Seller
+):
+    _, profiles = await _live(stall, alice, ("mercari",))
+    await _check(stall, profiles["mercari"])
+    assert await _seconds_to_check(stall, profiles["mercari"]) > 800
+    listing = str((await stall.rows("SELECT id FROM listings"))[0]["id"])
+    profiles["poshmark"] = await stall.connect(alice, "poshmark")
+    job = await stall.post(alice, listing, ["poshmark"])
+    await stall.until_done(alice, job["jobId"], profiles["poshmark"])
+    for profile in profiles.values():
+        assert await _seconds_to_check(stall, profile) <= 75
+    await _check(stall, *profiles.values())
+    for profile in profiles.values():
+        assert 60 < await _seconds_to_check(stall, profile) <= 75
+    await alice.client.post(f"/api/listings/{listing}/publications/{profiles['poshmark']}/end")
+    await stall.visit(profiles["poshmark"])
+    await _check(stall, profiles["mercari"])
+    assert await _seconds_to_check(stall, profiles["mercari"]) > 800
+
+
+async def test_a_visit_begins_with_a_look_at_what_sold(stall: Stall, alice: Seller):
+    """Nobody came to check: the next post is what brings a visit there."""
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await stall.rows("UPDATE connections SET watched_at = now() - interval '1 minute' RETURNING id")
+    await stall.post(alice, await stall.listing(alice, title="The next one"), ["mercari"])
+    await stall.visit(profiles["mercari"])
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+    assert [item["fields"]["title"] for item in stall.live("mercari")] == ["The next one"]
+
+
+async def test_what_waits_to_be_posted_is_cancelled_and_what_is_being_filled_in_is_not_clicked(
+    stall: Stall, alice: Seller
+):
+    listing, profiles = await _live(stall, alice, ("mercari",))
+    profiles |= {name: await stall.connect(alice, name) for name in ("poshmark", "ebay")}
+    stall.sandbox.fault("ebay", kind="latency", seconds=0.4, times=100)
+    job = await stall.post(alice, listing, ["poshmark", "ebay"])
+    filling = asyncio.create_task(stall.visit(profiles["ebay"]))
+    state = "SELECT state FROM publications WHERE marketplace = 'ebay'"
+    while (await stall.rows(state))[0]["state"] != "filling":
+        await asyncio.sleep(0.02)
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    await filling
+    stall.sandbox.clear_faults()
+    await stall.visit(*profiles.values())
+    for name in ("poshmark", "ebay"):
+        assert stall.events(name, "published") == []
+    assert (await stall.job(alice, job["jobId"]))["status"] == "cancelled"
+    assert await stall.rows("SELECT 1 AS one FROM take_downs") == []
+
+
+async def test_what_was_armed_when_it_sold_elsewhere_is_settled_and_then_taken_down(
+    stall: Stall, alice: Seller
+):
+    listing, profiles = await _live(stall, alice, ("mercari",))
+    profiles["poshmark"] = await stall.connect(alice, "poshmark")
+    stall.sandbox.fault("poshmark", kind="error_after")
+    stall.sandbox.fault("poshmark", kind="index_lag", seconds=2, page_seconds=2)
+    await stall.post(alice, listing, ["poshmark"])
+    await stall.visit(profiles["poshmark"])
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    stall.sandbox.clear_faults()
+    await asyncio.sleep(2.2)
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.visit(profiles["poshmark"])
+    assert [item["state"] for item in stall.ledger("poshmark")] == ["ended"]
+    assert len(stall.events("poshmark", "published")) == 1
+    (row,) = await stall.rows("SELECT gone_at FROM take_downs")
+    assert row["gone_at"] is not None
+
+
+async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_posted_again_where_there_is_not(
+    stall: Stall, alice: Seller
+):
+    overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
+    _, profiles = await _live(
+        stall, alice, ("mercari", "ebay"), quantity=3, overrides=overrides, specifics={}
+    )
+    assert _of(stall, "ebay", alice)["fields"]["quantity"] == 3
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"], profiles["mercari"])
+    assert _of(stall, "ebay", alice)["fields"]["quantity"] == 2
+    assert sorted(item["state"] for item in stall.ledger("mercari")) == ["live", "sold"]
+    edits = len(stall.events("ebay", "edited"))
+
+    stall.sandbox.buy("ebay", title=SHIRT["title"])  # there two of three are left, by themselves
+    await _check(stall, profiles["ebay"])
+    await stall.visit(*profiles.values())
+    assert await stall.rows("SELECT quantity, quantity_sold FROM listings") == [
+        {"quantity": 3, "quantity_sold": 2}
+    ]
+    assert len(stall.events("ebay", "edited")) == edits
+    assert len(stall.live("mercari")) == len(stall.live("ebay")) == 1
+
+    stall.sandbox.buy("ebay", title=SHIRT["title"])
+    await _check(stall, profiles["ebay"])
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert stall.live("mercari") == stall.live("ebay") == []
+    assert await stall.rows("SELECT wanted, put FROM publications ORDER BY put") == [
+        {"wanted": "ended", "put": "ended"},
+        {"wanted": "ended", "put": "sold"},
+    ]
+    attempts = await stall.rows("SELECT outcome FROM attempts WHERE connection_id = :id ORDER BY created_at",
+                                id=await stall.connection_id(profiles["mercari"]))  # fmt: skip
+    assert [row["outcome"] for row in attempts] == ["sold", "ended"]
+
+
+async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
+    stall: Stall, alice: Seller, start_worker: Callable[..., None]
+):
+    _, profiles = await _live(stall, alice)
+    await _check(stall, *profiles.values())
+    await stall.rows("UPDATE connections SET next_check_at = now() + interval '2 seconds' RETURNING id")
+    start_worker(WATCH_SECONDS="4", WORKER_URGENT="2")
+    stall.sandbox.buy("ebay", title=SHIRT["title"])
+    end = time.monotonic() + 60
+    while stall.live("mercari") or stall.live("poshmark"):
+        assert time.monotonic() < end, await stall.rows("SELECT state, needs_you FROM publications")
+        await asyncio.sleep(0.1)
+    assert _of(stall, "ebay", alice)["state"] == "sold"
+
+
+@pytest.mark.parametrize("first", ["order", pytest.param("page", marks=pytest.mark.extended)])
+async def test_a_listing_that_is_being_deleted_goes_with_its_sale(stall: Stall, alice: Seller, first: str):
+    listing, profiles = await _live(stall, alice, ("mercari",))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    answer = await alice.client.delete(f"/api/listings/{listing}?end=true")
+    assert answer.status_code == 202, answer.text
+    if first == "order":  # its own page did not answer so far
+        await stall.rows("UPDATE publications SET next_try_at = now() + interval '1 h' RETURNING id")
+    await _check(stall, profiles["mercari"])
+    assert await stall.rows("SELECT id FROM listings") == []
+    (item,) = stall.ledger("mercari")
+    assert await stall.rows("SELECT listing_id, order_id FROM sales") == [
+        {"listing_id": None, "order_id": item["listing_id"]}
+    ]
+
+
+@pytest.mark.extended
+async def test_a_sale_that_its_own_page_told_first_is_not_counted_again_with_its_order(
+    stall: Stall, alice: Seller
+):
+    listing, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await alice.client.post(f"/api/listings/{listing}/publications/{profiles['mercari']}/end")
+    await stall.visit(profiles["mercari"], lane="urgent")  # finds it sold
+    (seen,) = await stall.rows("SELECT id, order_id FROM sales")
+    assert seen["order_id"] is None
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+    await _check(stall, profiles["mercari"])
+    (sale,) = await stall.rows("SELECT id, order_id FROM sales")
+    assert sale["id"] == seen["id"]
+    assert sale["order_id"] == _of(stall, "mercari", alice)["listing_id"]
+    assert await stall.rows("SELECT quantity_sold FROM listings") == [{"quantity_sold": 1}]
+    assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
+
+
+async def test_sold_twice_at_once_is_told_with_both_orders_and_nothing_is_cancelled(
+    stall: Stall, alice: Seller
+):
+    _, profiles = await _live(stall, alice, ("mercari", "ebay"))
+    for name in ("mercari", "ebay"):
+        stall.sandbox.buy(name, title=SHIRT["title"])
+    await _check(stall, *profiles.values())
+    await stall.visit(*profiles.values(), lane="urgent")
+    assert [item["state"] for item in stall.ledger("mercari") + stall.ledger("ebay")] == ["sold", "sold"]
+    (double,) = await stall.rows("SELECT earlier_id, later_id FROM double_sales")
+    order = await stall.rows("SELECT id FROM sales ORDER BY observed_at")
+    assert [row["id"] for row in order] == [double["earlier_id"], double["later_id"]]
+    (event,) = await stall.rows("SELECT data FROM events WHERE type = 'sale.double'")
+    told = {
+        event["data"][side]["marketplace"]: event["data"][side]["orderId"] for side in ("earlier", "later")
+    }
+    assert told == {
+        "mercari": stall.ledger("mercari")[0]["listing_id"],
+        "ebay": stall.ledger("ebay")[0]["orders"][0]["order_id"],
+    }
+    asked = await stall.rows("SELECT marketplace, needs_you FROM publications WHERE needs_you IS NOT NULL")
+    assert [(row["marketplace"], row["needs_you"]["reason"]) for row in asked] == [
+        (event["data"]["later"]["marketplace"], "sold_twice")
+    ]
+    assert await stall.rows("SELECT quantity, quantity_sold FROM listings") == [
+        {"quantity": 1, "quantity_sold": 1}
+    ]
+
+
+@pytest.mark.extended
+async def test_a_cancelled_order_is_told_and_nothing_is_put_back_by_itself(stall: Stall, alice: Seller):
+    _, profiles = await _live(stall, alice, ("ebay", "mercari"))
+    stall.sandbox.buy("ebay", title=SHIRT["title"])
+    await _check(stall, profiles["ebay"])
+    await stall.visit(profiles["mercari"], lane="urgent")
+    (item,) = stall.ledger("ebay")
+    stall.sandbox.cancel("ebay", item["orders"][0]["order_id"])
+    await _check(stall, profiles["ebay"])
+    await _check(stall, profiles["ebay"])
+    (event,) = await stall.rows("SELECT data FROM events WHERE type = 'sale.cancelled'")
+    assert event["data"]["orderId"] == item["orders"][0]["order_id"]
+    assert stall.live("mercari") == stall.live("ebay") == []
+
+
+async def test_while_an_account_is_signed_out_its_sales_wait_and_are_found_when_it_is_back(
+    stall: Stall, alice: Seller
+):
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.sessions("mercari", alice.name, lifetime_seconds=0)
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    assert await stall.rows(
+        "SELECT data ->> 'marketplace' AS m FROM events WHERE type = 'session.expired'"
+    ) == [{"m": "mercari"}]
+    await _check(stall, profiles["mercari"])
+    assert len(stall.live("poshmark")) == 1
+    stall.sandbox.sessions("mercari", alice.name, lifetime_seconds=86400)
+    assert await stall.connect(alice, "mercari") == profiles["mercari"]
+    await stall.visit(profiles["mercari"])
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+
+
+@pytest.mark.extended
+async def test_paused_accounts_are_watched_and_taken_down_from(stall: Stall, alice: Seller):
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    await stall.rows("UPDATE users SET paused_at = now() RETURNING id")
+    await stall.rows("UPDATE connections SET paused_at = now() RETURNING id")
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+
+
+async def test_a_list_that_cannot_be_read_is_told_once_and_read_when_it_can(stall: Stall, alice: Seller):
+    _, profiles = await _live(stall, alice, ("poshmark", "mercari"))
+    stall.sandbox.buy("poshmark", title=SHIRT["title"])
+    stall.sandbox.fault("poshmark", kind="down", status=404, path="/order/sales", times=50)
+    for _ in range(2):
+        await _check(stall, profiles["poshmark"])
+    stall.sandbox.clear_faults()
+    assert len(await stall.rows("SELECT 1 AS one FROM events WHERE type = 'watch.failed'")) == 1
+    assert await _seconds_to_check(stall, profiles["poshmark"]) > 60
+    await _check(stall, profiles["poshmark"])
+    (row,) = await stall.rows("SELECT watch_failing_since FROM connections WHERE marketplace = 'poshmark'")
+    assert row["watch_failing_since"] is None
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert stall.live("mercari") == []
+
+
+@pytest.mark.extended
+async def test_a_listing_that_stays_up_after_it_sold_elsewhere_is_told_once(stall: Stall, alice: Seller):
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    stall.sandbox.fault("poshmark", kind="down", times=500)
+    for _ in range(2):
+        await stall.rows("UPDATE take_downs SET asked_at = now() - interval '6 minutes' RETURNING id")
+        await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+        await stall.visit(profiles["poshmark"], lane="urgent")
+    assert len(await stall.rows("SELECT 1 AS one FROM events WHERE type = 'delist.late'")) == 1
+    stall.sandbox.clear_faults()
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []

@@ -1,0 +1,201 @@
+"""What a sale does to the rows; the marketplaces' side of it is tests/journeys/test_sales.py."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from everystall.inventory import sales
+from everystall.marketplaces.base import Money, Sale
+from everystall.models import Attempt, Connection, DoubleSale, Event, Listing, Publication, TakeDown
+from everystall.models import Sale as Row
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def stand(db, admin, alice, make_listing, make_connection):
+    """Puts a listing live on some accounts, where it is called `r-` and a number; the accounts."""
+    made = []
+
+    async def stand(*marketplaces, quantity=1, outcome="live"):
+        listing = await make_listing(alice)
+        await admin.execute(
+            "UPDATE listings SET quantity = %s, quantity_sold = 0 WHERE id = %s", [quantity, listing.id]
+        )
+        accounts = []
+        for marketplace in marketplaces:
+            account = await make_connection(alice, marketplace)
+            accounts.append(account)
+            made.append(account)
+            await _publish(db, alice, listing, account, f"r-{len(made)}", outcome, quantity)
+        return listing, accounts
+
+    return stand
+
+
+async def _publish(db, user, listing, account, remote_id, outcome, quantity):
+    async with db.as_user(user) as session:
+        publication = Publication(
+            user_id=user, listing_id=listing.id, connection_id=account.id, marketplace=account.marketplace,
+            wanted_revision=1, put_revision=1, put="live", state="live", remote_id=remote_id,
+        )  # fmt: skip
+        session.add(publication)
+        await session.flush()
+        session.add(
+            Attempt(
+                user_id=user, publication_id=publication.id, connection_id=account.id, listing_revision=1,
+                draft={"title": "A shirt", "price": {"amount": 900, "currency": "USD"}, "quantity": quantity},
+                fields_hash="h", fence=1, remote_id=remote_id, outcome=outcome, armed_at=func.now(),
+            )
+        )  # fmt: skip
+
+
+async def _take(db, account, *order):
+    async with db.as_user(account.user_id) as session:
+        await sales.take(session, await session.get_one(Connection, account.id), order)
+
+
+async def _all(db, user, what):
+    async with db.as_user(user) as session:
+        return (await session.scalars(select(what).order_by(what.id))).all()
+
+
+async def _one(db, user, what):
+    (found,) = await _all(db, user, what)
+    return found
+
+
+def _sale(order_id, remote_id, **more):
+    return Sale(order_id, remote_id, "A shirt", Money(amount=900), **more)
+
+
+async def test_the_last_one_sold_ends_what_is_wanted_elsewhere_in_the_same_transaction(db, alice, stand):
+    listing, (here, there) = await stand("mercari", "ebay")
+
+    async def is_killed_before_the_commit():
+        async with db.as_user(alice) as session:
+            await sales.take(session, await session.get_one(Connection, here.id), [_sale("o1", "r-1")])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await is_killed_before_the_commit()
+    assert await _all(db, alice, Row) == await _all(db, alice, TakeDown) == await _all(db, alice, Event) == []
+    assert {one.wanted for one in await _all(db, alice, Publication)} == {"live"}
+
+    await _take(db, here, _sale("o1", "r-1"))
+    states = {
+        one.connection_id: (one.put, one.wanted, one.state) for one in await _all(db, alice, Publication)
+    }
+    assert states == {here.id: ("sold", "ended", "sold"), there.id: ("live", "ended", "ending")}
+    sale, down = await _one(db, alice, Row), await _one(db, alice, TakeDown)
+    assert (sale.listing_id, down.sale_id, down.marketplace) == (listing.id, sale.id, "ebay")
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+
+
+async def test_an_order_has_its_effect_once(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    for _ in range(3):
+        await _take(db, here, _sale("o1", "r-1"))
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+    assert len(await _all(db, alice, Event)) == 1
+
+
+async def test_a_bundle_is_one_order_and_sells_each_of_its_listings(db, alice, stand, make_listing):
+    one, (here, _) = await stand("poshmark", "ebay")
+    other = await make_listing(alice)
+    await _publish(db, alice, other, here, "r-9", "live", 1)
+    await _take(db, here, _sale("o1", "r-1"), _sale("o1", "r-9", line=1))
+    sold = {row.id: row.quantity_sold for row in await _all(db, alice, Listing)}
+    assert sold == {one.id: 1, other.id: 1}
+    assert {row.listing_id for row in await _all(db, alice, Row)} == {one.id, other.id}
+
+
+async def test_what_is_cancelled_when_first_seen_has_no_effect(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _take(db, here, _sale("o1", "r-1", cancelled=True))
+    assert (await _one(db, alice, Row)).cancelled_at is not None
+    assert {one.wanted for one in await _all(db, alice, Publication)} == {"live"}
+    assert (await _one(db, alice, Listing)).quantity_sold == 0
+
+
+async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_it_is(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        attempt.remote_id = None
+    async with db.as_user(alice) as session:
+        connection = await session.get_one(Connection, here.id)
+        assert await sales.ours(session, here.id, {"r-1"}) == set()
+        await sales.remember(session, connection, [_sale("o1", "r-1"), _sale("o2", None)])
+    assert (await _one(db, alice, Listing)).quantity_sold == 0
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        attempt.remote_id = "r-1"
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+    assert sorted(row.order_id for row in await _all(db, alice, Row)) == ["o1", "o2"]
+    assert len(await _all(db, alice, TakeDown)) == 1
+
+
+async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    assert (await _one(db, alice, Listing)).quantity_sold == 3
+    await _take(db, here, _sale("o1", "r-1", quantity=2))
+    await _take(db, here, _sale("o2", "r-1"))
+    rows = {row.order_id: row.quantity for row in await _all(db, alice, Row)}
+    assert rows == {"o1": 2, "o2": 1}
+    assert (await _one(db, alice, Listing)).quantity_sold == 3
+    assert await _all(db, alice, DoubleSale) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "earlier"),
+    [
+        ({"sold_at": NOON, "exact": True}, {"sold_at": NOON - timedelta(minutes=3), "exact": True}, "o2"),
+        ({"sold_at": NOON - timedelta(minutes=3), "exact": True}, {"sold_at": NOON, "exact": True}, "o1"),
+        ({"sold_at": NOON}, {"sold_at": NOON - timedelta(days=1), "exact": True}, "o1"),  # nobody can tell
+        ({"sold_at": NOON}, {"sold_at": NOON - timedelta(days=4)}, "o2"),
+        ({"sold_at": NOON}, {}, "o1"),
+    ],
+)
+async def test_of_two_sales_of_the_last_one_the_earlier_has_it(db, alice, stand, first, second, earlier):
+    _, (here, there) = await stand("mercari", "ebay")
+    await _take(db, here, _sale("o1", "r-1", **first))
+    await _take(db, there, _sale("o2", "r-2", **second))
+    double = await _one(db, alice, DoubleSale)
+    rows = {row.id: row.order_id for row in await _all(db, alice, Row)}
+    assert rows[double.earlier_id] == earlier
+    assert {rows[double.earlier_id], rows[double.later_id]} == {"o1", "o2"}
+    lost = here if earlier == "o2" else there
+    asked = {one.connection_id: one.needs_you for one in await _all(db, alice, Publication)}
+    assert asked.pop(lost.id)["reason"] == "sold_twice"
+    assert list(asked.values()) == [None]
+
+
+async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
+    for _ in range(8):
+        await stand("mercari", "ebay", "poshmark")
+    accounts = await _all(db, alice, Connection)
+    by_account = {one.connection_id: one.remote_id for one in await _all(db, alice, Publication)}
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(_take(db, one, _sale("o1", by_account[one.id])) for one in accounts))
+    assert {row.quantity_sold for row in await _all(db, alice, Listing)} == {1}
+    assert len(await _all(db, alice, Row)) == 24
+    assert len(await _all(db, alice, DoubleSale)) == 16
+    assert {row.put for row in await _all(db, alice, Publication)} == {"sold"}
+
+
+async def test_the_sale_of_another_seller_is_nobodys_business(db, alice, bob, stand):
+    await stand("mercari", "ebay")
+    async with db.as_user(bob) as session:
+        for what in (Row, TakeDown, DoubleSale):
+            assert (await session.scalars(select(what))).all() == []
