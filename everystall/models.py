@@ -358,6 +358,9 @@ class Publication(Owned, Base):
     #: Changed only by the seller, a rule that the seller set, or a sale.
     wanted: Mapped[str] = mapped_column(server_default="live")
     wanted_revision: Mapped[int]
+    #: The price rule by which it is wanted there (pricing.Rule); null: none. A rule that the seller changes
+    #: later is not the one of what is live, until he has it applied.
+    price_rule: Mapped[dict[str, Any] | None]
     #: What we last put there and read back.
     put: Mapped[str] = mapped_column(server_default="nothing")
     put_revision: Mapped[int | None]
@@ -525,6 +528,18 @@ class AutomationResult(Owned, Base):
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
         Index("results_by_publication", "user_id", "publication_id"),
     )
+
+
+class PriceRule(Owned, Base):
+    """What a marketplace's price is made of the listing's, where the listing has no own price for it."""
+
+    __tablename__ = "price_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    marketplace: Mapped[str] = mapped_column(primary_key=True)
+    #: pricing.Rule
+    rule: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = _now()
 
 
 class Import(Owned, Base):

@@ -59,6 +59,8 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(x)s, %(u)s, 'h', 'vendoo', 'utf-8')""",
         """INSERT INTO import_rows (user_id, import_id, line, key, facts)
            VALUES (%(u)s, %(x)s, 2, 'sku:A-17', '{}')""",
+        """INSERT INTO price_rules (user_id, marketplace, rule)
+           VALUES (%(u)s, 'poshmark', '{}')""",
         """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
            VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
     ):

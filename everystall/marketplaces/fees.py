@@ -15,6 +15,11 @@ from datetime import date
 HIGHEST = 100_000_000_000
 
 
+#: Prices that are a multiple of the first number plus the second: (100, 99) are those that end in .99.
+Grid = tuple[int, int]
+ANY: Grid = (1, 0)
+
+
 @dataclass(frozen=True)
 class Step:
     """What is taken of a sale of `start` cents or more, up to the next step: `fixed` cents, and `rate`
@@ -73,13 +78,10 @@ def lowest_price(
     beside: Beside = NOTHING_BESIDE,
     *,
     at_least: int = 1,
-    grid: tuple[int, int] = (1, 0),
+    grid: Grid = ANY,
 ) -> int:
-    """The lowest price from `at_least` on that leaves `net` cents or more. `grid`: of the prices that are a
-    multiple of the first number plus the second; (100, 99) are those that end in .99."""
-    every, offset = grid
-    first = max(0, _up(at_least - offset, every))
-    prices = range(first * every + offset, HIGHEST, every)
+    """The lowest price from `at_least` on that leaves `net` cents or more, among those of `grid`."""
+    prices = range(round_up(at_least, grid), HIGHEST, grid[0])
     starts = [step.start for step in _steps(table, category)]
     for start, end in zip(starts, [*starts[1:], HIGHEST * 2], strict=True):
         # the prices that fall into this step: in it, what is left never sinks as the price rises
@@ -89,6 +91,13 @@ def lowest_price(
         if place < len(there):
             return there[place]
     raise ValueError(f"no price leaves {net} cents")
+
+
+def round_up(price: int, grid: Grid) -> int:
+    """The lowest price of the grid that is not lower; 0 and less is none."""
+    every, offset = grid
+    first = max(0 if offset else 1, _up(price - offset, every))
+    return first * every + offset
 
 
 def _steps(table: FeeTable, category: str | None) -> Sequence[Step]:
