@@ -21,6 +21,8 @@ from everystall.marketplaces.base import Draft, ListingFacts, Money, Note, Probl
 from everystall.marketplaces.fees import ANY, Beside, Grid, fee_of, lowest_price, net_of, round_up
 from everystall.models import PriceRule, Publication
 
+#: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
+HIGHEST_PRICE = 1_000_000_000
 Rounding = Literal["none", "whole_dollars", "99"]
 GRIDS: Mapping[str, Grid] = {"none": ANY, "whole_dollars": (100, 0), "99": (100, 99)}
 #: States of a publication in which it is, or is about to be, as it was asked for before.

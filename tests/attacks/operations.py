@@ -135,6 +135,12 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/prices/rules": None,
         "PUT /api/prices/rules/{marketplace}": {"markUpPercent": 77},
         "DELETE /api/prices/rules/{marketplace}": None,
+        "POST /api/prices/changes": {
+            "listingIds": [listing],
+            "do": "set",
+            "price": {"amount": 77},
+            "token": "a guess",
+        },
         "GET /api/vocabulary": None,
         "GET /api/export/listings.csv": None,
         "POST /api/imports": Upload("mine.csv", b"listing_id,title\r\n,mine now\r\n"),
