@@ -542,6 +542,51 @@ class PriceRule(Owned, Base):
     updated_at: Mapped[datetime] = _now()
 
 
+class PriceDrop(Owned, Base):
+    """A schedule by which prices fall: of one listing, or of all that have none of their own."""
+
+    __tablename__ = "price_drops"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    #: Null: the seller's.
+    listing_id: Mapped[UUID | None]
+    #: Of each step: hundredths of a per cent of the price, or cents.
+    percent: Mapped[int] = mapped_column(server_default=text("0"))
+    cents: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    every_days: Mapped[int]
+    floor_cents: Mapped[int] = mapped_column(BigInteger)
+    #: When it was set.
+    began_at: Mapped[datetime] = _now()
+    #: When a worker looks what is due.
+    next_look_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("listings", "listing_id"),
+        UniqueConstraint("user_id", "listing_id", name="price_drops_of_listing"),
+        CheckConstraint(
+            "(percent > 0) <> (cents > 0) AND percent >= 0 AND cents >= 0", name="percent_or_cents"
+        ),
+        CheckConstraint("every_days > 0 AND floor_cents > 0", name="positive"),
+        Index("price_drops_of_seller", "user_id", unique=True, postgresql_where=text("listing_id IS NULL")),
+        Index("price_drops_due", "next_look_at"),
+    )
+
+
+class PriceStep(Owned, Base):
+    """A step down that a schedule made, or could not make. Its key is what makes it happen once."""
+
+    __tablename__ = "price_steps"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    listing_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    before_cents: Mapped[int | None] = mapped_column(BigInteger)
+    after_cents: Mapped[int] = mapped_column(BigInteger)
+    #: Why the price stayed as it was.
+    refused: Mapped[str | None]
+    made_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (_points_to("listings", "listing_id"),)
+
+
 class Import(Owned, Base):
     """A file of listings that is brought in, row by row; one at once per seller. Finished ones are kept for
     JOB_DAYS."""

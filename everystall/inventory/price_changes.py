@@ -189,17 +189,25 @@ def token_of(wish: Wish, changes: Sequence[Change]) -> str:
 async def do(session: AsyncSession, ids: Sequence[UUID], wish: Wish, token: str) -> list[Change]:
     """Does what the look with this token found. Raises PricesChanged, and does nothing, if it is not so any
     more. The accounts are woken when the transaction commits."""
-    for table, column in ((Publication, Publication.listing_id), (Listing, Listing.id)):
-        # a visit locks them in that order, the publications by their ids
-        await session.execute(select(table.id).where(column.in_(ids)).order_by(table.id).with_for_update())
+    await lock(session, ids)
     changes = await look(session, ids, wish)
     if token_of(wish, changes) != token:
         raise PricesChanged
     for change in changes:
-        if change.outcome != "changed":
-            continue
-        change.listing.price_cents = change.after
-        for one in change.there:
-            one.publication.price_rule = dict(one.rule) if one.rule is not None else None
-        await touch(session, change.listing)
+        if change.outcome == "changed":
+            await make(session, change)
     return changes
+
+
+async def lock(session: AsyncSession, ids: Sequence[UUID]) -> None:
+    """The listings and their publications, in the order in which a visit locks them."""
+    for table, column in ((Publication, Publication.listing_id), (Listing, Listing.id)):
+        await session.execute(select(table.id).where(column.in_(ids)).order_by(table.id).with_for_update())
+
+
+async def make(session: AsyncSession, change: Change) -> None:
+    """An edit like any other. The listing is locked, and the change was looked at since."""
+    change.listing.price_cents = change.after
+    for one in change.there:
+        one.publication.price_rule = dict(one.rule) if one.rule is not None else None
+    await touch(session, change.listing)

@@ -16,6 +16,7 @@ from everystall import engine
 from everystall.errors import BadRequest, ListingLive, listed
 from everystall.inventory import jobs, pricing
 from everystall.inventory.listings import facts_of, facts_with, find_listing
+from everystall.inventory.price_drops import Next, next_of
 from everystall.inventory.pricing import Priced
 from everystall.inventory.publications import want_ended
 from everystall.inventory.revisions import touch
@@ -249,6 +250,21 @@ class MarketplacePriceOut(PriceOut):
     not_applied: list[StandingOut]
 
 
+class NextDropOut(Shape):
+    """The next step of a price that falls by itself."""
+
+    #: A worker makes it within the hour after.
+    at: datetime
+    #: What the listing costs then, as things stand.
+    price: MoneyOut
+    #: Why the step before was not made; null: it was, or there was none.
+    refused: str | None
+
+    @classmethod
+    def of(cls, step: Next, currency: str) -> NextDropOut:
+        return cls(at=step.at, price=MoneyOut(amount=step.price, currency=currency), refused=step.refused)
+
+
 class ListingOut(Shape):
     listing_id: str
     #: The same.
@@ -264,6 +280,8 @@ class ListingOut(Shape):
     price: MoneyOut | None
     #: What that is on each marketplace; those for which a price is known.
     prices: list[MarketplacePriceOut]
+    #: Null: it does not fall by itself.
+    next_drop: NextDropOut | None
     original_price: MoneyOut | None
     quantity: int
     quantity_sold: int
@@ -491,7 +509,11 @@ async def _shown(session: AsyncSession, listings: Sequence[Listing]) -> list[Lis
         photos[photo.listing_id].append(PhotoOut.of(photo))
     publications = await publications_of(session, ids)
     prices = await _prices(session, listings)
-    return [_listing(row, photos[row.id], publications[row.id], prices[row.id]) for row in listings]
+    drops = await next_of(session, ids)
+    return [
+        _listing(row, photos[row.id], publications[row.id], prices[row.id], drops.get(row.id))
+        for row in listings
+    ]
 
 
 async def _prices(
@@ -537,6 +559,7 @@ def _listing(
     photos: list[PhotoOut],
     publications: list[PublicationOut],
     prices: list[MarketplacePriceOut],
+    drop: Next | None,
 ) -> ListingOut:
     def money(cents: int | None) -> MoneyOut | None:
         return None if cents is None else MoneyOut(amount=cents, currency=row.currency)
@@ -550,6 +573,7 @@ def _listing(
         id=str(row.id),
         price=money(row.price_cents),
         prices=prices,
+        next_drop=NextDropOut.of(drop, row.currency) if drop else None,
         original_price=money(row.original_price_cents),
         package=PackageOut(**row.package),
         overrides={place: _own_shown(own) for place, own in row.overrides.items()},

@@ -21,7 +21,7 @@ from everystall.web.shapes import HIGHEST_PRICE, Body, Done, MoneyBody, MoneyOut
 router = APIRouter(prefix="/api/prices", tags=["prices"])
 
 
-def _hundredths(value: float) -> float:
+def hundredths(value: float) -> float:
     if abs(value * 100 - round(value * 100)) > 1e-6:
         raise ValueError("may have two digits behind the point")
     return value
@@ -33,7 +33,7 @@ def _whole(value: Any) -> Any:
     return value
 
 
-Percent = Annotated[float, Field(ge=-90, le=900), AfterValidator(_hundredths)]
+Percent = Annotated[float, Field(ge=-90, le=900), AfterValidator(hundredths)]
 Cents = Annotated[int, BeforeValidator(_whole), Field(ge=-HIGHEST_PRICE, le=HIGHEST_PRICE)]
 
 
@@ -50,7 +50,7 @@ class RuleBody(Body):
     #: Where the fee is taken of the postage and the sales tax that the buyer pays, what you expect those to
     #: be. Postage counts where the listing does not say that you pay it.
     postage: MoneyBody | None = None
-    tax_percent: Annotated[float, Field(ge=0, le=25), AfterValidator(_hundredths)] = 0
+    tax_percent: Annotated[float, Field(ge=0, le=25), AfterValidator(hundredths)] = 0
 
     def rule(self, marketplace: str) -> Rule:
         label, whole = MARKETPLACES[marketplace], get_form(marketplace).LIMITS.whole_dollars

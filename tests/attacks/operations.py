@@ -23,6 +23,7 @@ SESSIONS = {
     "GET /api/sessions/wanted", "POST /api/sessions/signed-out", "POST /api/sessions/forget",
     "POST /api/extensions/forget-me",
 }  # fmt: skip
+DROP = {"percent": 7, "everyDays": 7, "floor": {"amount": 1100}}
 #: Parts of a path that are nobody's id.
 WORDS = {"marketplace": "poshmark"}
 
@@ -141,6 +142,12 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
             "price": {"amount": 77},
             "token": "a guess",
         },
+        "GET /api/prices/drops": None,
+        "PUT /api/prices/drops": DROP,
+        "DELETE /api/prices/drops": None,
+        "GET /api/listings/{listingId}/price-drops": None,
+        "PUT /api/listings/{listingId}/price-drops": DROP,
+        "DELETE /api/listings/{listingId}/price-drops": None,
         "GET /api/vocabulary": None,
         "GET /api/export/listings.csv": None,
         "POST /api/imports": Upload("mine.csv", b"listing_id,title\r\n,mine now\r\n"),
