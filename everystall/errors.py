@@ -8,6 +8,7 @@
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
     │   ├── WebhookRefused  WebhookDisabled
     │   ├── ImportRefused  ImportRunning
+    │   ├── PricesChanged
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
@@ -118,6 +119,13 @@ class Conflict(Refused):
     code = "conflict"
     status = 409
     action = "Load it again and repeat what you did."
+
+
+class PricesChanged(Conflict):
+    """Something changed since you looked at what would become of these prices; nothing was done."""
+
+    code = "prices_changed"
+    action = "Look again with ?preview=true, and send the new `token`."
 
 
 class PhotoRefused(Refused):

@@ -364,6 +364,9 @@ class Publication(Owned, Base):
     #: Changed only by the seller, a rule that the seller set, or a sale.
     wanted: Mapped[str] = mapped_column(server_default="live")
     wanted_revision: Mapped[int]
+    #: The price rule by which it is wanted there (pricing.Rule); null: none. A rule that the seller changes
+    #: later is not the one of what is live, until he has it applied.
+    price_rule: Mapped[dict[str, Any] | None]
     #: What we last put there and read back.
     put: Mapped[str] = mapped_column(server_default="nothing")
     put_revision: Mapped[int | None]
@@ -620,6 +623,63 @@ class AutomationResult(Owned, Base):
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
         Index("results_by_publication", "user_id", "publication_id"),
     )
+
+
+class PriceRule(Owned, Base):
+    """What a marketplace's price is made of the listing's, where the listing has no own price for it."""
+
+    __tablename__ = "price_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    marketplace: Mapped[str] = mapped_column(primary_key=True)
+    #: pricing.Rule
+    rule: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = _now()
+
+
+class PriceDrop(Owned, Base):
+    """A schedule by which prices fall: of one listing, or of all that have none of their own."""
+
+    __tablename__ = "price_drops"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    #: Null: the seller's.
+    listing_id: Mapped[UUID | None]
+    #: Of each step: hundredths of a per cent of the price, or cents.
+    percent: Mapped[int] = mapped_column(server_default=text("0"))
+    cents: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    every_days: Mapped[int]
+    floor_cents: Mapped[int] = mapped_column(BigInteger)
+    #: When it was set.
+    began_at: Mapped[datetime] = _now()
+    #: When a worker looks what is due.
+    next_look_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("listings", "listing_id"),
+        UniqueConstraint("user_id", "listing_id", name="price_drops_of_listing"),
+        CheckConstraint(
+            "(percent > 0) <> (cents > 0) AND percent >= 0 AND cents >= 0", name="percent_or_cents"
+        ),
+        CheckConstraint("every_days > 0 AND floor_cents > 0", name="positive"),
+        Index("price_drops_of_seller", "user_id", unique=True, postgresql_where=text("listing_id IS NULL")),
+        Index("price_drops_due", "next_look_at"),
+    )
+
+
+class PriceStep(Owned, Base):
+    """A step down that a schedule made, or could not make. Its key is what makes it happen once."""
+
+    __tablename__ = "price_steps"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    listing_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    before_cents: Mapped[int | None] = mapped_column(BigInteger)
+    after_cents: Mapped[int] = mapped_column(BigInteger)
+    #: Why the price stayed as it was.
+    refused: Mapped[str | None]
+    made_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (_points_to("listings", "listing_id"),)
 
 
 class Import(Owned, Base):

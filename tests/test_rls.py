@@ -59,6 +59,12 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(x)s, %(u)s, 'h', 'vendoo', 'utf-8')""",
         """INSERT INTO import_rows (user_id, import_id, line, key, facts)
            VALUES (%(u)s, %(x)s, 2, 'sku:A-17', '{}')""",
+        """INSERT INTO price_rules (user_id, marketplace, rule)
+           VALUES (%(u)s, 'poshmark', '{}')""",
+        """INSERT INTO price_drops (user_id, listing_id, percent, every_days, floor_cents)
+           VALUES (%(u)s, %(l)s, 500, 7, 1000)""",
+        """INSERT INTO price_steps (user_id, listing_id, number, after_cents)
+           VALUES (%(u)s, %(l)s, 1, 2000)""",
         """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
            VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
         """INSERT INTO sales (id, user_id, connection_id, order_id, listing_id, publication_id, title,
@@ -188,6 +194,7 @@ async def test_a_seller_cannot_reach_the_queue_or_become_somebody_else(db, alice
         "SELECT everystall.due_deliveries(1)",
         "SELECT everystall.receive_webhook('x')",
         "SELECT everystall.take_import()",
+        "SELECT everystall.take_drop()",
         "SELECT * FROM webhook_receipts",
         "SELECT everystall.owner_numbers()",
         "SELECT everystall.take_lease(gen_random_uuid(), 'x', 12, NULL)",

@@ -31,9 +31,11 @@ from everystall.errors import (
     SessionMissing,
     listed,
 )
+from everystall.inventory import pricing
 from everystall.inventory.connections import SignIn, choose, find_sign_ins, ids_of
 from everystall.inventory.listings import facts_of
 from everystall.inventory.pairs import results
+from everystall.inventory.pricing import BUSY, Priced, Rules
 from everystall.inventory.publications import (
     ACTIONS,
     change,
@@ -60,6 +62,8 @@ class Checked:
     problems: Sequence[Problem]
     #: What of the listing is not sent there; no reason not to post.
     notes: Sequence[Note] = ()
+    #: None: neither the listing nor its own values for the marketplace say one.
+    price: Priced | None = None
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,18 @@ def new_id(prefix: str, length: int) -> str:
 # ---- checking -------------------------------------------------------------------------------------
 
 
-def check(facts: ListingFacts, meant: Mapping[str, Sequence[SignIn]]) -> list[Checked]:
+def check(facts: ListingFacts, meant: Mapping[str, Sequence[SignIn]], rules: Rules) -> list[Checked]:
     """One answer per account; per marketplace where none is connected. Pure."""
     found = []
     for marketplace, sign_ins in meant.items():
         for sign_in in sign_ins or (None,):
             defaults = sign_in.connection.defaults if sign_in else {}
+            rule = rules.of(marketplace, sign_in.connection.id if sign_in else None)
             draft, problems, notes = None, [_sold_out(marketplace)], list[Note]()
             if facts.quantity > 0:
-                draft, problems, notes = get_form(marketplace).compose(facts, defaults)
-            found.append(Checked(marketplace, sign_in, draft, problems, notes))
+                draft, problems, notes = pricing.compose(marketplace, facts, rule, defaults)
+            price = pricing.price_at(marketplace, facts, rule)
+            found.append(Checked(marketplace, sign_in, draft, problems, notes, price))
     return found
 
 
@@ -152,7 +158,8 @@ async def post(
             action="Write it anew to post it again.",
         )
     meant = await accounts_meant(session, marketplaces, public_ids)
-    checked = check(await facts_of(session, listing), meant)
+    rules = (await pricing.rules_of(session, [listing_id]))[listing_id]
+    checked = check(await facts_of(session, listing), meant, rules)
     _refuse_signed_out(checked)
     _refuse_incomplete(checked)
 
@@ -170,7 +177,7 @@ async def post(
         if repeated is None:
             raise Conflict
         return repeated
-    publication_ids = await _want_live(session, listing, sign_ins)
+    publication_ids = await _want_live(session, listing, sign_ins, rules)
     await _follow(session, job_id, publication_ids)
     await tell_jobs(session, publication_ids)
     job, pairs = await get_job(session, job_id)
@@ -280,16 +287,16 @@ async def _insert_job(
     return found.scalar_one_or_none()
 
 
-async def _want_live(session: AsyncSession, listing: Listing, sign_ins: Sequence[SignIn]) -> list[UUID]:
+async def _want_live(
+    session: AsyncSession, listing: Listing, sign_ins: Sequence[SignIn], rules: Rules
+) -> list[UUID]:
     """One row per account, wanted live at this revision; the rows in id order of the accounts.
 
     An open attempt is left alone with its question (`looking`): nobody clicks again before somebody has
     looked. What is being filled in just now goes on, and reads the new revision before it arms."""
     old = Publication
     # "ending": it is wanted again while it is taken down; a visit looks which of the two came first
-    busy = or_(
-        old.looking, old.state.in_(("composing", "filling", "armed", "reconciling", "revising", "ending"))
-    )
+    busy = or_(old.looking, old.state.in_(BUSY))
     asked = and_(old.looking, old.needs_you["reason"].astext == "unresolved")
     new = insert(Publication).values(
         [
@@ -300,6 +307,7 @@ async def _want_live(session: AsyncSession, listing: Listing, sign_ins: Sequence
                 "marketplace": one.connection.marketplace,
                 "wanted": "live",
                 "wanted_revision": listing.revision,
+                "price_rule": rules.of(one.connection.marketplace, one.connection.id),
             }
             for one in sorted(sign_ins, key=lambda one: one.connection.id)
         ]
@@ -314,6 +322,7 @@ async def _want_live(session: AsyncSession, listing: Listing, sign_ins: Sequence
             set_={
                 "wanted": "live",
                 "wanted_revision": new.excluded.wanted_revision,
+                "price_rule": case((there, old.price_rule), else_=new.excluded.price_rule),
                 "needs_you": case((asked, old.needs_you), else_=None),
                 "next_try_at": case((old.looking, old.next_try_at), else_=None),
                 "tries": case((old.looking, old.tries), else_=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -17,6 +18,11 @@ async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
     photos = await session.scalars(
         select(ListingPhoto).where(ListingPhoto.listing_id == listing.id).order_by(ListingPhoto.position)
     )
+    return facts_with(listing, photos.all())
+
+
+def facts_with(listing: Listing, photos: Sequence[ListingPhoto]) -> ListingFacts:
+    """The same, the photos given."""
 
     def money(cents: int | None) -> Money | None:
         return None if cents is None else Money(amount=cents, currency=listing.currency)

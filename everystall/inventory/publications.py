@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.errors import BadRequest, EverystallError, Refused
 from everystall.inventory import pairs
+from everystall.inventory.pricing import rules_now
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Attempt, Connection, Listing, Publication, TakeDown
 from everystall.notify import messages
@@ -387,8 +388,9 @@ async def _post_again(session: AsyncSession, publication: Publication) -> None:
                      state="reconciling", finished_at=None)  # fmt: skip
         return
     listing = await session.get_one(Listing, publication.listing_id)
-    await change(session, publication, wanted="live", wanted_revision=listing.revision, needs_you=None,
-                 next_try_at=None, tries=0, state="waiting", finished_at=None)  # fmt: skip
+    rule = (await rules_now(session)).get(publication.marketplace)
+    await change(session, publication, wanted="live", wanted_revision=listing.revision, price_rule=rule,
+                 needs_you=None, next_try_at=None, tries=0, state="waiting", finished_at=None)  # fmt: skip
 
 
 async def _clear_account(session: AsyncSession, publication: Publication) -> None:

@@ -12,9 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import change, held, live_attempt
-from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import ListingFacts, strip_marker
 from everystall.models import Connection, Listing, Publication
 
@@ -60,6 +61,6 @@ async def _is_there(session: AsyncSession, publication: Publication, facts: List
     if attempt is None or attempt.revising is not None or publication.unsettled:
         return False
     connection = await session.get_one(Connection, publication.connection_id)
-    draft, _, _ = get_form(publication.marketplace).compose(facts, connection.defaults)
+    draft, _, _ = pricing.compose(publication.marketplace, facts, publication.price_rule, connection.defaults)
     there = {**attempt.draft, "sku": strip_marker(attempt.draft.get("sku"))}
     return draft is not None and draft.model_dump(mode="json") == there

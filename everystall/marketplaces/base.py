@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from everystall.browser.page import Page
     from everystall.browser.targets import Site
+    from everystall.marketplaces.fees import FeeTable
 
 #: Our condition words, best first; each form.py maps them to the site's own.
 CONDITIONS = {
@@ -406,6 +407,8 @@ class Form(Protocol):
     LABEL: str
     LIMITS: Limits
     CAPABILITIES: Capabilities
+    #: What it takes of a sale.
+    FEES: FeeTable
     #: Registrable domains whose cookies belong to a session of this marketplace.
     COOKIE_DOMAINS: tuple[str, ...]
     #: Cookies that are all there in a browser only while somebody is signed in; what the extension goes by.

@@ -14,14 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, listed
-from everystall.inventory import jobs
-from everystall.inventory.listings import facts_of, find_listing
+from everystall.inventory import jobs, pricing
+from everystall.inventory.listings import facts_of, facts_with, find_listing
+from everystall.inventory.price_drops import Next, next_of
+from everystall.inventory.pricing import Priced
 from everystall.inventory.publications import want_ended
 from everystall.inventory.revisions import touch
 from everystall.marketplaces import MARKETPLACES
-from everystall.marketplaces.base import COLORS, CONDITIONS
+from everystall.marketplaces.base import COLORS, CONDITIONS, ListingFacts
 from everystall.marketplaces.taxonomy import find_category, near
-from everystall.models import Attempt, Listing, ListingPhoto, Publication
+from everystall.models import Attempt, Connection, Listing, ListingPhoto, Publication
 from everystall.web import vocabulary
 from everystall.web.answers import complaint
 from everystall.web.cursors import cursor_of, read_cursor
@@ -211,6 +213,58 @@ class PackageOut(Shape):
     height_in: float | None = None
 
 
+class PriceOut(Shape):
+    """What it costs on a marketplace, and what of that is left."""
+
+    price: MoneyOut
+    #: What the marketplace takes of a sale. GET /api/prices/rules says how it is reckoned.
+    fee: MoneyOut
+    #: The rest: before postage, and what the thing cost.
+    left: MoneyOut
+    #: Whose price it is: the listing's, the listing's own for that marketplace, the rule's for it.
+    by: Literal["listing", "override", "rule"]
+    #: Why it is not what the listing says, or the mark-up makes of it.
+    notes: list[str]
+
+    @classmethod
+    def of(cls, priced: Priced) -> PriceOut:
+        def money(cents: int) -> MoneyOut:
+            return MoneyOut(amount=cents, currency=priced.currency)
+
+        return cls(
+            price=money(priced.price), fee=money(priced.fee), left=money(priced.left), by=priced.by,
+            notes=list(priced.notes),
+        )  # fmt: skip
+
+
+class StandingOut(Shape):
+    browser_profile_id: str
+    price: MoneyOut
+
+
+class MarketplacePriceOut(PriceOut):
+    marketplace: str
+    label: str
+    #: Accounts where it stands at another price, since the rule was changed after it was posted there.
+    #: POST /api/prices/changes applies it.
+    not_applied: list[StandingOut]
+
+
+class NextDropOut(Shape):
+    """The next step of a price that falls by itself."""
+
+    #: A worker makes it within the hour after.
+    at: datetime
+    #: What the listing costs then, as things stand.
+    price: MoneyOut
+    #: Why the step before was not made; null: it was, or there was none.
+    refused: str | None
+
+    @classmethod
+    def of(cls, step: Next, currency: str) -> NextDropOut:
+        return cls(at=step.at, price=MoneyOut(amount=step.price, currency=currency), refused=step.refused)
+
+
 class ListingOut(Shape):
     listing_id: str
     #: The same.
@@ -224,6 +278,10 @@ class ListingOut(Shape):
     colors: list[str]
     tags: list[str]
     price: MoneyOut | None
+    #: What that is on each marketplace; those for which a price is known.
+    prices: list[MarketplacePriceOut]
+    #: Null: it does not fall by itself.
+    next_drop: NextDropOut | None
     original_price: MoneyOut | None
     quantity: int
     quantity_sold: int
@@ -265,6 +323,8 @@ class CheckedOut(Shape):
     problems: list[ProblemOut]
     #: What of the listing that marketplace has no place for: it is posted without.
     notes: list[NoteOut]
+    #: Null while none is told.
+    price: PriceOut | None
     #: What would be posted, in the marketplace's own words; null while something is missing.
     draft: dict[str, Any] | None
 
@@ -406,7 +466,8 @@ async def check_listing(
     listing = await find_listing(session, listing_id)
     marketplaces = body.marketplaces or ([] if body.connections else list(MARKETPLACES))
     meant = await jobs.accounts_meant(session, marketplaces, body.connections, every=True)
-    checked = jobs.check(await facts_of(session, listing), meant)
+    rules = (await pricing.rules_of(session, [listing_id]))[listing_id]
+    checked = jobs.check(await facts_of(session, listing), meant, rules)
     shown = [_checked(one) for one in checked]
     return CheckOut(
         listing_id=str(listing_id), ready=all(one.ready for one in shown), marketplaces=shown
@@ -422,6 +483,7 @@ def _checked(one: jobs.Checked) -> CheckedOut:
         session=one.sign_in.status if one.sign_in else "missing",
         problems=[ProblemOut(**problem) for problem in jobs.problems_as_json([one])],
         notes=[NoteOut(field=jobs.in_json(note.field), message=note.message) for note in one.notes],
+        price=PriceOut.of(one.price) if one.price else None,
         draft=camel(one.draft.model_dump(mode="json")) if one.draft else None,
     )
 
@@ -446,10 +508,59 @@ async def _shown(session: AsyncSession, listings: Sequence[Listing]) -> list[Lis
     for photo in await photos_of(session, ids):
         photos[photo.listing_id].append(PhotoOut.of(photo))
     publications = await publications_of(session, ids)
-    return [_listing(listing, photos[listing.id], publications[listing.id]) for listing in listings]
+    prices = await _prices(session, listings)
+    drops = await next_of(session, ids)
+    return [
+        _listing(row, photos[row.id], publications[row.id], prices[row.id], drops.get(row.id))
+        for row in listings
+    ]
 
 
-def _listing(row: Listing, photos: list[PhotoOut], publications: list[PublicationOut]) -> ListingOut:
+async def _prices(
+    session: AsyncSession, listings: Sequence[Listing]
+) -> dict[UUID, list[MarketplacePriceOut]]:
+    rules = await pricing.rules_of(session, [listing.id for listing in listings])
+    accounts = {id for each in rules.values() for id in each.standing}
+    rows = await session.execute(
+        select(Connection.id, Connection.marketplace, Connection.public_id).where(Connection.id.in_(accounts))
+    )
+    known = {row.id: row for row in rows}
+    found: dict[UUID, list[MarketplacePriceOut]] = {}
+    for listing in listings:
+        facts, own = facts_with(listing, ()), rules[listing.id]
+        there = [(known[id], rule) for id, rule in own.standing.items() if id in known]
+        shown = [_price_of(facts, marketplace, own.of(marketplace), there) for marketplace in MARKETPLACES]
+        found[listing.id] = [one for one in shown if one is not None]
+    return found
+
+
+def _price_of(
+    facts: ListingFacts, marketplace: str, rule: pricing.Stored, there: Sequence[tuple[Any, pricing.Stored]]
+) -> MarketplacePriceOut | None:
+    priced = pricing.price_at(marketplace, facts, rule)
+    if priced is None:
+        return None
+    others = []
+    for account, its_rule in there:
+        stands = pricing.price_at(marketplace, facts, its_rule)
+        if account.marketplace == marketplace and stands is not None and stands.price != priced.price:
+            money = MoneyOut(amount=stands.price, currency=stands.currency)
+            others.append(StandingOut(browser_profile_id=account.public_id, price=money))
+    return MarketplacePriceOut(
+        **PriceOut.of(priced).model_dump(by_alias=False),
+        marketplace=marketplace,
+        label=MARKETPLACES[marketplace],
+        not_applied=others,
+    )
+
+
+def _listing(
+    row: Listing,
+    photos: list[PhotoOut],
+    publications: list[PublicationOut],
+    prices: list[MarketplacePriceOut],
+    drop: Next | None,
+) -> ListingOut:
     def money(cents: int | None) -> MoneyOut | None:
         return None if cents is None else MoneyOut(amount=cents, currency=row.currency)
 
@@ -461,6 +572,8 @@ def _listing(row: Listing, photos: list[PhotoOut], publications: list[Publicatio
         listing_id=str(row.id),
         id=str(row.id),
         price=money(row.price_cents),
+        prices=prices,
+        next_drop=NextDropOut.of(drop, row.currency) if drop else None,
         original_price=money(row.original_price_cents),
         package=PackageOut(**row.package),
         overrides={place: _own_shown(own) for place, own in row.overrides.items()},

@@ -20,12 +20,11 @@ from everystall.inventory.pairs import ActionOut as ActionOut
 from everystall.inventory.pairs import NeedsYou as NeedsYou
 from everystall.inventory.pairs import Pair as Pair
 from everystall.inventory.pairs import Shape as Shape
+from everystall.inventory.pricing import HIGHEST_PRICE as HIGHEST_PRICE
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Publication
 
 DEEPEST = 12
-#: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
-HIGHEST_PRICE = 1_000_000_000
 
 #: Half of a surrogate pair.
 _HALF = re.compile("[\ud800-\udfff]")

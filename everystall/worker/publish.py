@@ -34,6 +34,7 @@ from everystall.errors import (
     SessionExpired,
     listed,
 )
+from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
@@ -143,7 +144,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if wait is not None:
             await failures.hold_posts(session, publication, wait)
             return None
-        draft = await compose(visit, session, listing)
+        draft = await compose(visit, session, listing, publication)
         attempt = await open_attempt(session, publication)
         if attempt is not None and attempt.armed_at is not None:
             # an old question nobody looks after any more: first that, and never a second click before it
@@ -185,10 +186,12 @@ async def read_account(visit: Visit, session: AsyncSession) -> None:
     session.expunge(visit.connection)  # what is raised later must not empty it: it outlives us
 
 
-async def compose(visit: Visit, session: AsyncSession, listing: Listing) -> Draft:
+async def compose(visit: Visit, session: AsyncSession, listing: Listing, publication: Publication) -> Draft:
     """The listing in the site's own words, or ListingIncomplete."""
     facts = await facts_of(session, listing)
-    draft, problems, _ = visit.form.compose(facts, visit.connection.defaults)
+    draft, problems, _ = pricing.compose(
+        publication.marketplace, facts, publication.price_rule, visit.connection.defaults
+    )
     if draft is None:
         fields = listed(sorted({problem.field for problem in problems}))
         raise ListingIncomplete(f"{visit.label} needs more: {fields}. {problems[0].message}")

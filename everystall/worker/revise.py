@@ -145,7 +145,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if await publish.nothing_left(session, publication, listing):
             return None
         await publish.read_account(visit, session)
-        draft = await publish.compose(visit, session, listing)
+        draft = await publish.compose(visit, session, listing, publication)
         draft = publish.marked(draft, attempt.marker, visit.form.LIMITS.sku)
         late = await session.scalar(
             text("SELECT revising_at > now() - make_interval(secs => :s) FROM attempts WHERE id = :id"),

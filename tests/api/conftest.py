@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,8 +24,10 @@ from sqlalchemy import select, text
 
 from everystall.content.photos import Photos
 from everystall.db import Database
+from everystall.inventory.listings import facts_of
+from everystall.inventory.pricing import compose
 from everystall.inventory.publications import change
-from everystall.models import Publication
+from everystall.models import Connection, Listing, Publication
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
@@ -236,6 +238,37 @@ class Site:
             "SELECT queue_name, queueing_lock, status FROM procrastinate.procrastinate_jobs "
             "WHERE task_name = 'visit' ORDER BY id"
         )
+
+
+async def live_listing(
+    site: Site, seller: Seller, *marketplaces: str, accounts: dict[str, str] | None = None, **listing: Any
+) -> tuple[str, dict[str, str]]:
+    """A listing that is live, with the attempts that put it there; and the accounts, which may be given."""
+    profiles = accounts or {name: await seller.connect(name) for name in marketplaces}
+    made = await seller.listing(**listing)
+    posted = await seller.publish(made, *marketplaces)
+    assert posted.status_code == 200, posted.text
+    await site.go_live(seller)
+    for row in await site.rows("SELECT * FROM publications WHERE listing_id = CAST(:id AS uuid)", id=made):
+        await site.rows(
+            "INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, "
+            "fields_hash, fence, outcome, remote_id) VALUES (:user_id, :id, :connection_id, :put_revision, "
+            "CAST(:draft AS jsonb), 'h', 1, 'live', :remote_id)",
+            draft=json.dumps(await _composed(site, seller, row)), **{name: row[name] for name in
+            ("user_id", "id", "connection_id", "put_revision", "remote_id")},
+        )  # fmt: skip
+    await site.forget_wakes()
+    return made, profiles
+
+
+async def _composed(site: Site, seller: Seller, row: Mapping[str, Any]) -> Any:
+    async with site.database.as_user(seller.user_id) as session:
+        listing = await session.get_one(Listing, row["listing_id"])
+        connection = await session.get_one(Connection, row["connection_id"])
+        facts = await facts_of(session, listing)
+        draft, problems, _ = compose(row["marketplace"], facts, row["price_rule"], connection.defaults)
+    assert draft is not None, problems
+    return draft.model_dump(mode="json")
 
 
 @cache

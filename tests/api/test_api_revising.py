@@ -6,44 +6,12 @@ import json
 
 import pytest
 
+from tests.api.conftest import live_listing
+
 EDITS = {
     "words": ("patch", "", {"json": {"title": "New words"}}),
     "a photo's end": ("delete", "/photos/{photo}", {}),
 }
-
-
-async def _live(site, seller, *marketplaces):
-    """A listing that is live, with the attempts that put it there."""
-    profiles = {name: await seller.connect(name) for name in marketplaces}
-    listing = await seller.listing()
-    await seller.publish(listing, *marketplaces)
-    await site.go_live(seller)
-    checked = (await seller.client.post(f"/api/listings/{listing}/check")).json()["marketplaces"]
-    assert {one["marketplace"] for one in checked if one["ready"]} >= set(marketplaces)
-    for row in await site.rows("SELECT * FROM publications WHERE user_id = :id", id=seller.user_id):
-        draft = await _composed(site, seller, row)
-        await site.rows(
-            "INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, "
-            "fields_hash, fence, outcome, remote_id) VALUES (:user_id, :id, :connection_id, :put_revision, "
-            "CAST(:draft AS jsonb), 'h', 1, 'live', :remote_id)",
-            draft=json.dumps(draft), **{name: row[name] for name in
-            ("user_id", "id", "connection_id", "put_revision", "remote_id")},
-        )  # fmt: skip
-    await site.forget_wakes()
-    return listing, profiles
-
-
-async def _composed(site, seller, row):
-    from everystall.inventory.listings import facts_of
-    from everystall.marketplaces import get_form
-    from everystall.models import Connection, Listing
-
-    async with site.database.as_user(seller.user_id) as session:
-        listing = await session.get_one(Listing, row["listing_id"])
-        connection = await session.get_one(Connection, row["connection_id"])
-        facts = await facts_of(session, listing)
-        draft, _, _ = get_form(row["marketplace"]).compose(facts, connection.defaults)
-    return draft.model_dump(mode="json")
 
 
 async def _shown(seller, listing):
@@ -53,7 +21,7 @@ async def _shown(seller, listing):
 
 @pytest.mark.parametrize("edit", EDITS)
 async def test_an_edit_is_wanted_where_the_listing_is_live_and_wakes_the_accounts(site, alice, edit):
-    listing, _ = await _live(site, alice, "mercari", "poshmark")
+    listing, _ = await live_listing(site, alice, "mercari", "poshmark")
     photos = (await alice.client.get(f"/api/listings/{listing}")).json()["photos"]
     verb, path, more = EDITS[edit]
     answer = await getattr(alice.client, verb)(
@@ -67,7 +35,7 @@ async def test_an_edit_is_wanted_where_the_listing_is_live_and_wakes_the_account
 
 
 async def test_an_edit_that_changes_nothing_there_sends_nobody(site, alice):
-    listing, _ = await _live(site, alice, "mercari", "poshmark")
+    listing, _ = await live_listing(site, alice, "mercari", "poshmark")
     await alice.client.patch(f"/api/listings/{listing}", json={"sku": "B-18"})  # Mercari has no field for it
     left = {name: one["wantedRevision"] - one["putRevision"]
             for name, one in (await _shown(alice, listing)).items()}  # fmt: skip
@@ -76,7 +44,7 @@ async def test_an_edit_that_changes_nothing_there_sends_nobody(site, alice):
 
 
 async def test_an_edit_where_nobody_can_go_says_so_at_once(site, alice):
-    listing, profiles = await _live(site, alice, "mercari", "poshmark")
+    listing, profiles = await live_listing(site, alice, "mercari", "poshmark")
     await site.rows(
         'UPDATE connections SET needs_you = \'{"reason": "session_expired", "message": "Gone."}\' '
         "WHERE public_id = :id",
@@ -102,7 +70,7 @@ async def test_an_edit_where_nobody_can_go_says_so_at_once(site, alice):
 
 
 async def test_an_edit_of_what_is_to_be_taken_down_changes_nothing_there(site, alice):
-    listing, profiles = await _live(site, alice, "mercari")
+    listing, profiles = await live_listing(site, alice, "mercari")
     await alice.client.post(f"/api/listings/{listing}/publications/{profiles['mercari']}/end")
     before = (await _shown(alice, listing))["mercari"]["wantedRevision"]
     await alice.client.patch(f"/api/listings/{listing}", json={"title": "New words"})
@@ -111,7 +79,7 @@ async def test_an_edit_of_what_is_to_be_taken_down_changes_nothing_there(site, a
 
 
 async def test_another_seller_edits_and_answers_nothing(site, alice, bob):
-    listing, profiles = await _live(site, alice, "mercari")
+    listing, profiles = await live_listing(site, alice, "mercari")
     before = await site.everything_of(alice)
     assert (await bob.client.patch(f"/api/listings/{listing}", json={"title": "Mine"})).status_code == 404
     for action in ("put_mine", "keep_theirs"):
@@ -123,7 +91,7 @@ async def test_another_seller_edits_and_answers_nothing(site, alice, bob):
 
 @pytest.mark.parametrize("action", ["put_mine", "keep_theirs"])
 async def test_either_answer_to_a_conflict_goes_on_with_it(site, alice, action):
-    listing, profiles = await _live(site, alice, "mercari")
+    listing, profiles = await live_listing(site, alice, "mercari")
     await alice.client.patch(f"/api/listings/{listing}", json={"title": "Mine"})
     asked = {"reason": "edited_there", "message": "m", "url": None, "actions": []}
     await site.put(alice, needs_you=asked)
@@ -147,7 +115,7 @@ async def test_either_answer_to_a_conflict_goes_on_with_it(site, alice, action):
 
 
 async def test_a_change_that_may_have_been_clicked_is_not_taken_back_with_its_job(site, alice):
-    listing, _ = await _live(site, alice, "mercari")
+    listing, _ = await live_listing(site, alice, "mercari")
     await alice.client.patch(f"/api/listings/{listing}", json={"title": "New words"})
     job = (await alice.publish(listing, "mercari")).json()["jobId"]
     await site.put(alice, state="revising")

@@ -55,7 +55,12 @@ async def furnish(site: Site) -> Estate:
     profile = await alice.connect("poshmark", "alice-at-poshmark")
     named = await alice.client.patch(f"/api/connections/{profile}", json={"label": f"closet {CANARY}"})
     assert named.status_code == 200, named.text
+    ruled = await alice.client.put("/api/prices/rules/poshmark", json={"markUpCents": 100})
+    assert ruled.status_code == 200, ruled.text
     listing = await alice.listing(title=f"A shirt, {CANARY}", sku="ALICE-17")
+    for path in ("/api/prices/drops", f"/api/listings/{listing}/price-drops"):
+        falls = {"cents": 100, "everyDays": 30, "floor": {"amount": 1000}}
+        assert (await alice.client.put(path, json=falls)).status_code == 200
     photo = (await alice.get(f"/api/listings/{listing}")).json()["photos"][0]
     hook = await made("/api/webhooks", {"url": f"https://example.com/{CANARY}", "label": CANARY})
     sent = await made(f"/api/webhooks/{hook['id']}/test")

@@ -23,6 +23,9 @@ SESSIONS = {
     "GET /api/sessions/wanted", "POST /api/sessions/signed-out", "POST /api/sessions/forget",
     "POST /api/extensions/forget-me",
 }  # fmt: skip
+DROP = {"percent": 7, "everyDays": 7, "floor": {"amount": 1100}}
+#: Parts of a path that are nobody's id.
+WORDS = {"marketplace": "poshmark"}
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class Operation:
 
     @property
     def ids(self) -> list[str]:
-        return re.findall(r"\{(\w+)\}", self.path)
+        return [name for name in re.findall(r"\{(\w+)\}", self.path) if name not in WORDS]
 
     def address(self, ids: Mapping[str, str]) -> str:
         query = "&".join(f"{name}={ids[name]}" for name in self.query)
-        return self.path.format_map(ids) + (f"?{query}" if query else "")
+        return self.path.format_map({**WORDS, **ids}) + (f"?{query}" if query else "")
 
 
 def operations(app: FastAPI, ids: Mapping[str, str]) -> list[Operation]:
@@ -130,6 +133,21 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/photos/{photoId}": None,
         "GET /api/listings/{listingId}/publications": None,
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
+        "GET /api/prices/rules": None,
+        "PUT /api/prices/rules/{marketplace}": {"markUpPercent": 77},
+        "DELETE /api/prices/rules/{marketplace}": None,
+        "POST /api/prices/changes": {
+            "listingIds": [listing],
+            "do": "set",
+            "price": {"amount": 77},
+            "token": "a guess",
+        },
+        "GET /api/prices/drops": None,
+        "PUT /api/prices/drops": DROP,
+        "DELETE /api/prices/drops": None,
+        "GET /api/listings/{listingId}/price-drops": None,
+        "PUT /api/listings/{listingId}/price-drops": DROP,
+        "DELETE /api/listings/{listingId}/price-drops": None,
         "GET /api/vocabulary": None,
         "GET /api/export/listings.csv": None,
         "POST /api/imports": Upload("mine.csv", b"listing_id,title\r\n,mine now\r\n"),

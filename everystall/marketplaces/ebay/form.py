@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,6 +32,7 @@ from everystall.marketplaces.base import (
     not_sent,
 )
 from everystall.marketplaces.ebay import menu
+from everystall.marketplaces.fees import FeeTable, Step
 
 LABEL = "eBay"
 BASE_URL = "https://www.ebay.com"
@@ -47,6 +49,25 @@ ASPECT_NAME, ASPECT_VALUE = 40, 50
 CAPABILITIES = Capabilities(
     marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}), pace_seconds=45,
     daily_cap=100,
+)  # fmt: skip
+
+
+def _steps(rate: int) -> tuple[Step, Step]:
+    """With what it takes of each order: more of one above $10.00."""
+    return Step(0, fixed=30, rate=rate), Step(1001, fixed=40, rate=rate)
+
+
+FEES = FeeTable(
+    steps=_steps(1360), of_postage=True, of_tax=True,
+    categories={
+        "books": _steps(1530), "media": _steps(1530),
+        "women.jewelry": _steps(1500), "women.bags": _steps(1500),
+    },
+    source="eBay's own page, by a note that cites it (clothing); the other categories: NOTES.md",
+    checked=date(2026, 8, 20),
+    said="eBay takes 13.6% in most categories (15% of jewelry and women's bags, 15.3% of books and media) of "
+    "all that the buyer pays, postage and sales tax too, and $0.40 of each order ($0.30 up to $10.00). It "
+    "takes less with a store subscription, and above some thousand dollars: that is not reckoned with.",
 )  # fmt: skip
 CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
 DEFAULTS = {

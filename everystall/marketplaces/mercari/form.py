@@ -11,6 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ from everystall.marketplaces.base import (
     not_known,
     not_sent,
 )
+from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.mercari import menu
 
 LABEL = "Mercari"
@@ -47,6 +49,11 @@ LIMITS = Limits(
 #: The site counts words here, not characters.
 DESCRIPTION_WORDS = 5
 CAPABILITIES = Capabilities(marker_field=False, revise=True, pace_seconds=60, daily_cap=100)
+FEES = FeeTable(
+    steps=(Step(0, rate=1000),), of_postage=True,
+    source="Mercari's own page, by a note that cites it", checked=date(2026, 8, 20),
+    said="Mercari takes 10% of the price, and of the postage where the buyer pays it.",
+)  # fmt: skip
 CATEGORIES = {key: path for key, (path, _) in menu.CATEGORIES.items()}
 DEFAULTS = {
     "ships_from_zip": Default("The ZIP code that you ship from"),

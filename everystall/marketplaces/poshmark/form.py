@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 from urllib.parse import unquote
 
@@ -31,6 +32,7 @@ from everystall.marketplaces.base import (
     not_known,
     not_sent,
 )
+from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.poshmark import menu
 
 LABEL = "Poshmark"
@@ -44,6 +46,11 @@ LIMITS = Limits(
     colors=2, tags=3, sku=50, photos=PhotoRule(max_count=16),
 )  # fmt: skip
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, revise=True, pace_seconds=45, daily_cap=300)
+FEES = FeeTable(
+    steps=(Step(0, fixed=295), Step(1500, rate=2000)),
+    source="Poshmark's own page, by a note that cites it", checked=date(2026, 8, 20),
+    said="Poshmark takes $2.95 of a sale under $15.00, and 20% of one of $15.00 or more.",
+)  # fmt: skip
 CATEGORIES = menu.CATEGORIES
 DEFAULTS = {
     "smart_sell": Default(

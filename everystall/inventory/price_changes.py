@@ -1,0 +1,213 @@
+"""Prices of many listings changed at once: what would become of each, and then exactly that.
+
+A look changes nothing, and gives a token of what it found. Doing it looks once more, at rows that nobody else
+can change meanwhile, and does nothing at all unless it finds the same. Each change is an ordinary edit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import NotFound, PricesChanged
+from everystall.inventory.listings import facts_with
+from everystall.inventory.pricing import HIGHEST_PRICE, Stored, compose, dollars, price_at, rules_now
+from everystall.inventory.revisions import touch
+from everystall.marketplaces.base import ListingFacts, Money
+from everystall.models import Connection, Listing, ListingPhoto, Publication
+
+#: Listings of one transaction: it holds their rows for as long as it takes (3 s on a busy small machine).
+MOST = 200
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What shall be done with the price of each."""
+
+    do: Literal["set", "add", "apply_rules"]
+    #: `set`: to these cents.
+    price: int = 0
+    #: `add`: hundredths of a per cent of it, and cents. Less than 0 takes away.
+    percent: int = 0
+    cents: int = 0
+
+    def of(self, price: int | None) -> int | None:
+        """What it makes of a listing's price; None: there is none to add to."""
+        if self.do == "set":
+            return self.price
+        if self.do == "apply_rules" or price is None:
+            return price
+        return price + (price * self.percent + 5_000) // 10_000 + self.cents
+
+
+@dataclass(frozen=True)
+class There:
+    """One account where the listing is, or shall be, live; its price there in cents."""
+
+    publication: Publication
+    account: Connection
+    before: int | None
+    after: int | None
+    #: The rule by which it is there afterwards.
+    rule: Stored
+
+
+@dataclass(frozen=True)
+class Change:
+    listing: Listing
+    #: The listing's own price, in cents.
+    before: int | None
+    after: int | None
+    there: Sequence[There]
+    outcome: Literal["changed", "unchanged", "refused"]
+    #: Why nothing of it is done.
+    refused: Sequence[str] = ()
+
+
+# ---- choosing -------------------------------------------------------------------------------------
+
+
+async def live_on(
+    session: AsyncSession, marketplace: str, after: UUID | None
+) -> tuple[list[UUID], UUID | None]:
+    """The next listings that are live there, by their ids; and the last one, if there are more."""
+    wanted = (
+        select(Publication.listing_id)
+        .where(Publication.marketplace == marketplace, Publication.wanted == "live")
+        .where(Publication.put == "live")
+        .distinct()
+        .order_by(Publication.listing_id)
+        .limit(MOST + 1)
+    )
+    if after is not None:
+        wanted = wanted.where(Publication.listing_id > after)
+    found = list(await session.scalars(wanted))
+    return found[:MOST], found[MOST - 1] if len(found) > MOST else None
+
+
+# ---- looking --------------------------------------------------------------------------------------
+
+
+async def look(session: AsyncSession, ids: Sequence[UUID], wish: Wish) -> list[Change]:
+    """What would become of these listings, in the order of their ids. Raises NotFound for one that is not the
+    seller's. Changes nothing; five queries."""
+    listings = await session.scalars(
+        select(Listing)
+        .where(Listing.id.in_(ids))
+        .order_by(Listing.id)
+        .execution_options(populate_existing=True)
+    )
+    found = listings.all()
+    if len(found) < len(set(ids)):
+        raise NotFound
+    photos: dict[UUID, list[ListingPhoto]] = {listing.id: [] for listing in found}
+    rows = await session.scalars(
+        select(ListingPhoto).where(ListingPhoto.listing_id.in_(ids)).order_by(ListingPhoto.position)
+    )
+    for photo in rows:
+        photos[photo.listing_id].append(photo)
+    there: dict[UUID, list[tuple[Publication, Connection]]] = {listing.id: [] for listing in found}
+    pairs = await session.execute(
+        select(Publication, Connection)
+        .join(Connection, Connection.id == Publication.connection_id)
+        .where(Publication.listing_id.in_(ids), Publication.wanted == "live")
+        .order_by(Publication.id)
+        .execution_options(populate_existing=True)
+    )
+    for publication, account in pairs:
+        there[publication.listing_id].append((publication, account))
+    now = await rules_now(session)
+    return [
+        _change(listing, facts_with(listing, photos[listing.id]), there[listing.id], wish, now)
+        for listing in found
+    ]
+
+
+def _change(
+    listing: Listing,
+    facts: ListingFacts,
+    there: Sequence[tuple[Publication, Connection]],
+    wish: Wish,
+    now: dict[str, Stored],
+) -> Change:
+    before, after = listing.price_cents, wish.of(listing.price_cents)
+    refused, edited = _refused(listing, after), before != after
+    price = None if after is None else Money(amount=after, currency=listing.currency)
+    changed = facts.model_copy(update={"price": price})
+    places = []
+    for publication, account in there:
+        marketplace, rule = publication.marketplace, publication.price_rule
+        stands = now.get(marketplace) if wish.do == "apply_rules" else rule
+        was, is_now = price_at(marketplace, facts, rule), price_at(marketplace, changed, stands)
+        places.append(
+            There(publication, account, was.price if was else None, is_now.price if is_now else None, stands)
+        )
+        if before != after or rule != stands:
+            edited = True
+            if not refused and facts.quantity > 0:
+                _, problems, _ = compose(marketplace, changed, stands, account.defaults)
+                refused += [problem.message for problem in problems]
+    outcome: Literal["changed", "unchanged"] = "changed" if edited else "unchanged"
+    return Change(listing, before, after, places, "refused" if refused else outcome, refused)
+
+
+def _refused(listing: Listing, after: int | None) -> list[str]:
+    if listing.delete_asked_at is not None:
+        return ["It is being taken down everywhere and deleted."]
+    if after is None:
+        return ["It has no price yet."]
+    if not 1 <= after <= HIGHEST_PRICE:
+        return [f"Its price would be {dollars(after)}; it goes from $0.01 to {dollars(HIGHEST_PRICE)}."]
+    return []
+
+
+def token_of(wish: Wish, changes: Sequence[Change]) -> str:
+    """Of all that a look found: another one, as soon as anything of it is otherwise."""
+    found: list[Any] = [[wish.do, wish.price, wish.percent, wish.cents]]
+    for change in changes:
+        places = [
+            [str(one.publication.id), one.before, one.after, one.publication.price_rule, one.rule]
+            for one in change.there
+        ]
+        found.append(
+            [str(change.listing.id), change.listing.revision, change.before, change.after, places,
+             list(change.refused)]
+        )  # fmt: skip
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+# ---- doing ----------------------------------------------------------------------------------------
+
+
+async def do(session: AsyncSession, ids: Sequence[UUID], wish: Wish, token: str) -> list[Change]:
+    """Does what the look with this token found. Raises PricesChanged, and does nothing, if it is not so any
+    more. The accounts are woken when the transaction commits."""
+    await lock(session, ids)
+    changes = await look(session, ids, wish)
+    if token_of(wish, changes) != token:
+        raise PricesChanged
+    for change in changes:
+        if change.outcome == "changed":
+            await make(session, change)
+    return changes
+
+
+async def lock(session: AsyncSession, ids: Sequence[UUID]) -> None:
+    """The listings and their publications, in the order in which a visit locks them."""
+    for table, column in ((Publication, Publication.listing_id), (Listing, Listing.id)):
+        await session.execute(select(table.id).where(column.in_(ids)).order_by(table.id).with_for_update())
+
+
+async def make(session: AsyncSession, change: Change) -> None:
+    """An edit like any other. The listing is locked, and the change was looked at since."""
+    change.listing.price_cents = change.after
+    for one in change.there:
+        one.publication.price_rule = dict(one.rule) if one.rule is not None else None
+    await touch(session, change.listing)

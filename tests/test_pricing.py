@@ -1,0 +1,125 @@
+"""What a listing costs on each marketplace, by its own price there or the seller's rule."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everystall.inventory.pricing import GRIDS, Rule, compose, price_at
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
+
+SHIRT = ListingFacts(
+    title="Linen shirt, hardly worn", description="Worn twice, washed cold, no flaws to see.", brand="Levi's",
+    category="men.shirts.casual", size="M", condition="good", colors=("blue",), price=Money(amount=2500),
+    package=Package(weight_oz=12, length_in=12, width_in=9, height_in=1), ships_from_zip="97205",
+    shipping_payer="buyer", photos=(PhotoFacts(sha256="a", width=1, height=1, content_type="image/png"),),
+)  # fmt: skip
+POLICIES = {"payment_policy": "P", "return_policy": "R", "shipping_policy": "S", "free_shipping_policy": "F"}
+
+
+def priced(marketplace, facts=SHIRT, **rule):
+    return price_at(marketplace, facts, Rule(**rule).model_dump() if rule else None)
+
+
+@pytest.mark.parametrize(
+    ("marketplace", "rule", "price", "left"),
+    [
+        ("mercari", {"percent": 1000}, 2750, 2475),
+        ("mercari", {"percent": 1000, "cents": -50}, 2700, 2430),
+        ("mercari", {"percent": -1000}, 2250, 2025),
+        ("mercari", {"percent": 333}, 2583, 2324),  # 83.25 cents
+        ("mercari", {"percent": 333, "rounding": "whole_dollars"}, 2600, 2340),
+        ("mercari", {"percent": 333, "rounding": "99"}, 2599, 2339),
+        ("mercari", {"cents": 0, "rounding": "99"}, 2599, 2339),
+        ("mercari", {"min_net": 3000}, 3334, 3000),
+        ("mercari", {"min_net": 3000, "rounding": "99"}, 3399, 3059),
+        ("mercari", {"min_net": 3000, "postage": 600}, 3400, 3000),
+        ("mercari", {"min_net": 1000}, 2500, 2250),  # is left anyway
+        ("mercari", {"cents": -2480}, 100, 90),  # what it takes at least
+        ("poshmark", {"percent": 333}, 2600, 2080),  # it takes whole dollars only
+        ("poshmark", {"min_net": 3000}, 3800, 3040),
+        ("poshmark", {"cents": -2500}, 300, 5),
+        ("ebay", {"min_net": 3000}, 3519, 3000),
+        ("ebay", {"min_net": 3000, "tax": 800, "postage": 500}, 3650, 3000),
+    ],
+)
+def test_a_rule_makes_the_price_to_the_cent(marketplace, rule, price, left):
+    found = priced(marketplace, **rule)
+    assert (found.price, found.left, found.by) == (price, left, "rule")
+    assert found.fee == price - left
+
+
+def test_without_a_rule_the_listings_price_is_the_price():
+    found = priced("ebay")
+    assert (found.price, found.fee, found.left, found.by, found.notes) == (2500, 380, 2120, "listing", ())
+
+
+def test_the_listings_own_price_for_a_marketplace_stands_whatever_the_rule_says():
+    facts = SHIRT.model_copy(update={"overrides": {"mercari": {"price": {"amount": 1234}}}})
+    found = priced("mercari", facts, percent=5000, min_net=9000, rounding="99")
+    assert (found.price, found.left, found.by) == (1234, 1110, "override")
+    assert priced("ebay", facts, cents=100).price == 2600
+
+
+@pytest.mark.parametrize("own", [{"price": None}, {"price": "much"}])
+def test_where_no_price_is_told_there_is_none(own):
+    assert priced("mercari", SHIRT.model_copy(update={"overrides": {"mercari": own}}), cents=1) is None
+    assert priced("mercari", SHIRT.model_copy(update={"price": None}), cents=1) is None
+
+
+def test_what_raised_the_price_is_told():
+    said = priced("poshmark", percent=333, min_net=3000).notes
+    assert said == ("Rounded up from $25.83.", "$26.00 would leave less than $30.00 after fees: raised.")
+    assert priced("mercari", cents=-2480).notes == ("$0.20 is less than Mercari takes: raised.",)
+    assert priced("mercari", percent=1000).notes == ()
+
+
+def test_postage_that_the_seller_pays_is_not_what_the_buyer_pays():
+    facts = SHIRT.model_copy(update={"shipping_payer": "seller"})
+    assert priced("mercari", facts, postage=600).fee == 250
+    assert priced("mercari", postage=600).fee == 310
+
+
+def test_the_form_gets_the_rules_price_and_nothing_else_of_it():
+    rule = Rule(percent=1000).model_dump()
+    draft, problems, _ = compose("mercari", SHIRT, rule, {})
+    assert problems == []
+    assert draft.price == Money(amount=2750)
+    plain, _, _ = compose("mercari", SHIRT, None, {})
+    assert draft.model_copy(update={"price": plain.price}) == plain
+
+
+def test_a_price_above_what_the_marketplace_takes_is_a_problem_and_not_another_price():
+    draft, problems, _ = compose("mercari", SHIRT, Rule(cents=300_000).model_dump(), {})
+    assert draft is None
+    assert [(one.field, one.code) for one in problems] == [("price", "too_high")]
+
+
+RULES = st.builds(
+    Rule,
+    percent=st.integers(-9_000, 9_000),
+    cents=st.integers(-5_000, 5_000),
+    rounding=st.sampled_from(list(GRIDS)),
+    min_net=st.none() | st.integers(1, 100_000),
+    postage=st.integers(0, 3_000),
+    tax=st.integers(0, 1_500),
+)
+
+
+@given(st.sampled_from(list(MARKETPLACES)), RULES, st.integers(1, 150_000))
+def test_a_rules_price_is_taken_leaves_enough_and_is_on_the_grid(marketplace, rule, cents):
+    limits = get_form(marketplace).LIMITS
+    facts = SHIRT.model_copy(update={"price": Money(amount=cents)})
+    found = price_at(marketplace, facts, rule.model_dump())
+    marked = cents + rule.cents + (cents * rule.percent + 5_000) // 10_000
+    assert found.price >= max(limits.price_min, marked)
+    assert found.price + 100 - max(limits.price_min, marked) > 0
+    assert rule.min_net is None or found.left >= rule.min_net
+    every, offset = GRIDS["whole_dollars" if limits.whole_dollars else rule.rounding]
+    assert found.price % every == offset
+    assert bool(found.notes) == (found.price != marked)
+    _, problems, _ = compose(marketplace, facts, rule.model_dump(), POLICIES)
+    assert [p.code for p in problems] in ([], ["too_high"])
+    assert (problems == []) == (found.price <= limits.price_max)
