@@ -84,6 +84,10 @@ bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benc
 bench-matching: $(VENV)/ready  ## how often the matching of listings errs, on made-up ones (minutes); writes docs/matching.md
 	@$(PY) -m benchmarks.matching $(ARGS)
 
+.PHONY: bench-sales
+bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone elsewhere (two hours); writes docs/sales.md
+	@$(PY) -m benchmarks.sales $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)
