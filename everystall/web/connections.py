@@ -21,7 +21,7 @@ from everystall.inventory.connections import (
     get_connection,
     place_attended,
 )
-from everystall.inventory.publications import release_all
+from everystall.inventory.publications import drop_pace, release_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.settings import PLACE
@@ -94,8 +94,9 @@ async def patch_connection(
         connection.label = body.label
     if "account_name" in body.model_fields_set:
         connection.account_name = body.account_name
-    if "pace_seconds" in body.model_fields_set:
+    if "pace_seconds" in body.model_fields_set and body.pace_seconds != connection.pace_seconds:
         connection.pace_seconds = body.pace_seconds
+        await drop_pace(session, connection)
     if "place" in body.model_fields_set and body.place != connection.place:
         connection.place = body.place
         await place_attended(session, connection)  # so it is hoped: the next tick looks

@@ -32,7 +32,7 @@ from everystall.inventory import sales
 from everystall.inventory.publications import AT_REST, alter, backoff, change, needs_you, reason_of, tell_jobs
 from everystall.models import Attempt, Connection, Publication
 from everystall.notify import messages
-from everystall.worker import watch
+from everystall.worker import pace, watch
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -226,7 +226,7 @@ async def _again_later(
         asked = getattr(error, "retry_after", None)
         wait = backoff(max(tries - 1, 0), asked, random.random())
         if asked:  # of the account, whichever listing it was that heard it
-            await hold_posts(session, publication, timedelta(seconds=asked), all_kinds=True)
+            await pace.hold(visit, session, publication, asked, all_kinds=True)
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
         elif tries >= TRIES:
@@ -240,21 +240,6 @@ async def _again_later(
             ending = publication.wanted == "ended" or publication.state == "ending"
             state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
-
-
-async def hold_posts(
-    session: AsyncSession, publication: Publication, wait: timedelta, *, all_kinds: bool = False
-) -> None:
-    """What waits on the account as this does, to be posted or to be changed, rests (`all_kinds`: both);
-    delists and looks do not."""
-    await session.execute(
-        text("""UPDATE publications SET next_try_at = now() + :wait
-                WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-                  AND (:all_kinds OR (put = 'live') = :live) AND needs_you IS NULL
-                  AND (next_try_at IS NULL OR next_try_at < now() + :wait)"""),
-        {"id": publication.connection_id, "live": publication.put == "live", "wait": wait,
-         "all_kinds": all_kinds},
-    )  # fmt: skip
 
 
 async def _look_later(

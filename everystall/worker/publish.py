@@ -39,7 +39,7 @@ from everystall.inventory.listings import facts_of, forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
 from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
 from everystall.models import Attempt, Connection, Listing, Publication, User
-from everystall.worker import failures, reconcile
+from everystall.worker import failures, pace, reconcile
 from everystall.worker.compare import compare, differing
 
 if TYPE_CHECKING:
@@ -140,9 +140,8 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if await nothing_left(session, publication, listing):
             return None
         await read_account(visit, session)
-        wait = await _pace(visit, session)
-        if wait is not None:
-            await failures.hold_posts(session, publication, wait)
+        if wait := await pace.until_next_post(visit, session):
+            await pace.hold(visit, session, publication, wait)
             return None
         draft = await compose(visit, session, listing, publication)
         attempt = await open_attempt(session, publication)
@@ -386,36 +385,6 @@ async def _rejected(visit: Visit, plan: Plan, error: EverystallError) -> bool:
         attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
         attempt.outcome, attempt.finished_at, attempt.error = "rejected", func.now(), error.message
         return await reconcile.nothing_there(session, publication, read_back=None)
-
-
-async def rest(visit: Visit, session: AsyncSession) -> float:
-    """Seconds for which the account rests after the last click for the seller: its gap. 0: it does not."""
-    settings, connection = visit.tools.settings, visit.connection
-    gap = connection.pace_seconds
-    if gap is None:
-        able = visit.form.CAPABILITIES
-        gap = able.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
-    left = await session.scalar(
-        text("""SELECT extract(epoch FROM last_post_at + make_interval(secs => :gap) - now())
-                FROM connections WHERE id = :id"""),
-        {"id": connection.id, "gap": gap},
-    )
-    return max(float(left or 0), 0.0)
-
-
-async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
-    """How long the account has to rest before the next post, if it has to: its gap, its daily cap."""
-    settings, able = visit.tools.settings, visit.form.CAPABILITIES
-    cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
-    full = await session.scalar(
-        text("""
-        SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
-            (SELECT armed_at FROM attempts WHERE connection_id = :id AND armed_at > now() - interval '1 day'
-             ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap"""),
-        {"id": visit.connection.id, "cap": cap},
-    )
-    wait = max(await rest(visit, session), float(full or 0))
-    return timedelta(seconds=wait) if wait > 0 else None
 
 
 async def _waits_for_twin(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -33,7 +32,7 @@ from everystall.errors import (
 from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat
 from everystall.models import Attempt, Listing, Publication
-from everystall.worker import failures, publish, reconcile
+from everystall.worker import failures, pace, publish, reconcile
 from everystall.worker.compare import Merged, compare, differing, merge, same, same_photos
 
 if TYPE_CHECKING:
@@ -162,9 +161,9 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
             await change(session, publication, put_revision=listing.revision, state="live", tries=0, **common)
             return None
-        wait = 0.0 if attempt.revising else await publish.rest(visit, session)
+        wait = 0.0 if attempt.revising else await pace.rest(visit, session)
         if wait:
-            await failures.hold_posts(session, publication, timedelta(seconds=wait))
+            await pace.hold(visit, session, publication, wait)
             return None
         await change(session, publication, state="revising", finished_at=None, **common)
         return plan

@@ -1,0 +1,71 @@
+"""How fast an account may go: the gap after each click for the seller, the daily cap, and what a marketplace
+asks for. All of it is read from rows, so it holds across workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.models import Publication
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Visit
+
+#: Of what waits on an account, so many are put off one gap apart, and all others to behind the last of them:
+#: so 5,000 that wait are not written anew with each post.
+AHEAD = 20
+
+
+def gap(visit: Visit) -> float:
+    """Seconds from one click for the seller to the next: the account's own, the installation's, the
+    marketplace's."""
+    own, installation = visit.connection.pace_seconds, visit.tools.settings.pace_seconds
+    if own is not None:
+        return own
+    return visit.form.CAPABILITIES.pace_seconds if installation is None else installation
+
+
+async def rest(visit: Visit, session: AsyncSession) -> float:
+    """Seconds for which the account rests after the last click for the seller. 0: it does not."""
+    left = await session.scalar(
+        text("""SELECT extract(epoch FROM last_post_at + make_interval(secs => :gap) - now())
+                FROM connections WHERE id = :id"""),
+        {"id": visit.connection.id, "gap": gap(visit)},
+    )
+    return max(float(left or 0), 0.0)
+
+
+async def until_next_post(visit: Visit, session: AsyncSession) -> float:
+    """Seconds for which the account has to rest before the next post: its gap, its daily cap."""
+    settings, able = visit.tools.settings, visit.form.CAPABILITIES
+    cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
+    full = await session.scalar(
+        text("""
+        SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
+            (SELECT armed_at FROM attempts WHERE connection_id = :id AND armed_at > now() - interval '1 day'
+             ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap"""),
+        {"id": visit.connection.id, "cap": cap},
+    )
+    return max(await rest(visit, session), float(full or 0))
+
+
+async def hold(
+    visit: Visit, session: AsyncSession, publication: Publication, seconds: float, *, all_kinds: bool = False
+) -> None:
+    """What waits on the account as this does, to be posted or to be changed, rests so long (`all_kinds`:
+    both), each a gap longer than the one before; delists and looks do not."""
+    await session.execute(
+        text("""
+        WITH waiting AS (
+            SELECT id, least(row_number() OVER (ORDER BY asked_at, id) - 1, :ahead) AS before
+            FROM publications
+            WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
+              AND (:all_kinds OR (put = 'live') = :live) AND needs_you IS NULL
+              AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait)))
+        UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait + w.before * :gap)
+        FROM waiting w WHERE p.id = w.id"""),
+        {"id": publication.connection_id, "live": publication.put == "live", "wait": seconds,
+         "all_kinds": all_kinds, "gap": gap(visit), "ahead": AHEAD},
+    )  # fmt: skip
