@@ -269,6 +269,8 @@ class Connection(Owned, Base):
     next_check_at: Mapped[datetime | None]
     #: When its list of orders was last read; null = never: what it shows then is only remembered.
     watched_at: Mapped[datetime | None]
+    #: When its list of what is live is next read beside them (worker/hands.py).
+    next_list_at: Mapped[datetime] = _now()
     #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
     watch_failing_since: Mapped[datetime | None]
     watch_told_at: Mapped[datetime | None]
@@ -458,6 +460,8 @@ class Attempt(Owned, Base):
     revising_at: Mapped[datetime | None]
     #: {field: value} as the seller changed it there by hand (names of base.flat).
     adopted: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    #: {title, price}: what the account's list showed of it, where its own page said otherwise.
+    listed: Mapped[dict[str, Any] | None]
     #: {field: {ours, theirs}} changed both here and there: the seller is asked.
     conflict: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = _now()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everystall.marketplaces.base import Draft, Money
-from everystall.worker.compare import Merged, compare, differing, merge, same_photos, same_thing
+from everystall.worker.compare import Merged, by_hand, compare, differing, merge, same_photos, same_thing
 
 DRAFT = Draft(
     title="Linen shirt",
@@ -105,6 +105,31 @@ def test_what_differed_from_the_beginning_is_no_hands_work():
     put, there = {"brand": "levi's"}, {"brand": "Levi Strauss"}
     assert merge(put, put, there, armed={}, adopted={}, unlike={"brand"}) == Merged(frozenset())
     assert merge({"brand": "Zara"}, put, there, armed={}, adopted={}, unlike={"brand"}).write == {"brand"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "adopted", "read_back", "by_hand_now"),
+    [
+        ({"title": "put"}, {}, {"title": True}, {}),
+        ({"title": "other"}, {}, {"title": True}, {"title": "other"}),
+        ({"title": "other"}, {}, {"title": False}, {}),  # from the beginning: nobody knows whose it is
+        ({"title": "other"}, {}, {}, {}),
+        ({"title": "other"}, {"title": "hand"}, {"title": False}, {"title": "other"}),
+        ({"title": "put"}, {"title": "hand"}, {"title": False}, {}),  # taken back
+        ({}, {"title": "hand"}, {}, {"title": "hand"}),  # what is not shown is as it was
+        ({"price": Money(amount=900)}, {}, {"price": True}, {"price": {"amount": 900, "currency": "USD"}}),
+        ({"quantity": 2}, {}, {"quantity": True}, {}),  # a sale
+        ({"shipping": {"payer": "seller"}}, {}, {"shipping.payer": True}, {"shipping.payer": "seller"}),
+    ],
+)
+def test_what_a_page_shows_by_hand_is_what_read_back_as_put_and_is_other_now(
+    shown, adopted, read_back, by_hand_now
+):
+    put = {
+        "title": "put", "price": {"amount": 800, "currency": "USD"}, "quantity": 3,
+        "shipping": {"payer": "buyer"},
+    }  # fmt: skip
+    assert by_hand(put, adopted, shown, read_back) == by_hand_now
 
 
 @given(st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from("abc"))

@@ -164,6 +164,23 @@ def test_buyers_buy_by_id_sku_or_title_until_it_is_sold_out(site):
         site.buy("poshmark", title="Three")
 
 
+def test_a_seller_edits_ends_marks_as_sold_and_posts_anew_by_hand(site):
+    first, second = live(site, "One", sku="A ~ABCDEF"), live(site, "Two")
+    site.by_hand("poshmark", "edit", first.id, title="Other")
+    site.by_hand("poshmark", "end", first.id)
+    again = site.by_hand("poshmark", "relist", first.id, description="Anew")
+    site.by_hand("poshmark", "mark_sold", second.id)
+    assert again["listing_id"] != first.id
+    assert (again["fields"]["title"], again["fields"]["description"]) == ("Other", "Anew")
+    assert again["sku"] == "A ~ABCDEF"
+    now = {one["listing_id"]: (one["state"], one["orders"]) for one in site.ledger()["listings"]}
+    assert now == {first.id: ("ended", []), second.id: ("sold", []), again["listing_id"]: ("live", [])}
+    events = [entry["event"] for entry in site.ledger()["entries"]][-5:]
+    assert events == ["edited", "ended", "draft", "published", "marked_sold"]
+    with pytest.raises(httpx.HTTPStatusError):
+        site.by_hand("poshmark", "burn", second.id)
+
+
 def test_the_ledger_keeps_what_was_and_only_grows(site):
     item = live(site)
     site.world.edit(item, title="Renamed")

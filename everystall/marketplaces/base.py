@@ -452,6 +452,11 @@ class Adapter(Protocol):
         (SessionExpired)."""
         ...
 
+    async def list_active(self, page: Page, number: int) -> tuple[list[Active], bool]:
+        """A page load: page `number` (from 1) of the list of what is live, newest first, and whether there is
+        another. Also proves the session (SessionExpired)."""
+        ...
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:

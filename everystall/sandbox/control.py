@@ -45,6 +45,15 @@ def control(world: World) -> Starlette:
             return JSONResponse({"error": str(e)}, 404)
         return JSONResponse(item.as_json())
 
+    async def by_hand(request: Request) -> Response:
+        wish = await request.json()
+        item = world.item(wish.get("marketplace", ""), wish.get("listing_id", ""))
+        does = {"edit": world.edit, "end": world.end, "mark_sold": world.mark_sold, "relist": world.relist}
+        what, fields = does.get(wish.get("do", "")), wish.get("fields") or {}
+        if item is None or what is None:
+            return JSONResponse({"error": f"a listing, and do: one of {', '.join(does)}"}, 404)
+        return JSONResponse(what(item, **fields).as_json())
+
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
             world.faults.clear()
@@ -95,6 +104,7 @@ def control(world: World) -> Starlette:
             Route("/_control/ledger", ledger),
             Route("/_control/buy", buy, methods=["POST"]),
             Route("/_control/cancel", cancel, methods=["POST"]),
+            Route("/_control/by_hand", by_hand, methods=["POST"]),
             Route("/_control/faults", faults, methods=["GET", "POST", "DELETE"]),
             Route("/_control/drift", drift, methods=["POST"]),
             Route("/_control/sessions", sessions, methods=["POST"]),

@@ -452,6 +452,24 @@ class World:
             self.ledger.record(event, item)
         return item
 
+    def mark_sold(self, item: Item) -> Item:
+        """Its seller says that it was sold elsewhere: there is no order (ledger: marked_sold)."""
+        if item.state == "live":
+            item.state, item.sold_at = "sold", time.time()
+            self.ledger.record("marked_sold", item)
+        return item
+
+    def relist(self, item: Item, **fields: Any) -> Item:
+        """Its seller posts a copy by hand, under a new id of the same kind; `fields` are other in it."""
+        if len(item.id) == 24:
+            id_ = self.new_hex()
+        else:
+            id_ = "m" * item.id.startswith("m") + self.new_number(len(item.id.removeprefix("m")))
+        copy = self.draft(item.marketplace, item.account, id_, deepcopy(item.fields) | fields, item.photos,
+                          sku=item.sku)  # fmt: skip
+        copy.private = deepcopy(item.private)
+        return self.publish(copy)
+
     def refuse(self, account: Account, reason: str, item: Item | None = None) -> None:
         """The site said no to a click (ledger: refused)."""
         if item is not None:

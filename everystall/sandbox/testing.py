@@ -66,6 +66,11 @@ class Sandbox:
             self._control.post("cancel", json={"marketplace": marketplace, "order_id": order_id})
         )
 
+    def by_hand(self, marketplace: str, do: str, listing_id: str, **fields: Any) -> dict[str, Any]:
+        """What its seller does there: edit or relist (with these fields), end, mark_sold."""
+        wish = {"marketplace": marketplace, "do": do, "listing_id": listing_id, "fields": fields}
+        return self._answer(self._control.post("by_hand", json=wish))
+
     def fault(self, marketplace: str, kind: str, **more: Any) -> None:
         """account, times, seconds, status, path; what there is: core.POINTS."""
         self._answer(self._control.post("faults", json={"marketplace": marketplace, "kind": kind, **more}))

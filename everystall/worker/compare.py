@@ -65,6 +65,34 @@ def merge(
     return Merged(frozenset(write), kept, conflict)
 
 
+def by_hand(
+    put: Mapping[str, Any],
+    adopted: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    read_back: Mapping[str, bool],
+) -> dict[str, Any]:
+    """{field: value} of what a live page shows that was changed there by hand: what was there as we put it
+    and is other now, and what we know to be by hand. `put` is a draft as stored, `read_back` what its page
+    was the last time. Quantity is left out: a sale changes it, too."""
+    meant, found = flat(put), dict(adopted)
+    for name, theirs in flat(shown).items():
+        if name == "quantity":
+            continue
+        if same(theirs, meant.get(name)):
+            found.pop(name, None)
+        elif name in adopted or read_back.get(name):
+            found[name] = theirs
+    return found
+
+
+def kept_note(label: str, field: str) -> dict[str, str]:
+    """As the seller reads it (Publication.notes)."""
+    return {
+        "field": field,
+        "message": f"This was changed on {label} and not here: it stays as it is there.",
+    }
+
+
 def differing(compared: Mapping[str, bool]) -> list[str]:
     """The names of what differs, in order."""
     return [name for name, equal in compared.items() if not equal]

@@ -12,13 +12,15 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change
+from everystall.inventory.publications import change, live_attempt
 from everystall.marketplaces.base import SeenState
-from everystall.models import Attempt
+from everystall.models import Attempt, Publication, TakeDown
+from everystall.worker import hands
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -36,12 +38,15 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         if publication.wanted != "ended" or publication.put != "live":
             return
         remote_id = publication.remote_id
+        attempt = await _sold_elsewhere(session, publication)
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
         await sales.note_started(session, publication)
     assert remote_id is not None, "put = live is written together with its remote_id"
     page = await visit.page()
     log.info("visit.at", at="baseline")
     state = (await visit.adapter.read(page, remote_id)).state
+    if state == "ended" and attempt and await hands.follow(visit, page, publication_id, attempt):
+        return  # posted anew by its seller's hand: that is what the next step takes down
     if state not in ("ended", "sold"):
         await visit.adapter.delist(page, remote_id)
         log.info("visit.at", at="read-back")
@@ -50,6 +55,16 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
     await _record(visit, publication_id, state)
     if state not in ("ended", "sold"):
         raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.", retry_after=1)
+
+
+async def _sold_elsewhere(session: AsyncSession, publication: Publication) -> Attempt | None:
+    """What stands there, if it goes because of a sale elsewhere."""
+    found = await session.scalar(
+        select(TakeDown.id)
+        .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None))
+        .limit(1)
+    )
+    return await live_attempt(session, publication) if found is not None else None
 
 
 async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:

@@ -182,7 +182,7 @@ async def compare_all(
     log.info("visit.at", at="save")
     read_back = compare(draft, seen.fields)
     if seen.state == "live":  # where the page shows none, they are not as posted
-        read_back["photos"] = same_photos(photo_hashes, await _hashes(visit, page, seen.photo_urls))
+        read_back["photos"] = same_photos(photo_hashes, await hashes(visit, page, seen.photo_urls))
     return read_back
 
 
@@ -263,7 +263,7 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
             if str(marked).endswith(attempt.marker):
                 return item, seen
             continue
-        if same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls)):
+        if same_photos(attempt.photo_hashes, await hashes(visit, page, seen.photo_urls)):
             return item, seen
     return draft_of_ours, None
 
@@ -276,7 +276,7 @@ async def _is_ours(visit: Visit, page: Page, attempt: Attempt, seen: Seen) -> bo
         return str(sku).endswith(attempt.marker)
     if not same_thing(attempt.draft, str(seen.fields.get("title") or ""), seen.fields.get("price")):
         return False
-    return same_photos(attempt.photo_hashes, await _hashes(visit, page, seen.photo_urls))
+    return same_photos(attempt.photo_hashes, await hashes(visit, page, seen.photo_urls))
 
 
 async def _taken(visit: Visit, remote_id: str) -> bool:
@@ -290,7 +290,7 @@ async def _taken(visit: Visit, remote_id: str) -> bool:
         return found.first() is not None
 
 
-async def _hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
+async def hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
     """Difference hashes of a live page's photos; one that does not load makes an impossible one. BrowserEnded
     says nothing of the photos: it is raised."""
 

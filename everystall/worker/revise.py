@@ -32,8 +32,8 @@ from everystall.errors import (
 from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat
 from everystall.models import Attempt, Listing, Publication
-from everystall.worker import failures, pace, publish, reconcile
-from everystall.worker.compare import Merged, compare, differing, merge, same, same_photos
+from everystall.worker import failures, hands, pace, publish, reconcile
+from everystall.worker.compare import Merged, compare, differing, kept_note, merge, same, same_photos
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -170,8 +170,10 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
 
 
 async def _look(visit: Visit, page: Page, plan: Plan) -> Seen | None:
-    """The listing's own page. None: it is gone, or sold, and that is written down."""
+    """The listing's own page. None: it is gone, sold, or there under another id, and that is written down."""
     seen = await visit.adapter.read(page, plan.remote_id)
+    if seen.state == "ended" and await hands.follow(visit, page, plan.publication_id, plan.attempt):
+        return None
     if seen.state in ("ended", "sold"):
         await reconcile.settle(visit, page, plan.publication_id, plan.attempt, plan.remote_id, seen)
         return None
@@ -323,7 +325,7 @@ def _notes(visit: Visit, plan: Plan) -> list[dict[str, str]]:
     """What is not there as the listing has it."""
     label, notes = visit.label, {}
     for name in plan.merged.adopted:
-        notes[name] = f"This was changed on {label} and not here: it stays as it is there."
+        notes[name] = kept_note(label, name)["message"]
     for name in plan.fixed:
         notes[name] = f"{label} keeps this as it was posted: take the listing down and post it again there."
     for name in plan.missing:

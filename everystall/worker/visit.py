@@ -44,7 +44,7 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, publish, reconcile, revise, watch
+from everystall.worker import delist, failures, hands, publish, reconcile, revise, watch
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -113,7 +113,7 @@ class Due:
     """The most urgent thing to do, as read from the rows."""
 
     #: look · orphan (an unresolved attempt's look) · end · still there (a take-down that crossed a new
-    #: wish) · publish · revise · check
+    #: wish) · publish · revise · check · list (of what is live, after all else)
     kind: str
     publication_id: UUID | None = None
 
@@ -166,6 +166,8 @@ class Visit:
         self.which: Literal["newest", "last_good"] = "newest"
         #: When this visit last went to check the account, for as long as it is at it.
         self.check_claimed: datetime | None = None
+        #: The reading of its list of what is live that is under way.
+        self.round: hands.Round | None = None
         #: When the account's lists were last read from end to known, by time.monotonic().
         self.lists_read_at: float | None = None
         #: The session as the browser has it; what a picture or a log must not show.
@@ -201,7 +203,7 @@ class Visit:
 
     async def _next(self) -> Due | None:
         """What is due now, the most urgent first: what is wanted gone; a check of the account, which is due
-        by itself or comes before the visit's first step; looks; posts."""
+        by itself or comes before the visit's first step; looks; posts; the list of what is live."""
         lease = self.lease
         asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent}
         async with self.tools.db.as_user(lease.user_id) as session:
@@ -224,7 +226,9 @@ class Visit:
                     return Due("check")
             if row.due_id is not None:
                 return Due(_kind(row.wanted, row.put, row.state, row.looking), row.due_id)
-            return Due("orphan", row.orphan_id) if row.orphan_id is not None else None
+            if row.orphan_id is not None:
+                return Due("orphan", row.orphan_id)
+            return Due("list") if self.round is not None and self.connection.needs_you is None else None
 
     def _know(self, connection: Connection) -> None:
         """The account as it stands."""
@@ -259,7 +263,11 @@ class Visit:
 
     async def _step(self, due: Due) -> None:
         id = due.publication_id
-        if id is None:
+        if due.kind == "list":
+            self.purpose = "look"
+            assert self.round is not None, "there is one where a step of it is due"
+            await hands.go_on(self, self.round)
+        elif id is None:
             self.purpose = "check"
             await self._check()
         elif due.kind == "publish":
@@ -279,7 +287,9 @@ class Visit:
             await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)
 
     async def _failed(self, due: Due, error: EverystallError) -> None:
-        if due.kind == "orphan" and due.publication_id is not None:
+        if due.kind == "list":
+            await hands.failed(self, error)
+        elif due.kind == "orphan" and due.publication_id is not None:
             await failures.failed_orphan(self, due.publication_id, error)
         else:
             await failures.failed(self, due.publication_id, error)
@@ -292,7 +302,9 @@ class Visit:
         assert self._opened is not None
         if not (self._opened.proved or self._proved):
             await self._identify(page)
-        await watch.watch(self)
+        why = await watch.watch(self)
+        if why is not None:
+            self.round = hands.Round(after_sale=why == "sale")
 
     async def _identify(self, page: Page) -> None:
         """Whose session is it? Raises SessionExpired if it is another account's: nothing is done there."""

@@ -7,7 +7,7 @@ first, each with all that follows from it (inventory/sales.py).
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 from sqlalchemy import text
@@ -30,33 +30,42 @@ BAD_MOMENT_SECONDS = 300
 _SHARED = """EXISTS (
     SELECT FROM publications p JOIN publications o ON o.listing_id = p.listing_id AND o.id <> p.id
     WHERE p.connection_id = c.id AND p.put = 'live' AND (o.put = 'live' OR o.looking))"""
+#: Was it never looked at, or not for long; is its list of what is live due, and do we hold anything there?
+_BEFORE = text("""
+    SELECT watched_at IS NULL, coalesce(watched_at < now() - make_interval(secs => :s), false),
+           next_list_at <= now(),
+           EXISTS (SELECT FROM publications p WHERE p.connection_id = c.id
+                   AND (p.put = 'live' OR p.needs_you ->> 'reason' = 'gone'))
+    FROM connections c WHERE id = :id""")
 #: Other accounts that hold the same: the first of them to be live alone was looked at seldom.
 _PARTNERS = """SELECT o.connection_id FROM publications p
     JOIN publications o ON o.listing_id = p.listing_id AND o.id <> p.id
     WHERE p.connection_id = :id AND p.put = 'live' AND o.put = 'live'"""
 
 
-async def watch(visit: Visit) -> None:
-    """One look, and when the next is due. It proves the session too."""
+async def watch(visit: Visit) -> Literal["due", "sale"] | None:
+    """One look, and when the next is due. It proves the session too. Why the list of what is live is to be
+    read as well (worker/hands.py): its time has come, or something was sold of which we know nothing."""
     connection = visit.connection
     async with visit.lease.transaction() as session:
         known = await sales.known(session, connection.id)
         since = await sales.first_post(session, connection.id)
-        long_ago = await session.scalar(
-            text("""SELECT watched_at IS NULL OR watched_at < now() - make_interval(secs => :s)
-                    FROM connections WHERE id = :id"""),
-            {"id": connection.id, "s": LONG_SECONDS},
-        )
+        asked = {"id": connection.id, "s": LONG_SECONDS}
+        first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
     page = await visit.page()
     log.info("visit.at", at="session check")
-    told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=bool(long_ago))
+    told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=first or long_ago)
     await visit.signed_in()
-    await _record(visit, told, known)
+    unknown = await _record(visit, told, known)
     await _next(visit)
+    if not holds:
+        return None
+    return "sale" if unknown and not first else "due" if list_due else None
 
 
-async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> None:
-    """Newest first is how they were told; each order in a transaction of its own."""
+async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> bool:
+    """Newest first is how they were told; each order in a transaction of its own. True: some are not
+    ours."""
     connection = visit.connection
     new = [sale for sale in told if sale.order_id not in known]
     async with visit.lease.transaction() as session:
@@ -72,6 +81,7 @@ async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> Non
     for order_id in {sale.order_id for sale in told if sale.cancelled and known.get(sale.order_id) is False}:
         async with visit.lease.transaction() as session:
             await sales.take_cancelled(session, connection, order_id)
+    return any(sale.order_id not in mine for sale in new)
 
 
 async def _next(visit: Visit) -> None:

@@ -408,6 +408,12 @@ class SimAdapter:
         page.before = frozenset(one.id for one in listed)
         return found
 
+    async def list_active(self, page: SimPage, number: int) -> tuple[list[Active], bool]:
+        await page.ask("lists")
+        rows = self.world.listed(page.account, "live")
+        shown = rows[(number - 1) * PAGE : number * PAGE]
+        return [self._row(page, one, "live") for one in shown], len(rows) > number * PAGE
+
     def _row(self, page: SimPage, item: Item, state: Any) -> Active:
         sku = item.sku if self.marketplace == "ebay" else None
         return Active(item.id, state, item.title, item.price, self._url(page, item.id), sku)

@@ -72,6 +72,7 @@ WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, asked_at 
            WHERE user_id = %(user)s)
 UPDATE connections SET next_check_at = next_check_at - %(by)s, last_post_at = last_post_at - %(by)s,
     watched_at = watched_at - %(by)s, watch_failing_since = watch_failing_since - %(by)s,
+    next_list_at = next_list_at - %(by)s,
     lease_until = lease_until - CASE WHEN id = ANY(%(renewed)s) THEN %(real)s ELSE %(by)s END
 WHERE user_id = %(user)s"""
 _NEXT = """

@@ -82,6 +82,9 @@ class Poshmark:
             found += [_active(page, row, "draft") for row in await page.read(on.DRAFTS)]
         return found
 
+    async def list_active(self, page: Page, number: int) -> tuple[list[Active], bool]:
+        return await _read_page(page, await _handle(page), "live", "available", number)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:
@@ -527,12 +530,19 @@ async def _read_closet(
 ) -> list[Active]:
     found: list[Active] = []
     for number in range(1, MOST_PAGES + 1):
-        await _open_closet(page, handle, availability, number)
-        shown = await page.read(on.TILES)
-        found += [_active(page, row, state) for row in shown["rows"]]
-        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+        rows, more = await _read_page(page, handle, state, availability, number)
+        found += rows
+        if not more or any(row.remote_id in known for row in rows):
             break
     return found
+
+
+async def _read_page(
+    page: Page, handle: str, state: Literal["live", "sold"], availability: str, number: int
+) -> tuple[list[Active], bool]:
+    await _open_closet(page, handle, availability, number)
+    shown = await page.read(on.TILES)
+    return [_active(page, row, state) for row in shown["rows"]], shown["more"]
 
 
 def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", "sold"]) -> Active:

@@ -255,7 +255,10 @@ async def listings(request: Request) -> Response:
     if account is None:
         return here.site.login_wall(request)
     week = time.time() - 7 * 86400
-    sold = sorted(world.listed(NAME, account, "sold"), key=lambda item: item.sold_at or 0, reverse=True)
+    sold = sorted(
+        (item for item in world.listed(NAME, account, "sold") if item.orders),
+        key=lambda item: item.sold_at or 0, reverse=True,
+    )  # fmt: skip
     lists = {
         "active": world.listed(NAME, account, "live"),
         "in_progress": [item for item in sold if (item.sold_at or 0) > week],
