@@ -260,6 +260,8 @@ class Capabilities:
     #: A private SKU or custom-label field that only the seller sees: our marker goes there.
     marker_field: bool
     quantities: bool = False
+    #: Its list of what is sold is its list of orders, and that names each listing.
+    sold_is_orders: bool = False
     #: A live listing can be changed there.
     revise: bool = False
     #: Names of Draft that a live listing keeps as they were posted.

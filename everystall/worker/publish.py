@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -213,7 +214,10 @@ async def _read_baseline(visit: Visit, page: Page, plan: Plan) -> None:
         return
     began = time.monotonic()
     log.info("visit.at", at="baseline")
-    there = await visit.adapter.find_active(page, known=plan.known)
+    look_for: Sequence[str] = ("live", "draft", "sold")
+    if visit.sold_read_at is not None and began - visit.sold_read_at < BASELINE_SECONDS:
+        look_for, plan.baseline = ("live", "draft"), plan.baseline | visit.sold_ids
+    there = await visit.adapter.find_active(page, known=plan.known, look_for=look_for)
     plan.baseline |= {item.remote_id for item in there}
     await visit.signed_in()
     visit.lists_read_at = began

@@ -170,6 +170,9 @@ class Visit:
         self.round: hands.Round | None = None
         #: When the account's lists were last read from end to known, by time.monotonic().
         self.lists_read_at: float | None = None
+        #: Where the list of orders is that of what is sold: what it just showed, and when.
+        self.sold_ids: frozenset[str] = frozenset()
+        self.sold_read_at: float | None = None
         #: The session as the browser has it; what a picture or a log must not show.
         self.stored: Storage | None = None
         self._stack = AsyncExitStack()

@@ -6,6 +6,7 @@ first, each with all that follows from it (inventory/sales.py).
 
 from __future__ import annotations
 
+import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -52,10 +53,13 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
         since = await sales.first_post(session, connection.id)
         asked = {"id": connection.id, "s": LONG_SECONDS}
         first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
-    page = await visit.page()
+    page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
     told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=first or long_ago)
     await visit.signed_in()
+    if visit.form.CAPABILITIES.sold_is_orders:
+        visit.sold_ids = frozenset(sale.remote_id for sale in told if sale.remote_id is not None)
+        visit.sold_read_at = began
     unknown = await _record(visit, told, known)
     await _next(visit)
     if not holds:

@@ -404,7 +404,8 @@ class SimAdapter:
                 found += [self._row(page, one, state) for one in shown]
                 if any(one.id in known for one in shown):
                     break
-        listed = [one for state in look_for for one in self.world.listed(page.account, state)]
+        # what is sold it may have read just before, as orders
+        listed = [one for state in {*look_for, "sold"} for one in self.world.listed(page.account, state)]
         page.before = frozenset(one.id for one in listed)
         return found
 

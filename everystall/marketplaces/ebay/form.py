@@ -47,8 +47,8 @@ LIMITS = Limits(
 #: Characters of an item specific.
 ASPECT_NAME, ASPECT_VALUE = 40, 50
 CAPABILITIES = Capabilities(
-    marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}), pace_seconds=45,
-    daily_cap=100,
+    marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}),
+    sold_is_orders=True, pace_seconds=45, daily_cap=100,
 )  # fmt: skip
 
 
