@@ -22,6 +22,7 @@ from everystall.vault.sessions import Vault
 from everystall.web import (
     account,
     answers,
+    archives,
     connections,
     export,
     health,
@@ -65,6 +66,7 @@ ROUTERS = (
     vocabulary.router,
     export.router,
     imports.router,
+    archives.router,
     webhooks.router,
     job_webhook.router,
 )
