@@ -105,11 +105,12 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
     for name, value in values.items():
         setattr(publication, name, value)
     publication.updated_at = func.now()
+    publication.relist = _relist(publication)
     await session.flush()
     if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
         await tell(session, publication, "publication.live")
     if publication.put in ("ended", "sold") and put != publication.put:
-        await tell(session, publication, "publication.ended")
+        await tell(session, publication, "publication.ended", relisting=publication.relist is not None)
     if publication.state in ("ended", "sold", "cancelled") and state != publication.state:
         await session.execute(  # because of a sale elsewhere, it may be
             update(TakeDown)
@@ -118,6 +119,15 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
         )
     if _reason(publication) not in (None, reason):
         await tell(session, publication, "publication.needs_you")
+
+
+def _relist(publication: Publication) -> str | None:
+    """How far its relisting is, as it stands now."""
+    if publication.relist is None or publication.wanted == "ended":
+        return None
+    if publication.put == "live":
+        return publication.relist if publication.relist != "down" else None
+    return "down"
 
 
 def _reason(publication: Publication) -> str | None:
@@ -245,9 +255,14 @@ async def hold_all(session: AsyncSession, connection: Connection, reason: str, m
 
 async def release_all(session: AsyncSession, connection: Connection, reason: str) -> None:
     """What waited for the seller for that reason goes on."""
+    waiting = (
+        Publication.connection_id == connection.id,
+        Publication.needs_you["reason"].astext == reason,
+    )
+    await session.execute(select(Publication.id).where(*waiting).order_by(Publication.id).with_for_update())
     await session.execute(
         update(Publication)
-        .where(Publication.connection_id == connection.id, Publication.needs_you["reason"].astext == reason)
+        .where(*waiting)
         .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
         .execution_options(synchronize_session=False)
     )

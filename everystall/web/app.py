@@ -36,6 +36,7 @@ from everystall.web import (
     price_drops,
     prices,
     publications,
+    relisting,
     sessions,
     vocabulary,
     webhooks,
@@ -48,7 +49,7 @@ from everystall.web.limits import Limited, Limits
 from everystall.web.pages import PAGES
 from everystall.web.render import Files
 
-#: `/api/listings/post` stands before `/api/listings/{listingId}`.
+#: `/api/listings/post` stands before `/api/listings/{listingId}`, `…/relist` before `…/{action}`.
 ROUTERS = (
     health.router,
     account.router,
@@ -59,6 +60,7 @@ ROUTERS = (
     jobs.router,
     listings.router,
     listing_photos.router,
+    relisting.router,
     publications.router,
     prices.router,
     price_changes.router,

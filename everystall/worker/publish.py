@@ -140,7 +140,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if await nothing_left(session, publication, listing):
             return None
         await read_account(visit, session)
-        wait = await _pace(visit, session)
+        wait = await pace(visit, session)
         if wait is not None:
             await failures.hold_posts(session, publication, wait)
             return None
@@ -403,7 +403,7 @@ async def rest(visit: Visit, session: AsyncSession) -> float:
     return max(float(left or 0), 0.0)
 
 
-async def _pace(visit: Visit, session: AsyncSession) -> timedelta | None:
+async def pace(visit: Visit, session: AsyncSession) -> timedelta | None:
     """How long the account has to rest before the next post, if it has to: its gap, its daily cap."""
     settings, able = visit.tools.settings, visit.form.CAPABILITIES
     cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
