@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text, update
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change
+from everystall.inventory.publications import change, held_by_pause
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt, Connection
 
@@ -34,6 +34,9 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         if publication.wanted != "ended" or publication.put != "live":
+            return
+        if (asked := await held_by_pause(session, publication)) is not None:
+            await change(session, publication, needs_you=asked)
             return
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
         await sales.note_started(session, publication)
