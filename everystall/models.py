@@ -96,6 +96,8 @@ class User(Base):
     log_in_since: Mapped[datetime | None]
     #: Holiday, ban scare: nothing is posted on any account while set; delists still run.
     paused_at: Mapped[datetime | None]
+    #: And while it is, nothing is taken down either.
+    pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))
     __table_args__ = (_in("role", ("owner", "seller")),)
 
 
@@ -257,6 +259,8 @@ class Connection(Owned, Base):
     #: The account's defaults for what a listing leaves open (Form.DEFAULTS).
     defaults: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     paused_at: Mapped[datetime | None]
+    #: And while it is, nothing is taken down there either.
+    pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))
     #: Where it is visited from: a worker's WORKER_PLACE; null = from anywhere.
     place: Mapped[str | None]
     #: Seconds between two posts; null = the setting, else the marketplace's own default.
@@ -383,6 +387,11 @@ class Publication(Owned, Base):
     seen: Mapped[str] = mapped_column(server_default="unknown")
     seen_at: Mapped[datetime | None]
     state: Mapped[str] = mapped_column(server_default="waiting")
+    #: It goes down to be posted again, in a new attempt: asked (still live) · begun (a click may have taken
+    #: it down) · down (gone by its own page). Null once it is live again, or not wanted any more.
+    relist: Mapped[str | None]
+    #: When that was last asked for.
+    relist_asked_at: Mapped[datetime | None]
     #: {reason, message, url, actions[]}: a flag on any state.
     needs_you: Mapped[dict[str, Any] | None]
     #: Not before this; null = now.
@@ -409,6 +418,8 @@ class Publication(Owned, Base):
         _in("put", ("nothing", "live", "ended", "sold")),
         _in("seen", ("unknown", "live", "ended", "sold")),
         _in("state", STATES),
+        _in("relist", ("asked", "begun", "down")),
+        Index("publications_relisting", "connection_id", postgresql_where=text("relist IS NOT NULL")),
         Index("publications_due", "user_id", "connection_id", "wanted", "asked_at",
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
@@ -686,6 +697,28 @@ class PriceStep(Owned, Base):
     __table_args__ = (_points_to("listings", "listing_id"),)
 
 
+class RelistRule(Owned, Base):
+    """When what is live on a marketplace is taken down and posted again by itself."""
+
+    __tablename__ = "relist_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    marketplace: Mapped[str] = mapped_column(primary_key=True)
+    #: Since it was posted.
+    after_days: Mapped[int]
+    #: Between two of one listing.
+    between_days: Mapped[int]
+    #: On each account.
+    per_day: Mapped[int]
+    #: When a worker looks what is due.
+    next_look_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        CheckConstraint("after_days > 0 AND between_days > 0 AND per_day > 0", name="positive"),
+        Index("relist_rules_due", "next_look_at"),
+    )
+
+
 class Import(Owned, Base):
     """A file of listings that is brought in, row by row; one at once per seller. Finished ones are kept for
     JOB_DAYS."""
@@ -733,6 +766,8 @@ class ImportRow(Owned, Base):
     findings: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     #: Where its photos are: they are not taken.
     photos: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    #: Originals that came with it and are in the store, in order (content.StoredPhoto as JSON).
+    originals: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     #: Null: waits.
     outcome: Mapped[str | None]
     #: What it became, or is; stays when that is deleted.

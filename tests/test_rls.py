@@ -65,6 +65,8 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(u)s, %(l)s, 500, 7, 1000)""",
         """INSERT INTO price_steps (user_id, listing_id, number, after_cents)
            VALUES (%(u)s, %(l)s, 1, 2000)""",
+        """INSERT INTO relist_rules (user_id, marketplace, after_days, between_days, per_day)
+           VALUES (%(u)s, 'poshmark', 30, 30, 5)""",
         """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
            VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
         """INSERT INTO sales (id, user_id, connection_id, order_id, listing_id, publication_id, title,
@@ -195,6 +197,7 @@ async def test_a_seller_cannot_reach_the_queue_or_become_somebody_else(db, alice
         "SELECT everystall.receive_webhook('x')",
         "SELECT everystall.take_import()",
         "SELECT everystall.take_drop()",
+        "SELECT everystall.take_relist()",
         "SELECT * FROM webhook_receipts",
         "SELECT everystall.owner_numbers()",
         "SELECT everystall.take_lease(gen_random_uuid(), 'x', 12, NULL)",

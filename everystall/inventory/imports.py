@@ -26,7 +26,7 @@ from everystall.inventory.incoming import own
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import touch
-from everystall.models import Import, ImportRow, Listing, ListingSource
+from everystall.models import Import, ImportRow, Listing, ListingPhoto, ListingSource
 
 log = structlog.get_logger()
 
@@ -293,6 +293,9 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
                 await touch(session, listing)
         elif decision.outcome == "created":
             decision.listing_id = _create(session, doing, row)
+        if row.originals and _is_its_listing(decision):
+            await session.flush()
+            await _add_photos(session, doing, row, decision)
         row.outcome, row.listing_id = decision.outcome, decision.listing_id
         row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
     await session.flush()
@@ -308,6 +311,32 @@ def _create(session: AsyncSession, doing: Import, row: ImportRow) -> UUID:
     listing = Listing(id=uuid4(), user_id=doing.user_id, created_at=made_at, **values)
     session.add(listing)
     return listing.id
+
+
+def _is_its_listing(decision: Decision) -> bool:
+    """And not one that was left alone, whatever the row says."""
+    same = [finding.code for finding in decision.findings] == ["here_already"]
+    return decision.outcome in ("created", "updated") or (decision.outcome == "skipped" and same)
+
+
+async def _add_photos(session: AsyncSession, doing: Import, row: ImportRow, decision: Decision) -> None:
+    """Those that came with it, where the listing has none: what the seller chose here stays."""
+    id = decision.listing_id
+    assert id is not None, "the caller asked"
+    created = decision.outcome == "created"
+    listing = await find_listing(session, id, lock=not created)
+    if (
+        await session.scalar(select(ListingPhoto.id).where(ListingPhoto.listing_id == id).limit(1))
+        is not None
+    ):
+        return
+    for position, photo in enumerate(row.originals):
+        session.add(ListingPhoto(user_id=doing.user_id, listing_id=id, position=position, **photo))
+    if created:
+        return
+    await touch(session, listing)
+    if decision.outcome == "skipped":
+        decision.outcome, decision.findings = "updated", []
 
 
 async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:

@@ -424,7 +424,7 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
             .where(AutomationResult.id == pair.id, AutomationResult.finished_at.is_(None))
             .values(state="cancelled", needs_you=None, finished_at=func.clock_timestamp())
         )
-        if publication.id in wanted_too:
+        if publication.id in wanted_too or publication.relist is not None:  # it was there before the job
             continue
         if publication.put == "live" and publication.state != "ending":
             await change(session, publication, wanted_revision=publication.put_revision, state="live",

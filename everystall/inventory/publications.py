@@ -22,7 +22,7 @@ from everystall.errors import BadRequest, EverystallError, Refused
 from everystall.inventory import pairs
 from everystall.inventory.pricing import rules_now
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Attempt, Connection, Listing, Publication, TakeDown
+from everystall.models import Attempt, Connection, Listing, Publication, TakeDown, User
 from everystall.notify import messages
 
 #: What the seller can press, and what the button says.
@@ -58,7 +58,10 @@ ACTIONS_FOR = {
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
     "sold_twice": ("understood",),
+    "paused": (),
 }
+#: What waits because the seller paused taking down; resuming ends it.
+PAUSED = "paused"
 #: A state in which a visit works → the one in which it left off before anything was clicked.
 AT_REST = {"composing": "waiting", "filling": "waiting", "revising": "live"}
 #: What a seller's new wish does not end: only connecting the account again does.
@@ -105,11 +108,12 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
     for name, value in values.items():
         setattr(publication, name, value)
     publication.updated_at = func.now()
+    publication.relist = _relist(publication)
     await session.flush()
     if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
         await tell(session, publication, "publication.live")
     if publication.put in ("ended", "sold") and put != publication.put:
-        await tell(session, publication, "publication.ended")
+        await tell(session, publication, "publication.ended", relisting=publication.relist is not None)
     if publication.state in ("ended", "sold", "cancelled") and state != publication.state:
         await session.execute(  # because of a sale elsewhere, it may be
             update(TakeDown)
@@ -118,6 +122,15 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
         )
     if _reason(publication) not in (None, reason):
         await tell(session, publication, "publication.needs_you")
+
+
+def _relist(publication: Publication) -> str | None:
+    """How far its relisting is, as it stands now."""
+    if publication.relist is None or publication.wanted == "ended":
+        return None
+    if publication.put == "live":
+        return publication.relist if publication.relist != "down" else None
+    return "down"
 
 
 def _reason(publication: Publication) -> str | None:
@@ -205,6 +218,7 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     publication.wanted = "ended"  # before the buttons are chosen
     if publication.put == "live" or publication.looking:
         asked = await held(session, publication, f"It cannot be taken down on {_label(publication)} now.")
+        asked = asked or await held_by_pause(session, publication)
         state = "ending" if publication.put == "live" else publication.state
         await change(session, publication, state=state, next_try_at=None, needs_you=asked, tries=0,
                      finished_at=None)  # fmt: skip
@@ -228,6 +242,23 @@ async def held(session: AsyncSession, publication: Publication, why: str) -> dic
     return needs_you(publication, connection.public_id, reason, said, publication.url or connection.base_url)
 
 
+async def held_by_pause(session: AsyncSession, publication: Publication) -> dict[str, Any] | None:
+    """The same where the seller paused taking down, too; None if not."""
+    connection = await session.get_one(Connection, publication.connection_id, populate_existing=True)
+    user = await session.get_one(User, publication.user_id, populate_existing=True)
+    all_ = user.paused_at is not None and user.pause_ends
+    if not (all_ or (connection.paused_at is not None and connection.pause_ends)):
+        return None
+    said = (
+        f"You paused taking down, too: it stays on {_label(publication)} until you go on, or until you take "
+        "it down there yourself. What is sold elsewhere meanwhile can be bought there once more."
+    )
+    asked = needs_you(publication, connection.public_id, PAUSED, said, publication.url or connection.base_url)
+    href = "/api/resume" if all_ else f"/api/connections/{connection.public_id}/resume"
+    asked["actions"] = [{"name": "resume", "label": "Go on", "method": "POST", "href": href}]
+    return asked
+
+
 async def hold_all(session: AsyncSession, connection: Connection, reason: str, message: str) -> None:
     """Nobody can visit the account: every publication that waits for a visit there waits for the seller."""
     waiting = (
@@ -245,9 +276,14 @@ async def hold_all(session: AsyncSession, connection: Connection, reason: str, m
 
 async def release_all(session: AsyncSession, connection: Connection, reason: str) -> None:
     """What waited for the seller for that reason goes on."""
+    waiting = (
+        Publication.connection_id == connection.id,
+        Publication.needs_you["reason"].astext == reason,
+    )
+    await session.execute(select(Publication.id).where(*waiting).order_by(Publication.id).with_for_update())
     await session.execute(
         update(Publication)
-        .where(Publication.connection_id == connection.id, Publication.needs_you["reason"].astext == reason)
+        .where(*waiting)
         .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
         .execution_options(synchronize_session=False)
     )

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.db import Database
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Listing, ListingPhoto, Publication
 
@@ -72,6 +73,17 @@ def csv_line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
+async def csv_lines(db: Database, user_id: UUID) -> AsyncIterator[str]:
+    """The file, batch by batch, a transaction each."""
+    yield "\ufeff" + csv_line(COLUMNS)  # the mark by which spreadsheets know UTF-8
+    after, more = None, True
+    while more:
+        async with db.as_user(user_id) as session:
+            rows, after = await read_batch(session, after)
+        yield "".join(csv_line(row) for row in rows)
+        more = after is not None
+
+
 async def read_batch(
     session: AsyncSession, after: tuple[datetime, UUID] | None
 ) -> tuple[list[list[str]], tuple[datetime, UUID] | None]:
@@ -83,8 +95,10 @@ async def read_batch(
     listings = list(await session.scalars(wanted))
     ids = [listing.id for listing in listings]
     photos: dict[UUID, list[str]] = {id: [] for id in ids}
-    for photo in await session.scalars(
-        select(ListingPhoto).where(ListingPhoto.listing_id.in_(ids)).order_by(ListingPhoto.position)
+    for photo in await session.execute(
+        select(ListingPhoto.listing_id, ListingPhoto.sha256)
+        .where(ListingPhoto.listing_id.in_(ids))
+        .order_by(ListingPhoto.position)
     ):
         photos[photo.listing_id].append(photo.sha256)
     places: dict[UUID, dict[str, list[str]]] = {id: {} for id in ids}

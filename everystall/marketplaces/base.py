@@ -270,6 +270,8 @@ class Capabilities:
     pace_seconds: float = 45.0
     #: New listings an account may make in a day, by default.
     daily_cap: int = 100
+    #: Days that a listing stands at least before it is taken down and posted again as new.
+    relist_days: int = 1
 
 
 @dataclass(frozen=True)

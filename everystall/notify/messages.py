@@ -28,6 +28,7 @@ TYPES = {
     "sale.double": "more was sold than there was: one of two orders cannot be sent",
     "sale.cancelled": "an order that we had counted was cancelled there",
     "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
+    "relist.skipped": "a listing was not relisted, and stays up as it is",
     "watch.failed": "what sells on an account cannot be seen",
     "session.expired": "a marketplace no longer knows your sign-in",
     "webhook.disabled": "a webhook was disabled, since it took nothing for a day",

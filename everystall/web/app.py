@@ -22,6 +22,7 @@ from everystall.vault.sessions import Vault
 from everystall.web import (
     account,
     answers,
+    archives,
     connections,
     export,
     health,
@@ -35,6 +36,7 @@ from everystall.web import (
     price_drops,
     prices,
     publications,
+    relisting,
     sessions,
     vocabulary,
     webhooks,
@@ -47,7 +49,7 @@ from everystall.web.limits import Limited, Limits
 from everystall.web.pages import PAGES
 from everystall.web.render import Files
 
-#: `/api/listings/post` stands before `/api/listings/{listingId}`.
+#: `/api/listings/post` stands before `/api/listings/{listingId}`, `…/relist` before `…/{action}`.
 ROUTERS = (
     health.router,
     account.router,
@@ -58,6 +60,7 @@ ROUTERS = (
     jobs.router,
     listings.router,
     listing_photos.router,
+    relisting.router,
     publications.router,
     prices.router,
     price_changes.router,
@@ -65,6 +68,7 @@ ROUTERS = (
     vocabulary.router,
     export.router,
     imports.router,
+    archives.router,
     webhooks.router,
     job_webhook.router,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -21,7 +22,7 @@ from everystall.inventory.connections import (
     get_connection,
     place_attended,
 )
-from everystall.inventory.publications import drop_pace, release_all
+from everystall.inventory.publications import PAUSED, drop_pace, release_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.settings import PLACE
@@ -46,6 +47,8 @@ class ConnectionOut(Shape):
     last_visit_at: datetime | None
     needs_you: NeedsYou | None
     paused: bool
+    #: While it is paused nothing is taken down there either.
+    delists_paused: bool
     #: Where it is visited from: the name that its workers there have (WORKER_PLACE); null: from anywhere.
     place: str | None
     #: Seconds between two posts; null: the marketplace's own human pace.
@@ -59,6 +62,8 @@ class ConnectionOut(Shape):
 class ConnectionsOut(Shape):
     #: Everything is paused.
     paused: bool
+    #: And nothing is taken down anywhere.
+    delists_paused: bool
     connections: list[ConnectionOut]
 
 
@@ -75,9 +80,12 @@ class ConnectionBody(Body):
 
 @router.get("/connections")
 async def list_connections(session: Transaction, who: Seller) -> ConnectionsOut:
-    paused = await session.scalar(select(User.paused_at).where(User.id == who.user_id))
+    user = await session.get_one(User, who.user_id, populate_existing=True)
     sign_ins = await find_sign_ins(session)
-    return ConnectionsOut(paused=paused is not None, connections=[_shown(one) for one in sign_ins])
+    return ConnectionsOut(
+        paused=user.paused_at is not None, delists_paused=user.paused_at is not None and user.pause_ends,
+        connections=[_shown(one) for one in sign_ins],
+    )  # fmt: skip
 
 
 @router.get("/connections/{browserProfileId}")
@@ -131,10 +139,15 @@ def checked_defaults(marketplace: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.post("/connections/{browserProfileId}/pause")
-async def pause_connection(browserProfileId: str, session: Transaction) -> ConnectionOut:
-    """Nothing is posted there until `resume`; taking down goes on."""
+async def pause_connection(
+    browserProfileId: str, session: Transaction, delists: bool = False
+) -> ConnectionOut:
+    """Nothing is posted there until `resume`; taking down goes on, unless `?delists=true`: then what sells
+    elsewhere stays there, and waits for you (`paused`). What sells is looked at all the same."""
     connection = await get_connection(session, browserProfileId, lock=True)
-    connection.paused_at = connection.paused_at or func.now()
+    connection.paused_at, connection.pause_ends = connection.paused_at or func.now(), delists
+    if not delists:
+        await release_all(session, connection, PAUSED)
     return await _fresh(session, browserProfileId)
 
 
@@ -143,7 +156,8 @@ async def resume_connection(browserProfileId: str, session: Transaction) -> Conn
     """Goes on after a pause, and after a challenge that the seller has answered. A sign-in that is lost
     comes back by connecting again only."""
     connection = await get_connection(session, browserProfileId, lock=True)
-    connection.paused_at = None
+    connection.paused_at, connection.pause_ends = None, False
+    await release_all(session, connection, PAUSED)
     reason = (connection.needs_you or {}).get("reason")
     if reason not in (None, "session_expired", DISCONNECTED):
         connection.needs_you = None
@@ -192,11 +206,17 @@ async def _posted_there(session: AsyncSession, connection: Connection) -> tuple[
 
 
 @router.post("/pause")
-async def pause_all(session: Transaction, who: Seller) -> Done:
-    """Nothing is posted on any account until `resume`; taking down goes on."""
+async def pause_all(session: Transaction, who: Seller, delists: bool = False) -> Done:
+    """Nothing is posted on any account until `resume`; taking down goes on, unless `?delists=true`. What
+    sells is looked at all the same."""
     await session.execute(
-        update(User).where(User.id == who.user_id).values(paused_at=func.coalesce(User.paused_at, func.now()))
+        update(User)
+        .where(User.id == who.user_id)
+        .values(paused_at=func.coalesce(User.paused_at, func.now()), pause_ends=delists)
     )
+    if delists:
+        return Done(message="Everything is paused: nothing is posted, and nothing that sells is taken down.")
+    await _release_paused(session)  # a tick finds what is due by it
     return Done(
         message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere."
     )
@@ -205,11 +225,20 @@ async def pause_all(session: Transaction, who: Seller) -> Done:
 @router.post("/resume")
 async def resume_all(session: Transaction, who: Seller) -> Done:
     """Goes on; an account that was paused by itself stays paused."""
-    await session.execute(update(User).where(User.id == who.user_id).values(paused_at=None))
-    ids = sorted(await session.scalars(select(Connection.id)))
+    await session.execute(update(User).where(User.id == who.user_id).values(paused_at=None, pause_ends=False))
+    ids = await _release_paused(session)
     if ids:
         await engine.wake(session, ids)
     return Done(message="Posting goes on.")
+
+
+async def _release_paused(session: AsyncSession) -> list[UUID]:
+    """What waited to be taken down is due again, on all accounts, whose ids these are; where one is paused by
+    itself it waits again."""
+    connections = (await session.scalars(select(Connection).order_by(Connection.id))).all()
+    for connection in connections:
+        await release_all(session, connection, PAUSED)
+    return [connection.id for connection in connections]
 
 
 async def _fresh(session: AsyncSession, public_id: str) -> ConnectionOut:
@@ -238,6 +267,7 @@ def _shown(one: SignIn) -> ConnectionOut:
         last_visit_at=row.last_visit_at,
         needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
         paused=row.paused_at is not None,
+        delists_paused=row.paused_at is not None and row.pause_ends,
         place=row.place,
         pace_seconds=row.pace_seconds,
         defaults=camel(row.defaults),

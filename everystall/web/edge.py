@@ -26,6 +26,8 @@ PHOTOS = 26 * MEGABYTE
 SESSION = 2 * MEGABYTE
 #: 20,000 listings with a kilobyte each.
 IMPORT = 20 * MEGABYTE
+#: An inventory with its photos: on the disk while it is read, never in memory.
+ARCHIVE = 10 * 1024 * MEGABYTE
 JSON = MEGABYTE
 #: Bytes beyond the limit that are read and thrown away, so that the sender gets to read our answer
 #: instead of a reset connection.
@@ -35,6 +37,11 @@ DRAINED = 32 * MEGABYTE
 _LIMITS = (
     (re.compile(r"/api/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
     (re.compile(r"/api/imports/?"), IMPORT, "Send the file in parts, each with the header."),
+    (
+        re.compile(r"/api/imports/archive/?"),
+        ARCHIVE,
+        "Send it in parts: listings.csv in each, and some of the photos.",
+    ),
     (re.compile(r"/api/sessions/sync/?"), SESSION, "Send that marketplace's own cookies and storage only."),
     (re.compile(r".*", re.DOTALL), JSON, "Send less at once."),
 )

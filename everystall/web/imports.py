@@ -24,7 +24,7 @@ from everystall.inventory.incoming.rows import Finding, Row
 from everystall.inventory.jobs import in_json
 from everystall.models import Import, ImportRow
 from everystall.web.answers import complaint
-from everystall.web.deps import AllParts, Seller, Transaction, as_id
+from everystall.web.deps import AllParts, Parts, Seller, Transaction, as_id
 from everystall.web.listings import ListingBody, check_overrides
 from everystall.web.shapes import Shape, check_plain
 
@@ -60,7 +60,7 @@ class ImportRowOut(Shape):
     #: The listing that it became, or is already.
     listing_id: str | None
     findings: list[FindingOut]
-    #: Where its photos are. They do not come in: add them to the listing.
+    #: Where its photos are that do not come in: add them to the listing.
     photos_not_taken: list[str]
 
 
@@ -84,7 +84,7 @@ class ImportOut(Shape):
     failed: int
     #: Columns with something in them for which a listing has no place.
     columns_not_taken: list[str]
-    #: Photos that the file names.
+    #: Photos that the file names and that do not come in.
     photos_not_taken: int
     #: Those with something to know, in the file's order; at most 500.
     rows: list[ImportRowOut]
@@ -96,6 +96,21 @@ class ImportOut(Shape):
 
 # ---- the routes -----------------------------------------------------------------------------------
 
+#: What is sent: a file of a form, for the page of the API.
+A_FILE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                }
+            }
+        },
+    }
+}
 After = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 
@@ -107,20 +122,7 @@ async def _import_id(importId: str) -> UUID:  # the path's own name
     "",
     status_code=202,
     responses={200: {"model": ImportOut, "description": "The preview."}},
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {"file": {"type": "string", "format": "binary"}},
-                        "required": ["file"],
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=A_FILE,
 )
 async def import_listings(
     request: Request,
@@ -135,13 +137,10 @@ async def import_listings(
     rows in. The same file again makes nothing twice; 409 `import_running` while another one is under way."""
     name, data = await _sent(request)
     async with parts.imports:  # and no transaction is open meanwhile
-        made, rows = await asyncio.to_thread(_read, who.user_id, name, data)
-    async with parts.database.as_user(who.user_id) as session:
-        if preview:
-            response.status_code = 200
-            return _preview(made, rows, await _decided(session, made, rows), after)
-        begun = await imports.begin(session, made, rows)
-        return await _shown(session, begun, after)
+        made, rows = await asyncio.to_thread(read, who.user_id, name, data)
+    if preview:
+        response.status_code = 200
+    return await take(parts, made, rows, after, preview=preview)
 
 
 @router.get("/{importId}")
@@ -155,6 +154,17 @@ async def get_import(
     return await _shown(session, found, after)
 
 
+async def take(
+    parts: Parts, made: Import, rows: Sequence[ImportRow], after: int, *, preview: bool
+) -> ImportOut:
+    """What would come of it, or that it is kept for a worker."""
+    async with parts.database.as_user(made.user_id) as session:
+        if preview:
+            return _preview(made, rows, await _decided(session, made, rows), after)
+        begun = await imports.begin(session, made, rows)
+        return await _shown(session, begun, after)
+
+
 # ---- reading --------------------------------------------------------------------------------------
 
 
@@ -164,20 +174,24 @@ async def _sent(request: Request) -> tuple[str | None, bytes]:
         async with request.form(max_files=1, max_fields=5) as form:
             for _, value in form.multi_items():
                 if isinstance(value, UploadFile):
-                    return _name(value.filename), await value.read()
+                    return name_of(value.filename), await value.read()
     raise BadRequest("There is no file in that.", action="Send one CSV file as multipart/form-data.")
 
 
-def _name(given: str | None) -> str | None:
+def name_of(given: str | None) -> str | None:
     """Printable, and short: it is shown and nothing else."""
     return "".join(letter for letter in given or "" if letter.isprintable())[:200] or None
 
 
-def _read(user_id: UUID, name: str | None, data: bytes) -> tuple[Import, list[ImportRow]]:
+def read(
+    user_id: UUID, name: str | None, data: bytes, file_hash: str | None = None
+) -> tuple[Import, list[ImportRow]]:
+    """The CSV's rows, with what a listing takes of them; `file_hash`: of the archive that it came in."""
     file = files.read(data)
     made = Import(
-        id=uuid4(), user_id=user_id, file_name=name, file_hash=hashlib.sha256(data).hexdigest(),
-        format=file.format.NAME, encoding=file.encoding,
+        id=uuid4(), user_id=user_id, file_name=name,
+        file_hash=file_hash or hashlib.sha256(data).hexdigest(), format=file.format.NAME,
+        encoding=file.encoding,
         columns_not_taken=[column[:100] for column in file.columns_not_taken[:NAMED] if _is_plain(column)],
     )  # fmt: skip
     return made, [_row(made, row) for row in file.rows]

@@ -162,6 +162,8 @@ class PublicationOut(Pair):
     read_back: dict[str, Any] | None
     #: What is not as the listing has it, and stays so: changed there by hand, or not to be changed there.
     notes: list[NoteOut]
+    #: It is relisted: asked (up still) · begun (being taken down) · down (posted again next); else null.
+    relist: str | None
     actions: list[ActionOut]
 
     @classmethod
@@ -183,6 +185,7 @@ class PublicationOut(Pair):
             put_revision=row.put_revision,
             read_back=row.read_back,
             notes=[NoteOut(**note) for note in row.notes],
+            relist=row.relist,
             actions=actions,
         )
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, live_attempt
+from everystall.inventory.publications import change, held_by_pause, live_attempt
 from everystall.marketplaces.base import SeenState
-from everystall.models import Attempt, Publication, TakeDown
+from everystall.models import Attempt, Connection, Publication, TakeDown
 from everystall.worker import hands
 
 if TYPE_CHECKING:
@@ -37,10 +37,20 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         publication = await visit.locked(session, publication_id)
         if publication.wanted != "ended" or publication.put != "live":
             return
-        remote_id = publication.remote_id
-        attempt = await _sold_elsewhere(session, publication)
+        if (asked := await held_by_pause(session, publication)) is not None:
+            await change(session, publication, needs_you=asked)
+            return
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
         await sales.note_started(session, publication)
+        remote_id, attempt = publication.remote_id, await _sold_elsewhere(session, publication)
+    await take_down(visit, publication_id, remote_id, attempt)
+
+
+async def take_down(
+    visit: Visit, publication_id: UUID, remote_id: str | None, attempt: Attempt | None = None
+) -> None:
+    """The clicks, and what its own page says before and after. `attempt`: it sold elsewhere, so that what
+    its seller's hand posted anew in its place is to go too."""
     assert remote_id is not None, "put = live is written together with its remote_id"
     page = await visit.page()
     log.info("visit.at", at="baseline")
@@ -118,7 +128,14 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
             if state == "sold":  # whatever was asked for meanwhile: a sold thing is not posted again
                 publication.wanted = "ended"
             again = publication.wanted == "live"
+            relisted = publication.relist is not None
             await change(session, publication, put=state, state="waiting" if again else state, tries=0,
                          next_try_at=None, finished_at=None if again else func.now())  # fmt: skip
+            if relisted and again:  # first a look whether somebody bought it before that
+                await session.execute(
+                    update(Connection)
+                    .where(Connection.id == publication.connection_id)
+                    .values(next_check_at=func.now())
+                )
         log.info("publication.gone", state=state)
         await forget_listing_if_over(session, publication.listing_id)

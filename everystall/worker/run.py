@@ -26,6 +26,7 @@ from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
+from everystall.inventory.relisting import ask_due
 from everystall.notify.send import Mail
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
@@ -134,6 +135,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
         async with tools.db.as_app() as session:
             await session.execute(text(_WAKE_DUE))
         await lower_due(tools.db)
+        await ask_due(tools.db)
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             await clean(tools.db, tools.settings)

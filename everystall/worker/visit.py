@@ -44,7 +44,7 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, hands, publish, reconcile, revise, watch
+from everystall.worker import delist, failures, hands, publish, reconcile, relist, revise, watch
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -65,7 +65,8 @@ _DUE = """
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL))"""
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("due_id", Uuid), column("wanted", TEXT),
-    column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("orphan_id", Uuid),
+    column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("relist", TEXT),
+    column("orphan_id", Uuid),
 )  # fmt: skip
 #: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
 #: urgent publication, an attempt given up that is to be looked for. In one statement: of a short visit that
@@ -76,11 +77,14 @@ NEXT = select(Connection, *_FOUND).from_statement(
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
-           due.id AS due_id, due.wanted, due.put, due.state, due.looking, orphan.publication_id AS orphan_id
+           due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
+           orphan.publication_id AS orphan_id
     FROM connections c
     LEFT JOIN LATERAL (
-        SELECT p.id, p.wanted, p.put, p.state, p.looking {_DUE} AND (NOT :urgent OR p.wanted = 'ended')
-        ORDER BY p.wanted = 'ended' DESC, p.looking DESC, p.asked_at, p.id LIMIT 1) due ON true
+        SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist {_DUE}
+          AND (NOT :urgent OR p.wanted = 'ended')
+        ORDER BY p.wanted = 'ended' DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
+                 p.id LIMIT 1) due ON true
     LEFT JOIN LATERAL (
         SELECT a.publication_id FROM attempts a
         WHERE a.connection_id = :id AND a.outcome = 'unresolved' AND a.next_look_at <= now()
@@ -113,16 +117,18 @@ class Due:
     """The most urgent thing to do, as read from the rows."""
 
     #: look · orphan (an unresolved attempt's look) · end · still there (a take-down that crossed a new
-    #: wish) · publish · revise · check · list (of what is live, after all else)
+    #: wish) · publish · revise · relist · check · list (of what is live, after all else)
     kind: str
     publication_id: UUID | None = None
 
 
-def _kind(wanted: str, put: str, state: str, looking: bool) -> str:
+def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None) -> str:
     if looking:
         return "look"
     if wanted == "ended":
         return "end"
+    if put == "live" and relist is not None:
+        return "relist"
     if put == "live":
         return "still there" if state == "ending" else "revise"
     return "publish"
@@ -151,8 +157,8 @@ async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
 
 
 class Visit:
-    """One visit. The steps are functions in watch.py, publish.py, revise.py, reconcile.py, delist.py and
-    failures.py; they take it as an argument."""
+    """One visit. The steps are functions in watch.py, publish.py, revise.py, reconcile.py, relist.py,
+    delist.py and failures.py; they take it as an argument."""
 
     def __init__(self, tools: Tools, lease: Lease, lane: str) -> None:
         self.tools = tools
@@ -228,7 +234,7 @@ class Visit:
                     self.check_claimed = claimed
                     return Due("check")
             if row.due_id is not None:
-                return Due(_kind(row.wanted, row.put, row.state, row.looking), row.due_id)
+                return Due(_kind(row.wanted, row.put, row.state, row.looking, row.relist), row.due_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)
             return Due("list") if self.round is not None and self.connection.needs_you is None else None
@@ -285,6 +291,9 @@ class Visit:
         elif due.kind == "revise":
             self.purpose = "change"
             await revise.revise(self, id)
+        elif due.kind == "relist":
+            self.purpose = "relist"
+            await relist.relist(self, id)
         else:
             self.purpose = "look"
             await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)

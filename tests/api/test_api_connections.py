@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.api.conftest import live_listing
+
 
 async def test_accounts_are_listed_with_how_they_stand_and_never_with_a_session(site, alice, bob):
     profile = await alice.connect("poshmark", "alice")
@@ -145,3 +147,25 @@ async def test_bob_changes_nothing_of_alices_account(site, alice, bob):
     assert (await site.rows("SELECT paused_at FROM users WHERE id = :id", id=alice.user_id)) == [
         {"paused_at": None}
     ]
+
+
+async def test_pausing_what_takes_down_too_is_shown_and_ends_with_the_pause(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "mercari")
+    path = f"/api/connections/{profiles['mercari']}"
+    assert (await alice.post(f"{path}/pause?delists=true")).json()["delistsPaused"] is True
+    answer = await alice.post(f"/api/listings/{listing}/publications/{profiles['mercari']}/end")
+    assert answer.json()["needsYou"]["reason"] == "paused"
+    assert answer.json()["needsYou"]["actions"][0]["href"] == f"{path}/resume"
+    shown = (await alice.post(f"{path}/resume")).json()
+    assert (shown["paused"], shown["delistsPaused"]) == (False, False)
+    (row,) = await site.rows("SELECT needs_you, wanted FROM publications")
+    assert row == {"needs_you": None, "wanted": "ended"}
+    await alice.post("/api/pause?delists=true")
+    everywhere = (await alice.get("/api/connections")).json()
+    assert (everywhere["paused"], everywhere["delistsPaused"]) == (True, True)
+    assert (await bob.get("/api/connections")).json()["delistsPaused"] is False
+    await alice.post("/api/pause")
+    everywhere = (await alice.get("/api/connections")).json()
+    assert (everywhere["paused"], everywhere["delistsPaused"]) == (True, False)
+    await alice.post("/api/resume")
+    assert (await alice.get("/api/connections")).json()["delistsPaused"] is False

@@ -57,6 +57,8 @@ async def furnish(site: Site) -> Estate:
     assert named.status_code == 200, named.text
     ruled = await alice.client.put("/api/prices/rules/poshmark", json={"markUpCents": 100})
     assert ruled.status_code == 200, ruled.text
+    relisted = await alice.client.put("/api/relisting/rules/poshmark", json={"afterDays": 60, "perDay": 3})
+    assert relisted.status_code == 200, relisted.text
     listing = await alice.listing(title=f"A shirt, {CANARY}", sku="ALICE-17")
     for path in ("/api/prices/drops", f"/api/listings/{listing}/price-drops"):
         falls = {"cents": 100, "everyDays": 30, "floor": {"amount": 1000}}

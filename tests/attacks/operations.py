@@ -3,7 +3,9 @@ known here fails the tests: say what it takes, and the attacks are tried on it t
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +73,13 @@ def operations(app: FastAPI, ids: Mapping[str, str]) -> list[Operation]:
 
 #: Ids that are asked for in the query.
 _QUERIES = {"GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",)}
+
+
+def _zip(listings: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr("listings.csv", listings)
+    return out.getvalue()
 
 
 def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
@@ -148,9 +157,16 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/price-drops": None,
         "PUT /api/listings/{listingId}/price-drops": DROP,
         "DELETE /api/listings/{listingId}/price-drops": None,
+        "GET /api/relisting/rules": None,
+        "PUT /api/relisting/rules/{marketplace}": {"afterDays": 77, "perDay": 7},
+        "DELETE /api/relisting/rules/{marketplace}": None,
+        "GET /api/relisting/preview": None,
+        "POST /api/listings/{listingId}/publications/{browserProfileId}/relist": None,
         "GET /api/vocabulary": None,
+        "GET /api/export": None,
         "GET /api/export/listings.csv": None,
         "POST /api/imports": Upload("mine.csv", b"listing_id,title\r\n,mine now\r\n"),
+        "POST /api/imports/archive": Upload("mine.zip", _zip(b"listing_id,title\r\n,mine now\r\n")),
         "GET /api/imports/{importId}": None,
         "GET /api/webhooks": None,
         "POST /api/webhooks": {"url": "https://example.com/mine"},

@@ -413,3 +413,39 @@ async def test_a_listing_that_stays_up_after_it_sold_elsewhere_is_told_once(stal
     await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
     await stall.visit(profiles["poshmark"], lane="urgent")
     assert stall.live("poshmark") == []
+
+
+@pytest.mark.parametrize("where", ["everywhere", "there"])
+async def test_while_taking_down_is_paused_too_nothing_goes_and_the_seller_hears_at_once(
+    stall: Stall, alice: Seller, where: str
+):
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    path = "/api" if where == "everywhere" else f"/api/connections/{profiles['poshmark']}"
+    assert (await alice.client.post(f"{path}/pause?delists=true")).status_code == 200
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])  # watched all the same
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    await stall.visit(profiles["poshmark"])
+    assert len(stall.live("poshmark")) == 1
+    (row,) = await stall.rows("SELECT wanted, needs_you FROM publications WHERE marketplace = 'poshmark'")
+    assert (row["wanted"], row["needs_you"]["reason"]) == ("ended", "paused")
+    (event,) = await stall.rows("SELECT data FROM events WHERE type = 'publication.needs_you'")
+    assert event["data"]["needsYou"]["reason"] == "paused"
+    assert (await alice.client.post(f"{path}/resume")).status_code == 200
+    await stall.visit(profiles["poshmark"])
+    assert stall.live("poshmark") == []
+    assert await stall.rows("SELECT needs_you FROM publications") == [{"needs_you": None}] * 2
+
+
+@pytest.mark.extended
+async def test_what_was_to_be_taken_down_when_it_was_paused_waits_and_says_so(stall: Stall, alice: Seller):
+    listing, profiles = await _live(stall, alice, ("mercari",))
+    await alice.client.post(f"/api/listings/{listing}/publications/{profiles['mercari']}/end")
+    await alice.client.post(f"/api/connections/{profiles['mercari']}/pause?delists=true")
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert len(stall.live("mercari")) == 1
+    (row,) = await stall.rows("SELECT needs_you FROM publications")
+    assert row["needs_you"]["reason"] == "paused"
+    await alice.client.post(f"/api/connections/{profiles['mercari']}/pause")  # posting alone, from now on
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert stall.live("mercari") == []

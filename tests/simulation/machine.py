@@ -222,12 +222,14 @@ class PublicationLife(RuleBasedStateMachine):
             self.does(partial(self.life.press, listing, account, actions[button % len(actions)], item))
 
     @rule(which=index, where=index, what=st.sampled_from(
-        ["takes down", "cancels", "deletes", "ends and deletes", "pauses", "pauses all", "resumes",
-         "connects", "disconnects", "disconnects by force"]))  # fmt: skip
+        ["takes down", "relists", "relists", "cancels", "deletes", "ends and deletes", "pauses", "pauses all",
+         "resumes", "connects", "disconnects", "disconnects by force"]))  # fmt: skip
     def changes_her_mind(self, which: int, where: int, what: str) -> None:
         life, listing, account = self.life, self.life.listings[which % 2], self.account(where)
         if what == "takes down":
             self.does(partial(life.press, listing, account, "end", 0))
+        elif what == "relists":
+            life.relist(listing, account)
         elif what == "cancels" and life.jobs:
             self.does(lambda session: jobs.cancel(session, life.jobs[which % len(life.jobs)]))
         elif what in ("deletes", "ends and deletes"):

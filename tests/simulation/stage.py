@@ -26,7 +26,7 @@ from everystall.inventory.publications import ACTIONS_FOR
 from everystall.marketplaces.base import Draft, Money
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
-from everystall.web import connections, publications
+from everystall.web import connections, publications, relisting
 from everystall.web import listings as web_listings
 from everystall.web.deps import SignedIn
 from everystall.worker.run import find_due
@@ -226,6 +226,18 @@ class Life:
         self.world.hand_posts(
             account, row["title"], Money(amount=row["price_cents"]), [one[:64] for one in PHOTOS]
         )
+
+    def relist(self, listing: UUID, account: str) -> None:
+        """It has stood there for long."""
+        here = {"listing": listing, "account": self.connections[account]}
+        self.stage.admin.execute(
+            """UPDATE attempts a SET armed_at = a.armed_at - interval '40 days' FROM publications p
+               WHERE p.id = a.publication_id AND a.outcome = 'live' AND p.listing_id = %(listing)s
+                 AND p.connection_id = %(account)s""",
+            here,
+        )
+        path = partial(relisting.relist_now, listing, self.public_ids[account])
+        self.seller(path)
 
     def buttons(self, listing: UUID, account: str) -> list[str]:
         rows = self.rows(

@@ -48,9 +48,10 @@ LIMITS = Limits(
 )  # fmt: skip
 #: The site counts words here, not characters.
 DESCRIPTION_WORDS = 5
+#: Relisting: other listers keep a cycle of 30 days there (NOTES.md).
 CAPABILITIES = Capabilities(
-    marker_field=False, sold_is_orders=True, revise=True, pace_seconds=60, daily_cap=100
-)
+    marker_field=False, sold_is_orders=True, revise=True, pace_seconds=60, daily_cap=100, relist_days=30
+)  # fmt: skip
 FEES = FeeTable(
     steps=(Step(0, rate=1000),), of_postage=True,
     source="Mercari's own page, by a note that cites it", checked=date(2026, 8, 20),

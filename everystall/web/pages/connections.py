@@ -190,7 +190,8 @@ def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
             "warn",
             "Paused",
             "You paused this account.",
-            "Nothing new is posted there until you go on. What sells elsewhere is still taken down.",
+            "Nothing new is posted there until you go on. What sells elsewhere "
+            + ("stays there, too: look after it." if row.pause_ends else "is still taken down."),
         )
     if one.expires_at is not None and one.expires_at - now < STALE:
         return Matter(
@@ -243,6 +244,7 @@ async def _show(
         stands=[stand for place in places for stand in place.stands],
         browsers_paired=bool(await find_tokens(page.session, "extension")),
         paused=page.user.paused_at is not None,
+        delists_paused=page.user.pause_ends,
         error=error,
         wrong=id,
         where=where,

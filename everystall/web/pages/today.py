@@ -81,7 +81,14 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         first.next = True
     paused = page.user.paused_at is not None
     return page.show(
-        "today.html", places=places, stands=stands, steps=steps, paused=paused, asked=waiting, **figures
+        "today.html",
+        places=places,
+        stands=stands,
+        steps=steps,
+        paused=paused,
+        delists_paused=page.user.pause_ends,
+        asked=waiting,
+        **figures,
     )
 
 

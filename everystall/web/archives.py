@@ -1,0 +1,117 @@
+"""An archive of an inventory brought in: its photos are read and kept now, its listings by a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import IO, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+from starlette.datastructures import UploadFile
+
+from everystall.errors import BadRequest, PhotoRefused
+from everystall.inventory.incoming.archives import Archive
+from everystall.models import Import, ImportRow, ListingPhoto
+from everystall.web.deps import AllParts, Parts, Seller
+from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
+from everystall.web.photos import MOST
+
+router = APIRouter(prefix="/api/imports", tags=["listings"])
+
+#: Photos whose facts are asked for at once.
+BATCH = 500
+_FACTS = ("sha256", "width", "height", "content_type", "byte_size")
+
+
+@router.post(
+    "/archive",
+    status_code=202,
+    responses={200: {"model": ImportOut, "description": "The preview."}},
+    openapi_extra=A_FILE,
+)
+async def import_archive(
+    request: Request,
+    parts: AllParts,
+    who: Seller,
+    response: Response,
+    preview: bool = False,
+    after: After = 0,
+) -> ImportOut:
+    """A zip of `GET /api/export` as a file of a multipart form. As `POST /api/imports`, and its photos come
+    in with the listings that have none. They are looked at before this is answered: some hundred a minute."""
+    async with _sent(request) as (name, file):
+        async with parts.imports:
+            archive, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
+        if preview:
+            response.status_code = 200
+            _say_what_is_missing(rows, archive.photos)
+        else:
+            known = await _keep(parts, who.user_id, archive, rows)
+            _name_originals(rows, known)
+        return await take(parts, made, rows, after, preview=preview)
+
+
+@asynccontextmanager
+async def _sent(request: Request) -> AsyncIterator[tuple[str | None, IO[bytes]]]:
+    """Its name and the file, which is on the disk for as long as this is open."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=5) as form:
+            for _, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    yield name_of(value.filename), value.file
+                    return
+    raise BadRequest("There is no file in that.", action="Send one zip as multipart/form-data.")
+
+
+def _read(user_id: UUID, name: str | None, file: IO[bytes]) -> tuple[Archive, Import, list[ImportRow]]:
+    archive = Archive(file)
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(1024 * 1024):
+        digest.update(piece)
+    return archive, *read(user_id, name, archive.listings(), digest.hexdigest())
+
+
+async def _keep(
+    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow]
+) -> dict[str, dict[str, Any]]:
+    """Hash → facts of each photo that the rows name and that is in the store now. What the seller has already
+    is not looked at again; of what others have nothing is believed: the archive brings the bytes."""
+    named = list(dict.fromkeys(sha256 for row in rows for sha256 in row.photos[:MOST]))
+    wanted = [sha256 for sha256 in named if sha256 in archive.photos]
+    known: dict[str, dict[str, Any]] = {}
+    for begin in range(0, len(wanted), BATCH):
+        async with parts.database.as_user(user_id) as session:
+            mine = await session.scalars(
+                select(ListingPhoto).where(ListingPhoto.sha256.in_(wanted[begin : begin + BATCH]))
+            )
+            known |= {row.sha256: {name: getattr(row, name) for name in _FACTS} for row in mine}
+    for sha256 in wanted:
+        if sha256 in known:
+            continue
+        data = await asyncio.to_thread(archive.photo, sha256)
+        if data is None:
+            continue
+        try:
+            kept = await parts.photos.put(data)
+        except PhotoRefused:
+            continue
+        known[sha256] = {name: getattr(kept, name) for name in _FACTS}
+    return known
+
+
+def _name_originals(rows: Sequence[ImportRow], known: Mapping[str, dict[str, Any]]) -> None:
+    for row in rows:
+        mine = [sha256 for sha256 in dict.fromkeys(row.photos) if sha256 in known][:MOST]
+        row.originals = [known[sha256] for sha256 in mine]
+        row.photos = [sha256 for sha256 in row.photos if sha256 not in mine]
+
+
+def _say_what_is_missing(rows: Sequence[ImportRow], there: frozenset[str]) -> None:
+    for row in rows:
+        row.photos = [sha256 for sha256 in row.photos if sha256 not in there]

@@ -1,0 +1,238 @@
+"""All of an inventory as one zip, and back: the same listings with the same photos, in any account."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from everystall import demo
+from everystall.inventory.archive import pack
+from everystall.inventory.imports import bring_in
+from everystall.inventory.incoming import archives
+from everystall.web.limits import Windows
+from tests.api.conftest import Seller, Site, live_listing, photo
+from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
+
+#: As a camera wrote them.
+TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
+CSV = b"listing_id,title,photos\r\n"
+
+
+async def exported(seller: Seller) -> bytes:
+    answer = await seller.get("/api/export")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/zip"
+    return answer.content
+
+
+async def send(seller: Seller, data: bytes, **query: Any) -> Any:
+    files = {"file": ("mine.zip", data, "application/zip")}
+    return await seller.client.post("/api/imports/archive", params=query, files=files)
+
+
+async def brought(site: Site, seller: Seller, data: bytes) -> dict[str, Any]:
+    answer = await send(seller, data)
+    assert answer.status_code == 202, answer.text
+    await bring_in(site.database, asyncio.Event())
+    return dict((await seller.get(f"/api/imports/{answer.json()['importId']}")).json())
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as made:
+        assert made.testzip() is None
+        return {name: made.read(name) for name in made.namelist()}
+
+
+def zipped(files: dict[str, bytes], **more: Any) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **more) as made:
+        for name, data in files.items():
+            made.writestr(name, data)
+    return out.getvalue()
+
+
+async def originals(seller: Seller, listing: dict[str, Any]) -> list[bytes]:
+    id = listing["id"]
+    return [
+        (await seller.get(f"/api/listings/{id}/photos/{one['photoId']}")).content for one in listing["photos"]
+    ]
+
+
+async def test_it_holds_the_csv_the_json_and_the_originals(site: Site, alice: Seller, bob: Seller):
+    listing, profiles = await live_listing(site, alice, "mercari")
+    await bob.listing(title="Nobody else's", photos=1)
+    found = members(await exported(alice))
+    sha256 = hashlib.sha256(photo(0)).hexdigest()
+    (name,) = [name for name in found if name.startswith("photos/")]
+    assert name.startswith(f"photos/{sha256}.")
+    assert hashlib.sha256(found[name]).hexdigest() == sha256
+    assert found["listings.csv"] == (await alice.get("/api/export/listings.csv")).content
+    told = json.loads(found["inventory.json"])
+    (one,) = told["listings"]
+    assert (one["id"], one["priceCents"], one["photos"][0]["sha256"]) == (listing, 2500, sha256)
+    (publication,) = one["publications"]
+    assert (publication["browserProfileId"], publication["put"]) == (profiles["mercari"], "live")
+    assert "Nobody else's" not in found["inventory.json"].decode()
+
+
+@given(written=st.lists(LISTINGS, min_size=1, max_size=3), pictures=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_what_leaves_comes_back_with_its_photos(
+    site: Site, alice: Seller, bob: Seller, written: list[dict[str, Any]], pictures: st.DataObject
+):
+    site.app.state.parts.limits._memory = Windows()  # each example has a minute of its own
+    for seller in (alice, bob):
+        await site.rows("DELETE FROM listings WHERE user_id = :id", id=seller.user_id)
+    for body in written:
+        made = await alice.post("/api/listings", body)
+        numbers = pictures.draw(st.lists(st.integers(0, 5), max_size=4, unique=True))
+        files = [("photos", (f"{i}.png", photo(i), "image/png")) for i in numbers]
+        if files:
+            path = f"/api/listings/{made.json()['id']}/photos"
+            assert (await alice.client.post(path, files=files)).status_code == 201
+    left = await exported(alice)
+    told = await brought(site, bob, left)
+    assert (counts(told), told["photosNotTaken"]) == ({"created": len(written)}, 0)
+    hers, his = await listings(alice), await listings(bob)
+    assert [_compared(one) for one in his] == [_compared(one) for one in hers]
+    for mine, yours in zip(his, hers, strict=True):
+        assert await originals(bob, mine) == await originals(alice, yours)
+    again = members(await exported(bob))
+    assert {name for name in again if name.startswith("photos/")} == {
+        name for name in members(left) if name.startswith("photos/")
+    }
+    for seller in (alice, bob):  # where it came from, and where it went
+        before = await listings(seller)
+        assert counts(await brought(site, seller, left)) == {"skipped": len(written)}
+        assert await listings(seller) == before
+
+
+async def test_real_photos_come_back_byte_for_byte_into_another_sellers_empty_account(
+    site: Site, alice: Seller, bob: Seller
+):
+    listing = await alice.listing(photos=0)
+    files = [("photos", (path.name, path.read_bytes(), "image/jpeg")) for path in TAKEN]
+    assert (await alice.client.post(f"/api/listings/{listing}/photos", files=files)).status_code == 201
+    left = await exported(alice)
+    preview = await send(bob, left, preview=True)
+    assert (preview.status_code, preview.json()["created"], preview.json()["photosNotTaken"]) == (200, 1, 0)
+    await brought(site, bob, left)
+    (his,) = await listings(bob)
+    assert his["id"] != listing
+    assert await originals(bob, his) == [path.read_bytes() for path in TAKEN]
+    assert len(await listings(alice)) == 1
+
+
+async def test_photos_come_to_a_listing_that_has_none_and_change_no_others(
+    site: Site, alice: Seller, bob: Seller
+):
+    await alice.listing(photos=2)
+    left = await exported(alice)
+    csv_alone = members(left)["listings.csv"]
+    await bob.client.post("/api/imports", files={"file": ("a.csv", csv_alone, "text/csv")})
+    await bring_in(site.database, asyncio.Event())
+    (his,) = await listings(bob)
+    assert his["photos"] == []
+    assert counts(await brought(site, bob, left)) == {"updated": 1}
+    (his,) = await listings(bob)
+    assert len(his["photos"]) == 2
+    await bob.client.delete(f"/api/listings/{his['id']}/photos/{his['photos'][0]['photoId']}")
+    assert counts(await brought(site, bob, left)) == {"skipped": 1}
+    assert len((await listings(bob))[0]["photos"]) == 1
+
+
+async def test_what_the_archive_says_is_not_believed(site: Site, alice: Seller, bob: Seller):
+    """Another seller's photo by its hash alone, bytes under another's hash, and what is no photo."""
+    await alice.listing(photos=1)
+    hers = hashlib.sha256(photo(0)).hexdigest()
+    text = b"no photo"
+    none = hashlib.sha256(text).hexdigest()
+    row = f',Mine,"{hers}\n{none}"\r\n'.encode()
+    told = await brought(site, bob, zipped({"listings.csv": CSV + row, f"photos/{none}.png": text}))
+    (one,) = told["rows"]
+    assert one["photosNotTaken"] == [hers, none]
+    forged = zipped({"listings.csv": CSV + row.replace(b"Mine", b"Other"), f"photos/{hers}.png": photo(2)})
+    assert (await brought(site, bob, forged))["photosNotTaken"] == 2
+    assert [one["photos"] for one in await listings(bob)] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no zip", "no zip"),
+        (zipped({"other.csv": CSV}), "no listings.csv"),
+        (zipped({"../listings.csv": CSV, "/listings.csv": CSV}), "no listings.csv"),
+        (zipped({"listings.csv": bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED), "unpacks"),
+        (zipped({"listings.csv": b"x" * (archives.MOST_CSV + 1)}), "more than"),
+        (zipped({"listings.csv": CSV + b",Mug,\r\n"})[:-40], "no zip"),
+    ],
+    ids=["text", "another name", "paths", "bomb", "too long", "cut"],
+)
+async def test_what_is_no_archive_is_refused_and_nothing_is_kept(
+    site: Site, alice: Seller, data: bytes, said: str
+):
+    answer = await send(alice, data)
+    assert (answer.status_code, answer.json()["error"]) == (422, "import_refused"), answer.text
+    assert said in answer.json()["message"]
+    assert await site.rows("SELECT 1 FROM imports") == []
+
+
+async def test_a_list_of_members_without_end_is_not_read(alice: Seller, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archives, "MOST_NAMES", 100_000)
+    many = zipped({f"photos/{number:064x}.jpg": b"" for number in range(1000)})
+    answer = await send(alice, many)
+    assert (answer.status_code, "too many members" in answer.json()["message"]) == (422, True)
+
+
+async def test_a_damaged_member_is_refused(alice: Seller):
+    data = zipped({"listings.csv": CSV + b",Mug,\r\n"})
+    at = data.index(b"Mug")
+    answer = await send(alice, data[:at] + b"Bug" + data[at + 3 :])
+    assert (answer.status_code, "damaged" in answer.json()["message"]) == (422, True)
+
+
+async def test_a_photo_that_the_store_lost_is_named_and_the_rest_leaves(site: Site, alice: Seller):
+    await alice.listing(photos=2)
+    lost = hashlib.sha256(photo(0)).hexdigest()
+    await site.app.state.parts.photos.forget(lost)
+    found = members(await exported(alice))
+    assert found["missing-photos.txt"].decode() == lost
+    assert len([name for name in found if name.startswith("photos/")]) == 1
+
+
+async def test_many_photos_are_held_one_at_a_time(site: Site, alice: Seller):
+    """10,000 photos of 20 KB: what a piece holds is one of them, and the names grow by some bytes each."""
+    listing = await alice.listing(photos=1)
+    await site.rows(
+        "INSERT INTO listings (id, user_id) SELECT gen_random_uuid(), :user FROM generate_series(1, 250)",
+        user=alice.user_id,
+    )
+    await site.rows(
+        """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
+                                       byte_size)
+           SELECT l.user_id, l.id, n, encode(sha256((l.id::text || n)::bytea), 'hex'), 'image/jpeg', 1, 1, 1
+           FROM listings l, generate_series(0, 39) n WHERE l.id <> CAST(:id AS uuid)""",
+        id=listing,
+    )
+
+    class Store:
+        read = 0
+
+        async def get(self, sha256: str) -> bytes:
+            Store.read += 1
+            return bytes(20_000)
+
+    largest = 0
+    async for piece in pack(site.database, Store(), alice.user_id):  # type: ignore[arg-type]
+        largest = max(largest, len(piece))
+    assert Store.read == 10_001
+    assert largest < 3_000_000
