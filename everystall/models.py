@@ -504,6 +504,8 @@ class Sale(Owned, Base):
     observed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     #: When it was first seen cancelled there.
     cancelled_at: Mapped[datetime | None]
+    #: How many of the listing's `quantity_sold` are its own: fewer than `quantity` if it came too late.
+    counted: Mapped[int] = mapped_column(server_default=text("0"))
     __table_args__ = (
         _owned("sales"),
         _points_to("connections", "connection_id"),
@@ -512,6 +514,7 @@ class Sale(Owned, Base):
         UniqueConstraint("connection_id", "order_id", "line", name="sales_once"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
         Index("sales_by_connection", "user_id", "connection_id", text("observed_at DESC")),
+        Index("sales_by_user", "user_id", text("observed_at DESC"), text("id DESC")),
         Index("sales_by_listing", "user_id", "listing_id"),
         Index("sales_by_publication", "user_id", "publication_id"),
         Index("sales_by_remote_id", "connection_id", "remote_id",
@@ -555,6 +558,8 @@ class DoubleSale(Owned, Base):
     earlier_id: Mapped[UUID | None]
     later_id: Mapped[UUID]
     detected_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    #: When one of the two was cancelled there.
+    settled_at: Mapped[datetime | None]
     __table_args__ = (
         _points_to("listings", "listing_id", "SET NULL (listing_id)"),
         _points_to("sales", "earlier_id"),

@@ -181,6 +181,43 @@ async def test_of_two_sales_of_the_last_one_the_earlier_has_it(db, alice, stand,
     assert list(asked.values()) == [None]
 
 
+async def test_who_sold_twice_gets_both_orders_the_time_that_is_left_and_a_text_for_the_buyer(
+    db, alice, stand
+):
+    _, (here, there) = await stand("ebay", "mercari")
+    await _take(db, here, _sale("o1", "r-1", sold_at=NOON, exact=True))
+    friday = NOON + timedelta(minutes=1)
+    await _take(db, there, _sale("o2", "r-2", sold_at=friday, exact=True))
+    (told,) = [one.data for one in await _all(db, alice, Event) if one.type == "sale.double"]
+    assert (told["earlier"]["orderId"], told["earlier"]["marketplace"]) == ("o1", "ebay")
+    assert (told["later"]["orderId"], told["later"]["browserProfileId"]) == ("o2", there.public_id)
+    wednesday = friday + timedelta(days=5)  # three business days
+    assert datetime.fromisoformat(told["deadline"]["by"]) == wednesday
+    assert "3 business days" in told["deadline"]["said"]
+    assert "“A shirt”" in told["letterToBuyer"]
+    assert not [name for name in ("eBay", "ebay", "Mercari") if name in told["letterToBuyer"]]
+    (asked,) = [one.needs_you for one in await _all(db, alice, Publication) if one.needs_you]
+    assert "by November 25, 2026" in asked["message"]
+    assert (asked["deadline"], asked["letterToBuyer"]) == (told["deadline"], told["letterToBuyer"])
+
+
+async def test_where_a_marketplace_names_no_time_that_is_said(db, alice, stand):
+    _, (here, there) = await stand("mercari", "ebay")
+    await _take(db, here, _sale("o1", "r-1", sold_at=NOON, exact=True))
+    await _take(db, there, _sale("o2", "r-2", sold_at=NOON + timedelta(minutes=1), exact=True))
+    (asked,) = [one.needs_you for one in await _all(db, alice, Publication) if one.needs_you]
+    assert asked["deadline"]["by"] is None
+    assert "until when, the order's own page there says" in asked["message"]
+
+
+async def test_what_is_counted_is_never_more_than_there_was_and_the_earlier_order_has_it(db, alice, stand):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await _take(db, here, _sale("o1", "r-1", quantity=2, sold_at=NOON, exact=True))
+    await _take(db, there, _sale("o2", "r-2", quantity=2, sold_at=NOON - timedelta(hours=1), exact=True))
+    assert {row.order_id: row.counted for row in await _all(db, alice, Row)} == {"o1": 1, "o2": 2}
+    assert (await _one(db, alice, Listing)).quantity_sold == 3
+
+
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")

@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, lock_all, needs_you, tell, want_ended
+from everystall.inventory.publications import change, lock_all, tell, want_ended
 from everystall.inventory.revisions import touch
-from everystall.marketplaces import MARKETPLACES, base
-from everystall.models import Attempt, Connection, DoubleSale, Listing, Publication, Sale, TakeDown
-from everystall.notify import messages
+from everystall.marketplaces import base
+from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
 log = structlog.get_logger()
 
@@ -31,8 +31,6 @@ log = structlog.get_logger()
 MOST_KNOWN = 1000
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
-#: Two days without their hours, in time zones that nobody knows, are told apart by more than this.
-DAYS_APART = timedelta(days=2)
 
 
 async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
@@ -119,7 +117,7 @@ async def take_cancelled(session: AsyncSession, connection: Connection, order_id
     for sale in rows.all():
         if sale.publication_id is not None:
             publication = await session.get_one(Publication, sale.publication_id)
-            await tell(session, publication, "sale.cancelled", **_as_json(sale))
+            await tell(session, publication, "sale.cancelled", **orders.as_json(sale))
 
 
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
@@ -201,20 +199,21 @@ async def _count(session: AsyncSession, publication: Publication, attempt: Attem
     listing = await session.get_one(Listing, publication.listing_id)
     sale.listing_id, sale.publication_id = listing.id, publication.id
     before = listing.quantity - listing.quantity_sold
-    listing.quantity_sold = min(listing.quantity, listing.quantity_sold + sale.quantity)
+    sale.counted = max(0, min(before, sale.quantity))
+    listing.quantity_sold += sale.counted
     left = listing.quantity - listing.quantity_sold
     if listing.delete_asked_at is not None:
         left = 0
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
-    await tell(session, publication, "sale.detected", url=attempt.url, **_as_json(sale), left=left)
+    await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, left)
     if left == 0:
         await _take_down_elsewhere(session, publication, sale)
     else:
         await touch(session, listing)
     if before < sale.quantity:
-        await _tell_double(session, publication, sale)
+        await double_sales.tell(session, publication, sale)
 
 
 async def _sold_there(
@@ -272,71 +271,16 @@ async def _is_counted(session: AsyncSession, connection: Connection, told: base.
         return False
     if seen.quantity > told.quantity:
         seen.quantity -= told.quantity
+        part = min(seen.counted, told.quantity)
+        seen.counted -= part
         seen = Sale(user_id=seen.user_id, connection_id=seen.connection_id, listing_id=seen.listing_id,
-                    publication_id=seen.publication_id, observed_at=seen.observed_at)  # fmt: skip
+                    publication_id=seen.publication_id, observed_at=seen.observed_at,
+                    counted=part)  # fmt: skip
         session.add(seen)
     for name, value in _columns(told).items():
         setattr(seen, name, value)
     await session.flush()
     return True
-
-
-# ---- sold twice -----------------------------------------------------------------------------------
-
-
-async def _tell_double(session: AsyncSession, publication: Publication, sale: Sale) -> None:
-    """More was sold than there was: both orders, and which came first. Nothing is cancelled by us."""
-    other = await session.scalar(
-        select(Sale)
-        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None))
-        .order_by(Sale.observed_at.desc(), Sale.id)
-        .limit(1)
-    )
-    earlier, later = (other, sale) if other is None or _came_first(other, sale) else (sale, other)
-    session.add(DoubleSale(user_id=sale.user_id, listing_id=sale.listing_id, later_id=later.id,
-                           earlier_id=earlier.id if earlier is not None else None))  # fmt: skip
-    sides = {
-        name: await _described(session, one) if one is not None else None
-        for name, one in (("earlier", earlier), ("later", later))
-    }
-    log.warning("sale.double", listing_id=str(sale.listing_id))
-    data = {"listingId": str(sale.listing_id), **sides}
-    await messages.record(session, sale.user_id, "sale.double", data)
-    lost = publication
-    if later.publication_id is not None and later.publication_id != publication.id:
-        lost = await session.get_one(Publication, later.publication_id)
-    account = await session.get_one(Connection, lost.connection_id)
-    label = MARKETPLACES[lost.marketplace]
-    said = (
-        f"It was sold more often than you have it. This order on {label} came later: tell the buyer, and "
-        "cancel it there yourself, or send another. We cancel nothing."
-    )
-    asked = needs_you(lost, account.public_id, "sold_twice", said, lost.url)
-    await change(session, lost, needs_you=asked)
-
-
-def _came_first(one: Sale, other: Sale) -> bool:
-    """By the marketplaces' own times where they tell them apart, else by when we saw them."""
-    if one.sold_at is not None and other.sold_at is not None:
-        apart = timedelta(0) if one.sold_at_exact and other.sold_at_exact else DAYS_APART
-        if abs(one.sold_at - other.sold_at) > apart:
-            return one.sold_at < other.sold_at
-    return one.observed_at <= other.observed_at
-
-
-async def _described(session: AsyncSession, sale: Sale) -> dict[str, Any]:
-    account = await session.get_one(Connection, sale.connection_id)
-    return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **_as_json(sale)}
-
-
-def _as_json(sale: Sale) -> dict[str, Any]:
-    """As others read it."""
-    price = {"amount": sale.price_cents, "currency": sale.currency} if sale.price_cents is not None else None
-    return {
-        "orderId": sale.order_id, "remoteId": sale.remote_id, "title": sale.title, "price": price,
-        "quantity": sale.quantity, "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
-        "observedAt": sale.observed_at.isoformat(),
-    }  # fmt: skip
 
 
 def _columns(told: base.Sale) -> dict[str, Any]:

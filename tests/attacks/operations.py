@@ -70,7 +70,10 @@ def operations(app: FastAPI, ids: Mapping[str, str]) -> list[Operation]:
 
 
 #: Ids that are asked for in the query.
-_QUERIES = {"GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",)}
+_QUERIES = {
+    "GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",),
+    "GET /api/sales": ("listingId",),
+}  # fmt: skip
 
 
 def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
@@ -133,6 +136,8 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/photos/{photoId}": None,
         "GET /api/listings/{listingId}/publications": None,
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
+        "GET /api/sales": None,
+        "GET /api/sales/doubles": None,
         "GET /api/prices/rules": None,
         "PUT /api/prices/rules/{marketplace}": {"markUpPercent": 77},
         "DELETE /api/prices/rules/{marketplace}": None,
