@@ -506,6 +506,8 @@ class Sale(Owned, Base):
     cancelled_at: Mapped[datetime | None]
     #: How many of the listing's `quantity_sold` are its own: fewer than `quantity` if it came too late.
     counted: Mapped[int] = mapped_column(server_default=text("0"))
+    #: When what a cancelled order leaves was put back, or it was decided that it is not.
+    settled_at: Mapped[datetime | None]
     __table_args__ = (
         _owned("sales"),
         _points_to("connections", "connection_id"),
@@ -567,6 +569,29 @@ class DoubleSale(Owned, Base):
         Index("double_sales_by_earlier", "user_id", "earlier_id"),
         Index("double_sales_by_later", "user_id", "later_id"),
         Index("double_sales_by_listing", "user_id", "listing_id"),
+    )
+
+
+class SaleRules(Owned, Base):
+    """What the seller wants done after a sale without being asked; one row per seller, none: the defaults."""
+
+    __tablename__ = "sale_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: A cancelled order: is what was taken down because of it posted again?
+    put_back: Mapped[str] = mapped_column(server_default="ask")
+    #: What is live on an account that we cannot see: does the rest of it stay for sale elsewhere?
+    blind: Mapped[str] = mapped_column(server_default="keep")
+    #: For so long it stays in any case.
+    blind_minutes: Mapped[int] = mapped_column(server_default=text("30"))
+    #: Where the last one of several stays; null: everywhere.
+    last_unit_on: Mapped[UUID | None]
+    __table_args__ = (
+        _points_to("connections", "last_unit_on", "SET NULL (last_unit_on)"),
+        _in("put_back", ("ask", "always", "never")),
+        _in("blind", ("keep", "end_elsewhere")),
+        CheckConstraint("blind_minutes >= 0", name="blind_minutes_not_negative"),
+        Index("sale_rules_by_last_unit", "user_id", "last_unit_on"),
     )
 
 

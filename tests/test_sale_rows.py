@@ -8,9 +8,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
+from everystall.errors import Refused
 from everystall.inventory import sales
+from everystall.inventory.publications import change
 from everystall.marketplaces.base import Money, Sale
-from everystall.models import Attempt, Connection, DoubleSale, Event, Listing, Publication, TakeDown
+from everystall.models import (
+    Attempt,
+    Connection,
+    DoubleSale,
+    Event,
+    Listing,
+    Publication,
+    SaleRules,
+    TakeDown,
+)
 from everystall.models import Sale as Row
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -216,6 +227,121 @@ async def test_what_is_counted_is_never_more_than_there_was_and_the_earlier_orde
     await _take(db, there, _sale("o2", "r-2", quantity=2, sold_at=NOON - timedelta(hours=1), exact=True))
     assert {row.order_id: row.counted for row in await _all(db, alice, Row)} == {"o1": 1, "o2": 2}
     assert (await _one(db, alice, Listing)).quantity_sold == 3
+
+
+async def _cancel(db, account, order_id):
+    async with db.as_user(account.user_id) as session:
+        await sales.take_cancelled(session, await session.get_one(Connection, account.id), order_id)
+
+
+async def _answer(db, account, action):
+    async with db.as_user(account.user_id) as session:
+        of_account = select(Publication).where(Publication.connection_id == account.id)
+        await sales.answer(session, (await session.scalars(of_account)).one(), action)
+
+
+async def _stands(db, user):
+    return {one.marketplace: (one.put, one.wanted, one.state) for one in await _all(db, user, Publication)}
+
+
+async def _rule(db, user, **values):
+    async with db.as_user(user) as session:
+        session.add(SaleRules(user_id=user, **values))
+
+
+async def test_of_a_cancelled_order_the_seller_is_asked_and_nothing_is_put_back_before(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _take(db, here, _sale("o1", "r-1"))
+    await _cancel(db, here, "o1")
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+    assert (await _stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    (asked,) = [one.needs_you for one in await _all(db, alice, Publication) if one.needs_you]
+    assert asked["reason"] == "sale_cancelled"
+    assert [one["name"] for one in asked["actions"]] == ["put_back", "leave_sold"]
+    await _cancel(db, here, "o1")  # it is known
+    (told,) = [one.data for one in await _all(db, alice, Event) if one.type == "sale.cancelled"]
+    assert (told["orderId"], told["putBack"], told["postedAgainOn"]) == ("o1", "ask", [])
+
+
+async def test_put_back_it_is_for_sale_again_and_posted_again_where_it_was_taken_down(
+    db, admin, alice, stand
+):
+    _, (here, there, gone) = await stand("mercari", "ebay", "poshmark")
+    await _take(db, here, _sale("o1", "r-1"))
+    async with db.as_user(alice) as session:  # a visit took it down there
+        of_account = select(Publication).where(Publication.connection_id == gone.id)
+        await change(session, (await session.scalars(of_account)).one(), put="ended", state="ended")
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == gone.id))
+        attempt.outcome = "ended"
+    await _cancel(db, here, "o1")
+    await _answer(db, here, "put_back")
+    listing = await _one(db, alice, Listing)
+    assert (listing.quantity_sold, listing.revision) == (0, 2)
+    assert await _stands(db, alice) == {
+        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself
+        "ebay": ("live", "live", "ending"),  # a visit looks which came first
+        "poshmark": ("ended", "live", "waiting"),
+    }
+    woken = await (
+        await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'visits'")
+    ).fetchall()
+    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (there, gone)}
+    with pytest.raises(Refused):
+        await _answer(db, here, "put_back")
+    assert (await _one(db, alice, Listing)).quantity_sold == 0
+
+
+async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    await _take(db, here, _sale("o1", "r-1"))
+    await _take(db, here, _sale("o2", "r-1"))
+    await _cancel(db, here, "o1")
+    await _answer(db, here, "leave_sold")
+    await _cancel(db, here, "o2")
+    await _answer(db, here, "put_back")
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+
+
+@pytest.mark.parametrize(("rule", "sold", "wanted"), [("always", 0, "live"), ("never", 1, "ended")])
+async def test_by_the_sellers_rule_nobody_is_asked(db, alice, stand, rule, sold, wanted):
+    _, (here, there) = await stand("mercari", "ebay")
+    await _rule(db, alice, put_back=rule)
+    await _take(db, here, _sale("o1", "r-1"))
+    await _cancel(db, here, "o1")
+    assert (await _one(db, alice, Listing)).quantity_sold == sold
+    assert (await _stands(db, alice))["ebay"][1] == wanted
+    assert [one.needs_you for one in await _all(db, alice, Publication)] == [None, None]
+    (told,) = [one.data for one in await _all(db, alice, Event) if one.type == "sale.cancelled"]
+    again = [there.public_id] if rule == "always" else []
+    assert (told["putBack"], told["postedAgainOn"]) == (rule, again)
+
+
+@pytest.mark.parametrize("cancelled", ["o1", "o2"])
+async def test_of_a_double_sale_the_other_order_has_it_once_one_is_cancelled(db, alice, stand, cancelled):
+    _, (here, there, _) = await stand("mercari", "ebay", "poshmark")
+    await _rule(db, alice, put_back="always")
+    await _take(db, here, _sale("o1", "r-1", sold_at=NOON, exact=True))
+    await _take(db, there, _sale("o2", "r-2", sold_at=NOON + timedelta(minutes=1), exact=True))
+    await _cancel(db, here if cancelled == "o1" else there, cancelled)
+    assert (await _one(db, alice, Listing)).quantity_sold == 1
+    assert {row.order_id: row.counted for row in await _all(db, alice, Row)} == {
+        "o1": int(cancelled == "o2"), "o2": int(cancelled == "o1"),
+    }  # fmt: skip
+    assert (await _one(db, alice, DoubleSale)).settled_at is not None
+    assert [one.needs_you for one in await _all(db, alice, Publication)] == [None] * 3
+    assert (await _stands(db, alice))["poshmark"][1] == "ended"
+
+
+async def test_what_its_page_told_as_sold_and_the_order_as_cancelled_is_a_cancelled_sale(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _rule(db, alice, put_back="always")
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    await _take(db, here, _sale("o1", "r-1", cancelled=True))
+    assert (await _one(db, alice, Listing)).quantity_sold == 0
+    assert (await _stands(db, alice))["ebay"][1] == "live"
 
 
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):

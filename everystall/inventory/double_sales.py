@@ -66,10 +66,10 @@ async def sides(session: AsyncSession, earlier: Sale | None, later: Sale) -> dic
     }
 
 
-async def pass_on(session: AsyncSession, cancelled: Sale) -> int:
-    """What the cancelled order had of the listing goes to those that came too late; how many are left of it.
+async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
+    """What the cancelled order had of the listing goes to those that came too late; what is left it keeps.
     Nobody is asked any more about an order that can be sent now, or is cancelled."""
-    left, cancelled.counted = cancelled.counted, 0
+    left = cancelled.counted
     late = await session.scalars(
         select(Sale)
         .where(Sale.listing_id == cancelled.listing_id, Sale.id != cancelled.id, Sale.cancelled_at.is_(None),
@@ -82,6 +82,7 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> int:
         left, sale.counted = left - passed, sale.counted + passed
         if sale.counted == sale.quantity:
             over.append(sale.id)
+    cancelled.counted = left
     await session.flush()
     await session.execute(
         update(DoubleSale)
@@ -96,7 +97,6 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> int:
     )  # fmt: skip
     for publication in asked.all():
         await change(session, publication, needs_you=None)
-    return left
 
 
 def _came_first(one: Sale, other: Sale) -> bool:

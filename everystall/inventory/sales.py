@@ -18,17 +18,30 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.errors import Refused
 from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, lock_all, tell, want_ended
+from everystall.inventory.publications import (
+    ACTIONS,
+    change,
+    lock_all,
+    needs_you,
+    public_ids,
+    tell,
+    want_ended,
+    want_live,
+)
 from everystall.inventory.revisions import touch
-from everystall.marketplaces import base
+from everystall.inventory.sale_rules import rules_of
+from everystall.marketplaces import MARKETPLACES, base
 from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
 log = structlog.get_logger()
 
 #: Orders of an account that are remembered as known: more than its list shows in one reading.
 MOST_KNOWN = 1000
+#: Why a publication asks whose order was cancelled, and what may be answered.
+CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
 
@@ -89,7 +102,12 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
     for told in order:
         attempt = attempts.get(told.remote_id)
         publication = publications.get(attempt.publication_id) if attempt is not None else None
-        if told.line in lines or await _is_counted(session, connection, told):
+        if told.line in lines:
+            continue
+        seen = await _take_place(session, connection, told)
+        if seen is not None:
+            if told.cancelled and publication is not None:
+                await _settle_cancelled(session, publication, seen)
             continue
         sale_id = await _write(session, connection, told)
         if sale_id is not None and attempt is not None and publication is not None and not told.cancelled:
@@ -104,20 +122,6 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
     values = {"user_id": connection.user_id, "connection_id": connection.id, **_columns(told)}
     written = insert(Sale).values(values).on_conflict_do_nothing().returning(Sale.id)
     return (await session.execute(written)).scalar_one_or_none()
-
-
-async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that we know is cancelled there: the seller is told, and decides what comes of it."""
-    rows = await session.scalars(
-        update(Sale)
-        .where(Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
-        .values(cancelled_at=func.clock_timestamp())
-        .returning(Sale)
-    )
-    for sale in rows.all():
-        if sale.publication_id is not None:
-            publication = await session.get_one(Publication, sale.publication_id)
-            await tell(session, publication, "sale.cancelled", **orders.as_json(sale))
 
 
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
@@ -154,6 +158,94 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
         await _lock(session, [publication.id])
     for sale in sales:
         await _count(session, publication, attempt, sale)
+
+
+# ---- cancelled ----------------------------------------------------------------------------------------
+
+
+async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
+    sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
+    publications = await _lock(session, [id for id in await session.scalars(sold) if id is not None])
+    rows = await session.scalars(
+        update(Sale).where(*of_order).values(cancelled_at=func.clock_timestamp()).returning(Sale)
+    )
+    for sale in rows.all():
+        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
+        if publication is not None:
+            await _settle_cancelled(session, publication, sale)
+
+
+async def _settle_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+    await double_sales.pass_on(session, sale)
+    rule = (await rules_of(session, sale.user_id)).put_back
+    listing = await session.get_one(Listing, publication.listing_id)
+    if sale.counted == 0 or listing.delete_asked_at is not None:
+        rule = "never"
+    again = await _put_back(session, publication, [sale]) if rule == "always" else []
+    if rule == "never":
+        sale.settled_at = func.now()
+    elif rule == "ask":
+        await _ask_about_cancelled(session, publication, sale)
+    await session.flush()
+    data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
+    await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
+    await engine.wake(session, again)
+
+
+async def _ask_about_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+    account = await session.get_one(Connection, publication.connection_id)
+    said = (
+        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there "
+        f"({sale.order_id or sale.title}). Shall what it had be for sale again, and be posted again where it "
+        "was taken down because of it? Where it was sold we change nothing: look there yourself."
+    )
+    asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
+    await change(session, publication, needs_you=asked)
+
+
+async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
+    """What the seller decided about the cancelled orders of one publication. Raises Refused where nothing is
+    asked."""
+    await _lock(session, [publication.id])
+    if (publication.needs_you or {}).get("reason") != CANCELLED:
+        raise Refused(
+            f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
+            action="Load the listing again and use one of its actions.",
+        )
+    open_ones = await session.scalars(
+        select(Sale).where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
+                           Sale.settled_at.is_(None), Sale.counted > 0)
+    )  # fmt: skip
+    cancelled = open_ones.all()
+    await change(session, publication, needs_you=None)
+    if action == "put_back":
+        await engine.wake(session, await _put_back(session, publication, cancelled))
+    for sale in cancelled:
+        sale.settled_at = func.now()
+
+
+async def _put_back(
+    session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
+) -> list[UUID]:  # fmt: skip
+    """What these orders had is for sale again, and is posted again where it was taken down because of them;
+    the accounts. Not where it was sold: the marketplace may have put it back itself. All is locked."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    listing.quantity_sold = max(0, listing.quantity_sold - sum(sale.counted for sale in cancelled))
+    for sale in cancelled:
+        sale.counted, sale.settled_at = 0, func.now()
+    await touch(session, listing)
+    taken = select(TakeDown.publication_id).where(TakeDown.sale_id.in_([sale.id for sale in cancelled]))
+    ended = await session.scalars(
+        select(Publication)
+        .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")
+        .order_by(Publication.id)
+    )
+    again = ended.all()
+    for one in again:
+        await want_live(session, one)
+    return [one.connection_id for one in again]
 
 
 # ---- taking down ----------------------------------------------------------------------------------
@@ -258,9 +350,9 @@ async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: S
         await engine.wake(session, there, "urgent")
 
 
-async def _is_counted(session: AsyncSession, connection: Connection, told: base.Sale) -> bool:
+async def _take_place(session: AsyncSession, connection: Connection, told: base.Sale) -> Sale | None:
     """Its page had said that it is sold, before this order was seen: then that was counted, and the order
-    takes its place, or a part of it."""
+    takes its place, or a part of it. None: it had not."""
     seen = await session.scalar(
         select(Sale)
         .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
@@ -268,7 +360,7 @@ async def _is_counted(session: AsyncSession, connection: Connection, told: base.
         .limit(1)
     )  # fmt: skip
     if seen is None:
-        return False
+        return None
     if seen.quantity > told.quantity:
         seen.quantity -= told.quantity
         part = min(seen.counted, told.quantity)
@@ -280,7 +372,7 @@ async def _is_counted(session: AsyncSession, connection: Connection, told: base.
     for name, value in _columns(told).items():
         setattr(seen, name, value)
     await session.flush()
-    return True
+    return seen
 
 
 def _columns(told: base.Sale) -> dict[str, Any]:

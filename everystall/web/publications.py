@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
+from everystall.inventory import sales
 from everystall.inventory.publications import ACTIONS, act
 from everystall.models import Connection, Listing, Publication
 from everystall.web.deps import ListingId, Transaction
@@ -50,7 +51,10 @@ async def decide(
     publication = (await session.execute(wanted)).scalar_one_or_none()
     if publication is None:
         raise NotFound("That listing was never posted to an account of yours with that id.")
-    await act(session, publication, action, url=body.url if body else None)
+    if action in sales.ANSWERS:
+        await sales.answer(session, publication, action)
+    else:
+        await act(session, publication, action, url=body.url if body else None)
     await session.flush()
     await session.refresh(publication)
     return PublicationOut.now(publication, browserProfileId, actions_of(publication, browserProfileId))

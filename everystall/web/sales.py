@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.inventory import double_sales
 from everystall.inventory.pairs import DeadlineOut
-from everystall.models import Connection, DoubleSale, Publication, Sale, TakeDown
+from everystall.inventory.sale_rules import rules_of
+from everystall.models import Connection, DoubleSale, Publication, Sale, SaleRules, TakeDown
 from everystall.web.cursors import cursor_of, read_cursor
-from everystall.web.deps import Transaction, as_id
-from everystall.web.shapes import MoneyOut, Shape
+from everystall.web.deps import Seller, Transaction, as_id
+from everystall.web.shapes import Body, MoneyOut, Shape
 
 router = APIRouter(prefix="/api/sales", tags=["sales"])
 
@@ -87,6 +89,7 @@ class DoubleSalesOut(Shape):
     next_cursor: str | None
 
 
+PutBack = Literal["ask", "always", "never"]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 
@@ -134,6 +137,37 @@ async def list_double_sales(session: Transaction, limit: Limit = 50, cursor: Cur
         double_sales=[await _double(session, row) for row in shown],
         next_cursor=cursor_of(shown[-1].detected_at, shown[-1].id) if len(rows) > limit else None,
     )
+
+
+class RulesBody(Body):
+    """What is left out stays as it is."""
+
+    put_back: PutBack | None = None
+
+
+class RulesOut(Shape):
+    #: An order that we had counted is cancelled there: is what it had for sale again, and posted again
+    #: where it was taken down because of it?
+    put_back: PutBack
+
+
+@router.get("/rules")
+async def get_rules(session: Transaction, who: Seller) -> RulesOut:
+    """What is done after a sale without asking you."""
+    rules = await rules_of(session, who.user_id)
+    return RulesOut(put_back=rules.put_back)
+
+
+@router.patch("/rules")
+async def patch_rules(body: RulesBody, session: Transaction, who: Seller) -> RulesOut:
+    """From now on; what waits for you already still does."""
+    values = body.model_dump(exclude_none=True)
+    await session.execute(
+        insert(SaleRules)
+        .values(user_id=who.user_id, **values)
+        .on_conflict_do_update(index_elements=["user_id"], set_=values or {"user_id": who.user_id})
+    )
+    return await get_rules(session, who)
 
 
 async def _take_downs(session: AsyncSession, sale_ids: Sequence[UUID]) -> dict[UUID, list[TakeDownOut]]:

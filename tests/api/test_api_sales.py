@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from everystall.inventory import sales
+from everystall.inventory.connections import get_connection
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Connection
 from tests.api.conftest import live_listing
@@ -78,3 +79,35 @@ async def test_a_double_sale_has_both_orders_the_deadline_and_a_text(site, alice
     assert (asked["reason"], asked["letterToBuyer"]) == ("sold_twice", double["letterToBuyer"])
     assert asked["deadline"]["by"] == double["deadline"]["by"]
     assert (await bob.get("/api/sales/doubles")).json()["doubleSales"] == []
+
+
+async def test_the_rules_are_the_sellers_own_and_changed_one_by_one(alice, bob):
+    assert (await alice.get("/api/sales/rules")).json()["putBack"] == "ask"
+    assert (await alice.client.patch("/api/sales/rules", json={})).json()["putBack"] == "ask"
+    changed = await alice.client.patch("/api/sales/rules", json={"putBack": "always"})
+    assert changed.json()["putBack"] == "always"
+    assert (await alice.get("/api/sales/rules")).json() == changed.json()
+    assert (await bob.get("/api/sales/rules")).json()["putBack"] == "ask"
+    assert (await alice.client.patch("/api/sales/rules", json={"putBack": "perhaps"})).status_code == 422
+
+
+async def test_the_button_puts_a_cancelled_order_back(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    async with site.database.as_user(alice.user_id) as session:
+        account = await get_connection(session, profiles["poshmark"])
+        await sales.take_cancelled(session, account, "o1")
+    shown = {
+        one["marketplace"]: one for one in (await alice.get(f"/api/listings/{listing}/publications")).json()
+    }
+    button = shown["poshmark"]["needsYou"]["actions"][0]
+    assert (button["name"], button["label"]) == ("put_back", "Put it back")
+    assert (await bob.post(button["href"])).status_code == 404
+    assert (await alice.post(button["href"])).json()["needsYou"] is None
+    assert (await alice.post(button["href"])).status_code == 409
+    after = (await alice.get(f"/api/listings/{listing}")).json()
+    assert {one["marketplace"]: one["wanted"] for one in after["publications"]} == {
+        "poshmark": "ended", "mercari": "live",
+    }  # fmt: skip
+    (sale,) = (await alice.get("/api/sales")).json()["sales"]
+    assert sale["cancelledAt"] is not None

@@ -66,6 +66,7 @@ async def furnish(site: Site) -> Estate:
     sent = await made(f"/api/webhooks/{hook['id']}/test")
     job = (await alice.publish(listing, "poshmark")).json()
     await _sold_twice(site, listing)
+    assert (await alice.client.patch("/api/sales/rules", json={"putBack": "never"})).status_code == 200
     token = await made("/api/tokens", {"name": f"till {CANARY}"})
     invitation = await made("/api/invitations", {"email": "guest-of-alice@example.com"})
     stranger = site.client()

@@ -138,6 +138,8 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
         "GET /api/sales": None,
         "GET /api/sales/doubles": None,
+        "GET /api/sales/rules": None,
+        "PATCH /api/sales/rules": {"putBack": "always"},
         "GET /api/prices/rules": None,
         "PUT /api/prices/rules/{marketplace}": {"markUpPercent": 77},
         "DELETE /api/prices/rules/{marketplace}": None,

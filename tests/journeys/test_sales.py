@@ -413,3 +413,25 @@ async def test_a_listing_that_stays_up_after_it_sold_elsewhere_is_told_once(stal
     await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
     await stall.visit(profiles["poshmark"], lane="urgent")
     assert stall.live("poshmark") == []
+
+
+async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stall, alice: Seller):
+    listing, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    (sold,) = stall.events("mercari", "sold")
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+    stall.sandbox.cancel("mercari", sold["order_id"])
+    await _check(stall, profiles["mercari"])
+    assert stall.live("poshmark") == []  # nobody said so yet
+    where = f"/api/listings/{listing}/publications/{profiles['mercari']}"
+    assert (await alice.client.post(f"{where}/put_back")).status_code == 200
+    await stall.visit(*profiles.values())
+    assert [item["fields"]["title"] for item in stall.live("poshmark")] == [SHIRT["title"]]
+    assert len(stall.events("poshmark", "published")) == 2
+    assert len(stall.events("mercari", "published")) == 1
+    stall.sandbox.buy("poshmark", title=SHIRT["title"])  # and it sells again
+    await _check(stall, *profiles.values())
+    (row,) = await stall.rows("SELECT quantity_sold FROM listings")
+    assert row["quantity_sold"] == 1
