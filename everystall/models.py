@@ -272,6 +272,10 @@ class Connection(Owned, Base):
     #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
     watch_failing_since: Mapped[datetime | None]
     watch_told_at: Mapped[datetime | None]
+    #: Since when we cannot see what sells there, and when what is live there was ended elsewhere, by the
+    #: seller's rule. Null again once it was looked at.
+    blind_since: Mapped[datetime | None]
+    blind_ended_at: Mapped[datetime | None]
     #: The seller asked for a new capture of the session; the next hand-over clears it.
     refresh_asked_at: Mapped[datetime | None]
     #: The number of the last session kept (vault/sessions.py); only grows, whatever expires or is deleted.
@@ -288,6 +292,8 @@ class Connection(Owned, Base):
         Index("connections_one_per_account", "user_id", "marketplace", "account_id", unique=True,
               postgresql_where=text("account_id IS NOT NULL")),
         Index("connections_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+        Index("connections_blind", "id", postgresql_where=text(
+            "needs_you IS NOT NULL OR watch_told_at IS NOT NULL OR blind_since IS NOT NULL")),
     )  # fmt: skip
 
 
@@ -592,6 +598,23 @@ class SaleRules(Owned, Base):
         _in("blind", ("keep", "end_elsewhere")),
         CheckConstraint("blind_minutes >= 0", name="blind_minutes_not_negative"),
         Index("sale_rules_by_last_unit", "user_id", "last_unit_on"),
+    )
+
+
+class BlindEnd(Owned, Base):
+    """A publication that is ended because the same is live on an account that we cannot see, until we do."""
+
+    __tablename__ = "blind_ends"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    publication_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: The account that is blind.
+    connection_id: Mapped[UUID]
+    ended_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("publications", "publication_id"),
+        _points_to("connections", "connection_id"),
+        Index("blind_ends_by_connection", "user_id", "connection_id"),
     )
 
 

@@ -32,7 +32,7 @@ from everystall.inventory.publications import (
     want_live,
 )
 from everystall.inventory.revisions import touch
-from everystall.inventory.sale_rules import rules_of
+from everystall.inventory.sale_rules import can_hold_last, rules_of
 from everystall.marketplaces import MARKETPLACES, base
 from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
@@ -301,9 +301,12 @@ async def _count(session: AsyncSession, publication: Publication, attempt: Attem
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, left)
     if left == 0:
-        await _take_down_elsewhere(session, publication, sale)
+        await _take_down(session, listing, sale)
     else:
         await touch(session, listing)
+        only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
+        if only is not None and await can_hold_last(session, listing, only):
+            await _take_down(session, listing, sale, but=only)
     if before < sale.quantity:
         await double_sales.tell(session, publication, sale)
 
@@ -334,11 +337,15 @@ def _left_there(attempt: Attempt) -> int:
     return int(attempt.draft.get("quantity") or 1)
 
 
-async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: Sale) -> None:
-    """The last one is sold: nothing of the listing is wanted live any more. What waits to be posted is
-    cancelled, what is armed is settled first, what is live goes at once."""
+async def _take_down(
+    session: AsyncSession, listing: Listing, sale: Sale, *, but: UUID | None = None
+) -> None:  # fmt: skip
+    """The last one is sold: nothing of the listing is wanted live any more (`but`: the last one is left, and
+    stays on that account alone). What waits to be posted is cancelled, what is armed is settled first, what
+    is live goes at once."""
     wanted = select(Publication).where(
-        Publication.listing_id == sold.listing_id, Publication.wanted == "live"
+        Publication.listing_id == listing.id, Publication.wanted == "live",
+        Publication.connection_id.is_distinct_from(but),
     ).order_by(Publication.id)  # fmt: skip
     there = []
     for publication in (await session.scalars(wanted)).all():

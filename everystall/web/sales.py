@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.inventory import double_sales
+from everystall.inventory.connections import get_connection
 from everystall.inventory.pairs import DeadlineOut
-from everystall.inventory.sale_rules import rules_of
+from everystall.inventory.sale_rules import keep_last_units, rules_of
 from everystall.models import Connection, DoubleSale, Publication, Sale, SaleRules, TakeDown
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import Seller, Transaction, as_id
@@ -90,6 +92,7 @@ class DoubleSalesOut(Shape):
 
 
 PutBack = Literal["ask", "always", "never"]
+Blind = Literal["keep", "end_elsewhere"]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 
@@ -143,30 +146,51 @@ class RulesBody(Body):
     """What is left out stays as it is."""
 
     put_back: PutBack | None = None
+    blind: Blind | None = None
+    #: An account is blind for so long before anything is ended elsewhere because of it.
+    blind_minutes: Annotated[int, Field(ge=0, le=10_080, strict=True)] | None = None
+    #: A browserProfileId, or null.
+    last_unit_on: Annotated[str, Field(max_length=200)] | None = None
 
 
 class RulesOut(Shape):
     #: An order that we had counted is cancelled there: is what it had for sale again, and posted again
     #: where it was taken down because of it?
     put_back: PutBack
+    #: What is live on an account that we cannot see: is it ended elsewhere, and put back once we see it?
+    blind: Blind
+    blind_minutes: int
+    #: Of several, the last one stays on this account alone, if it is there; null: it stays everywhere.
+    last_unit_on: str | None
 
 
 @router.get("/rules")
 async def get_rules(session: Transaction, who: Seller) -> RulesOut:
     """What is done after a sale without asking you."""
     rules = await rules_of(session, who.user_id)
-    return RulesOut(put_back=rules.put_back)
+    only = await session.get_one(Connection, rules.last_unit_on) if rules.last_unit_on else None
+    return RulesOut(
+        put_back=rules.put_back,
+        blind=rules.blind,
+        blind_minutes=rules.blind_minutes,
+        last_unit_on=only.public_id if only else None,
+    )
 
 
 @router.patch("/rules")
 async def patch_rules(body: RulesBody, session: Transaction, who: Seller) -> RulesOut:
-    """From now on; what waits for you already still does."""
-    values = body.model_dump(exclude_none=True)
+    """From now on; what waits for you already still does. `lastUnitOn` holds for what has one left, too."""
+    values: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"last_unit_on"})
+    only = await get_connection(session, body.last_unit_on) if body.last_unit_on else None
+    if "last_unit_on" in body.model_fields_set:
+        values["last_unit_on"] = only.id if only else None
     await session.execute(
         insert(SaleRules)
         .values(user_id=who.user_id, **values)
         .on_conflict_do_update(index_elements=["user_id"], set_=values or {"user_id": who.user_id})
     )
+    if only is not None:
+        await keep_last_units(session, only.id)
     return await get_rules(session, who)
 
 

@@ -24,6 +24,7 @@ from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
+from everystall.inventory import blindness
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.notify.send import Mail
@@ -130,6 +131,7 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
         nonlocal cleaned
         await engine.rescue(app)
         await places.look_after(tools.db)
+        await blindness.look_after(tools.db)
         await find_due(tools.db)
         async with tools.db.as_app() as session:
             await session.execute(text(_WAKE_DUE))

@@ -107,6 +107,11 @@ async def hasten(visit: Visit) -> None:
         )
 
 
+def reconnect_link(visit: Visit) -> str:
+    """The page of ours on which the account is connected again."""
+    return f"{visit.tools.settings.public_url}/connections#{visit.connection.public_id}"
+
+
 async def note_failed(visit: Visit, error: EverystallError) -> None:
     """Nobody is watching there. What does not pass by itself is told at once, all else after some minutes."""
     if isinstance(error, LeaseLost):
@@ -127,5 +132,6 @@ async def note_failed(visit: Visit, error: EverystallError) -> None:
                 "marketplace": visit.connection.marketplace,
                 "message": f"We cannot see what sells on {visit.label} now: {error.message} What sells there "
                 "is not taken down elsewhere meanwhile; look there yourself.",
+                "reconnect": reconnect_link(visit),
             }
             await messages.record(session, visit.connection.user_id, "watch.failed", data)

@@ -32,13 +32,27 @@ def upgrade() -> None:
         "sales_by_user", "sales", ["user_id", sa.text("observed_at DESC"), sa.text("id DESC")]
     )  # fmt: skip
     _sale_rules()
-    for table, rights in (("sale_rules", "SELECT, INSERT, UPDATE"),):
+    _blindness()
+    for table, rights in (
+        ("sale_rules", "SELECT, INSERT, UPDATE"),
+        ("blind_ends", "SELECT, INSERT, UPDATE, DELETE"),
+    ):
         op.execute(f"""
             ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
             ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
             GRANT {rights} ON {table} TO authenticated;
             CREATE POLICY own ON {table} TO authenticated USING ({MINE}) WITH CHECK ({MINE});
         """)
+    op.execute("""
+        GRANT SELECT (user_id, blind, blind_minutes) ON sale_rules TO everystall_engine;
+        GRANT SELECT (watch_told_at, watched_at, blind_since, blind_ended_at) ON connections
+            TO everystall_engine;
+        CREATE POLICY engine_read ON sale_rules FOR SELECT TO everystall_engine USING (true);
+        RESET ROLE;
+        SET ROLE everystall_engine;
+    """)
+    op.execute(FUNCTIONS)
+    op.execute("SET ROLE everystall_owner")
 
 
 def _sale_rules() -> None:
@@ -60,3 +74,50 @@ def _sale_rules() -> None:
         sa.PrimaryKeyConstraint("user_id"),
     )  # fmt: skip
     op.create_index("sale_rules_by_last_unit", "sale_rules", ["user_id", "last_unit_on"])
+
+
+def _blindness() -> None:
+    for name in ("blind_since", "blind_ended_at"):
+        op.add_column("connections", sa.Column(name, TIME, nullable=True))
+    op.create_index(
+        "connections_blind", "connections", ["id"],
+        postgresql_where=sa.text(
+            "needs_you IS NOT NULL OR watch_told_at IS NOT NULL OR blind_since IS NOT NULL"
+        ),
+    )  # fmt: skip
+    op.create_table(
+        "blind_ends",
+        sa.Column("publication_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("ended_at", TIME, server_default=NOW, nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id", "publication_id"], ["publications.user_id", "publications.id"], ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id", "connection_id"], ["connections.user_id", "connections.id"], ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "publication_id"),
+    )
+    op.create_index("blind_ends_by_connection", "blind_ends", ["user_id", "connection_id"])
+
+
+FUNCTIONS = """
+CREATE FUNCTION everystall.blinded(most int, OUT connection_id uuid, OUT user_id uuid) RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.id, c.user_id FROM public.connections c
+    LEFT JOIN public.sale_rules r ON r.user_id = c.user_id
+    WHERE (c.needs_you IS NOT NULL OR c.watch_told_at IS NOT NULL OR c.blind_since IS NOT NULL) AND CASE
+        WHEN c.needs_you IS NULL AND c.watch_told_at IS NULL THEN c.watched_at > c.blind_since
+        WHEN c.blind_since IS NULL THEN true
+        ELSE c.blind_ended_at IS NULL AND r.blind = 'end_elsewhere'
+             AND c.needs_you ->> 'reason' IS DISTINCT FROM 'disconnected'
+             AND c.blind_since <= now() - make_interval(mins => r.blind_minutes) END
+    ORDER BY c.id LIMIT most
+$$;
+COMMENT ON FUNCTION everystall.blinded IS
+    'Accounts that went blind, that see again, or because of which something is to be ended elsewhere.';
+REVOKE ALL ON FUNCTION everystall.blinded FROM PUBLIC;
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from everystall.inventory import sales
+from everystall.inventory.blindness import look_after
 from everystall.inventory.connections import get_connection
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Connection
@@ -111,3 +112,32 @@ async def test_the_button_puts_a_cancelled_order_back(site, alice, bob):
     }  # fmt: skip
     (sale,) = (await alice.get("/api/sales")).json()["sales"]
     assert sale["cancelledAt"] is not None
+
+
+async def test_a_blind_accounts_listings_say_so(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    asked = '{"reason": "challenge", "message": "It shows a captcha.", "url": null, "actions": []}'
+    await site.rows(
+        "UPDATE connections SET needs_you = CAST(:asked AS jsonb) WHERE public_id = :id",
+        asked=asked, id=profiles["mercari"],
+    )  # fmt: skip
+    await look_after(site.database)
+    listed = (await alice.get(f"/api/listings/{listing}")).json()["publications"]
+    blind = {one["marketplace"]: one["blind"] for one in listed}
+    assert blind["poshmark"] is None
+    assert blind["mercari"]["reason"] == "challenge"
+    assert blind["mercari"]["since"] is not None
+    account = (await alice.get(f"/api/connections/{profiles['mercari']}")).json()
+    assert account["blind"] == blind["mercari"]
+
+
+async def test_the_last_units_place_is_an_account_of_the_sellers_own(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    rules = "/api/sales/rules"
+    assert (await bob.client.patch(rules, json={"lastUnitOn": profiles["mercari"]})).status_code == 404
+    await site.rows("UPDATE listings SET quantity = 4, quantity_sold = 3")
+    body = {"lastUnitOn": profiles["mercari"], "blind": "end_elsewhere", "blindMinutes": 5}
+    assert (await alice.client.patch(rules, json=body)).json() == {"putBack": "ask", **body}
+    shown = (await alice.get(f"/api/listings/{listing}")).json()["publications"]
+    assert {one["marketplace"]: one["wanted"] for one in shown} == {"poshmark": "ended", "mercari": "live"}
+    assert (await alice.client.patch(rules, json={"lastUnitOn": None})).json()["lastUnitOn"] is None
