@@ -96,6 +96,8 @@ class User(Base):
     log_in_since: Mapped[datetime | None]
     #: Holiday, ban scare: nothing is posted on any account while set; delists still run.
     paused_at: Mapped[datetime | None]
+    #: Where the seller is (IANA), as the browser said with the last session that it handed over.
+    time_zone: Mapped[str | None]
     __table_args__ = (_in("role", ("owner", "seller")),)
 
 

@@ -230,7 +230,7 @@ async def test_nobody_makes_himself_the_owner(admin):
              AND privilege_type IN ('UPDATE', 'INSERT')""",
     )
     assert {row["column_name"] for row in rows} == {
-        "paused_at", "password_hash", "log_in_tries", "log_in_since"
+        "paused_at", "password_hash", "log_in_tries", "log_in_since", "time_zone"
     }  # fmt: skip
 
 

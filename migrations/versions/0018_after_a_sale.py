@@ -31,6 +31,8 @@ def upgrade() -> None:
     op.create_index(
         "sales_by_user", "sales", ["user_id", sa.text("observed_at DESC"), sa.text("id DESC")]
     )  # fmt: skip
+    op.add_column("users", sa.Column("time_zone", sa.TEXT(), nullable=True))
+    op.execute("GRANT UPDATE (time_zone) ON users TO authenticated")
     _sale_rules()
     _blindness()
     for table, rights in (

@@ -9,7 +9,7 @@ from everystall.inventory.blindness import look_after
 from everystall.inventory.connections import get_connection
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Connection
-from tests.api.conftest import live_listing
+from tests.api.conftest import live_listing, signed_in_as
 
 
 async def sell(site, seller, listing, profile, order_id, **more):
@@ -141,3 +141,12 @@ async def test_the_last_units_place_is_an_account_of_the_sellers_own(site, alice
     shown = (await alice.get(f"/api/listings/{listing}")).json()["publications"]
     assert {one["marketplace"]: one["wanted"] for one in shown} == {"poshmark": "ended", "mercari": "live"}
     assert (await alice.client.patch(rules, json={"lastUnitOn": None})).json()["lastUnitOn"] is None
+
+
+async def test_the_sellers_night_is_where_the_browser_was_last(alice, bob):
+    assert (await alice.get("/api/account")).json()["timeZone"] is None
+    for zone in ("America/Chicago", "Asia/Tokyo", None, "Etc/Nowhere"):
+        answer = await alice.sync("mercari", signed_in_as("mercari", "alice"), timeZone=zone)
+        assert answer.status_code == 200, answer.text
+    assert (await alice.get("/api/account")).json()["timeZone"] == "Asia/Tokyo"
+    assert (await bob.get("/api/account")).json()["timeZone"] is None
