@@ -495,6 +495,8 @@ class Sale(Owned, Base):
     connection_id: Mapped[UUID]
     #: Null: the listing's own page said that it is sold, and no order was seen yet.
     order_id: Mapped[str | None]
+    #: orders: the account's list of them · page: the listing's own · mail: the marketplace's mail alone
+    told_by: Mapped[str] = mapped_column(server_default="orders")
     #: Which of the order's items.
     line: Mapped[int] = mapped_column(server_default=text("0"))
     #: The site's id of the listing, where it told.
@@ -523,6 +525,7 @@ class Sale(Owned, Base):
         _points_to("publications", "publication_id", "SET NULL (publication_id)"),
         UniqueConstraint("connection_id", "order_id", "line", name="sales_once"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
+        _in("told_by", ("orders", "page", "mail")),
         Index("sales_by_connection", "user_id", "connection_id", text("observed_at DESC")),
         Index("sales_by_user", "user_id", text("observed_at DESC"), text("id DESC")),
         Index("sales_by_listing", "user_id", "listing_id"),
@@ -618,6 +621,31 @@ class BlindEnd(Owned, Base):
         _points_to("connections", "connection_id"),
         Index("blind_ends_by_connection", "user_id", "connection_id"),
     )
+
+
+class MailAddress(Owned, Base):
+    """Where a seller's sale mails may be sent to: an address of our API with a token in it, of which we keep
+    the SHA-256."""
+
+    __tablename__ = "mail_addresses"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    made_at: Mapped[datetime] = _now()
+    #: When something came there last, and when a sale mail did.
+    used_at: Mapped[datetime | None]
+    sale_at: Mapped[datetime | None]
+
+
+class MailSeen(Owned, Base):
+    """A hash of each sale mail, so that it has its effect once."""
+
+    __tablename__ = "mails_seen"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime] = _now()
+    __table_args__ = (Index("mails_seen_by_age", "user_id", "seen_at"),)
 
 
 class Job(Owned, Base):

@@ -9,7 +9,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
-             "take_import", "wake_imports", "take_drop", "blinded"}  # fmt: skip
+             "take_import", "wake_imports", "take_drop", "blinded", "mail_for"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.

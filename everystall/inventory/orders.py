@@ -16,7 +16,8 @@ def as_json(sale: Sale) -> dict[str, Any]:
     price = {"amount": sale.price_cents, "currency": sale.currency} if sale.price_cents is not None else None
     return {
         "orderId": sale.order_id, "remoteId": sale.remote_id, "title": sale.title, "price": price,
-        "quantity": sale.quantity, "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
+        "quantity": sale.quantity, "toldBy": sale.told_by,
+        "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
         "observedAt": sale.observed_at.isoformat(),
     }  # fmt: skip
 

@@ -129,11 +129,25 @@ async def take_sold_page(session: AsyncSession, publication: Publication, attemp
     it that came before we knew its id are counted, and what no order explains is a sale too."""
     await _lock(session, [publication.id])
     await take_orders(session, publication, attempt)
-    if attempt.outcome == "sold":
-        return
+    if attempt.outcome != "sold":
+        await _without_order(session, publication, attempt, _left_there(attempt), "page")
+
+
+async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """The marketplace wrote that one was sold, and nobody can look there now."""
+    await _lock(session, [publication.id])
+    await session.refresh(attempt)
+    if attempt.outcome == "live":
+        await _without_order(session, publication, attempt, 1, "mail")
+
+
+async def _without_order(
+    session: AsyncSession, publication: Publication, attempt: Attempt, quantity: int, told_by: str
+) -> None:
+    """A sale of which no order was seen yet; one that turns up later takes its place."""
     sale = Sale(
         user_id=publication.user_id, connection_id=publication.connection_id, remote_id=attempt.remote_id,
-        title=attempt.draft["title"], quantity=_left_there(attempt),
+        title=attempt.draft["title"], quantity=quantity, told_by=told_by,
         price_cents=attempt.draft["price"]["amount"], currency=attempt.draft["price"]["currency"],
     )  # fmt: skip
     session.add(sale)
@@ -387,6 +401,6 @@ def _columns(told: base.Sale) -> dict[str, Any]:
         "order_id": told.order_id, "line": told.line, "remote_id": told.remote_id, "title": told.title,
         "price_cents": told.price.amount if told.price else None,
         "currency": told.price.currency if told.price else "USD", "quantity": max(told.quantity, 1),
-        "sold_at": told.sold_at, "sold_at_exact": told.exact,
+        "told_by": "orders", "sold_at": told.sold_at, "sold_at_exact": told.exact,
         "cancelled_at": datetime.now(UTC) if told.cancelled else None,
     }  # fmt: skip

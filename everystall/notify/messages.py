@@ -26,6 +26,7 @@ TYPES = {
     "publication.ended": "a listing is gone from an account: taken down, sold, or gone by itself",
     "sale.detected": "something of yours was sold; where it is live elsewhere it is being taken down",
     "sale.double": "more was sold than there was: one of two orders cannot be sent",
+    "sale.unclear": "by a mail something was sold on an account that we cannot see; it is not clear what",
     "sale.cancelled": "an order that we had counted was cancelled there",
     "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
     "watch.failed": "what sells on an account cannot be seen",

@@ -51,6 +51,8 @@ class OrderOut(Shape):
     title: str
     price: MoneyOut | None
     quantity: int
+    #: mail: a mail of the marketplace alone, since we could not look there.
+    told_by: Literal["orders", "page", "mail"]
     #: As the marketplace tells it; null: it does not.
     sold_at: datetime | None
     observed_at: datetime
@@ -224,6 +226,7 @@ def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDown
         title=row.title,
         price=None if cents is None else MoneyOut(amount=cents, currency=row.currency),
         quantity=row.quantity,
+        told_by=row.told_by,
         sold_at=row.sold_at,
         sold_at_exact=row.sold_at_exact,
         observed_at=row.observed_at,

@@ -18,10 +18,13 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     op.add_column("sales", sa.Column("counted", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.add_column("sales", sa.Column("settled_at", TIME, nullable=True))
+    op.add_column("sales", sa.Column("told_by", sa.TEXT(), server_default="orders", nullable=False))
+    op.create_check_constraint("told_by_known", "sales", "told_by IN ('orders', 'page', 'mail')")
     # forced, the policies hold for the owner too, who is no seller
     op.execute("""
         ALTER TABLE sales NO FORCE ROW LEVEL SECURITY;
         ALTER TABLE double_sales NO FORCE ROW LEVEL SECURITY;
+        UPDATE sales SET told_by = 'page' WHERE order_id IS NULL;
         UPDATE sales SET counted = quantity WHERE publication_id IS NOT NULL AND cancelled_at IS NULL
             AND id NOT IN (SELECT later_id FROM double_sales);
         ALTER TABLE sales FORCE ROW LEVEL SECURITY;
@@ -35,9 +38,12 @@ def upgrade() -> None:
     op.execute("GRANT UPDATE (time_zone) ON users TO authenticated")
     _sale_rules()
     _blindness()
+    _mails()
     for table, rights in (
         ("sale_rules", "SELECT, INSERT, UPDATE"),
         ("blind_ends", "SELECT, INSERT, UPDATE, DELETE"),
+        ("mail_addresses", "SELECT, INSERT, UPDATE, DELETE"),
+        ("mails_seen", "SELECT, INSERT, DELETE"),
     ):
         op.execute(f"""
             ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
@@ -49,7 +55,9 @@ def upgrade() -> None:
         GRANT SELECT (user_id, blind, blind_minutes) ON sale_rules TO everystall_engine;
         GRANT SELECT (watch_told_at, watched_at, blind_since, blind_ended_at) ON connections
             TO everystall_engine;
+        GRANT SELECT (user_id, token_hash) ON mail_addresses TO everystall_engine;
         CREATE POLICY engine_read ON sale_rules FOR SELECT TO everystall_engine USING (true);
+        CREATE POLICY engine_read ON mail_addresses FOR SELECT TO everystall_engine USING (true);
         RESET ROLE;
         SET ROLE everystall_engine;
     """)
@@ -105,7 +113,35 @@ def _blindness() -> None:
     op.create_index("blind_ends_by_connection", "blind_ends", ["user_id", "connection_id"])
 
 
+def _mails() -> None:
+    op.create_table(
+        "mail_addresses",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("made_at", TIME, server_default=NOW, nullable=False),
+        sa.Column("used_at", TIME, nullable=True),
+        sa.Column("sale_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id"),
+        sa.UniqueConstraint("token_hash"),
+    )
+    op.create_table(
+        "mails_seen",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.TEXT(), nullable=False),
+        sa.Column("seen_at", TIME, server_default=NOW, nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "key"),
+    )
+    op.create_index("mails_seen_by_age", "mails_seen", ["user_id", "seen_at"])
+
+
 FUNCTIONS = """
+CREATE FUNCTION everystall.mail_for(token_hash bytea) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT m.user_id FROM public.mail_addresses m WHERE m.token_hash = $1 $$;
+COMMENT ON FUNCTION everystall.mail_for IS 'Whose sale mails are sent to the address with this token.';
+
 CREATE FUNCTION everystall.blinded(most int, OUT connection_id uuid, OUT user_id uuid) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -121,5 +157,5 @@ AS $$
 $$;
 COMMENT ON FUNCTION everystall.blinded IS
     'Accounts that went blind, that see again, or because of which something is to be ended elsewhere.';
-REVOKE ALL ON FUNCTION everystall.blinded FROM PUBLIC;
+REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for FROM PUBLIC;
 """

@@ -66,6 +66,7 @@ async def furnish(site: Site) -> Estate:
     sent = await made(f"/api/webhooks/{hook['id']}/test")
     job = (await alice.publish(listing, "poshmark")).json()
     await _sold_twice(site, listing)
+    mailed = (await made("/api/hints/mail"))["url"].rpartition("/")[2]
     assert (await alice.client.patch("/api/sales/rules", json={"putBack": "never"})).status_code == 200
     token = await made("/api/tokens", {"name": f"till {CANARY}"})
     invitation = await made("/api/invitations", {"email": "guest-of-alice@example.com"})
@@ -103,7 +104,7 @@ async def furnish(site: Site) -> Estate:
         "extension": paired["token"],
         "browser": next(iter(alice.client.cookies.values())),
     }
-    secrets = (hook["secret"], invitation["link"].partition("token=")[2], *tokens.values())
+    secrets = (hook["secret"], mailed, invitation["link"].partition("token=")[2], *tokens.values())
     words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", "ALICE-18", photo["sha256"],
              alice.email, "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
     return Estate(site, alice, ids, frozenset(words), tokens)

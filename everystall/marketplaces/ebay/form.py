@@ -33,6 +33,7 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.ebay import menu
 from everystall.marketplaces.fees import FeeTable, Step
+from everystall.marketplaces.sale_mail import SaleMail
 from everystall.marketplaces.sending import Sending
 
 LABEL = "eBay"
@@ -74,6 +75,12 @@ SENDING = Sending(
     days=None, source="eBay's own help, a copy without a date (NOTES.md)", checked=date(2026, 11, 26),
     said="eBay goes by the handling time of your shipping policy: the order's own page says until when. "
     "Cancelling because it is out of stock counts as a defect of yours.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="ebay.com", source="several public tools (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r"^You made the sale for (?P<title>.+?)!?$", r"^(?:Congratulations, )?you sold: (?P<title>.+)$",
+              r"^Your item (?:has )?sold"),
+    remote_id=r"\bItem (?:number|ID):?\s*(\d{12})\b",
 )  # fmt: skip
 CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
 DEFAULTS = {

@@ -35,6 +35,7 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.mercari import menu
+from everystall.marketplaces.sale_mail import SaleMail
 from everystall.marketplaces.sending import Sending
 
 LABEL = "Mercari"
@@ -60,6 +61,10 @@ SENDING = Sending(
     checked=date(2026, 11, 26),
     said="Mercari wants it sent within 3 business days; after that the buyer may cancel. It may charge you "
     "5% of the price (at most $25) for cancelling.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="mercari.com", source="a public tool of 2026 (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r"^You['’]ve made a sale: (?P<title>.+)$",), remote_id=r"\bID:\s*(m\d{6,})\b",
 )  # fmt: skip
 CATEGORIES = {key: path for key, (path, _) in menu.CATEGORIES.items()}
 DEFAULTS = {

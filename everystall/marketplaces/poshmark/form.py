@@ -34,6 +34,7 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.poshmark import menu
+from everystall.marketplaces.sale_mail import SaleMail
 from everystall.marketplaces.sending import Sending
 
 LABEL = "Poshmark"
@@ -56,6 +57,11 @@ SENDING = Sending(
     days=7, source="Poshmark's own help, a copy without a date (NOTES.md)", checked=date(2026, 11, 26),
     said="Poshmark lets the buyer cancel what is not sent by the 7th day, and may cancel it itself after the "
     "21st.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="poshmark.com", source="two public tools of 2026 (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r'^"(?P<title>.+)" just sold to @\S+ on Poshmark',
+              r"\bbundle\b.*\bjust sold\b|\bjust sold\b.*\bbundle\b"),
 )  # fmt: skip
 CATEGORIES = menu.CATEGORIES
 DEFAULTS = {
