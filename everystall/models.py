@@ -637,6 +637,31 @@ class MailAddress(Owned, Base):
     sale_at: Mapped[datetime | None]
 
 
+class Mailbox(Owned, Base):
+    """A seller's own mailbox, watched by IMAP for mails about sales."""
+
+    __tablename__ = "mailboxes"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    host: Mapped[str]
+    port: Mapped[int]
+    username: Mapped[str]
+    #: The password, sealed by the seller's data key of that version.
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    #: A worker watches it until then; also the fence of what it records.
+    claimed_until: Mapped[datetime | None]
+    #: What of it was read last: a number, and what numbers are valid for.
+    uid_validity: Mapped[int | None] = mapped_column(BigInteger)
+    last_uid: Mapped[int | None] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    #: refused: not tried again before it is changed; else the kind of failure.
+    failing_why: Mapped[str | None]
+    told_at: Mapped[datetime | None]
+    made_at: Mapped[datetime] = _now()
+
+
 class MailSeen(Owned, Base):
     """A hash of each sale mail, so that it has its effect once."""
 

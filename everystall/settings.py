@@ -112,7 +112,8 @@ class Settings(BaseSettings):
     api_url: str | None = None
     #: Signs what is sent there, and proves what comes in: `whsec_` and base64; none = made of the key ring.
     webhook_secret: SecretStr | None = None
-    #: Sellers' webhooks may lead to this machine and its network, by http and on any port.
+    #: Sellers' webhooks may lead to this machine and its network, by http and on any port; their
+    #: mailboxes too, by TLS.
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
     log_format: str = Field(default="console", pattern="^(json|console)$")

@@ -30,6 +30,7 @@ TYPES = {
     "sale.cancelled": "an order that we had counted was cancelled there",
     "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
     "watch.failed": "what sells on an account cannot be seen",
+    "mailbox.failed": "your mailbox cannot be read, so that mails about sales wake nobody",
     "blind.ended": "what is live on an account that we cannot see is being ended elsewhere, by your rule",
     "blind.put_back": "an account sees again: what was ended because of it and did not sell is posted again",
     "session.expired": "a marketplace no longer knows your sign-in",

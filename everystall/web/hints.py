@@ -10,18 +10,19 @@ import secrets
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
+from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from everystall.errors import BadRequest, NotFound
-from everystall.inventory import sale_mails
-from everystall.models import MailAddress
+from everystall.inventory import mailboxes, sale_mails
+from everystall.models import MailAddress, Mailbox
 from everystall.web.deps import AllParts, Seller, Transaction
 from everystall.web.limits import MAIL
-from everystall.web.shapes import Done, Shape
+from everystall.web.shapes import Body, Done, Shape, one_line
 from everystall.web.tokens import hash_of
 
 router = APIRouter(prefix="/api/hints", tags=["sales"])
@@ -113,6 +114,68 @@ async def take_mail(token: str, request: Request, parts: AllParts) -> Done:
         if told is not None:
             await sale_mails.take(session, user_id, told)
     return Done(message="Thank you.")
+
+
+class MailboxBody(Body):
+    #: Its IMAP server.
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
+    #: By TLS from the first byte on.
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 993
+    username: Annotated[str, Field(min_length=1, max_length=320), AfterValidator(one_line)]
+    #: Sealed, and never shown again. Use one that your provider made for this app alone.
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
+
+
+class MailboxOut(Shape):
+    host: str
+    port: int
+    username: str
+    #: When it was read last; null: not yet.
+    checked_at: datetime | None
+    #: What is wrong with it; null: nothing.
+    failing: str | None
+
+
+class MailboxesOut(Shape):
+    #: Null: there is none.
+    mailbox: MailboxOut | None
+
+
+@router.get("/mailbox")
+async def get_mailbox(session: Transaction, who: Seller) -> MailboxesOut:
+    box = await session.scalar(select(Mailbox).execution_options(populate_existing=True))
+    if box is None:
+        return MailboxesOut(mailbox=None)
+    return MailboxesOut(
+        mailbox=MailboxOut(
+            host=box.host,
+            port=box.port,
+            username=box.username,
+            checked_at=box.checked_at,
+            failing=mailboxes.said_of(box),
+        )
+    )
+
+
+@router.put("/mailbox")
+async def put_mailbox(
+    body: MailboxBody, session: Transaction, who: Seller, parts: AllParts
+) -> MailboxesOut:  # fmt: skip
+    """Your mailbox, watched for marketplaces' mails about sales: read only, and nothing of it is kept. What
+    came before is no news."""
+    mailboxes.check_host(body.host, body.port, mailboxes.policy_of(parts.settings))
+    await session.execute(delete(Mailbox))
+    box = Mailbox(user_id=who.user_id, host=body.host.lower(), port=body.port, username=body.username)
+    await parts.vault.seal_mailbox(session, box, bytearray(body.password.get_secret_value().encode()))
+    session.add(box)
+    await session.flush()
+    return await get_mailbox(session, who)
+
+
+@router.delete("/mailbox")
+async def delete_mailbox(session: Transaction, who: Seller) -> Done:
+    await session.execute(delete(Mailbox))
+    return Done(message="Your mailbox is not read any more, and its password is deleted.")
 
 
 def _message(content_type: str, body: bytes) -> EmailMessage:

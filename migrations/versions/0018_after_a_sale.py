@@ -1,4 +1,4 @@
-"""What comes after a sale: doubles that are settled, what a cancelled order gives back, the seller's rules."""
+"""What comes after a sale: doubles that are settled, cancelled orders, the seller's rules, mails."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def upgrade() -> None:
         ("sale_rules", "SELECT, INSERT, UPDATE"),
         ("blind_ends", "SELECT, INSERT, UPDATE, DELETE"),
         ("mail_addresses", "SELECT, INSERT, UPDATE, DELETE"),
+        ("mailboxes", "SELECT, INSERT, UPDATE, DELETE"),
         ("mails_seen", "SELECT, INSERT, DELETE"),
     ):
         op.execute(f"""
@@ -57,6 +58,10 @@ def upgrade() -> None:
             TO everystall_engine;
         GRANT SELECT (user_id, token_hash) ON mail_addresses TO everystall_engine;
         CREATE POLICY engine_read ON sale_rules FOR SELECT TO everystall_engine USING (true);
+        GRANT SELECT (user_id, claimed_until, failing_why), UPDATE (claimed_until) ON mailboxes
+            TO everystall_engine;
+        CREATE POLICY engine_read ON mailboxes FOR SELECT TO everystall_engine USING (true);
+        CREATE POLICY engine_claim ON mailboxes FOR UPDATE TO everystall_engine USING (true);
         CREATE POLICY engine_read ON mail_addresses FOR SELECT TO everystall_engine USING (true);
         RESET ROLE;
         SET ROLE everystall_engine;
@@ -126,6 +131,25 @@ def _mails() -> None:
         sa.UniqueConstraint("token_hash"),
     )
     op.create_table(
+        "mailboxes",
+        sa.Column("host", sa.TEXT(), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("username", sa.TEXT(), nullable=False),
+        sa.Column("dek_version", sa.Integer(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("claimed_until", TIME, nullable=True),
+        sa.Column("uid_validity", sa.BigInteger(), nullable=True),
+        sa.Column("last_uid", sa.BigInteger(), nullable=True),
+        sa.Column("checked_at", TIME, nullable=True),
+        sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("failing_why", sa.TEXT(), nullable=True),
+        sa.Column("told_at", TIME, nullable=True),
+        sa.Column("made_at", TIME, server_default=NOW, nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
         "mails_seen",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.TEXT(), nullable=False),
@@ -157,5 +181,21 @@ AS $$
 $$;
 COMMENT ON FUNCTION everystall.blinded IS
     'Accounts that went blind, that see again, or because of which something is to be ended elsewhere.';
-REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for FROM PUBLIC;
+
+CREATE FUNCTION everystall.take_mailboxes(
+    most int, claim interval, OUT user_id uuid, OUT claimed_until timestamptz
+)
+RETURNS SETOF record LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH free AS (
+        SELECT m.user_id FROM public.mailboxes m
+        WHERE (m.claimed_until IS NULL OR m.claimed_until < clock_timestamp())
+          AND m.failing_why IS DISTINCT FROM 'refused'
+        ORDER BY m.claimed_until NULLS FIRST, m.user_id LIMIT $1 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE public.mailboxes m SET claimed_until = clock_timestamp() + $2
+    FROM free f WHERE f.user_id = m.user_id RETURNING m.user_id, m.claimed_until
+$$;
+COMMENT ON FUNCTION everystall.take_mailboxes IS 'Mailboxes that nobody watches, for the caller to watch.';
+REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for, everystall.take_mailboxes FROM PUBLIC;
 """

@@ -27,6 +27,7 @@ async def test_a_mail_that_is_passed_on_wakes_the_account(site, alice, bob):
     _, profiles = await live_listing(site, alice, "poshmark", "mercari")
     await bob.connect("mercari", "bob")
     await not_due(site)
+    await site.forget_wakes()
     where, stranger = await address(alice), site.client()
     head = {"content-type": "message/rfc822"}
     answer = await stranger.post(where, content=mail(*MAILS["mercari"]), headers=head)
@@ -94,3 +95,38 @@ async def test_a_flood_of_mails_is_held_short(site, alice):
     where = await address(alice)
     told = [(await site.client().post(where, content=b"")).status_code for _ in range(61)]
     assert told == [200] * 60 + [429]
+
+
+INBOX = {"host": "IMAP.example.com", "username": "alice@example.com", "password": "made for this app"}
+
+
+async def test_a_mailbox_is_kept_with_its_password_sealed_and_never_shown(site, alice, bob):
+    put = await alice.client.put("/api/hints/mailbox", json=INBOX)
+    assert put.json() == {"mailbox": {
+        "host": "imap.example.com", "port": 993, "username": "alice@example.com", "checkedAt": None,
+        "failing": None,
+    }}  # fmt: skip
+    assert (await alice.get("/api/hints/mailbox")).json() == put.json()
+    assert (await bob.get("/api/hints/mailbox")).json() == {"mailbox": None}
+    (row,) = await site.rows("SELECT to_jsonb(m)::text AS row FROM mailboxes m")
+    assert INBOX["password"].encode().hex() not in row["row"]
+    assert (await alice.client.put("/api/hints/mailbox", json=INBOX)).status_code == 200
+    await bob.client.delete("/api/hints/mailbox")
+    assert (await alice.get("/api/hints/mailbox")).json() == put.json()
+    await alice.client.delete("/api/hints/mailbox")
+    assert (await alice.get("/api/hints/mailbox")).json() == {"mailbox": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"host": "127.0.0.1"}, 400), ({"host": "10.0.0.1"}, 400),
+        ({"host": "169.254.169.254"}, 400), ({"port": 25}, 400), ({"port": 143}, 400),
+        ({"host": "imap.example.com/x"}, 422), ({"host": "a@b"}, 422), ({"password": ""}, 422),
+        ({"username": ""}, 422), ({"port": "993"}, 422),
+    ],
+)  # fmt: skip
+async def test_a_mailbox_in_our_own_network_or_on_another_port_is_refused(alice, change, status):
+    answer = await alice.client.put("/api/hints/mailbox", json=INBOX | change)
+    assert answer.status_code == status, answer.text
+    assert INBOX["password"] not in answer.text

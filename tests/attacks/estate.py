@@ -66,6 +66,8 @@ async def furnish(site: Site) -> Estate:
     sent = await made(f"/api/webhooks/{hook['id']}/test")
     job = (await alice.publish(listing, "poshmark")).json()
     await _sold_twice(site, listing)
+    inbox = {"host": "imap.example.com", "username": CANARY, "password": f"password {CANARY}"}
+    assert (await alice.client.put("/api/hints/mailbox", json=inbox)).status_code == 200
     mailed = (await made("/api/hints/mail"))["url"].rpartition("/")[2]
     assert (await alice.client.patch("/api/sales/rules", json={"putBack": "never"})).status_code == 200
     token = await made("/api/tokens", {"name": f"till {CANARY}"})
