@@ -98,6 +98,8 @@ class User(Base):
     paused_at: Mapped[datetime | None]
     #: And while it is, nothing is taken down either.
     pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: Where the seller is (IANA), as the browser said with the last session that it handed over.
+    time_zone: Mapped[str | None]
     __table_args__ = (_in("role", ("owner", "seller")),)
 
 
@@ -278,6 +280,10 @@ class Connection(Owned, Base):
     #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
     watch_failing_since: Mapped[datetime | None]
     watch_told_at: Mapped[datetime | None]
+    #: Since when we cannot see what sells there, and when what is live there was ended elsewhere, by the
+    #: seller's rule. Null again once it was looked at.
+    blind_since: Mapped[datetime | None]
+    blind_ended_at: Mapped[datetime | None]
     #: The seller asked for a new capture of the session; the next hand-over clears it.
     refresh_asked_at: Mapped[datetime | None]
     #: The number of the last session kept (vault/sessions.py); only grows, whatever expires or is deleted.
@@ -294,6 +300,8 @@ class Connection(Owned, Base):
         Index("connections_one_per_account", "user_id", "marketplace", "account_id", unique=True,
               postgresql_where=text("account_id IS NOT NULL")),
         Index("connections_due", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+        Index("connections_blind", "id", postgresql_where=text(
+            "needs_you IS NOT NULL OR watch_told_at IS NOT NULL OR blind_since IS NOT NULL")),
     )  # fmt: skip
 
 
@@ -502,6 +510,8 @@ class Sale(Owned, Base):
     connection_id: Mapped[UUID]
     #: Null: the listing's own page said that it is sold, and no order was seen yet.
     order_id: Mapped[str | None]
+    #: orders: the account's list of them · page: the listing's own · mail: the marketplace's mail alone
+    told_by: Mapped[str] = mapped_column(server_default="orders")
     #: Which of the order's items.
     line: Mapped[int] = mapped_column(server_default=text("0"))
     #: The site's id of the listing, where it told.
@@ -519,6 +529,10 @@ class Sale(Owned, Base):
     observed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     #: When it was first seen cancelled there.
     cancelled_at: Mapped[datetime | None]
+    #: How many of the listing's `quantity_sold` are its own: fewer than `quantity` if it came too late.
+    counted: Mapped[int] = mapped_column(server_default=text("0"))
+    #: When what a cancelled order leaves was put back, or it was decided that it is not.
+    settled_at: Mapped[datetime | None]
     __table_args__ = (
         _owned("sales"),
         _points_to("connections", "connection_id"),
@@ -526,7 +540,9 @@ class Sale(Owned, Base):
         _points_to("publications", "publication_id", "SET NULL (publication_id)"),
         UniqueConstraint("connection_id", "order_id", "line", name="sales_once"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
+        _in("told_by", ("orders", "page", "mail")),
         Index("sales_by_connection", "user_id", "connection_id", text("observed_at DESC")),
+        Index("sales_by_user", "user_id", text("observed_at DESC"), text("id DESC")),
         Index("sales_by_listing", "user_id", "listing_id"),
         Index("sales_by_publication", "user_id", "publication_id"),
         Index("sales_by_remote_id", "connection_id", "remote_id",
@@ -570,6 +586,8 @@ class DoubleSale(Owned, Base):
     earlier_id: Mapped[UUID | None]
     later_id: Mapped[UUID]
     detected_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    #: When one of the two was cancelled there.
+    settled_at: Mapped[datetime | None]
     __table_args__ = (
         _points_to("listings", "listing_id", "SET NULL (listing_id)"),
         _points_to("sales", "earlier_id"),
@@ -578,6 +596,96 @@ class DoubleSale(Owned, Base):
         Index("double_sales_by_later", "user_id", "later_id"),
         Index("double_sales_by_listing", "user_id", "listing_id"),
     )
+
+
+class SaleRules(Owned, Base):
+    """What the seller wants done after a sale without being asked; one row per seller, none: the defaults."""
+
+    __tablename__ = "sale_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: A cancelled order: is what was taken down because of it posted again?
+    put_back: Mapped[str] = mapped_column(server_default="ask")
+    #: What is live on an account that we cannot see: does the rest of it stay for sale elsewhere?
+    blind: Mapped[str] = mapped_column(server_default="keep")
+    #: For so long it stays in any case.
+    blind_minutes: Mapped[int] = mapped_column(server_default=text("30"))
+    #: Where the last one of several stays; null: everywhere.
+    last_unit_on: Mapped[UUID | None]
+    __table_args__ = (
+        _points_to("connections", "last_unit_on", "SET NULL (last_unit_on)"),
+        _in("put_back", ("ask", "always", "never")),
+        _in("blind", ("keep", "end_elsewhere")),
+        CheckConstraint("blind_minutes >= 0", name="blind_minutes_not_negative"),
+        Index("sale_rules_by_last_unit", "user_id", "last_unit_on"),
+    )
+
+
+class BlindEnd(Owned, Base):
+    """A publication that is ended because the same is live on an account that we cannot see, until we do."""
+
+    __tablename__ = "blind_ends"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    publication_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: The account that is blind.
+    connection_id: Mapped[UUID]
+    ended_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("publications", "publication_id"),
+        _points_to("connections", "connection_id"),
+        Index("blind_ends_by_connection", "user_id", "connection_id"),
+    )
+
+
+class MailAddress(Owned, Base):
+    """Where a seller's sale mails may be sent to: an address of our API with a token in it, of which we keep
+    the SHA-256."""
+
+    __tablename__ = "mail_addresses"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    made_at: Mapped[datetime] = _now()
+    #: When something came there last, and when a sale mail did.
+    used_at: Mapped[datetime | None]
+    sale_at: Mapped[datetime | None]
+
+
+class Mailbox(Owned, Base):
+    """A seller's own mailbox, watched by IMAP for mails about sales."""
+
+    __tablename__ = "mailboxes"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    host: Mapped[str]
+    port: Mapped[int]
+    username: Mapped[str]
+    #: The password, sealed by the seller's data key of that version.
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    #: A worker watches it until then; also the fence of what it records.
+    claimed_until: Mapped[datetime | None]
+    #: What of it was read last: a number, and what numbers are valid for.
+    uid_validity: Mapped[int | None] = mapped_column(BigInteger)
+    last_uid: Mapped[int | None] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    #: refused: not tried again before it is changed; else the kind of failure.
+    failing_why: Mapped[str | None]
+    told_at: Mapped[datetime | None]
+    made_at: Mapped[datetime] = _now()
+
+
+class MailSeen(Owned, Base):
+    """A hash of each sale mail, so that it has its effect once."""
+
+    __tablename__ = "mails_seen"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime] = _now()
+    __table_args__ = (Index("mails_seen_by_age", "user_id", "seen_at"),)
 
 
 class Job(Owned, Base):

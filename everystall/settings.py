@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     #: and while it does not.
     watch_seconds: float = Field(default=75, ge=1)
     watch_alone_seconds: float = Field(default=900, ge=1)
+    #: Both at least that in the seller's night, 0:00 to 6:00 where the seller's browser is; 0 = as by day.
+    watch_night_seconds: float = Field(default=300, ge=0)
     #: Days that a session stays usable after its last capture or proven signed-in visit.
     session_days: float = Field(default=7, gt=0, le=60)
     #: Days after the seller's last own hand-over when a session ends in any case.
@@ -110,7 +112,8 @@ class Settings(BaseSettings):
     api_url: str | None = None
     #: Signs what is sent there, and proves what comes in: `whsec_` and base64; none = made of the key ring.
     webhook_secret: SecretStr | None = None
-    #: Sellers' webhooks may lead to this machine and its network, by http and on any port.
+    #: Sellers' webhooks may lead to this machine and its network, by http and on any port; their
+    #: mailboxes too, by TLS.
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
     log_format: str = Field(default="console", pattern="^(json|console)$")

@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 from everystall.db import Database, migrate
 from everystall.embedded import Server
 from everystall.models import Connection, Listing
+from tests.selling import publish
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,27 @@ def make_connection(db: Database) -> Callable[..., Awaitable[Connection]]:
         return connection
 
     return make
+
+
+@pytest.fixture
+async def stand(db, admin, alice, make_listing, make_connection):
+    """Puts a listing live on some accounts, where it is called `r-` and a number; the accounts."""
+    made = []
+
+    async def stand(*marketplaces, quantity=1, outcome="live"):
+        listing = await make_listing(alice)
+        await admin.execute(
+            "UPDATE listings SET quantity = %s, quantity_sold = 0 WHERE id = %s", [quantity, listing.id]
+        )
+        accounts = []
+        for marketplace in marketplaces:
+            account = await make_connection(alice, marketplace)
+            accounts.append(account)
+            made.append(account)
+            await publish(db, alice, listing, account, f"r-{len(made)}", outcome, quantity)
+        return listing, accounts
+
+    return stand
 
 
 def _named(url: str, database: str) -> str:

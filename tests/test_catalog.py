@@ -9,8 +9,8 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
-             "take_import", "wake_imports", "take_drop",
-             "take_relist"}  # fmt: skip
+             "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
+             "take_mailboxes"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.
@@ -196,7 +196,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "webhook_endpoints.sealed", "webhook_endpoints.url", "imports.file_name",
                    "import_rows.facts", "listing_sources.facts", "sales.title",
                    "price_rules.rule", "price_drops.floor_cents", "price_steps.after_cents",
-                   "relist_rules.after_days"):  # fmt: skip
+                   "relist_rules.after_days", "mailboxes.sealed", "mailboxes.host",
+                   "mailboxes.username"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -222,6 +223,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("imports", "UPDATE"): {"claimed_until"},
         ("price_drops", "UPDATE"): {"next_look_at"},
         ("relist_rules", "UPDATE"): {"next_look_at"},
+        ("mailboxes", "UPDATE"): {"claimed_until"},
     }
 
 
@@ -233,7 +235,7 @@ async def test_nobody_makes_himself_the_owner(admin):
              AND privilege_type IN ('UPDATE', 'INSERT')""",
     )
     assert {row["column_name"] for row in rows} == {
-        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since"
+        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since", "time_zone"
     }  # fmt: skip
 
 

@@ -71,6 +71,12 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
         """INSERT INTO sales (id, user_id, connection_id, order_id, listing_id, publication_id, title,
            quantity) VALUES (%(x)s, %(u)s, %(c)s, 'o1', %(l)s, %(p)s, 'a shirt', 1)""",
+        "INSERT INTO blind_ends (user_id, publication_id, connection_id) VALUES (%(u)s, %(p)s, %(c)s)",
+        "INSERT INTO mail_addresses (user_id, token_hash) VALUES (%(u)s, 'x')",
+        """INSERT INTO mailboxes (user_id, host, port, username, dek_version, sealed)
+           VALUES (%(u)s, 'imap.example.com', 993, 'alice', 1, 'x')""",
+        "INSERT INTO mails_seen (user_id, key) VALUES (%(u)s, 'x')",
+        "INSERT INTO sale_rules (user_id, last_unit_on) VALUES (%(u)s, %(c)s)",
         """INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace)
            VALUES (%(u)s, %(x)s, %(p)s, 'poshmark')""",
         """INSERT INTO double_sales (user_id, listing_id, earlier_id, later_id)

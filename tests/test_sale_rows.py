@@ -6,71 +6,24 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from everystall.errors import Refused
 from everystall.inventory import sales
-from everystall.marketplaces.base import Money, Sale
-from everystall.models import Attempt, Connection, DoubleSale, Event, Listing, Publication, TakeDown
+from everystall.inventory.publications import change
+from everystall.models import (
+    Attempt,
+    Connection,
+    DoubleSale,
+    Event,
+    Listing,
+    Publication,
+    TakeDown,
+)
 from everystall.models import Sale as Row
+from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def stand(db, admin, alice, make_listing, make_connection):
-    """Puts a listing live on some accounts, where it is called `r-` and a number; the accounts."""
-    made = []
-
-    async def stand(*marketplaces, quantity=1, outcome="live"):
-        listing = await make_listing(alice)
-        await admin.execute(
-            "UPDATE listings SET quantity = %s, quantity_sold = 0 WHERE id = %s", [quantity, listing.id]
-        )
-        accounts = []
-        for marketplace in marketplaces:
-            account = await make_connection(alice, marketplace)
-            accounts.append(account)
-            made.append(account)
-            await _publish(db, alice, listing, account, f"r-{len(made)}", outcome, quantity)
-        return listing, accounts
-
-    return stand
-
-
-async def _publish(db, user, listing, account, remote_id, outcome, quantity):
-    async with db.as_user(user) as session:
-        publication = Publication(
-            user_id=user, listing_id=listing.id, connection_id=account.id, marketplace=account.marketplace,
-            wanted_revision=1, put_revision=1, put="live", state="live", remote_id=remote_id,
-        )  # fmt: skip
-        session.add(publication)
-        await session.flush()
-        session.add(
-            Attempt(
-                user_id=user, publication_id=publication.id, connection_id=account.id, listing_revision=1,
-                draft={"title": "A shirt", "price": {"amount": 900, "currency": "USD"}, "quantity": quantity},
-                fields_hash="h", fence=1, remote_id=remote_id, outcome=outcome, armed_at=func.now(),
-            )
-        )  # fmt: skip
-
-
-async def _take(db, account, *order):
-    async with db.as_user(account.user_id) as session:
-        await sales.take(session, await session.get_one(Connection, account.id), order)
-
-
-async def _all(db, user, what):
-    async with db.as_user(user) as session:
-        return (await session.scalars(select(what).order_by(what.id))).all()
-
-
-async def _one(db, user, what):
-    (found,) = await _all(db, user, what)
-    return found
-
-
-def _sale(order_id, remote_id, **more):
-    return Sale(order_id, remote_id, "A shirt", Money(amount=900), **more)
 
 
 async def test_the_last_one_sold_ends_what_is_wanted_elsewhere_in_the_same_transaction(db, alice, stand):
@@ -78,48 +31,49 @@ async def test_the_last_one_sold_ends_what_is_wanted_elsewhere_in_the_same_trans
 
     async def is_killed_before_the_commit():
         async with db.as_user(alice) as session:
-            await sales.take(session, await session.get_one(Connection, here.id), [_sale("o1", "r-1")])
+            await sales.take(session, await session.get_one(Connection, here.id), [an_order("o1", "r-1")])
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         await is_killed_before_the_commit()
-    assert await _all(db, alice, Row) == await _all(db, alice, TakeDown) == await _all(db, alice, Event) == []
-    assert {one.wanted for one in await _all(db, alice, Publication)} == {"live"}
+    for what in (Row, TakeDown, Event):
+        assert await all_of(db, alice, what) == []
+    assert {one.wanted for one in await all_of(db, alice, Publication)} == {"live"}
 
-    await _take(db, here, _sale("o1", "r-1"))
+    await take(db, here, an_order("o1", "r-1"))
     states = {
-        one.connection_id: (one.put, one.wanted, one.state) for one in await _all(db, alice, Publication)
+        one.connection_id: (one.put, one.wanted, one.state) for one in await all_of(db, alice, Publication)
     }
     assert states == {here.id: ("sold", "ended", "sold"), there.id: ("live", "ended", "ending")}
-    sale, down = await _one(db, alice, Row), await _one(db, alice, TakeDown)
+    sale, down = await one_of(db, alice, Row), await one_of(db, alice, TakeDown)
     assert (sale.listing_id, down.sale_id, down.marketplace) == (listing.id, sale.id, "ebay")
-    assert (await _one(db, alice, Listing)).quantity_sold == 1
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
 
 
 async def test_an_order_has_its_effect_once(db, alice, stand):
     _, (here, _) = await stand("ebay", "mercari", quantity=3)
     for _ in range(3):
-        await _take(db, here, _sale("o1", "r-1"))
-    assert (await _one(db, alice, Listing)).quantity_sold == 1
-    assert len(await _all(db, alice, Event)) == 1
+        await take(db, here, an_order("o1", "r-1"))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert len(await all_of(db, alice, Event)) == 1
 
 
 async def test_a_bundle_is_one_order_and_sells_each_of_its_listings(db, alice, stand, make_listing):
     one, (here, _) = await stand("poshmark", "ebay")
     other = await make_listing(alice)
-    await _publish(db, alice, other, here, "r-9", "live", 1)
-    await _take(db, here, _sale("o1", "r-1"), _sale("o1", "r-9", line=1))
-    sold = {row.id: row.quantity_sold for row in await _all(db, alice, Listing)}
+    await publish(db, alice, other, here, "r-9", "live", 1)
+    await take(db, here, an_order("o1", "r-1"), an_order("o1", "r-9", line=1))
+    sold = {row.id: row.quantity_sold for row in await all_of(db, alice, Listing)}
     assert sold == {one.id: 1, other.id: 1}
-    assert {row.listing_id for row in await _all(db, alice, Row)} == {one.id, other.id}
+    assert {row.listing_id for row in await all_of(db, alice, Row)} == {one.id, other.id}
 
 
 async def test_what_is_cancelled_when_first_seen_has_no_effect(db, alice, stand):
     _, (here, _) = await stand("mercari", "ebay")
-    await _take(db, here, _sale("o1", "r-1", cancelled=True))
-    assert (await _one(db, alice, Row)).cancelled_at is not None
-    assert {one.wanted for one in await _all(db, alice, Publication)} == {"live"}
-    assert (await _one(db, alice, Listing)).quantity_sold == 0
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    assert (await one_of(db, alice, Row)).cancelled_at is not None
+    assert {one.wanted for one in await all_of(db, alice, Publication)} == {"live"}
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
 
 
 async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_it_is(db, alice, stand):
@@ -130,16 +84,16 @@ async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_i
     async with db.as_user(alice) as session:
         connection = await session.get_one(Connection, here.id)
         assert await sales.ours(session, here.id, {"r-1"}) == set()
-        await sales.remember(session, connection, [_sale("o1", "r-1"), _sale("o2", None)])
-    assert (await _one(db, alice, Listing)).quantity_sold == 0
+        await sales.remember(session, connection, [an_order("o1", "r-1"), an_order("o2", None)])
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
     async with db.as_user(alice) as session:
         attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
         attempt.remote_id = "r-1"
         publication = await session.get_one(Publication, attempt.publication_id)
         await sales.take_sold_page(session, publication, attempt)
-    assert (await _one(db, alice, Listing)).quantity_sold == 1
-    assert sorted(row.order_id for row in await _all(db, alice, Row)) == ["o1", "o2"]
-    assert len(await _all(db, alice, TakeDown)) == 1
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert sorted(row.order_id for row in await all_of(db, alice, Row)) == ["o1", "o2"]
+    assert len(await all_of(db, alice, TakeDown)) == 1
 
 
 async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, alice, stand):
@@ -148,13 +102,13 @@ async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, al
         attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
         publication = await session.get_one(Publication, attempt.publication_id)
         await sales.take_sold_page(session, publication, attempt)
-    assert (await _one(db, alice, Listing)).quantity_sold == 3
-    await _take(db, here, _sale("o1", "r-1", quantity=2))
-    await _take(db, here, _sale("o2", "r-1"))
-    rows = {row.order_id: row.quantity for row in await _all(db, alice, Row)}
+    assert (await one_of(db, alice, Listing)).quantity_sold == 3
+    await take(db, here, an_order("o1", "r-1", quantity=2))
+    await take(db, here, an_order("o2", "r-1"))
+    rows = {row.order_id: row.quantity for row in await all_of(db, alice, Row)}
     assert rows == {"o1": 2, "o2": 1}
-    assert (await _one(db, alice, Listing)).quantity_sold == 3
-    assert await _all(db, alice, DoubleSale) == []
+    assert (await one_of(db, alice, Listing)).quantity_sold == 3
+    assert await all_of(db, alice, DoubleSale) == []
 
 
 @pytest.mark.parametrize(
@@ -169,29 +123,167 @@ async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, al
 )
 async def test_of_two_sales_of_the_last_one_the_earlier_has_it(db, alice, stand, first, second, earlier):
     _, (here, there) = await stand("mercari", "ebay")
-    await _take(db, here, _sale("o1", "r-1", **first))
-    await _take(db, there, _sale("o2", "r-2", **second))
-    double = await _one(db, alice, DoubleSale)
-    rows = {row.id: row.order_id for row in await _all(db, alice, Row)}
+    await take(db, here, an_order("o1", "r-1", **first))
+    await take(db, there, an_order("o2", "r-2", **second))
+    double = await one_of(db, alice, DoubleSale)
+    rows = {row.id: row.order_id for row in await all_of(db, alice, Row)}
     assert rows[double.earlier_id] == earlier
     assert {rows[double.earlier_id], rows[double.later_id]} == {"o1", "o2"}
     lost = here if earlier == "o2" else there
-    asked = {one.connection_id: one.needs_you for one in await _all(db, alice, Publication)}
+    asked = {one.connection_id: one.needs_you for one in await all_of(db, alice, Publication)}
     assert asked.pop(lost.id)["reason"] == "sold_twice"
     assert list(asked.values()) == [None]
+
+
+async def test_who_sold_twice_gets_both_orders_the_time_that_is_left_and_a_text_for_the_buyer(
+    db, alice, stand
+):
+    _, (here, there) = await stand("ebay", "mercari")
+    await take(db, here, an_order("o1", "r-1", sold_at=NOON, exact=True))
+    friday = NOON + timedelta(minutes=1)
+    await take(db, there, an_order("o2", "r-2", sold_at=friday, exact=True))
+    (told,) = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.double"]
+    assert (told["earlier"]["orderId"], told["earlier"]["marketplace"]) == ("o1", "ebay")
+    assert (told["later"]["orderId"], told["later"]["browserProfileId"]) == ("o2", there.public_id)
+    wednesday = friday + timedelta(days=5)  # three business days
+    assert datetime.fromisoformat(told["deadline"]["by"]) == wednesday
+    assert "3 business days" in told["deadline"]["said"]
+    assert "“A shirt”" in told["letterToBuyer"]
+    assert not [name for name in ("eBay", "ebay", "Mercari") if name in told["letterToBuyer"]]
+    (asked,) = [one.needs_you for one in await all_of(db, alice, Publication) if one.needs_you]
+    assert "by November 25, 2026" in asked["message"]
+    assert (asked["deadline"], asked["letterToBuyer"]) == (told["deadline"], told["letterToBuyer"])
+
+
+async def test_where_a_marketplace_names_no_time_that_is_said(db, alice, stand):
+    _, (here, there) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1", sold_at=NOON, exact=True))
+    await take(db, there, an_order("o2", "r-2", sold_at=NOON + timedelta(minutes=1), exact=True))
+    (asked,) = [one.needs_you for one in await all_of(db, alice, Publication) if one.needs_you]
+    assert asked["deadline"]["by"] is None
+    assert "until when, the order's own page there says" in asked["message"]
+
+
+async def test_what_is_counted_is_never_more_than_there_was_and_the_earlier_order_has_it(db, alice, stand):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await take(db, here, an_order("o1", "r-1", quantity=2, sold_at=NOON, exact=True))
+    await take(db, there, an_order("o2", "r-2", quantity=2, sold_at=NOON - timedelta(hours=1), exact=True))
+    assert {row.order_id: row.counted for row in await all_of(db, alice, Row)} == {"o1": 1, "o2": 2}
+    assert (await one_of(db, alice, Listing)).quantity_sold == 3
+
+
+async def _answer(db, account, action):
+    async with db.as_user(account.user_id) as session:
+        of_account = select(Publication).where(Publication.connection_id == account.id)
+        await sales.answer(session, (await session.scalars(of_account)).one(), action)
+
+
+async def test_of_a_cancelled_order_the_seller_is_asked_and_nothing_is_put_back_before(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert (await stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    (asked,) = [one.needs_you for one in await all_of(db, alice, Publication) if one.needs_you]
+    assert asked["reason"] == "sale_cancelled"
+    assert [one["name"] for one in asked["actions"]] == ["put_back", "leave_sold"]
+    await cancel(db, here, "o1")  # it is known
+    (told,) = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
+    assert (told["orderId"], told["putBack"], told["postedAgainOn"]) == ("o1", "ask", [])
+
+
+async def test_put_back_it_is_for_sale_again_and_posted_again_where_it_was_taken_down(
+    db, admin, alice, stand
+):
+    _, (here, there, gone) = await stand("mercari", "ebay", "poshmark")
+    await take(db, here, an_order("o1", "r-1"))
+    async with db.as_user(alice) as session:  # a visit took it down there
+        of_account = select(Publication).where(Publication.connection_id == gone.id)
+        await change(session, (await session.scalars(of_account)).one(), put="ended", state="ended")
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == gone.id))
+        attempt.outcome = "ended"
+    await cancel(db, here, "o1")
+    await _answer(db, here, "put_back")
+    listing = await one_of(db, alice, Listing)
+    assert (listing.quantity_sold, listing.revision) == (0, 2)
+    assert await stands(db, alice) == {
+        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself
+        "ebay": ("live", "live", "ending"),  # a visit looks which came first
+        "poshmark": ("ended", "live", "waiting"),
+    }
+    woken = await (
+        await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'visits'")
+    ).fetchall()
+    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (there, gone)}
+    with pytest.raises(Refused):
+        await _answer(db, here, "put_back")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    await take(db, here, an_order("o1", "r-1"))
+    await take(db, here, an_order("o2", "r-1"))
+    await cancel(db, here, "o1")
+    await _answer(db, here, "leave_sold")
+    await cancel(db, here, "o2")
+    await _answer(db, here, "put_back")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+
+
+@pytest.mark.parametrize(("rule", "sold", "wanted"), [("always", 0, "live"), ("never", 1, "ended")])
+async def test_by_the_sellers_rule_nobody_is_asked(db, alice, stand, rule, sold, wanted):
+    _, (here, there) = await stand("mercari", "ebay")
+    await rule(db, alice, put_back=rule)
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == sold
+    assert (await stands(db, alice))["ebay"][1] == wanted
+    assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
+    (told,) = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
+    again = [there.public_id] if rule == "always" else []
+    assert (told["putBack"], told["postedAgainOn"]) == (rule, again)
+
+
+@pytest.mark.parametrize("cancelled", ["o1", "o2"])
+async def test_of_a_double_sale_the_other_order_has_it_once_one_is_cancelled(db, alice, stand, cancelled):
+    _, (here, there, _) = await stand("mercari", "ebay", "poshmark")
+    await rule(db, alice, put_back="always")
+    await take(db, here, an_order("o1", "r-1", sold_at=NOON, exact=True))
+    await take(db, there, an_order("o2", "r-2", sold_at=NOON + timedelta(minutes=1), exact=True))
+    await cancel(db, here if cancelled == "o1" else there, cancelled)
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert {row.order_id: row.counted for row in await all_of(db, alice, Row)} == {
+        "o1": int(cancelled == "o2"), "o2": int(cancelled == "o1"),
+    }  # fmt: skip
+    assert (await one_of(db, alice, DoubleSale)).settled_at is not None
+    assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None] * 3
+    assert (await stands(db, alice))["poshmark"][1] == "ended"
+
+
+async def test_what_its_page_told_as_sold_and_the_order_as_cancelled_is_a_cancelled_sale(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await rule(db, alice, put_back="always")
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    assert (await stands(db, alice))["ebay"][1] == "live"
 
 
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")
-    accounts = await _all(db, alice, Connection)
-    by_account = {one.connection_id: one.remote_id for one in await _all(db, alice, Publication)}
+    accounts = await all_of(db, alice, Connection)
+    by_account = {one.connection_id: one.remote_id for one in await all_of(db, alice, Publication)}
     async with asyncio.timeout(60):
-        await asyncio.gather(*(_take(db, one, _sale("o1", by_account[one.id])) for one in accounts))
-    assert {row.quantity_sold for row in await _all(db, alice, Listing)} == {1}
-    assert len(await _all(db, alice, Row)) == 24
-    assert len(await _all(db, alice, DoubleSale)) == 16
-    assert {row.put for row in await _all(db, alice, Publication)} == {"sold"}
+        await asyncio.gather(*(take(db, one, an_order("o1", by_account[one.id])) for one in accounts))
+    assert {row.quantity_sold for row in await all_of(db, alice, Listing)} == {1}
+    assert len(await all_of(db, alice, Row)) == 24
+    assert len(await all_of(db, alice, DoubleSale)) == 16
+    assert {row.put for row in await all_of(db, alice, Publication)} == {"sold"}
 
 
 async def test_the_sale_of_another_seller_is_nobodys_business(db, alice, bob, stand):

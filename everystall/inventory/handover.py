@@ -25,7 +25,7 @@ from everystall.errors import BadRequest, SealBroken, SessionMissing, WhichAccou
 from everystall.inventory.connections import described, get_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Account
-from everystall.models import Connection, Publication
+from everystall.models import Connection, Publication, User
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
 
@@ -103,6 +103,12 @@ async def take(
     if not new:
         storage |= await _storage_kept(vault, user_id, connection, given)
     await vault.save(session, user_id, connection, storage, captured_at=given.captured_at)
+    if given.time_zone is not None:
+        await session.execute(
+            update(User)
+            .where(User.id == user_id, User.time_zone.is_distinct_from(given.time_zone))
+            .values(time_zone=given.time_zone)
+        )
     await _resume(session, connection)
     await engine.wake(session, [connection.id])
     return Taken(connection, new, foreign, elsewhere=asked is not None and asked.id != connection.id)

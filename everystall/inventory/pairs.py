@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +28,16 @@ class ActionOut(Shape):
     href: str
 
 
+class DeadlineOut(Shape):
+    """Until when an order must be sent or cancelled."""
+
+    #: Null: the marketplace names no time that we know of.
+    by: datetime | None
+    said: str
+    source: str
+    checked: date
+
+
 class NeedsYou(Shape):
     """Why something waits for the seller, in words, and the buttons that end it."""
 
@@ -35,6 +45,9 @@ class NeedsYou(Shape):
     message: str
     url: str | None = None
     actions: list[ActionOut] = []
+    #: Of an order that cannot be sent: until when, and what you may write to its buyer.
+    deadline: DeadlineOut | None = None
+    letter_to_buyer: str | None = None
 
 
 class Pair(Shape):

@@ -35,6 +35,8 @@ ACTIONS = {
     "give_up": "Do not post it",
     "end": "Take it down",
     "understood": "Understood",
+    "put_back": "Put it back",
+    "leave_sold": "Leave it as sold",
 }
 #: Which buttons end which reason.
 ACTIONS_FOR = {
@@ -59,6 +61,7 @@ ACTIONS_FOR = {
     "posted_twice": ("understood",),
     "sold_twice": ("understood",),
     "paused": (),
+    "sale_cancelled": ("put_back", "leave_sold"),
 }
 #: What waits because the seller paused taking down; resuming ends it.
 PAUSED = "paused"
@@ -232,6 +235,22 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     return False
 
 
+async def want_live(session: AsyncSession, publication: Publication) -> None:
+    """It is wanted live again, and posted anew; of what is just being taken down, or looked for, it first has
+    to be known where it stands. Where nobody can visit the account, it says so."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    publication.wanted = "live"  # before the buttons are chosen
+    values: dict[str, Any] = {"wanted_revision": listing.revision, "next_try_at": None, "tries": 0,
+                              "finished_at": None}  # fmt: skip
+    if publication.put != "live" and not publication.looking:
+        rule = (await rules_now(session)).get(publication.marketplace)
+        values |= {"price_rule": rule, "state": "waiting"}
+    if not (publication.looking and _reason(publication) == "unresolved"):
+        why = f"It cannot be posted on {_label(publication)} now."
+        values["needs_you"] = await held(session, publication, why)
+    await change(session, publication, **values)
+
+
 async def held(session: AsyncSession, publication: Publication, why: str) -> dict[str, Any] | None:
     """That the account cannot be visited, as this publication's own question; None if it can."""
     connection = await session.get(Connection, publication.connection_id, populate_existing=True)
@@ -287,6 +306,12 @@ async def release_all(session: AsyncSession, connection: Connection, reason: str
         .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
         .execution_options(synchronize_session=False)
     )
+
+
+async def public_ids(session: AsyncSession, connection_ids: Collection[UUID]) -> list[str]:
+    """What these accounts are called outside."""
+    named = select(Connection.public_id).where(Connection.id.in_(connection_ids)).order_by(Connection.id)
+    return list(await session.scalars(named))
 
 
 async def lock_all(session: AsyncSession, listing_ids: Collection[UUID]) -> Sequence[Publication]:
@@ -437,10 +462,7 @@ async def _post_again(session: AsyncSession, publication: Publication) -> None:
         await change(session, publication, wanted="live", needs_you=None, looking=True, next_try_at=None,
                      state="reconciling", finished_at=None)  # fmt: skip
         return
-    listing = await session.get_one(Listing, publication.listing_id)
-    rule = (await rules_now(session)).get(publication.marketplace)
-    await change(session, publication, wanted="live", wanted_revision=listing.revision, price_rule=rule,
-                 needs_you=None, next_try_at=None, tries=0, state="waiting", finished_at=None)  # fmt: skip
+    await want_live(session, publication)
 
 
 async def _clear_account(session: AsyncSession, publication: Publication) -> None:

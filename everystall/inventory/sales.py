@@ -18,21 +18,32 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.errors import Refused
+from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, lock_all, needs_you, tell, want_ended
+from everystall.inventory.publications import (
+    ACTIONS,
+    change,
+    lock_all,
+    needs_you,
+    public_ids,
+    tell,
+    want_ended,
+    want_live,
+)
 from everystall.inventory.revisions import touch
+from everystall.inventory.sale_rules import can_hold_last, rules_of
 from everystall.marketplaces import MARKETPLACES, base
-from everystall.models import Attempt, Connection, DoubleSale, Listing, Publication, Sale, TakeDown
-from everystall.notify import messages
+from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
 log = structlog.get_logger()
 
 #: Orders of an account that are remembered as known: more than its list shows in one reading.
 MOST_KNOWN = 1000
+#: Why a publication asks whose order was cancelled, and what may be answered.
+CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
-#: Two days without their hours, in time zones that nobody knows, are told apart by more than this.
-DAYS_APART = timedelta(days=2)
 
 
 async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
@@ -91,7 +102,12 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
     for told in order:
         attempt = attempts.get(told.remote_id)
         publication = publications.get(attempt.publication_id) if attempt is not None else None
-        if told.line in lines or await _is_counted(session, connection, told):
+        if told.line in lines:
+            continue
+        seen = await _take_place(session, connection, told)
+        if seen is not None:
+            if told.cancelled and publication is not None:
+                await _settle_cancelled(session, publication, seen)
             continue
         sale_id = await _write(session, connection, told)
         if sale_id is not None and attempt is not None and publication is not None and not told.cancelled:
@@ -108,30 +124,30 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
     return (await session.execute(written)).scalar_one_or_none()
 
 
-async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that we know is cancelled there: the seller is told, and decides what comes of it."""
-    rows = await session.scalars(
-        update(Sale)
-        .where(Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
-        .values(cancelled_at=func.clock_timestamp())
-        .returning(Sale)
-    )
-    for sale in rows.all():
-        if sale.publication_id is not None:
-            publication = await session.get_one(Publication, sale.publication_id)
-            await tell(session, publication, "sale.cancelled", **_as_json(sale))
-
-
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
     it that came before we knew its id are counted, and what no order explains is a sale too."""
     await _lock(session, [publication.id])
     await take_orders(session, publication, attempt)
-    if attempt.outcome == "sold":
-        return
+    if attempt.outcome != "sold":
+        await _without_order(session, publication, attempt, _left_there(attempt), "page")
+
+
+async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """The marketplace wrote that one was sold, and nobody can look there now."""
+    await _lock(session, [publication.id])
+    await session.refresh(attempt)
+    if attempt.outcome == "live":
+        await _without_order(session, publication, attempt, 1, "mail")
+
+
+async def _without_order(
+    session: AsyncSession, publication: Publication, attempt: Attempt, quantity: int, told_by: str
+) -> None:
+    """A sale of which no order was seen yet; one that turns up later takes its place."""
     sale = Sale(
         user_id=publication.user_id, connection_id=publication.connection_id, remote_id=attempt.remote_id,
-        title=attempt.draft["title"], quantity=_left_there(attempt),
+        title=attempt.draft["title"], quantity=quantity, told_by=told_by,
         price_cents=attempt.draft["price"]["amount"], currency=attempt.draft["price"]["currency"],
     )  # fmt: skip
     session.add(sale)
@@ -156,6 +172,94 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
         await _lock(session, [publication.id])
     for sale in sales:
         await _count(session, publication, attempt, sale)
+
+
+# ---- cancelled ----------------------------------------------------------------------------------------
+
+
+async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
+    sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
+    publications = await _lock(session, [id for id in await session.scalars(sold) if id is not None])
+    rows = await session.scalars(
+        update(Sale).where(*of_order).values(cancelled_at=func.clock_timestamp()).returning(Sale)
+    )
+    for sale in rows.all():
+        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
+        if publication is not None:
+            await _settle_cancelled(session, publication, sale)
+
+
+async def _settle_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+    await double_sales.pass_on(session, sale)
+    rule = (await rules_of(session, sale.user_id)).put_back
+    listing = await session.get_one(Listing, publication.listing_id)
+    if sale.counted == 0 or listing.delete_asked_at is not None:
+        rule = "never"
+    again = await _put_back(session, publication, [sale]) if rule == "always" else []
+    if rule == "never":
+        sale.settled_at = func.now()
+    elif rule == "ask":
+        await _ask_about_cancelled(session, publication, sale)
+    await session.flush()
+    data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
+    await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
+    await engine.wake(session, again)
+
+
+async def _ask_about_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+    account = await session.get_one(Connection, publication.connection_id)
+    said = (
+        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there "
+        f"({sale.order_id or sale.title}). Shall what it had be for sale again, and be posted again where it "
+        "was taken down because of it? Where it was sold we change nothing: look there yourself."
+    )
+    asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
+    await change(session, publication, needs_you=asked)
+
+
+async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
+    """What the seller decided about the cancelled orders of one publication. Raises Refused where nothing is
+    asked."""
+    await _lock(session, [publication.id])
+    if (publication.needs_you or {}).get("reason") != CANCELLED:
+        raise Refused(
+            f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
+            action="Load the listing again and use one of its actions.",
+        )
+    open_ones = await session.scalars(
+        select(Sale).where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
+                           Sale.settled_at.is_(None), Sale.counted > 0)
+    )  # fmt: skip
+    cancelled = open_ones.all()
+    await change(session, publication, needs_you=None)
+    if action == "put_back":
+        await engine.wake(session, await _put_back(session, publication, cancelled))
+    for sale in cancelled:
+        sale.settled_at = func.now()
+
+
+async def _put_back(
+    session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
+) -> list[UUID]:  # fmt: skip
+    """What these orders had is for sale again, and is posted again where it was taken down because of them;
+    the accounts. Not where it was sold: the marketplace may have put it back itself. All is locked."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    listing.quantity_sold = max(0, listing.quantity_sold - sum(sale.counted for sale in cancelled))
+    for sale in cancelled:
+        sale.counted, sale.settled_at = 0, func.now()
+    await touch(session, listing)
+    taken = select(TakeDown.publication_id).where(TakeDown.sale_id.in_([sale.id for sale in cancelled]))
+    ended = await session.scalars(
+        select(Publication)
+        .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")
+        .order_by(Publication.id)
+    )
+    again = ended.all()
+    for one in again:
+        await want_live(session, one)
+    return [one.connection_id for one in again]
 
 
 # ---- taking down ----------------------------------------------------------------------------------
@@ -201,20 +305,24 @@ async def _count(session: AsyncSession, publication: Publication, attempt: Attem
     listing = await session.get_one(Listing, publication.listing_id)
     sale.listing_id, sale.publication_id = listing.id, publication.id
     before = listing.quantity - listing.quantity_sold
-    listing.quantity_sold = min(listing.quantity, listing.quantity_sold + sale.quantity)
+    sale.counted = max(0, min(before, sale.quantity))
+    listing.quantity_sold += sale.counted
     left = listing.quantity - listing.quantity_sold
     if listing.delete_asked_at is not None:
         left = 0
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
-    await tell(session, publication, "sale.detected", url=attempt.url, **_as_json(sale), left=left)
+    await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, left)
     if left == 0:
-        await _take_down_elsewhere(session, publication, sale)
+        await _take_down(session, listing, sale)
     else:
         await touch(session, listing)
+        only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
+        if only is not None and await can_hold_last(session, listing, only):
+            await _take_down(session, listing, sale, but=only)
     if before < sale.quantity:
-        await _tell_double(session, publication, sale)
+        await double_sales.tell(session, publication, sale)
 
 
 async def _sold_there(
@@ -243,11 +351,15 @@ def _left_there(attempt: Attempt) -> int:
     return int(attempt.draft.get("quantity") or 1)
 
 
-async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: Sale) -> None:
-    """The last one is sold: nothing of the listing is wanted live any more. What waits to be posted is
-    cancelled, what is armed is settled first, what is live goes at once."""
+async def _take_down(
+    session: AsyncSession, listing: Listing, sale: Sale, *, but: UUID | None = None
+) -> None:  # fmt: skip
+    """The last one is sold: nothing of the listing is wanted live any more (`but`: the last one is left, and
+    stays on that account alone). What waits to be posted is cancelled, what is armed is settled first, what
+    is live goes at once."""
     wanted = select(Publication).where(
-        Publication.listing_id == sold.listing_id, Publication.wanted == "live"
+        Publication.listing_id == listing.id, Publication.wanted == "live",
+        Publication.connection_id.is_distinct_from(but),
     ).order_by(Publication.id)  # fmt: skip
     there = []
     for publication in (await session.scalars(wanted)).all():
@@ -259,9 +371,9 @@ async def _take_down_elsewhere(session: AsyncSession, sold: Publication, sale: S
         await engine.wake(session, there, "urgent")
 
 
-async def _is_counted(session: AsyncSession, connection: Connection, told: base.Sale) -> bool:
+async def _take_place(session: AsyncSession, connection: Connection, told: base.Sale) -> Sale | None:
     """Its page had said that it is sold, before this order was seen: then that was counted, and the order
-    takes its place, or a part of it."""
+    takes its place, or a part of it. None: it had not."""
     seen = await session.scalar(
         select(Sale)
         .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
@@ -269,74 +381,19 @@ async def _is_counted(session: AsyncSession, connection: Connection, told: base.
         .limit(1)
     )  # fmt: skip
     if seen is None:
-        return False
+        return None
     if seen.quantity > told.quantity:
         seen.quantity -= told.quantity
+        part = min(seen.counted, told.quantity)
+        seen.counted -= part
         seen = Sale(user_id=seen.user_id, connection_id=seen.connection_id, listing_id=seen.listing_id,
-                    publication_id=seen.publication_id, observed_at=seen.observed_at)  # fmt: skip
+                    publication_id=seen.publication_id, observed_at=seen.observed_at,
+                    counted=part)  # fmt: skip
         session.add(seen)
     for name, value in _columns(told).items():
         setattr(seen, name, value)
     await session.flush()
-    return True
-
-
-# ---- sold twice -----------------------------------------------------------------------------------
-
-
-async def _tell_double(session: AsyncSession, publication: Publication, sale: Sale) -> None:
-    """More was sold than there was: both orders, and which came first. Nothing is cancelled by us."""
-    other = await session.scalar(
-        select(Sale)
-        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None))
-        .order_by(Sale.observed_at.desc(), Sale.id)
-        .limit(1)
-    )
-    earlier, later = (other, sale) if other is None or _came_first(other, sale) else (sale, other)
-    session.add(DoubleSale(user_id=sale.user_id, listing_id=sale.listing_id, later_id=later.id,
-                           earlier_id=earlier.id if earlier is not None else None))  # fmt: skip
-    sides = {
-        name: await _described(session, one) if one is not None else None
-        for name, one in (("earlier", earlier), ("later", later))
-    }
-    log.warning("sale.double", listing_id=str(sale.listing_id))
-    data = {"listingId": str(sale.listing_id), **sides}
-    await messages.record(session, sale.user_id, "sale.double", data)
-    lost = publication
-    if later.publication_id is not None and later.publication_id != publication.id:
-        lost = await session.get_one(Publication, later.publication_id)
-    account = await session.get_one(Connection, lost.connection_id)
-    label = MARKETPLACES[lost.marketplace]
-    said = (
-        f"It was sold more often than you have it. This order on {label} came later: tell the buyer, and "
-        "cancel it there yourself, or send another. We cancel nothing."
-    )
-    asked = needs_you(lost, account.public_id, "sold_twice", said, lost.url)
-    await change(session, lost, needs_you=asked)
-
-
-def _came_first(one: Sale, other: Sale) -> bool:
-    """By the marketplaces' own times where they tell them apart, else by when we saw them."""
-    if one.sold_at is not None and other.sold_at is not None:
-        apart = timedelta(0) if one.sold_at_exact and other.sold_at_exact else DAYS_APART
-        if abs(one.sold_at - other.sold_at) > apart:
-            return one.sold_at < other.sold_at
-    return one.observed_at <= other.observed_at
-
-
-async def _described(session: AsyncSession, sale: Sale) -> dict[str, Any]:
-    account = await session.get_one(Connection, sale.connection_id)
-    return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **_as_json(sale)}
-
-
-def _as_json(sale: Sale) -> dict[str, Any]:
-    """As others read it."""
-    price = {"amount": sale.price_cents, "currency": sale.currency} if sale.price_cents is not None else None
-    return {
-        "orderId": sale.order_id, "remoteId": sale.remote_id, "title": sale.title, "price": price,
-        "quantity": sale.quantity, "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
-        "observedAt": sale.observed_at.isoformat(),
-    }  # fmt: skip
+    return seen
 
 
 def _columns(told: base.Sale) -> dict[str, Any]:
@@ -344,6 +401,6 @@ def _columns(told: base.Sale) -> dict[str, Any]:
         "order_id": told.order_id, "line": told.line, "remote_id": told.remote_id, "title": told.title,
         "price_cents": told.price.amount if told.price else None,
         "currency": told.price.currency if told.price else "USD", "quantity": max(told.quantity, 1),
-        "sold_at": told.sold_at, "sold_at_exact": told.exact,
+        "told_by": "orders", "sold_at": told.sold_at, "sold_at_exact": told.exact,
         "cancelled_at": datetime.now(UTC) if told.cancelled else None,
     }  # fmt: skip

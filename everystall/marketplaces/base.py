@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from everystall.browser.page import Page
     from everystall.browser.targets import Site
     from everystall.marketplaces.fees import FeeTable
+    from everystall.marketplaces.sale_mail import SaleMail
+    from everystall.marketplaces.sending import Sending
 
 #: Our condition words, best first; each form.py maps them to the site's own.
 CONDITIONS = {
@@ -413,6 +415,10 @@ class Form(Protocol):
     CAPABILITIES: Capabilities
     #: What it takes of a sale.
     FEES: FeeTable
+    #: Until when it wants an order sent.
+    SENDING: Sending
+    #: The mail by which it tells its seller of a sale.
+    SALE_MAIL: SaleMail
     #: Registrable domains whose cookies belong to a session of this marketplace.
     COOKIE_DOMAINS: tuple[str, ...]
     #: Cookies that are all there in a browser only while somebody is signed in; what the extension goes by.

@@ -149,6 +149,16 @@ def unseal_webhook(data_key: Readable, sealed: bytes, user_id: UUID, endpoint_id
     return decrypt(data_key, sealed, lp("es1/webhook", user_id, endpoint_id))
 
 
+def seal_mailbox(data_key: Readable, secret: Readable, user_id: UUID) -> bytes:
+    """The password of the seller's mailbox, bound to the seller."""
+    return encrypt(data_key, secret, lp("es1/mailbox", user_id))
+
+
+def unseal_mailbox(data_key: Readable, sealed: bytes, user_id: UUID) -> SecretBytes:
+    """The password. SealBroken for another seller."""
+    return decrypt(data_key, sealed, lp("es1/mailbox", user_id))
+
+
 def seal(data_key: Readable, payload: Readable, binding: Binding) -> bytes:
     """The payload, bound to its row."""
     return MAGIC + encrypt(data_key, payload, binding.aad())

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, select, text, union_all, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
-from everystall.models import MarketplaceSession, UserKey, WebhookEndpoint
+from everystall.models import Mailbox, MarketplaceSession, UserKey, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
@@ -209,6 +209,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
             version += 1
             await make_data_key(session, keyring, user_id, version)
     await _reseal_webhooks(as_user, keyring, user_id, version)
+    await _reseal_mailbox(as_user, keyring, user_id, version)
     old = MarketplaceSession.dek_version < version
     broken: list[UUID] = []
     while True:
@@ -231,10 +232,11 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
                 MarketplaceSession.user_id == user_id, old, MarketplaceSession.expires_at <= func.now()
             )
         )
-        still = (
-            select(MarketplaceSession.dek_version)
-            .where(MarketplaceSession.user_id == user_id)
-            .union_all(select(WebhookEndpoint.dek_version).where(WebhookEndpoint.user_id == user_id))
+        still = union_all(
+            *(
+                select(table.dek_version).where(table.user_id == user_id)
+                for table in (MarketplaceSession, WebhookEndpoint, Mailbox)
+            )
         )
         await connection.execute(
             delete(UserKey).where(
@@ -293,6 +295,24 @@ async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
                 continue
             row.sealed, row.dek_version = sealed[0], version
             row.previous_sealed = sealed[1] if len(sealed) > 1 else None
+
+
+async def _reseal_mailbox(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
+    """The password of the user's mailbox under the new data key."""
+    async with as_user.as_user(user_id) as session:
+        keys = {key.version: key for key in await session.scalars(select(UserKey))}
+        rows = await session.scalars(select(Mailbox).where(Mailbox.dek_version < version).with_for_update())
+        for row in rows:
+            old, new = keys[row.dek_version], keys[version]
+            try:
+                with (
+                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
+                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+                    envelope.unseal_mailbox(old_key, row.sealed, user_id) as plain,
+                ):
+                    row.sealed, row.dek_version = envelope.seal_mailbox(new_key, plain, user_id), version
+            except SealBroken:
+                log.error("keys.mailbox_broken", user=str(user_id))
 
 
 def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:

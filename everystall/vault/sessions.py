@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from everystall.errors import BadRequest, Misconfigured, NotFound, SealBroken, SessionMissing
-from everystall.models import Connection, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
+from everystall.models import Connection, Mailbox, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.envelope import KEY_BYTES, Binding, SecretBytes
@@ -324,13 +324,7 @@ class Vault:
         self, session: AsyncSession, row: WebhookEndpoint, *, previous: bool
     ) -> list[SecretBytes]:
         """The endpoint's secret; with `previous` the one before it too, if it has one."""
-        key = (
-            await session.execute(
-                select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
-            )
-        ).scalar_one_or_none()
-        if key is None:
-            raise SealBroken
+        key = await self._key_of(session, row)
         sealed = [row.sealed, row.previous_sealed if previous else None]
         with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
             return [
@@ -338,6 +332,27 @@ class Vault:
                 for one in sealed
                 if one is not None
             ]
+
+    # ---- mailboxes' passwords ----
+
+    async def seal_mailbox(self, session: AsyncSession, row: Mailbox, password: envelope.Readable) -> None:
+        """Gives the mailbox this password, in the caller's transaction. The row has its user."""
+        row.dek_version, data_key = await self._data_key(session, row.user_id)
+        with data_key as key:
+            row.sealed = envelope.seal_mailbox(key, password, row.user_id)
+
+    async def open_mailbox(self, session: AsyncSession, row: Mailbox) -> SecretBytes:
+        key = await self._key_of(session, row)
+        with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
+            return envelope.unseal_mailbox(data_key, row.sealed, row.user_id)
+
+    async def _key_of(self, session: AsyncSession, row: WebhookEndpoint | Mailbox) -> UserKey:
+        key = await session.scalar(
+            select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
+        )
+        if key is None:
+            raise SealBroken
+        return key
 
     def subkeys(self, purpose: str) -> list[bytes]:
         """Keys of the ring for something else than sessions, the current one first."""

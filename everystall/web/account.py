@@ -127,6 +127,8 @@ class AccountOut(Shape):
     role: Literal["owner", "seller"]
     created_at: datetime
     has_password: bool
+    #: As your browser said when it last handed a session over; your night is by it. Null: it did not say.
+    time_zone: str | None
     #: False: browsers send our cookie over plain http, where others on the way can read it.
     secure_cookies: bool
     #: For requests of this browser that change something; null for tokens.
@@ -174,6 +176,7 @@ async def get_account(session: Transaction, who: Seller, parts: AllParts) -> Acc
         role="owner" if user.role == "owner" else "seller",
         created_at=user.created_at,
         has_password=user.password_hash is not None,
+        time_zone=user.time_zone,
         secure_cookies=parts.settings.secure_cookies,
         csrf_token=browsers.csrf_token(parts.csrf_key, who.token_id) if who.kind == "browser" else None,
     )

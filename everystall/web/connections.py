@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, NotFound, listed
+from everystall.inventory.blindness import told_of
 from everystall.inventory.connections import (
     DISCONNECTED,
     SignIn,
@@ -27,7 +28,7 @@ from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.settings import PLACE
 from everystall.web.deps import AllParts, Seller, Transaction
-from everystall.web.shapes import Body, Done, Line100, NeedsYou, Shape, camel, snake
+from everystall.web.shapes import BlindOut, Body, Done, Line100, NeedsYou, Shape, camel, snake
 
 router = APIRouter(prefix="/api", tags=["connections"])
 
@@ -46,6 +47,8 @@ class ConnectionOut(Shape):
     refresh_asked_at: datetime | None
     last_visit_at: datetime | None
     needs_you: NeedsYou | None
+    #: We cannot see what sells there: what is live there may sell without our noticing.
+    blind: BlindOut | None
     paused: bool
     #: While it is paused nothing is taken down there either.
     delists_paused: bool
@@ -266,6 +269,7 @@ def _shown(one: SignIn) -> ConnectionOut:
         refresh_asked_at=row.refresh_asked_at,
         last_visit_at=row.last_visit_at,
         needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
+        blind=BlindOut(**blind) if (blind := told_of(row)) else None,
         paused=row.paused_at is not None,
         delists_paused=row.paused_at is not None and row.pause_ends,
         place=row.place,

@@ -40,6 +40,9 @@ PAIRING: Final = RateLimitItemPerMinute(30, namespace="pairing")
 UPLOAD: Final = RateLimitItemPerMinute(120, namespace="session-upload")
 IMPORT: Final = RateLimitItemPerMinute(20, namespace="import")
 WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
+#: Sale mails: of one seller; one sender may bring those of many.
+MAIL: Final = RateLimitItemPerMinute(60, namespace="mail")
+MAILS: Final = RateLimitItemPerMinute(600, namespace="mails")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
 #: Per second, for all networks together: guessers from many share what is looked up, and nobody's request
 #: waits behind more than these.
@@ -58,6 +61,7 @@ _BY_NETWORK = (
     ("DELETE", re.compile(r"/api/account"), LOG_IN),
     ("POST", re.compile(r"/api/pairings/(look|accept)"), PAIRING),
     ("POST", re.compile(r"/api/jobs/webhook"), WEBHOOK),
+    ("POST", re.compile(r"/api/hints/mail/[^/]+"), MAILS),
 )
 #: What costs more than the rest, counted by account.
 _BY_ACCOUNT = {"/api/sessions/sync": UPLOAD, "/api/imports": IMPORT}

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
+from everystall.inventory import sales
 from everystall.inventory.publications import ACTIONS, act
 from everystall.models import Connection, Listing, Publication
 from everystall.web.deps import ListingId, Transaction
@@ -50,10 +51,14 @@ async def decide(
     publication = (await session.execute(wanted)).scalar_one_or_none()
     if publication is None:
         raise NotFound("That listing was never posted to an account of yours with that id.")
-    await act(session, publication, action, url=body.url if body else None)
+    if action in sales.ANSWERS:
+        await sales.answer(session, publication, action)
+    else:
+        await act(session, publication, action, url=body.url if body else None)
     await session.flush()
     await session.refresh(publication)
-    return PublicationOut.now(publication, browserProfileId, actions_of(publication, browserProfileId))
+    account = await session.get_one(Connection, publication.connection_id)
+    return PublicationOut.now(publication, account, actions_of(publication, browserProfileId))
 
 
 async def publications_of(
@@ -63,14 +68,12 @@ async def publications_of(
     account, among all that a seller has there."""
     rows = (await session.scalars(select(Publication).where(Publication.listing_id.in_(listing_ids)))).all()
     accounts = {row.connection_id for row in rows}
-    names = await session.execute(
-        select(Connection.id, Connection.public_id).where(Connection.id.in_(accounts))
-    )
-    called = {row.id: row.public_id for row in names}
+    found_accounts = await session.scalars(select(Connection).where(Connection.id.in_(accounts)))
+    account_of = {account.id: account for account in found_accounts}
     found: dict[UUID, list[PublicationOut]] = {id: [] for id in listing_ids}
-    for row in sorted(rows, key=lambda row: (row.created_at, called[row.connection_id])):
-        public_id = called[row.connection_id]
-        found[row.listing_id].append(PublicationOut.now(row, public_id, actions_of(row, public_id)))
+    for row in sorted(rows, key=lambda row: (row.created_at, account_of[row.connection_id].public_id)):
+        account = account_of[row.connection_id]
+        found[row.listing_id].append(PublicationOut.now(row, account, actions_of(row, account.public_id)))
     return found
 
 

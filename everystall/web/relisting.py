@@ -157,17 +157,18 @@ async def preview(session: Transaction, days: Annotated[int, Query(ge=1, le=30)]
 async def relist_now(listing_id: ListingId, browserProfileId: str, session: Transaction) -> RelistedOut:
     """It is taken down, seen gone, and posted again in a new attempt; sold meanwhile, it stays down."""
     wanted = (
-        select(Publication)
+        select(Publication, Connection)
         .join(Connection, Connection.id == Publication.connection_id)
         .where(Publication.listing_id == listing_id, Connection.public_id == browserProfileId)
     )
-    publication = (await session.execute(wanted)).scalar_one_or_none()
-    if publication is None:
+    found = (await session.execute(wanted)).one_or_none()
+    if found is None:
         raise NotFound("That listing was never posted to an account of yours with that id.")
+    publication, account = found._tuple()
     await relisting.ask(session, publication)
     await session.flush()
     await session.refresh(publication)
-    shown = PublicationOut.now(publication, browserProfileId, actions_of(publication, browserProfileId))
+    shown = PublicationOut.now(publication, account, actions_of(publication, browserProfileId))
     label = MARKETPLACES[publication.marketplace]
     return RelistedOut(
         message=f"It is taken down on {label} and posted again. {relisting.LOST}", publication=shown

@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
+from everystall.inventory.blindness import told_of
 from everystall.inventory.pairs import ActionOut as ActionOut
 from everystall.inventory.pairs import NeedsYou as NeedsYou
 from everystall.inventory.pairs import Pair as Pair
 from everystall.inventory.pairs import Shape as Shape
 from everystall.inventory.pricing import HIGHEST_PRICE as HIGHEST_PRICE
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import Publication
+from everystall.models import Connection, Publication
 
 DEEPEST = 12
 
@@ -149,6 +150,15 @@ class NoteOut(Shape):
     message: str
 
 
+class BlindOut(Shape):
+    """We cannot see what sells on an account now."""
+
+    #: Null: since a moment ago.
+    since: datetime | None
+    reason: str
+    message: str
+
+
 class PublicationOut(Pair):
     """The same, as it stands now: what is wanted, what we put there, what was last seen."""
 
@@ -165,12 +175,15 @@ class PublicationOut(Pair):
     #: It is relisted: asked (up still) · begun (being taken down) · down (posted again next); else null.
     relist: str | None
     actions: list[ActionOut]
+    #: It is live there and may sell without our noticing; null: we see the account, or it is not there.
+    blind: BlindOut | None
 
     @classmethod
-    def now(cls, row: Publication, browser_profile_id: str, actions: list[ActionOut]) -> PublicationOut:
+    def now(cls, row: Publication, account: Connection, actions: list[ActionOut]) -> PublicationOut:
+        blind = told_of(account) if row.put == "live" or row.looking else None
         return cls(
             marketplace=row.marketplace,
-            browser_profile_id=browser_profile_id,
+            browser_profile_id=account.public_id,
             state=row.state,
             needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
             url=row.url,
@@ -187,6 +200,7 @@ class PublicationOut(Pair):
             notes=[NoteOut(**note) for note in row.notes],
             relist=row.relist,
             actions=actions,
+            blind=BlindOut(**blind) if blind else None,
         )
 
 

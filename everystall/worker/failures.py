@@ -171,20 +171,24 @@ async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evid
             before = (connection.needs_you or {}).get("reason")
             connection.needs_you = {"reason": reason, "message": message, "url": connection.base_url}
             if reason == "session_expired" != before:
-                await messages.record(
-                    session,
-                    connection.user_id,
-                    "session.expired",
-                    {
-                        "browserProfileId": connection.public_id,
-                        "marketplace": connection.marketplace,
-                        "message": message,
-                    },
-                )
+                await _tell_account(visit, session, "session.expired", message)
+            elif before is None:
+                said = f"{message} What sells there is not noticed meanwhile; look there yourself."
+                await _tell_account(visit, session, "watch.failed", said)
             await _flag_all(
                 visit, session, reason, message, evidence_, Publication.unsettled | Publication.looking
             )
     await visit.start_over("newest")
+
+
+async def _tell_account(visit: Visit, session: AsyncSession, type: str, message: str) -> None:
+    data = {
+        "browserProfileId": visit.connection.public_id,
+        "marketplace": visit.connection.marketplace,
+        "message": message,
+        "reconnect": watch.reconnect_link(visit),
+    }
+    await messages.record(session, visit.connection.user_id, type, data)
 
 
 async def _flag_posts(visit: Visit, message: str, evidence_: Evidence) -> None:

@@ -24,6 +24,7 @@ from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
+from everystall.inventory import blindness
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
@@ -32,6 +33,7 @@ from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.worker import places
+from everystall.worker.mailboxes import Mailboxes
 from everystall.worker.visit import Tools, visit
 
 log = structlog.get_logger()
@@ -82,7 +84,9 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         tools = Tools(db, vault, photos, settings, driver, stopping)
         mail = Mail(db, vault, settings)
         stack.push_async_callback(mail.close)
-        app = make_app(url, tools, mail)
+        watched = Mailboxes(db, vault, settings)
+        stack.push_async_callback(watched.close)
+        app = make_app(url, tools, mail, watched)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1, "imports": 1}  # fmt: skip
@@ -104,7 +108,9 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
             lanes.result()  # the lanes ended by themselves: say why
 
 
-def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
+def make_app(
+    url: str, tools: Tools, mail: Mail, watched: Mailboxes | None = None
+) -> procrastinate.App:  # fmt: skip
     """The engine's app with our tasks on it."""
     app = engine.make_app(url)
 
@@ -131,11 +137,14 @@ def make_app(url: str, tools: Tools, mail: Mail) -> procrastinate.App:
         nonlocal cleaned
         await engine.rescue(app)
         await places.look_after(tools.db)
+        await blindness.look_after(tools.db)
         await find_due(tools.db)
         async with tools.db.as_app() as session:
             await session.execute(text(_WAKE_DUE))
         await lower_due(tools.db)
         await ask_due(tools.db)
+        if watched is not None:
+            await watched.look_after()
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             await clean(tools.db, tools.settings)

@@ -7,15 +7,19 @@ first, each with all that follows from it (inventory/sales.py).
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError, LeaseLost
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sale
+from everystall.models import User
 from everystall.notify import messages
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ log = structlog.get_logger()
 LONG_SECONDS = 86_400
 #: Seconds for which a list that cannot be read is taken for a bad moment of the site's.
 BAD_MOMENT_SECONDS = 300
+#: The seller's own night: from the first of these hours on, and before the second.
+NIGHT = (0, 6)
 #: Is something of it live elsewhere too? Then each minute counts.
 _SHARED = """EXISTS (
     SELECT FROM publications p JOIN publications o ON o.listing_id = p.listing_id AND o.id <> p.id
@@ -92,14 +98,16 @@ async def _next(visit: Visit) -> None:
     """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile."""
     settings = visit.tools.settings
     async with visit.lease.transaction() as session:
+        slowest = await _night_seconds(visit, session)
         await session.execute(
             text(f"""
             UPDATE connections c SET watched_at = now(), watch_failing_since = NULL, watch_told_at = NULL,
                 next_check_at = CASE WHEN next_check_at < :claimed THEN next_check_at ELSE now()
                     + make_interval(secs => CASE WHEN {_SHARED} THEN :soon ELSE :alone END) END
             WHERE c.id = :id"""),
-            {"id": visit.lease.connection_id, "claimed": visit.check_claimed, "soon": settings.watch_seconds,
-             "alone": settings.watch_alone_seconds},
+            {"id": visit.lease.connection_id, "claimed": visit.check_claimed,
+             "soon": max(settings.watch_seconds, slowest),
+             "alone": max(settings.watch_alone_seconds, slowest)},
         )  # fmt: skip
     await hasten(visit)
 
@@ -107,9 +115,9 @@ async def _next(visit: Visit) -> None:
 async def hasten(visit: Visit) -> None:
     """What is live here and elsewhere is looked at soon on both sides, also where it was alone until now. In
     a transaction of its own: two accounts that go live at once wait for nothing of each other's."""
-    soon = {"id": visit.lease.connection_id, "soon": visit.tools.settings.watch_seconds}
     late = "next_check_at > now() + make_interval(secs => :soon)"
     async with visit.tools.db.as_user(visit.lease.user_id) as session:
+        soon = max(visit.tools.settings.watch_seconds, await _night_seconds(visit, session))
         await session.execute(
             text(f"""
             UPDATE connections SET next_check_at = now() + make_interval(secs => :soon)
@@ -117,8 +125,26 @@ async def hasten(visit: Visit) -> None:
                 SELECT id FROM connections WHERE {late}
                   AND (id IN ({_PARTNERS}) OR (id = :id AND EXISTS ({_PARTNERS})))
                 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)"""),
-            soon,
+            {"id": visit.lease.connection_id, "soon": soon},
         )
+
+
+async def _night_seconds(visit: Visit, session: AsyncSession) -> float:
+    """Between two looks in the seller's night; 0 by day, and where nobody knows when that is."""
+    zone = await session.scalar(select(User.time_zone).where(User.id == visit.lease.user_id))
+    return visit.tools.settings.watch_night_seconds if is_night(zone, datetime.now(UTC)) else 0.0
+
+
+def is_night(zone: str | None, now: datetime) -> bool:
+    try:
+        return zone is not None and NIGHT[0] <= now.astimezone(ZoneInfo(zone)).hour < NIGHT[1]
+    except (ZoneInfoNotFoundError, ValueError):  # this machine does not know it
+        return False
+
+
+def reconnect_link(visit: Visit) -> str:
+    """The page of ours on which the account is connected again."""
+    return f"{visit.tools.settings.public_url}/connections#{visit.connection.public_id}"
 
 
 async def note_failed(visit: Visit, error: EverystallError) -> None:
@@ -141,5 +167,6 @@ async def note_failed(visit: Visit, error: EverystallError) -> None:
                 "marketplace": visit.connection.marketplace,
                 "message": f"We cannot see what sells on {visit.label} now: {error.message} What sells there "
                 "is not taken down elsewhere meanwhile; look there yourself.",
+                "reconnect": reconnect_link(visit),
             }
             await messages.record(session, visit.connection.user_id, "watch.failed", data)

@@ -67,6 +67,11 @@ async def furnish(site: Site) -> Estate:
     hook = await made("/api/webhooks", {"url": f"https://example.com/{CANARY}", "label": CANARY})
     sent = await made(f"/api/webhooks/{hook['id']}/test")
     job = (await alice.publish(listing, "poshmark")).json()
+    await _sold_twice(site, listing)
+    inbox = {"host": "imap.example.com", "username": CANARY, "password": f"password {CANARY}"}
+    assert (await alice.client.put("/api/hints/mailbox", json=inbox)).status_code == 200
+    mailed = (await made("/api/hints/mail"))["url"].rpartition("/")[2]
+    assert (await alice.client.patch("/api/sales/rules", json={"putBack": "never"})).status_code == 200
     token = await made("/api/tokens", {"name": f"till {CANARY}"})
     invitation = await made("/api/invitations", {"email": "guest-of-alice@example.com"})
     stranger = site.client()
@@ -103,7 +108,19 @@ async def furnish(site: Site) -> Estate:
         "extension": paired["token"],
         "browser": next(iter(alice.client.cookies.values())),
     }
-    secrets = (hook["secret"], invitation["link"].partition("token=")[2], *tokens.values())
+    secrets = (hook["secret"], mailed, invitation["link"].partition("token=")[2], *tokens.values())
     words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", "ALICE-18", photo["sha256"],
              alice.email, "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
     return Estate(site, alice, ids, frozenset(words), tokens)
+
+
+async def _sold_twice(site: Site, listing: str) -> None:
+    """An order of hers, which is also one too many."""
+    await site.rows(
+        """WITH sold AS (
+            INSERT INTO sales (user_id, connection_id, order_id, listing_id, publication_id, title, quantity)
+            SELECT user_id, connection_id, :order, listing_id, id, :title, 1 FROM publications
+            WHERE listing_id = CAST(:listing AS uuid) RETURNING id, user_id, listing_id)
+        INSERT INTO double_sales (user_id, listing_id, later_id) SELECT user_id, listing_id, id FROM sold""",
+        order=f"order-{CANARY}", title=f"A shirt, {CANARY}", listing=listing,
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from tests.api.conftest import SHIRT, photo, signed_in_as
 #: Operations that need nobody to be signed in.
 OPEN = {
     "GET /healthz", "GET /readyz", "POST /api/sign-in", "POST /api/pairings/look",
-    "POST /api/pairings/accept", "POST /api/jobs/webhook",
+    "POST /api/pairings/accept", "POST /api/jobs/webhook", "POST /api/hints/mail/{token}",
 }  # fmt: skip
 #: What the extension's token is for.
 SESSIONS = {
@@ -27,7 +27,7 @@ SESSIONS = {
 }  # fmt: skip
 DROP = {"percent": 7, "everyDays": 7, "floor": {"amount": 1100}}
 #: Parts of a path that are nobody's id.
-WORDS = {"marketplace": "poshmark"}
+WORDS = {"marketplace": "poshmark", "token": "a-guess"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ def operations(app: FastAPI, ids: Mapping[str, str]) -> list[Operation]:
 
 
 #: Ids that are asked for in the query.
-_QUERIES = {"GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",)}
+_QUERIES = {
+    "GET /api/jobs": ("listingId",), "GET /api/account/audit": ("browserProfileId",),
+    "GET /api/sales": ("listingId",),
+}  # fmt: skip
 
 
 def _zip(listings: bytes) -> bytes:
@@ -142,6 +145,17 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/photos/{photoId}": None,
         "GET /api/listings/{listingId}/publications": None,
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
+        "GET /api/sales": None,
+        "GET /api/sales/doubles": None,
+        "GET /api/sales/rules": None,
+        "PATCH /api/sales/rules": {"putBack": "always"},
+        "GET /api/hints/mailbox": None,
+        "PUT /api/hints/mailbox": {"host": "imap.example.com", "username": "mine", "password": "a guess"},
+        "DELETE /api/hints/mailbox": None,
+        "GET /api/hints/mail": None,
+        "POST /api/hints/mail": None,
+        "DELETE /api/hints/mail": None,
+        "POST /api/hints/mail/{token}": b"From: somebody@example.com\r\n\r\n",
         "GET /api/prices/rules": None,
         "PUT /api/prices/rules/{marketplace}": {"markUpPercent": 77},
         "DELETE /api/prices/rules/{marketplace}": None,

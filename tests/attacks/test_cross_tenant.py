@@ -20,7 +20,7 @@ WITHOUT_ID = OPEN | {"POST /api/sign-out"}
 #: An order of his photos in which one of hers stands is answered with which photos are his.
 HIS_PHOTOS = ("PUT /api/listings/{listingId}/photos", "photoId", 400)
 #: Where an id is a filter.
-EMPTY = {"GET /api/jobs": "jobs", "GET /api/account/audit": "openings"}
+EMPTY = {"GET /api/jobs": "jobs", "GET /api/account/audit": "openings", "GET /api/sales": "sales"}
 
 
 async def test_with_what_is_alices_bob_is_told_nothing_and_changes_nothing(estate: Estate):

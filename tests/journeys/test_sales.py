@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,6 +60,12 @@ async def _waiting(stall: Stall, lane: str) -> set[str]:
         lane=lane,
     )
     return {str(row["public_id"]) for row in rows}
+
+
+def _zone_at(hour: int) -> str:
+    """Where it is this hour of the day now."""
+    ahead = (hour - datetime.now(UTC).hour + 11) % 24 - 11
+    return f"Etc/GMT{-ahead:+d}"
 
 
 async def _seconds_to_check(stall: Stall, profile: str) -> float:
@@ -159,6 +166,9 @@ async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seld
     await _check(stall, *profiles.values())
     for profile in profiles.values():
         assert 60 < await _seconds_to_check(stall, profile) <= 75
+    await stall.rows("UPDATE users SET time_zone = :zone RETURNING id", zone=_zone_at(3))
+    await _check(stall, profiles["mercari"])
+    assert 250 < await _seconds_to_check(stall, profiles["mercari"]) <= 300
     await alice.client.post(f"/api/listings/{listing}/publications/{profiles['poshmark']}/end")
     await stall.visit(profiles["poshmark"])
     await _check(stall, profiles["mercari"])
@@ -449,3 +459,25 @@ async def test_what_was_to_be_taken_down_when_it_was_paused_waits_and_says_so(st
     await alice.client.post(f"/api/connections/{profiles['mercari']}/pause")  # posting alone, from now on
     await stall.visit(profiles["mercari"], lane="urgent")
     assert stall.live("mercari") == []
+
+
+async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stall, alice: Seller):
+    listing, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    (sold,) = stall.events("mercari", "sold")
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+    stall.sandbox.cancel("mercari", sold["order_id"])
+    await _check(stall, profiles["mercari"])
+    assert stall.live("poshmark") == []  # nobody said so yet
+    where = f"/api/listings/{listing}/publications/{profiles['mercari']}"
+    assert (await alice.client.post(f"{where}/put_back")).status_code == 200
+    await stall.visit(*profiles.values())
+    assert [item["fields"]["title"] for item in stall.live("poshmark")] == [SHIRT["title"]]
+    assert len(stall.events("poshmark", "published")) == 2
+    assert len(stall.events("mercari", "published")) == 1
+    stall.sandbox.buy("poshmark", title=SHIRT["title"])  # and it sells again
+    await _check(stall, *profiles.values())
+    (row,) = await stall.rows("SELECT quantity_sold FROM listings")
+    assert row["quantity_sold"] == 1

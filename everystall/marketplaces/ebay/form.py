@@ -33,6 +33,8 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.ebay import menu
 from everystall.marketplaces.fees import FeeTable, Step
+from everystall.marketplaces.sale_mail import SaleMail
+from everystall.marketplaces.sending import Sending
 
 LABEL = "eBay"
 BASE_URL = "https://www.ebay.com"
@@ -68,6 +70,17 @@ FEES = FeeTable(
     said="eBay takes 13.6% in most categories (15% of jewelry and women's bags, 15.3% of books and media) of "
     "all that the buyer pays, postage and sales tax too, and $0.40 of each order ($0.30 up to $10.00). It "
     "takes less with a store subscription, and above some thousand dollars: that is not reckoned with.",
+)  # fmt: skip
+SENDING = Sending(
+    days=None, source="eBay's own help, a copy without a date (NOTES.md)", checked=date(2026, 11, 26),
+    said="eBay goes by the handling time of your shipping policy: the order's own page says until when. "
+    "Cancelling because it is out of stock counts as a defect of yours.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="ebay.com", source="several public tools (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r"^You made the sale for (?P<title>.+?)!?$", r"^(?:Congratulations, )?you sold: (?P<title>.+)$",
+              r"^Your item (?:has )?sold"),
+    remote_id=r"\bItem (?:number|ID):?\s*(\d{12})\b",
 )  # fmt: skip
 CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
 DEFAULTS = {

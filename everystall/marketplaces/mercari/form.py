@@ -35,6 +35,8 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.mercari import menu
+from everystall.marketplaces.sale_mail import SaleMail
+from everystall.marketplaces.sending import Sending
 
 LABEL = "Mercari"
 BASE_URL = "https://www.mercari.com"
@@ -56,6 +58,16 @@ FEES = FeeTable(
     steps=(Step(0, rate=1000),), of_postage=True,
     source="Mercari's own page, by a note that cites it", checked=date(2026, 8, 20),
     said="Mercari takes 10% of the price, and of the postage where the buyer pays it.",
+)  # fmt: skip
+SENDING = Sending(
+    days=3, working_days=True, source="Mercari's own help, copies without a date (NOTES.md)",
+    checked=date(2026, 11, 26),
+    said="Mercari wants it sent within 3 business days; after that the buyer may cancel. It may charge you "
+    "5% of the price (at most $25) for cancelling.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="mercari.com", source="a public tool of 2026 (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r"^You['’]ve made a sale: (?P<title>.+)$",), remote_id=r"\bID:\s*(m\d{6,})\b",
 )  # fmt: skip
 CATEGORIES = {key: path for key, (path, _) in menu.CATEGORIES.items()}
 DEFAULTS = {

@@ -34,6 +34,8 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.fees import FeeTable, Step
 from everystall.marketplaces.poshmark import menu
+from everystall.marketplaces.sale_mail import SaleMail
+from everystall.marketplaces.sending import Sending
 
 LABEL = "Poshmark"
 BASE_URL = "https://poshmark.com"
@@ -50,6 +52,16 @@ FEES = FeeTable(
     steps=(Step(0, fixed=295), Step(1500, rate=2000)),
     source="Poshmark's own page, by a note that cites it", checked=date(2026, 8, 20),
     said="Poshmark takes $2.95 of a sale under $15.00, and 20% of one of $15.00 or more.",
+)  # fmt: skip
+SENDING = Sending(
+    days=7, source="Poshmark's own help, a copy without a date (NOTES.md)", checked=date(2026, 11, 26),
+    said="Poshmark lets the buyer cancel what is not sent by the 7th day, and may cancel it itself after the "
+    "21st.",
+)  # fmt: skip
+SALE_MAIL = SaleMail(
+    domain="poshmark.com", source="two public tools of 2026 (NOTES.md)", checked=date(2026, 11, 26),
+    subjects=(r'^"(?P<title>.+)" just sold to @\S+ on Poshmark',
+              r"\bbundle\b.*\bjust sold\b|\bjust sold\b.*\bbundle\b"),
 )  # fmt: skip
 CATEGORIES = menu.CATEGORIES
 DEFAULTS = {

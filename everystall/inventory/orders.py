@@ -1,0 +1,49 @@
+"""An order as others read it: what was sold, until when it must be sent or cancelled, and what may be written
+to its buyer. Nothing is sent to anybody here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.marketplaces import get_form
+from everystall.models import Connection, Sale
+
+
+def as_json(sale: Sale) -> dict[str, Any]:
+    price = {"amount": sale.price_cents, "currency": sale.currency} if sale.price_cents is not None else None
+    return {
+        "orderId": sale.order_id, "remoteId": sale.remote_id, "title": sale.title, "price": price,
+        "quantity": sale.quantity, "toldBy": sale.told_by,
+        "soldAt": sale.sold_at.isoformat() if sale.sold_at else None,
+        "observedAt": sale.observed_at.isoformat(),
+    }  # fmt: skip
+
+
+async def described(session: AsyncSession, sale: Sale) -> dict[str, Any]:
+    """The same, and on which account."""
+    account = await session.get_one(Connection, sale.connection_id)
+    return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **as_json(sale)}
+
+
+def deadline_of(sale: Sale, marketplace: str) -> dict[str, Any]:
+    """Until when the order must be sent or cancelled. `by` is null where the marketplace names no such time
+    that we know of; it is reckoned from when the order was seen where the site does not tell when it came."""
+    rule = get_form(marketplace).SENDING
+    by = rule.until(sale.sold_at or sale.observed_at)
+    return {
+        "by": by.isoformat() if by else None, "said": rule.said, "source": rule.source,
+        "checked": rule.checked.isoformat(),
+    }  # fmt: skip
+
+
+def letter_to_buyer(sale: Sale) -> str:
+    """What the seller may send to who bought what is not there any more. It names no other marketplace: they
+    do not like to be told."""
+    return (
+        f"Hello, and thank you for your order of “{sale.title}”. I am sorry: the last one was sold just "
+        "before your order came in, so I cannot send it to you. I will cancel your order, and you get all of "
+        "your money back. I apologize for the trouble."
+    )

@@ -1,0 +1,166 @@
+"""Sale mails: a marketplace writes to its seller that something was sold, and the account is looked at, now.
+
+A mail proves nothing: it is one more reason to look. Only where we cannot look, because the account is blind,
+it counts as a sale, if its mailbox's server says that the marketplace itself wrote it and it names one thing
+of ours. Nothing of a mail is kept but a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.utils import parseaddr
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall import engine
+from everystall.inventory import sales
+from everystall.inventory.blindness import told_of
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.models import Attempt, Connection, MailSeen, Publication
+from everystall.notify import messages
+
+log = structlog.get_logger()
+
+#: A mail that comes again later than this is a new one: nobody forwards so late.
+REMEMBERED = timedelta(days=30)
+#: Characters of a mail that are searched for the listing's id.
+SEARCHED = 200_000
+_TAG = re.compile(r"<[^>]{0,2000}>")
+_COMMENT = re.compile(r"\([^()]*\)")
+_VERDICT = re.compile(r"\b(dmarc|dkim|spf)\s*=\s*(\w+)([^;]*)", re.IGNORECASE)
+_DOMAIN = re.compile(r"\b(?:header\.(?:from|d|i)|smtp\.mailfrom)\s*=\s*\S*?([\w.-]+)(?=[\s;)]|$)", re.I)
+
+
+@dataclass(frozen=True)
+class SaleTold:
+    """What a mail says."""
+
+    marketplace: str
+    #: As the marketplace shortened it, maybe; "" where the subject names none.
+    title: str
+    #: The sites' ids that stand in the text and could be a listing's.
+    remote_ids: tuple[str, ...]
+    #: The server of the mailbox says that it is the marketplace's own.
+    proven: bool
+    #: Of this very mail.
+    key: str
+
+
+def parse(raw: bytes) -> EmailMessage:
+    message = BytesParser(policy=policy.default).parsebytes(raw)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def read(message: EmailMessage) -> SaleTold | None:
+    """None: it is no sale mail of a marketplace that we know, or one that its server found to be forged."""
+    domain = parseaddr(str(message.get("From", "")))[1].rpartition("@")[2].lower()
+    for marketplace in MARKETPLACES:
+        form = get_form(marketplace)
+        title = form.SALE_MAIL.title_of(str(message.get("Subject", "")))
+        if title is None or not form.SALE_MAIL.is_from(domain):
+            continue
+        proven = _verdict(message, form.SALE_MAIL.domain)
+        if proven is False:
+            log.warning("mail.forged", marketplace=marketplace)
+            return None
+        text = _text_of(message)
+        patterns = [form.REMOTE_ID, *([form.SALE_MAIL.remote_id] if form.SALE_MAIL.remote_id else [])]
+        ids = dict.fromkeys(found for pattern in patterns for found in re.findall(pattern, text))
+        return SaleTold(marketplace, title, tuple(ids), proven is True, _key(message, text))
+    return None
+
+
+def _verdict(message: EmailMessage, domain: str) -> bool | None:
+    """What the mailbox's own server found: the first Authentication-Results, since each server adds its own
+    on top. True: this domain wrote it; False: it did not; None: that is not said."""
+    told = _COMMENT.sub(" ", " ".join(str(message.get("Authentication-Results", "")).split()))
+    forged = False
+    for name, result, rest in _VERDICT.findall(told):
+        said = [one.lower() for one in _DOMAIN.findall(rest)]
+        ours = any(one == domain or one.endswith(f".{domain}") for one in said)
+        if result.lower() == "pass" and ours:
+            return True
+        # who passes a mail on breaks SPF, and no signature
+        forged = forged or (ours and result.lower() == "fail" and name.lower() != "spf")
+    return False if forged else None
+
+
+def _text_of(message: EmailMessage) -> str:
+    """Its words, and the addresses of its links."""
+    parts = []
+    for kind in ("plain", "html"):
+        part = message.get_body((kind,))
+        if part is None:
+            continue
+        try:
+            said = str(part.get_content())[:SEARCHED]
+        except (LookupError, UnicodeError, ValueError):  # a charset that nobody knows
+            continue
+        if kind == "html":
+            links = " ".join(re.findall(r"""href\s*=\s*["']([^"'<>]{1,2000})["']""", said, re.IGNORECASE))
+            said = f"{html.unescape(_TAG.sub(' ', said))} {html.unescape(links)}"
+        parts.append(said)
+    return " ".join(parts)
+
+
+def _key(message: EmailMessage, text: str) -> str:
+    """The same for one mail, whichever way it comes."""
+    told = str(message.get("Message-ID", "")).strip() or f"{message.get('Subject')} {text}"
+    return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
+
+
+async def take(session: AsyncSession, user_id: UUID, told: SaleTold) -> None:
+    """Looks at the account at once, or, where it is blind, takes the mail for the sale. A mail has its effect
+    once, by whatever way it comes."""
+    await session.execute(delete(MailSeen).where(MailSeen.seen_at < func.now() - REMEMBERED))
+    new = insert(MailSeen).values(user_id=user_id, key=told.key).on_conflict_do_nothing()
+    if (await session.execute(new.returning(MailSeen.key))).first() is None:
+        return
+    accounts = await session.scalars(
+        select(Connection).where(Connection.marketplace == told.marketplace).order_by(Connection.id)
+    )
+    there = accounts.all()
+    attempts = await _meant(session, told, [one.id for one in there])
+    if len(attempts) == 1:
+        there = [one for one in there if one.id == attempts[0].connection_id]
+    blind = [one for one in there if told_of(one) is not None]
+    seeing = [one.id for one in there if one.needs_you is None]
+    log.info("mail.sale", marketplace=told.marketplace, accounts=len(there), blind=len(blind))
+    await session.execute(
+        update(Connection).where(Connection.id.in_(seeing)).values(next_check_at=func.now())
+    )
+    await engine.wake(session, seeing)
+    if blind and len(attempts) == 1 and told.proven:
+        publication = await session.get_one(Publication, attempts[0].publication_id)
+        await sales.take_mail(session, publication, attempts[0])
+    elif blind:
+        label = MARKETPLACES[told.marketplace]
+        data = {
+            "browserProfileId": blind[0].public_id, "marketplace": told.marketplace, "title": told.title,
+            "message": f"{label} wrote that something was sold, and we cannot look there now. We do not know "
+            "for certain what it was: take it down elsewhere yourself.",
+        }  # fmt: skip
+        await messages.record(session, user_id, "sale.unclear", data)
+
+
+async def _meant(session: AsyncSession, told: SaleTold, accounts: Sequence[UUID]) -> list[Attempt]:
+    """What of ours is live there by one of these ids; else by its very title."""
+    live = select(Attempt).where(Attempt.connection_id.in_(accounts), Attempt.outcome == "live").limit(2)
+    by_id = (await session.scalars(live.where(Attempt.remote_id.in_(told.remote_ids)))).all()
+    if by_id or not told.title:
+        return list(by_id)
+    title = func.lower(Attempt.draft["title"].astext) == told.title.lower()
+    return list(await session.scalars(live.where(title)))

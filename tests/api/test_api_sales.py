@@ -1,0 +1,152 @@
+"""What sold where, over the API; Bob's reach ends at his own."""
+
+from __future__ import annotations
+
+import pytest
+
+from everystall.inventory import sales
+from everystall.inventory.blindness import look_after
+from everystall.inventory.connections import get_connection
+from everystall.marketplaces.base import Money, Sale
+from everystall.models import Connection
+from tests.api.conftest import live_listing, signed_in_as
+
+
+async def sell(site, seller, listing, profile, order_id, **more):
+    """A visit sees an order of this listing."""
+    (row,) = await site.rows(
+        "SELECT c.id, p.remote_id FROM connections c JOIN publications p ON p.connection_id = c.id "
+        "WHERE c.public_id = :profile AND p.listing_id = CAST(:listing AS uuid)",
+        profile=profile, listing=listing,
+    )  # fmt: skip
+    order = [Sale(order_id, row["remote_id"], "A shirt", Money(amount=2500), **more)]
+    async with site.database.as_user(seller.user_id) as session:
+        await sales.take(session, await session.get_one(Connection, row["id"]), order)
+
+
+async def test_a_sale_says_where_and_what_was_taken_down_because_of_it(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    (sale,) = (await alice.get("/api/sales")).json()["sales"]
+    assert (sale["orderId"], sale["listingId"], sale["browserProfileId"], sale["price"]["amount"]) == (
+        "o1", listing, profiles["poshmark"], 2500,
+    )  # fmt: skip
+    (down,) = sale["takeDowns"]
+    assert (down["marketplace"], down["browserProfileId"]) == ("mercari", profiles["mercari"])
+    assert (down["startedAt"], down["goneAt"]) == (None, None)
+    await site.rows("UPDATE take_downs SET started_at = now(), gone_at = now()")
+    (sale,) = (await alice.get("/api/sales", params={"listingId": listing})).json()["sales"]
+    assert sale["observedAt"] <= sale["takeDowns"][0]["askedAt"] <= sale["takeDowns"][0]["startedAt"]
+    assert sale["takeDowns"][0]["goneAt"] is not None
+    other = await alice.listing()
+    assert (await alice.get("/api/sales", params={"listingId": other})).json()["sales"] == []
+    assert (await bob.get("/api/sales")).json() == {"sales": [], "nextCursor": None}
+    assert (await bob.get("/api/sales", params={"listingId": listing})).json()["sales"] == []
+
+
+async def test_sales_come_page_by_page(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", quantity=9)
+    for number in range(5):
+        await sell(site, alice, listing, profiles["poshmark"], f"o{number}")
+    seen, cursor = [], None
+    for _ in range(3):
+        asked = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = (await alice.get("/api/sales", params=asked)).json()
+        seen += [sale["orderId"] for sale in page["sales"]]
+        cursor = page["nextCursor"]
+    assert seen == ["o4", "o3", "o2", "o1", "o0"]
+    assert cursor is None
+
+
+@pytest.mark.parametrize("query", [{"cursor": "x"}, {"limit": 0}, {"limit": 201}, {"listingId": "nobody"}])
+async def test_what_is_no_question_is_refused(alice, query):
+    assert (await alice.get("/api/sales", params=query)).status_code in (400, 404, 422)
+
+
+async def test_a_double_sale_has_both_orders_the_deadline_and_a_text(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    await sell(site, alice, listing, profiles["mercari"], "o2")
+    (double,) = (await alice.get("/api/sales/doubles")).json()["doubleSales"]
+    assert (double["earlier"]["orderId"], double["later"]["orderId"]) == ("o1", "o2")
+    assert (double["listingId"], double["settledAt"]) == (listing, None)
+    assert double["deadline"]["by"] > double["detectedAt"]
+    assert double["letterToBuyer"]
+    (asked,) = [
+        one["needsYou"]
+        for one in (await alice.get(f"/api/listings/{listing}/publications")).json()
+        if one["needsYou"]
+    ]
+    assert (asked["reason"], asked["letterToBuyer"]) == ("sold_twice", double["letterToBuyer"])
+    assert asked["deadline"]["by"] == double["deadline"]["by"]
+    assert (await bob.get("/api/sales/doubles")).json()["doubleSales"] == []
+
+
+async def test_the_rules_are_the_sellers_own_and_changed_one_by_one(alice, bob):
+    assert (await alice.get("/api/sales/rules")).json()["putBack"] == "ask"
+    assert (await alice.client.patch("/api/sales/rules", json={})).json()["putBack"] == "ask"
+    changed = await alice.client.patch("/api/sales/rules", json={"putBack": "always"})
+    assert changed.json()["putBack"] == "always"
+    assert (await alice.get("/api/sales/rules")).json() == changed.json()
+    assert (await bob.get("/api/sales/rules")).json()["putBack"] == "ask"
+    assert (await alice.client.patch("/api/sales/rules", json={"putBack": "perhaps"})).status_code == 422
+
+
+async def test_the_button_puts_a_cancelled_order_back(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    async with site.database.as_user(alice.user_id) as session:
+        account = await get_connection(session, profiles["poshmark"])
+        await sales.take_cancelled(session, account, "o1")
+    shown = {
+        one["marketplace"]: one for one in (await alice.get(f"/api/listings/{listing}/publications")).json()
+    }
+    button = shown["poshmark"]["needsYou"]["actions"][0]
+    assert (button["name"], button["label"]) == ("put_back", "Put it back")
+    assert (await bob.post(button["href"])).status_code == 404
+    assert (await alice.post(button["href"])).json()["needsYou"] is None
+    assert (await alice.post(button["href"])).status_code == 400
+    after = (await alice.get(f"/api/listings/{listing}")).json()
+    assert {one["marketplace"]: one["wanted"] for one in after["publications"]} == {
+        "poshmark": "ended", "mercari": "live",
+    }  # fmt: skip
+    (sale,) = (await alice.get("/api/sales")).json()["sales"]
+    assert sale["cancelledAt"] is not None
+
+
+async def test_a_blind_accounts_listings_say_so(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    asked = '{"reason": "challenge", "message": "It shows a captcha.", "url": null, "actions": []}'
+    await site.rows(
+        "UPDATE connections SET needs_you = CAST(:asked AS jsonb) WHERE public_id = :id",
+        asked=asked, id=profiles["mercari"],
+    )  # fmt: skip
+    await look_after(site.database)
+    listed = (await alice.get(f"/api/listings/{listing}")).json()["publications"]
+    blind = {one["marketplace"]: one["blind"] for one in listed}
+    assert blind["poshmark"] is None
+    assert blind["mercari"]["reason"] == "challenge"
+    assert blind["mercari"]["since"] is not None
+    account = (await alice.get(f"/api/connections/{profiles['mercari']}")).json()
+    assert account["blind"] == blind["mercari"]
+
+
+async def test_the_last_units_place_is_an_account_of_the_sellers_own(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    rules = "/api/sales/rules"
+    assert (await bob.client.patch(rules, json={"lastUnitOn": profiles["mercari"]})).status_code == 404
+    await site.rows("UPDATE listings SET quantity = 4, quantity_sold = 3")
+    body = {"lastUnitOn": profiles["mercari"], "blind": "end_elsewhere", "blindMinutes": 5}
+    assert (await alice.client.patch(rules, json=body)).json() == {"putBack": "ask", **body}
+    shown = (await alice.get(f"/api/listings/{listing}")).json()["publications"]
+    assert {one["marketplace"]: one["wanted"] for one in shown} == {"poshmark": "ended", "mercari": "live"}
+    assert (await alice.client.patch(rules, json={"lastUnitOn": None})).json()["lastUnitOn"] is None
+
+
+async def test_the_sellers_night_is_where_the_browser_was_last(alice, bob):
+    assert (await alice.get("/api/account")).json()["timeZone"] is None
+    for zone in ("America/Chicago", "Asia/Tokyo", None, "Etc/Nowhere"):
+        answer = await alice.sync("mercari", signed_in_as("mercari", "alice"), timeZone=zone)
+        assert answer.status_code == 200, answer.text
+    assert (await alice.get("/api/account")).json()["timeZone"] == "Asia/Tokyo"
+    assert (await bob.get("/api/account")).json()["timeZone"] is None

@@ -1,0 +1,141 @@
+"""A seller's own mailbox, watched by IMAP: a real server, real TLS, and nothing but mails about sales."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from everystall.db import driver_url
+from everystall.inventory.mailboxes import PUBLIC
+from everystall.models import Mailbox
+from everystall.settings import Settings
+from everystall.vault.keyring import Keyring
+from everystall.vault.rotation import rotate
+from everystall.vault.sessions import Vault
+from everystall.worker.mailboxes import Mailboxes
+from tests.imap_server import PASSWORD, USER, imap_server
+from tests.test_sale_mails import MAILS, mail
+
+
+@pytest.fixture
+async def inbox(tmp_path: Path):
+    async with imap_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def watching(db, tmp_path, database_urls, inbox):
+    """A worker's mailboxes; what the API does is done by `mine`."""
+    settings = Settings(_env_file=None, everystall_home=tmp_path / "home", webhook_allow_private=True,
+                        database_url=database_urls.login)  # fmt: skip
+    settings.everystall_home.mkdir(mode=0o700)
+    vault = Vault(db, Keyring.load(settings), settings)
+    watched = Mailboxes(db, vault, settings, context=inbox.context)
+    yield watched
+    await watched.close()
+
+
+async def _mine(watching, user, inbox, **more):
+    values = {"host": "127.0.0.1", "port": inbox.port, "username": USER} | more
+    password = values.pop("password", PASSWORD)
+    async with watching.db.as_user(user) as session:
+        box = Mailbox(user_id=user, **values)
+        await watching.vault.seal_mailbox(session, box, bytearray(password.encode()))
+        session.add(box)
+
+
+async def _until(admin, query, seconds=30):
+    """The first row, once there is one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        row = await (await admin.execute(query)).fetchone()
+        if row is not None:
+            return row
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {query}")
+
+
+CHECKED = "SELECT * FROM mailboxes WHERE checked_at IS NOT NULL"
+DUE = "SELECT id FROM connections WHERE next_check_at <= now()"
+
+
+async def test_a_sale_mail_that_arrives_has_the_account_looked_at_and_older_ones_do_not(
+    admin, alice, stand, inbox, watching
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    inbox.deliver(mail(*MAILS["ebay"], id="<0@example.com>"))
+    await _mine(watching, alice, inbox)
+    await watching.look_after()
+    await _until(admin, CHECKED)
+    inbox.deliver(mail("friend@example.com", "Lunch?"))
+    inbox.deliver(mail(*MAILS["mercari"]))
+    row = await _until(admin, DUE)  # one that comes just before the wait begins is seen after it
+    assert row["id"] == here.id
+    assert len(await (await admin.execute(DUE)).fetchall()) == 1
+    await watching.look_after()  # it is watched already
+    assert inbox.came == 1
+
+
+async def test_another_worker_goes_on_where_one_left_off(admin, alice, stand, inbox, watching):
+    await stand("mercari", "ebay")
+    await _mine(watching, alice, inbox)
+    await watching.look_after()
+    await _until(admin, CHECKED)
+    other = Mailboxes(watching.db, watching.vault, Settings(_env_file=None, webhook_allow_private=True),
+                      context=inbox.context)  # fmt: skip
+    await other.look_after()
+    assert not other._tasks  # it is claimed
+    await watching.close()
+    inbox.deliver(mail(*MAILS["ebay"]))
+    await admin.execute("UPDATE mailboxes SET claimed_until = now() - interval '1 second'")
+    await other.look_after()
+    await _until(admin, DUE)
+    await other.close()
+
+
+@pytest.mark.parametrize("who", [{"password": "another"}, {"username": "bob@example.com"}])
+async def test_who_is_not_let_in_is_told_and_not_tried_again(admin, alice, inbox, watching, who):
+    await _mine(watching, alice, inbox, **who)
+    await watching.look_after()
+    event = await _until(admin, "SELECT * FROM events")
+    assert event["type"] == "mailbox.failed"
+    assert "does not let us in" in event["data"]["message"]
+    assert PASSWORD not in str(event["data"])
+    came = inbox.came
+    await watching.look_after()
+    assert not watching._tasks
+    assert inbox.came == came
+
+
+@pytest.mark.parametrize("kind", ["another certificate", "private network", "nobody there"])
+async def test_a_server_that_is_not_it_is_not_spoken_to(admin, alice, inbox, watching, kind):
+    if kind == "another certificate":
+        watching._context = ssl.create_default_context()
+    elif kind == "private network":
+        watching._policy = PUBLIC
+    await _mine(watching, alice, inbox, **({"port": 1} if kind == "nobody there" else {}))
+    await watching.look_after()
+    row = await _until(admin, "SELECT * FROM mailboxes WHERE failing_since IS NOT NULL")
+    assert row["checked_at"] is None
+    assert row["failing_why"] != "refused"
+    assert await (await admin.execute("SELECT 1 FROM events")).fetchone() is None  # it may pass
+
+
+async def test_the_password_is_sealed_and_goes_over_to_a_new_key(
+    admin, alice, inbox, watching, database_urls
+):
+    await _mine(watching, alice, inbox)
+    row = await (await admin.execute("SELECT sealed FROM mailboxes")).fetchone()
+    assert PASSWORD.encode() not in bytes(row["sealed"])
+    engine = create_async_engine(driver_url(database_urls.admin))
+    await rotate(engine, watching.vault._keyring, watching.settings, reencrypt=True, retire="k1")
+    await engine.dispose()
+    moved = await (await admin.execute("SELECT sealed, dek_version FROM mailboxes")).fetchone()
+    assert (moved["dek_version"], moved["sealed"] != row["sealed"]) == (2, True)
+    await watching.look_after()
+    await _until(admin, CHECKED)

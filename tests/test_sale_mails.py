@@ -1,0 +1,186 @@
+"""Mails about sales: whose they are, what they name, what their mailbox's server said of them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from everystall.inventory import sale_mails
+from everystall.inventory.sale_mails import SaleTold, parse, read
+from everystall.models import Connection, DoubleSale, Event, Listing, Sale
+from tests.selling import all_of, an_order, one_of, stands, take
+
+MAILS = {
+    "poshmark": ("Poshmark <orders@poshmark.com>", '"A shirt" just sold to @buyer on Poshmark!'),
+    "mercari": ("Mercari <no-reply@mercari.com>", "You’ve made a sale: A shirt"),
+    "ebay": ("eBay <ebay@ebay.com>", "You made the sale for A shirt"),
+}
+
+
+def mail(sender, subject, text="Hooray.", results=None, id="<1@example.com>"):
+    head = f"Authentication-Results: {results}\r\n" if results else ""
+    head += f"From: {sender}\r\nTo: alice@example.com\r\nSubject: {subject}\r\nMessage-ID: {id}\r\n"
+    return f"{head}Content-Type: text/plain; charset=utf-8\r\n\r\n{text}".encode()
+
+
+@pytest.mark.parametrize("marketplace", MAILS)
+def test_a_marketplaces_mail_about_a_sale_is_known(marketplace):
+    told = read(parse(mail(*MAILS[marketplace])))
+    assert (told.marketplace, told.title, told.proven) == (marketplace, "A shirt", False)
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject"),
+    [
+        ("Poshmark <orders@poshmark.com.evil.example>", MAILS["poshmark"][1]),
+        ("Poshmark <orders@notposhmark.com>", MAILS["poshmark"][1]),
+        ('"orders@poshmark.com" <me@evil.example>', MAILS["poshmark"][1]),
+        ("Poshmark <orders@poshmark.com>", "A shirt just dropped in price"),
+        ("Mercari <no-reply@mercari.com>", "You've made a purchase: A shirt"),
+        ("eBay <ebay@ebay.com>", MAILS["mercari"][1]),
+        ("", MAILS["ebay"][1]),
+    ],
+)
+def test_anybody_elses_and_anything_else_is_none(sender, subject):
+    assert read(parse(mail(sender, subject))) is None
+
+
+@pytest.mark.parametrize("prefix", ["Fwd: ", "FW: Fwd: "])
+def test_a_mail_that_was_passed_on_is_the_same(prefix):
+    sender, subject = MAILS["ebay"]
+    assert read(parse(mail(f"<x@reply.{sender[6:-1].split('@')[1]}>", prefix + subject))).title == "A shirt"
+
+
+def test_the_listings_id_is_found_in_its_words_and_its_links():
+    told = read(parse(mail(*MAILS["mercari"], text="ID: m12345678901 Price $9.00")))
+    assert told.remote_ids == ("m12345678901",)
+    page = '<a href="https://www.ebay.com/itm/123456789012?x=1&amp;y=2">See</a> Item number: 123456789012'
+    raw = mail(*MAILS["ebay"], text=page).replace(b"text/plain", b"text/html")
+    assert read(parse(raw)).remote_ids == ("123456789012",)
+
+
+@pytest.mark.parametrize(
+    ("results", "proven"),
+    [
+        (None, False),
+        ("mx.example.net; none", False),
+        ("mx.example.net; dkim=pass header.i=@ebay.com header.s=x; spf=pass smtp.mailfrom=ebay.com", True),
+        ("mx.example.net; dkim=pass (2048-bit) header.d=reply.ebay.com", True),
+        ("mx.example.net; dmarc=pass (p=REJECT) header.from=ebay.com", True),
+        ("mx.example.net; spf=pass smtp.mailfrom=bounce@e.ebay.com", True),
+        ("mx.example.net; dkim=pass header.d=evil.example", False),
+        ("mx.example.net; dkim=pass (header.d=ebay.com) header.d=evil.example", False),
+        ("mx.example.net; dkim=pass header.d=notebay.com", False),
+        ("mx.example.net; spf=fail smtp.mailfrom=ebay.com", False),  # passed on
+        ("mx.example.net; dkim=none header.d=ebay.com", False),
+    ],
+)
+def test_it_is_proven_where_the_mailboxs_server_says_so(results, proven):
+    assert read(parse(mail(*MAILS["ebay"], results=results))).proven is proven
+
+
+@pytest.mark.parametrize(
+    "results", ["mx; dmarc=fail header.from=ebay.com", "mx; dkim=fail header.d=ebay.com"]
+)
+def test_what_its_server_calls_forged_is_left(results):
+    assert read(parse(mail(*MAILS["ebay"], results=f"mx.example.net; {results}"))) is None
+
+
+def test_only_the_word_of_the_last_server_counts():
+    raw = mail(*MAILS["ebay"], results="mx.example.net; dkim=none")
+    forged = b"Authentication-Results: mx.example.net; dkim=pass header.d=ebay.com\r\n"
+    assert read(parse(raw.replace(b"From:", forged + b"From:", 1))).proven is False
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"\xff\xfe\x00", b"From: \r\n\r\n", b"Subject: =?x?q?=\r\n\r\n", b"\r\n" * 99]
+)
+def test_what_is_no_mail_is_none(junk):
+    assert read(parse(junk)) is None
+
+
+# ---- what comes of it ----
+
+
+async def _take(db, user, told):
+    async with db.as_user(user) as session:
+        await sale_mails.take(session, user, told)
+
+
+def _told(marketplace="mercari", *, title="", ids=(), proven=True, key="1"):
+    return SaleTold(marketplace, title, tuple(ids), proven, key)
+
+
+async def _due(db, user):
+    async with db.as_user(user) as session:
+        due = select(Connection.id).where(Connection.next_check_at <= func.now())
+        return set(await session.scalars(due))
+
+
+async def _blind(db, account):
+    async with db.as_user(account.user_id) as session:
+        row = await session.get_one(Connection, account.id)
+        row.needs_you = {"reason": "session_expired", "message": "Signed out.", "url": None}
+
+
+async def test_a_mail_has_the_account_looked_at_and_is_no_sale(db, admin, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _take(db, alice, _told(title="A shirt"))
+    assert await _due(db, alice) == {here.id}
+    woken = await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs")
+    assert [row["lock"] for row in await woken.fetchall()] == [f"connection:{here.id}"]
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+async def test_of_several_accounts_the_one_that_has_it_is_looked_at_else_all(db, admin, alice, stand):
+    _, (here, there) = await stand("mercari", "mercari")
+    await _take(db, alice, _told(ids=["r-2"]))
+    assert await _due(db, alice) == {there.id}
+    await _take(db, alice, _told(title="A shirt", key="2"))  # both have one of that name
+    assert await _due(db, alice) == {here.id, there.id}
+
+
+async def test_while_the_account_is_blind_a_proven_mail_is_the_sale_once(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay", quantity=1)
+    await _blind(db, here)
+    for _ in range(2):
+        await _take(db, alice, _told(ids=["r-1"]))
+    await _take(db, alice, _told(ids=["r-1"], key="2"))  # reminds of it
+    sale = await one_of(db, alice, Sale)
+    assert (sale.told_by, sale.order_id, sale.remote_id) == ("mail", None, "r-1")
+    assert (await stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    (told,) = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.detected"]
+    assert told["toldBy"] == "mail"
+    await take(db, here, an_order("o1", "r-1"))  # it sees again: the order takes its place
+    sale = await one_of(db, alice, Sale)
+    assert (sale.told_by, sale.order_id) == ("orders", "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert await all_of(db, alice, DoubleSale) == []
+
+
+@pytest.mark.parametrize(
+    "told", [_told(ids=["r-1"], proven=False), _told(title="Another shirt"), _told("mercari")]
+)
+async def test_while_it_is_blind_what_is_not_clear_is_told_and_no_sale(db, alice, stand, told):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _blind(db, here)
+    await _take(db, alice, told)
+    assert await all_of(db, alice, Sale) == []
+    (event,) = await all_of(db, alice, Event)
+    assert (event.type, event.data["browserProfileId"]) == ("sale.unclear", here.public_id)
+
+
+async def test_one_of_several_that_a_mail_tells_of_is_one_of_several(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    await _blind(db, here)
+    await _take(db, alice, _told("ebay", ids=["r-1"], key="1"))
+    await _take(db, alice, _told("ebay", ids=["r-1"], key="2"))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    assert {one[1] for one in (await stands(db, alice)).values()} == {"live"}
+
+
+async def test_a_mail_of_a_marketplace_that_one_is_not_on_is_nothing(db, alice, bob, stand):
+    await stand("mercari")
+    await _take(db, bob, _told(title="A shirt", ids=["r-1"]))
+    assert await _due(db, alice) == set()
+    assert await all_of(db, bob, Event) == []
