@@ -77,6 +77,12 @@ class Ebay:
                     found.setdefault(row.remote_id, row)
         return list(found.values())
 
+    async def read_live(self, page: Page, number: int) -> tuple[list[Active], bool]:
+        return await _read_page(page, on.ACTIVE, "live", number)
+
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:
@@ -421,23 +427,30 @@ async def _read_list(
 ) -> list[Active]:
     found: list[Active] = []
     for number in range(1, MOST_PAGES + 1):
-        await page.goto(_page_of(path, number), ready=on.LISTINGS)
-        shown = await page.read(on.ROWS)
-        for row in shown["rows"]:
-            found.append(
-                Active(
-                    remote_id=row["id"],
-                    state=state,
-                    title=row["title"],
-                    price=_money(row["price"]),
-                    url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
-                    sku=row["sku"],
-                    photo_url=row["photo"],
-                )
-            )
-        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+        rows, more = await _read_page(page, path, state, number)
+        found += rows
+        if not more or any(row.remote_id in known for row in rows):
             break
     return found
+
+
+async def _read_page(
+    page: Page, path: str, state: Literal["live", "draft", "sold"], number: int
+) -> tuple[list[Active], bool]:
+    await page.goto(_page_of(path, number), ready=on.LISTINGS)
+    shown = await page.read(on.ROWS)
+    return [
+        Active(
+            remote_id=row["id"],
+            state=state,
+            title=row["title"],
+            price=_money(row["price"]),
+            url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
+            sku=row["sku"],
+            photo_url=row["photo"],
+        )
+        for row in shown["rows"]
+    ], bool(shown["more"])
 
 
 def _sale(row: Mapping[str, Any], line: int) -> Sale:

@@ -67,6 +67,13 @@ class Mercari:
                 found += await _read_list(page, path, state, known)
         return found
 
+    async def read_live(self, page: Page, number: int) -> tuple[list[Active], bool]:
+        rows, more = await _read_page(page, on.ACTIVE, number)
+        return [_active(page, row, "live") for row in rows], more
+
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:
@@ -350,28 +357,34 @@ async def _first_of(page: Page, *targets: Target) -> int | None:
 async def _read_list(
     page: Page, path: str, state: Literal["live", "draft", "sold"], known: frozenset[str]
 ) -> list[Active]:
-    return [
-        Active(
-            remote_id=row["id"],
-            state=state,
-            title=row["title"],
-            price=_money(row["price"]),
-            url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
-            photo_url=row["photo"],
-        )
-        for row in await _read_rows(page, path, known)
-    ]
+    return [_active(page, row, state) for row in await _read_rows(page, path, known)]
+
+
+def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", "sold"]) -> Active:
+    return Active(
+        remote_id=row["id"],
+        state=state,
+        title=row["title"],
+        price=_money(row["price"]),
+        url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
+        photo_url=row["photo"],
+    )
 
 
 async def _read_rows(page: Page, path: str, known: frozenset[str]) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for number in range(1, MOST_PAGES + 1):
-        await page.goto(path if number == 1 else f"{path}?page={number}", ready=on.LISTINGS)
-        shown = await page.read(on.ROWS)
-        found += shown["rows"]
-        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+        rows, more = await _read_page(page, path, number)
+        found += rows
+        if not more or any(row["id"] in known for row in rows):
             break
     return found
+
+
+async def _read_page(page: Page, path: str, number: int) -> tuple[list[Mapping[str, Any]], bool]:
+    await page.goto(path if number == 1 else f"{path}?page={number}", ready=on.LISTINGS)
+    shown = await page.read(on.ROWS)
+    return shown["rows"], bool(shown["more"])
 
 
 def _state(shown: Mapping[str, Any], remote_id: str) -> SeenState:

@@ -82,6 +82,15 @@ class Poshmark:
             found += [_active(page, row, "draft") for row in await page.read(on.DRAFTS)]
         return found
 
+    async def read_live(self, page: Page, number: int) -> tuple[list[Active], bool]:
+        handle = await _handle(page)
+        await _open_closet(page, handle, "available", number)
+        shown = await page.read(on.TILES)
+        return [_active(page, row, "live") for row in shown["rows"]], bool(shown["more"])
+
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:
