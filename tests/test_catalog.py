@@ -9,7 +9,8 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
-             "take_import", "wake_imports", "take_drop"}  # fmt: skip
+             "take_import", "wake_imports", "take_drop", "due_live_imports",
+             "take_matching", "matching_due"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.
@@ -194,7 +195,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "connections.account_name", "attempts.draft", "vault_audit.purpose", "events.data",
                    "webhook_endpoints.sealed", "webhook_endpoints.url", "imports.file_name",
                    "import_rows.facts", "listing_sources.facts", "sales.title",
-                   "price_rules.rule", "price_drops.floor_cents", "price_steps.after_cents"):  # fmt: skip
+                   "price_rules.rule", "price_drops.floor_cents", "price_steps.after_cents",
+                   "live_import_items.title", "matches.undo"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -219,6 +221,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("webhook_receipts", "INSERT"): {"id"},
         ("imports", "UPDATE"): {"claimed_until"},
         ("price_drops", "UPDATE"): {"next_look_at"},
+        ("matchings", "UPDATE"): {"claimed_until"},
     }
 
 

@@ -29,6 +29,8 @@ TYPES = {
     "sale.cancelled": "an order that we had counted was cancelled there",
     "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
     "watch.failed": "what sells on an account cannot be seen",
+    "import.finished": "the live listings of an account came in, or could not be read",
+    "matching.finished": "your live listings were compared with each other",
     "session.expired": "a marketplace no longer knows your sign-in",
     "webhook.disabled": "a webhook was disabled, since it took nothing for a day",
     "webhook.test": "you asked for it",

@@ -30,6 +30,8 @@ from everystall.web import (
     job_webhook,
     jobs,
     listings,
+    live_imports,
+    matches,
     pairings,
     price_changes,
     price_drops,
@@ -65,6 +67,8 @@ ROUTERS = (
     vocabulary.router,
     export.router,
     imports.router,
+    live_imports.router,
+    matches.router,
     webhooks.router,
     job_webhook.router,
 )

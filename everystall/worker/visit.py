@@ -44,7 +44,7 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, publish, reconcile, revise, watch
+from everystall.worker import delist, failures, publish, read_in, reconcile, revise, watch
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -66,17 +66,23 @@ _DUE = """
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("due_id", Uuid), column("wanted", TEXT),
     column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("orphan_id", Uuid),
+    column("importing", Boolean),
 )  # fmt: skip
+#: The account `c` has an import whose next step is due; not while it is paused.
+_IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
+    WHERE i.connection_id = c.id AND i.status = 'running' AND i.next_step_at <= now()
+      AND c.needs_you IS NULL AND c.paused_at IS NULL AND u.paused_at IS NULL)"""
 #: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
-#: urgent publication, an attempt given up that is to be looked for. In one statement: of a short visit that
-#: is the most of it.
+#: urgent publication, an attempt given up that is to be looked for, a step of an import. In one statement:
+#: of a short visit that is the most of it.
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
     SELECT {", ".join(f"c.{one.name}" for one in Connection.__table__.c)},
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
-           due.id AS due_id, due.wanted, due.put, due.state, due.looking, orphan.publication_id AS orphan_id
+           due.id AS due_id, due.wanted, due.put, due.state, due.looking, orphan.publication_id AS orphan_id,
+           NOT :urgent AND {_IMPORTING} AS importing
     FROM connections c
     LEFT JOIN LATERAL (
         SELECT p.id, p.wanted, p.put, p.state, p.looking {_DUE} AND (NOT :urgent OR p.wanted = 'ended')
@@ -113,7 +119,7 @@ class Due:
     """The most urgent thing to do, as read from the rows."""
 
     #: look · orphan (an unresolved attempt's look) · end · still there (a take-down that crossed a new
-    #: wish) · publish · revise · check
+    #: wish) · publish · revise · check · import
     kind: str
     publication_id: UUID | None = None
 
@@ -210,7 +216,8 @@ class Visit:
                 lease.lost.set()
                 raise LeaseLost
             self._know(row[0])
-            first = row.stale and self.check_claimed is None and (row.due_id or row.orphan_id) is not None
+            work = row.importing or (row.due_id or row.orphan_id) is not None
+            first = row.stale and self.check_claimed is None and work
             if (row.check_due or first) and not self.urgent and row.wanted != "ended":
                 mine = await session.execute(
                     text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking)
@@ -224,7 +231,9 @@ class Visit:
                     return Due("check")
             if row.due_id is not None:
                 return Due(_kind(row.wanted, row.put, row.state, row.looking), row.due_id)
-            return Due("orphan", row.orphan_id) if row.orphan_id is not None else None
+            if row.orphan_id is not None:
+                return Due("orphan", row.orphan_id)
+            return Due("import") if row.importing else None
 
     def _know(self, connection: Connection) -> None:
         """The account as it stands."""
@@ -259,7 +268,10 @@ class Visit:
 
     async def _step(self, due: Due) -> None:
         id = due.publication_id
-        if id is None:
+        if due.kind == "import":
+            self.purpose = "import"
+            await read_in.read_in(self)
+        elif id is None:
             self.purpose = "check"
             await self._check()
         elif due.kind == "publish":
@@ -279,7 +291,9 @@ class Visit:
             await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)
 
     async def _failed(self, due: Due, error: EverystallError) -> None:
-        if due.kind == "orphan" and due.publication_id is not None:
+        if due.kind == "import":
+            await read_in.failed(self, error)
+        elif due.kind == "orphan" and due.publication_id is not None:
             await failures.failed_orphan(self, due.publication_id, error)
         else:
             await failures.failed(self, due.publication_id, error)
@@ -315,14 +329,18 @@ class Visit:
         await self.signed_in()
 
     async def _linger(self) -> bool:
-        """Wait for a look that is due in a moment, if a browser is open for it."""
+        """Wait for a look, or an import's step, that is due in a moment, if a browser is open for it."""
         if self._browser is None or self.urgent:
             return False
         async with self.lease.transaction() as session:
             seconds = (
                 await session.execute(
-                    text("""SELECT extract(epoch FROM min(next_try_at) - now()) FROM publications
-                            WHERE connection_id = :id AND looking AND next_try_at > now()"""),
+                    text("""SELECT extract(epoch FROM least(
+                                (SELECT min(next_try_at) FROM publications
+                                 WHERE connection_id = :id AND looking AND next_try_at > now()),
+                                (SELECT next_step_at FROM live_imports
+                                 WHERE connection_id = :id AND status = 'running' AND next_step_at > now())
+                            ) - now())"""),
                     {"id": self.lease.connection_id},
                 )
             ).scalar_one()
@@ -335,7 +353,11 @@ class Visit:
     async def _wake_for_the_rest(self) -> None:
         """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
         async with self.lease.transaction() as session:
-            left = await session.execute(text(f"SELECT 1 {_DUE} LIMIT 1"), {"id": self.lease.connection_id})
+            left = await session.execute(
+                text(f"""(SELECT 1 {_DUE} LIMIT 1)
+                    UNION ALL SELECT 1 FROM connections c WHERE c.id = :id AND {_IMPORTING} LIMIT 1"""),
+                {"id": self.lease.connection_id},
+            )
             if left.first() is not None:
                 await engine.wake(session, [self.lease.connection_id], "visits", back=True)
 
