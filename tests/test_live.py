@@ -48,6 +48,14 @@ def test_other_words_stay_as_the_sites_and_are_told():
     assert all("stays as it is on Poshmark" in note["message"] for note in came.notes)
 
 
+@pytest.mark.parametrize(
+    ("there", "here"), [("M (38-40)", "M"), ("M", "M"), ("Wide (60 x 80)", "Wide (60 x 80)"), (None, None)]
+)
+def test_a_size_is_ours_where_the_site_only_says_more(there, here):
+    came = read("mercari", shown(category=("Men", "Tops", "Nowhere"), size=there))
+    assert came.columns.get("size") == here
+
+
 def test_a_brand_that_the_site_says_there_is_none_of_is_told_and_one_that_it_does_not_show_is_not():
     assert read("mercari", shown(brand=None)).columns["brand"] == "unbranded"
     assert "brand" not in read("mercari", merged({k: v for k, v in PAGE.items() if k != "brand"}, {})).columns

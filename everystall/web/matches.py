@@ -83,6 +83,9 @@ async def list_matches(
 ) -> MatchesOut:
     """What is proposed, was linked or was called apart; the surest first."""
     wanted = select(Match).where(Match.state == state)
+    if state == "proposed":  # one may be deleted since
+        here = select(Listing.id)
+        wanted = wanted.where(Match.one_id.in_(here), Match.other_id.in_(here))
     if after is not None:
         last = await session.scalar(select(Match).where(Match.id == as_id(after)))
         if last is None:

@@ -164,9 +164,9 @@ def _rest(visit: Visit) -> float:
 
 async def _read(visit: Visit, page: Page, item: LiveImportItem, seen: Seen) -> Read:
     notes: list[dict[str, str]] = []
-    photos = []
+    photos, last_try = [], item.tries + 1 >= live_imports.TRIES
     for place, url in enumerate(seen.photo_urls, 1):  # before the form is opened: they are this page's
-        photo = await _take(visit, page, url, f"Photo {place}", notes)
+        photo = await _take(visit, page, url, last_try=last_try, called=f"Photo {place}", notes=notes)
         if photo is not None:
             photos.append(photo)
     listed = {"sku": item.sku} if item.sku else {}
@@ -202,33 +202,34 @@ async def _read_form(
 
 
 async def _take(
-    visit: Visit, page: Page, url: str, called: str, notes: list[dict[str, str]]
-) -> TakenPhoto | None:
-    """The photo as large as the site has it, if that is the one that it shows; kept as it came. None: it is
-    no photo that we can use, which is told."""
+    visit: Visit, page: Page, url: str, *, last_try: bool, called: str, notes: list[dict[str, str]]
+) -> TakenPhoto | None:  # fmt: skip
+    """The photo as large as the site has it, if that is the one that it shows; kept as it came. None: it did
+    not come over, which is told."""
     store = visit.tools.photos
-    data = await page.fetch(url)
     try:
+        data = await page.fetch(url)
         dhash = await store.dhash(data)
-        large = await _fetch_large(visit, page, url)
-        if large is not None:
-            whole = await store.dhash(large)
-            data, dhash = (large, whole) if hamming(whole, dhash) <= PHOTO_DISTANCE else (data, dhash)
+        data, dhash = await _find_whole(visit, page, url, dhash) or (data, dhash)
         return TakenPhoto(await store.put(data), dhash, await store.fingerprint(data))
-    except PhotoRefused as e:
+    except (PhotoRefused, MarketplaceBusy) as e:
+        if isinstance(e, BrowserEnded) or (isinstance(e, MarketplaceBusy) and not last_try):
+            raise
         notes.append({"field": "photos", "message": f"{called} did not come over: {e.message}"})
         return None
 
 
-async def _fetch_large(visit: Visit, page: Page, url: str) -> bytes | None:
-    """None: there is no other, or not at that address."""
+async def _find_whole(visit: Visit, page: Page, url: str, dhash: str) -> tuple[bytes, str] | None:
+    """None: there is no other than what is shown, or not at that address."""
     large = visit.adapter.full_size(url)
     if large == url:
         return None
     try:
-        return await page.fetch(large)
+        data = await page.fetch(large)
+        found = await visit.tools.photos.dhash(data)
     except (LeaseLost, BrowserEnded):
         raise
     except EverystallError as e:
         log.warning("import.no_large_photo", error=e.code)
         return None
+    return (data, found) if hamming(found, dhash) <= PHOTO_DISTANCE else None

@@ -142,3 +142,43 @@ async def test_a_sale_of_one_of_two_that_were_linked_takes_the_others_down(stall
         ("ebay", SHIRT["title"]): "ended",
         ("mercari", "Another thing altogether"): "live",
     }
+
+
+async def test_an_import_goes_on_where_it_was_and_what_is_sold_meanwhile_is_gone(
+    stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    """A step a visit: whoever dies in between loses no more than the step."""
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+    await _had_before(stall, alice, ("mercari",), title="Sold meanwhile", photos=1)
+    await _had_before(stall, alice, ("mercari",), title="Still for sale", photos=1)
+    monkeypatch.setattr("everystall.worker.visit.BUDGET_STEPS", 1)
+    await alice.client.post(f"/api/connections/{profile}/import")
+    path = f"/api/connections/{profile}/import"
+    seen, sold = [], False
+    for _ in range(12):
+        await stall.visit(profile)
+        now = (await alice.client.get(path)).json()
+        seen.append((now["total"], now["created"], now["gone"]))
+        if now["listed"] and not sold:
+            sold = True
+            (item,) = [one for one in stall.ledger("mercari") if one["fields"]["title"] == "Sold meanwhile"]
+            stall.sandbox.buy("mercari", listing_id=item["listing_id"])
+        if now["status"] != "running":
+            break
+    assert (now["status"], seen[-1]) == ("done", (3, 2, 1)), seen
+    assert (3, 0, 0) in seen
+    assert (3, 1, 0) in seen or (3, 1, 1) in seen
+    assert {one["title"] for one in await _listings(alice)} == {SHIRT["title"], "Still for sale"}
+
+
+async def test_photos_that_do_not_come_hold_nothing_up_for_good_and_are_told(stall: Stall, alice: Seller):
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+    stall.sandbox.fault("mercari", "down", account="alice", path="/photos/")
+    (done,) = await _bring_in(stall, alice, profile)
+    assert (done["status"], done["created"]) == ("done", 1), done
+    (item,) = done["items"]
+    assert [note["message"].split(":")[0] for note in item["notes"] if note["field"] == "photos"] == [
+        "Photo 1 did not come over"
+    ]
+    (listing,) = await _listings(alice)
+    assert listing["photos"] == []

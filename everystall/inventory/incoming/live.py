@@ -4,6 +4,7 @@ never guesses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from everystall.inventory.incoming.rows import Row
 from everystall.inventory.incoming.words import take_category, take_colors, take_condition, take_size
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import NESTED, NO_BRAND, Draft, Money, flat, strip_marker
+from everystall.marketplaces.taxonomy import SIZE_SCALES, find_category, find_size
 
 #: Sides and weight of a package among a site's shipping answers.
 _PACKAGE = ("weight_oz", "length_in", "width_in", "height_in")
@@ -92,7 +94,7 @@ def _words(conditions: Mapping[str, str], row: Row, shown: Mapping[str, Any], ow
     take_category(row, "category", path)
     if path and "category" not in row.facts:
         own["category"] = path
-    take_size(row, "size", row.facts.pop("size") or "")
+    take_size(row, "size", _size(row.facts.pop("size") or "", row.facts.get("category")))
     label = _plain(shown.get("condition"))
     if label in conditions:
         row.facts["condition"] = conditions[label]
@@ -101,6 +103,14 @@ def _words(conditions: Mapping[str, str], row: Row, shown: Mapping[str, Any], ow
     if label and "condition" not in row.facts:
         own["condition"] = label
     take_colors(row, "colors", ", ".join(shown.get("colors") or ()))
+
+
+def _size(label: str, category: str | None) -> str:
+    """ "M (38-40)" is M, if that is a size of ours: what the parenthesis says follows from it."""
+    ours = find_category(category)
+    scales = (ours.size_scale,) if ours else SIZE_SCALES
+    bare = re.sub(r"\s*\([^()]*\)$", "", label)
+    return bare if any(scale and find_size(scale, bare) for scale in scales) else label
 
 
 def _specifics(shown: Mapping[str, Any]) -> dict[str, str]:
