@@ -135,6 +135,7 @@ async def test_a_sale_of_one_of_two_that_were_linked_takes_the_others_down(stall
         (one["marketplace"], one["fields"]["title"]): one["state"]
         for name in ALL
         for one in stall.ledger(name)
+        if one["fields"]  # a draft that was given up has none
     }
     assert states == {
         ("mercari", SHIRT["title"]): "sold",
