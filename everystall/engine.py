@@ -72,7 +72,7 @@ async def wake_messages(session: AsyncSession) -> None:
 
 
 async def wake_imports(session: AsyncSession) -> None:
-    """Wakes who brings in files, when the session's transaction commits."""
+    """Wakes who brings in files and compares listings, when the session's transaction commits."""
     _to_wake(session)["imports"] = set()
 
 

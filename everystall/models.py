@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     Computed,
     DateTime,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -233,6 +234,8 @@ class ListingPhoto(Owned, Base):
     width: Mapped[int]
     height: Mapped[int]
     byte_size: Mapped[int]
+    #: photos.Fingerprint, by which it is known on a marketplace; null: not looked at yet.
+    fingerprint: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
         _points_to("listings", "listing_id"),
@@ -907,6 +910,107 @@ class ListingSource(Owned, Base):
         _points_to("imports", "import_id", "SET NULL (import_id)"),
         Index("listing_sources_by_listing", "user_id", "listing_id"),
         Index("listing_sources_by_import", "user_id", "import_id"),
+    )
+
+
+class LiveImport(Owned, Base):
+    """An account's live listings come in: its list page by page, then each listing by its own page; one at
+    once per account. Of the finished ones the last of each account is kept."""
+
+    __tablename__ = "live_imports"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    connection_id: Mapped[UUID]
+    status: Mapped[str] = mapped_column(server_default="running")
+    #: Pages of the account's list that were read, and when the last was.
+    pages_read: Mapped[int] = mapped_column(server_default=text("0"))
+    listed_at: Mapped[datetime | None]
+    #: Not before this.
+    next_step_at: Mapped[datetime] = _now()
+    #: Failures in a row.
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    #: What stands in its way, or ended it.
+    message: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        _owned("live_imports"),
+        _points_to("connections", "connection_id"),
+        _in("status", ("running", "done", "failed")),
+        Index("live_imports_by_connection", "user_id", "connection_id", text("created_at DESC")),
+        Index("live_imports_one_running", "connection_id", unique=True,
+              postgresql_where=text("status = 'running'")),
+    )  # fmt: skip
+
+
+class LiveImportItem(Owned, Base):
+    """A live listing of the account, as its list shows it. Its outcome is written in the transaction that
+    makes the listing."""
+
+    __tablename__ = "live_import_items"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    import_id: Mapped[UUID] = mapped_column(primary_key=True)
+    remote_id: Mapped[str] = mapped_column(primary_key=True)
+    #: In the list, from 0.
+    position: Mapped[int]
+    title: Mapped[str]
+    #: Where the list tells it, with a marker if it has one.
+    sku: Mapped[str | None]
+    #: created · known: it was ours · gone: not live any more · failed; null: waits.
+    outcome: Mapped[str | None]
+    #: What it became, or is; stays when that is deleted.
+    listing_id: Mapped[UUID | None]
+    #: [{field, message}]: what did not come over as it is there.
+    notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    __table_args__ = (
+        _points_to("live_imports", "import_id"),
+        _in("outcome", ("created", "known", "gone", "failed")),
+        Index("live_import_items_waiting", "import_id", "position",
+              postgresql_where=text("outcome IS NULL")),
+    )  # fmt: skip
+
+
+class Matching(Owned, Base):
+    """A seller's live listings are to be compared with each other, or were."""
+
+    __tablename__ = "matchings"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: Null: nobody waits for it.
+    asked_at: Mapped[datetime | None]
+    #: A worker is at it until then.
+    claimed_until: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (Index("matchings_due", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),)
+
+
+class Match(Owned, Base):
+    """Two listings that may be one thing, or are, or are not: `one_id` is the lesser. Linked, one of the two
+    lives on in the other, and `undo` has what it was."""
+
+    __tablename__ = "matches"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    one_id: Mapped[UUID]
+    other_id: Mapped[UUID]
+    state: Mapped[str] = mapped_column(server_default="proposed")
+    points: Mapped[float] = mapped_column(Double)
+    #: What speaks for it and what against, for the seller to read.
+    reasons: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    doubts: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    #: links.Undo
+    undo: Mapped[dict[str, Any] | None]
+    #: When a comparison last found it.
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        UniqueConstraint("user_id", "one_id", "other_id", name="matches_once"),
+        _in("state", ("proposed", "linked", "apart")),
+        _in("decided_by", ("everystall", "seller")),
+        Index("matches_by_state", "user_id", "state", text("points DESC"), "id"),
     )
 
 

@@ -10,7 +10,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
              "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
-             "take_mailboxes"}  # fmt: skip
+             "take_mailboxes", "due_live_imports", "take_matching", "matching_due"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.
@@ -197,7 +197,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "import_rows.facts", "listing_sources.facts", "sales.title",
                    "price_rules.rule", "price_drops.floor_cents", "price_steps.after_cents",
                    "relist_rules.after_days", "mailboxes.sealed", "mailboxes.host",
-                   "mailboxes.username"):  # fmt: skip
+                   "mailboxes.username", "live_import_items.title",
+                   "matches.undo"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -224,6 +225,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("price_drops", "UPDATE"): {"next_look_at"},
         ("relist_rules", "UPDATE"): {"next_look_at"},
         ("mailboxes", "UPDATE"): {"claimed_until"},
+        ("matchings", "UPDATE"): {"claimed_until"},
     }
 
 

@@ -258,3 +258,32 @@ def test_made_up_lookalikes_are_not_linked_and_most_of_the_same_are_found():
     linked, proposed = pairs_in(world, match(world.listings))
     assert linked <= world.truth()
     assert len(world.truth() & (linked | proposed)) >= 0.9 * len(world.truth())
+
+
+def test_what_is_one_thing_already_is_no_match_and_speaks_for_a_third_together():
+    posted = [listing("ebay", thing="a"), listing("poshmark", thing="a")]
+    found = match([*posted, listing("mercari", thing="b")])
+    assert len(found.groups) == 1
+    assert {one.thing for one in found.groups[0]} == {"a", "b"}
+    assert all({m.one.thing, m.other.thing} == {"a", "b"} for m in found.linked)
+    assert match(posted) == Matches((), (), ())
+
+
+def test_what_is_one_thing_already_keeps_out_what_contradicts_its_other_half():
+    posted = [
+        listing("ebay", thing="a"),
+        listing("poshmark", thing="a", size="L", title="Other words", photos=()),
+    ]
+    found = match([*posted, listing("mercari", thing="b")])
+    assert found.linked == ()
+    assert [m.doubts for m in found.proposed] == [
+        ("Taken together with a third, they contradict each other",)
+    ]
+
+
+def test_what_was_called_apart_is_neither_linked_nor_proposed_nor_joined_by_a_third():
+    pair = [listing("ebay", thing="a"), listing("mercari", thing="b")]
+    apart = frozenset({frozenset({"a", "b"})})
+    assert match(pair, apart) == Matches((), (), ())
+    found = match([*pair, listing("poshmark", thing="c")], apart)
+    assert found.linked == ()

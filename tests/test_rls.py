@@ -79,6 +79,11 @@ async def stocked(db, admin, alice, make_listing, make_connection):
         "INSERT INTO sale_rules (user_id, last_unit_on) VALUES (%(u)s, %(c)s)",
         """INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace)
            VALUES (%(u)s, %(x)s, %(p)s, 'poshmark')""",
+        "INSERT INTO live_imports (id, user_id, connection_id) VALUES (%(x)s, %(u)s, %(c)s)",
+        """INSERT INTO live_import_items (user_id, import_id, remote_id, position, title)
+           VALUES (%(u)s, %(x)s, 'm1', 0, 'a shirt')""",
+        "INSERT INTO matchings (user_id) VALUES (%(u)s)",
+        "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (%(u)s, %(l)s, %(x)s, 5)",
         """INSERT INTO double_sales (user_id, listing_id, earlier_id, later_id)
            VALUES (%(u)s, %(l)s, %(x)s, %(x)s)""",
     ):

@@ -143,7 +143,7 @@ def _photos_in_common(a: Traits, b: Traits) -> tuple[int, bool]:
     ours, theirs, recolored = set(), set(), set()
     for i, photo in enumerate(a.photos):
         for j, other in enumerate(b.photos):
-            alike = _same_photo(photo, other)
+            alike = same_photo(photo, other)
             if alike:
                 ours.add(i)
                 theirs.add(j)
@@ -157,7 +157,7 @@ def _photos_in_common(a: Traits, b: Traits) -> tuple[int, bool]:
     return same, 0 < off >= same
 
 
-def _same_photo(photo: Sequence[View | None], other: Sequence[View | None]) -> bool | None:
+def same_photo(photo: Sequence[View | None], other: Sequence[View | None]) -> bool | None:
     """False: but for its colour. None: another photo."""
     alike = None
     for ours, theirs in zip(photo, other, strict=False):

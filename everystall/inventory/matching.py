@@ -10,7 +10,7 @@ rival any more, and so on until nothing changes: one to one per account, whateve
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -60,8 +60,9 @@ class Matches:
     groups: tuple[tuple[LiveListing, ...], ...]
 
 
-def match(listings: Iterable[LiveListing]) -> Matches:
-    """Listings of any number of accounts. ValueError if one (account, key) comes twice."""
+def match(listings: Iterable[LiveListing], apart: Collection[frozenset[str]] = frozenset()) -> Matches:
+    """Listings of any number of accounts. What is one thing already (LiveListing.thing) is in one group, and
+    no match; `apart`: pairs of things that are not one. ValueError if one (account, key) comes twice."""
     known = sorted(listings, key=lambda one: (one.account, one.key))
     for one, other in pairwise(known):
         if (one.account, one.key) == (other.account, other.key):
@@ -70,9 +71,17 @@ def match(listings: Iterable[LiveListing]) -> Matches:
     judged = {
         (i, j): evidence
         for i, j in sorted(find_candidates(known, traits))
+        if not _is_settled(known[i], known[j], apart)
         if points(evidence := weigh(known[i], known[j], traits[i], traits[j])) >= PROPOSE
     }
-    return _Settling(known, traits, judged).done()
+    return _Settling(known, traits, judged, apart).done()
+
+
+def _is_settled(one: LiveListing, other: LiveListing, apart: Collection[frozenset[str]]) -> bool:
+    """One thing, or two, whatever they look like."""
+    if one.thing is None or other.thing is None:
+        return False
+    return one.thing == other.thing or frozenset((one.thing, other.thing)) in apart
 
 
 # ---- candidates -----------------------------------------------------------------------------------
@@ -165,8 +174,9 @@ class _Settling:
         known: Sequence[LiveListing],
         traits: Sequence[Traits],
         judged: Mapping[tuple[int, int], Evidence],
+        apart: Collection[frozenset[str]],
     ) -> None:
-        self._known, self._traits, self._judged = known, traits, judged
+        self._known, self._traits, self._judged, self._apart = known, traits, judged, apart
         self._points = {pair: points(found) for pair, found in judged.items()}
         self._doubts = {pair: doubts_of(found) for pair, found in judged.items()}
         #: (listing, another account) → its pairs there that are still open.
@@ -222,7 +232,7 @@ class _Settling:
         """What hangs together by links. A group that contradicts itself (two listings of one account, or two
         that something speaks against) is not certain: its links are taken back, to be proposed."""
         neighbours: dict[int, set[int]] = defaultdict(set)
-        for i, j in self._links:
+        for i, j in (*self._links, *self._one_things()):
             neighbours[i].add(j)
             neighbours[j].add(i)
         groups, seen = [], set[int]()
@@ -235,6 +245,8 @@ class _Settling:
                     group.add(i)
                     waiting.append(i)
             seen |= group
+            if not any(i in group for i, _ in self._links):
+                continue
             if self._agree(group):
                 groups.append(tuple(sorted(group)))
             else:
@@ -243,10 +255,21 @@ class _Settling:
                     self._doubts[pair] = ["Taken together with a third, they contradict each other"]
         return groups
 
+    def _one_things(self) -> Iterator[tuple[int, int]]:
+        """What is one thing already."""
+        holders = defaultdict(list)
+        for i, one in enumerate(self._known):
+            if one.thing is not None:
+                holders[one.thing].append(i)
+        for holder in holders.values():
+            yield from pairwise(holder)
+
     def _agree(self, group: set[int]) -> bool:
         for i, j in combinations(sorted(group), 2):
             one, other = self._known[i], self._known[j]
-            if one.account == other.account:
+            if one.thing is not None and one.thing == other.thing:
+                continue
+            if one.account == other.account or _is_settled(one, other, self._apart):
                 return False
             found = weigh(one, other, self._traits[i], self._traits[j])
             if False in (found.size, found.color, found.brand, found.sku, found.quantity):

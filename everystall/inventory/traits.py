@@ -35,6 +35,8 @@ class LiveListing:
     #: None: the site knows no quantities.
     quantity: int | None = None
     photos: tuple[Fingerprint, ...] = ()
+    #: What several are known by that are one thing already; None: nothing is known of it.
+    thing: str | None = None
 
 
 #: Scale ("letter", "number", "waist", …) → what is told in it. A size may be told in several: "M (8-10)".
@@ -112,7 +114,7 @@ def read(listing: LiveListing) -> Traits:
         colors=read_colors(" ".join(listing.colors) or listing.title),
         condition=_condition(listing.condition),
         category=frozenset(word for part in listing.category for word in words_of(part.replace("_", " "))),
-        photos=tuple(_views(photo) for photo in listing.photos),
+        photos=tuple(views_of(photo) for photo in listing.photos),
     )
 
 
@@ -139,7 +141,7 @@ def _condition(label: str | None) -> int | None:
     return _CONDITION_RANKS.get(said)
 
 
-def _views(photo: Fingerprint) -> tuple[View | None, ...]:
+def views_of(photo: Fingerprint) -> tuple[View | None, ...]:
     """None for what is plain or a mere gradient: such views of different photos are alike."""
     views = [(int(view, 16), tint) for view, tint in zip(photo.views, photo.tints, strict=True)]
     return tuple(view if PLAIN_BITS <= view[0].bit_count() <= 64 - PLAIN_BITS else None for view in views)

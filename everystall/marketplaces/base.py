@@ -7,6 +7,8 @@ knows the site), `adapter.py` (the verbs, loaded by the worker only), `NOTES.md`
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,6 +201,11 @@ class Draft(_Frozen):
     options: Mapping[str, bool] = {}
     #: sha256 of the originals, in order; the renditions come as PhotoFile.
     photos: tuple[str, ...] = ()
+
+
+def hash_of(draft: object) -> str:
+    """Of a draft as JSON: equal ones have equal hashes."""
+    return hashlib.sha256(json.dumps(draft, sort_keys=True).encode()).hexdigest()
 
 
 #: Fields of Draft that hold fields of their own.
@@ -430,6 +437,8 @@ class Form(Protocol):
     REMOTE_ID: str
     #: Defaults of an account that the seller may set, by name.
     DEFAULTS: Mapping[str, Default]
+    #: The site's own words for a condition → ours, the nearest where it has one for several.
+    CONDITIONS_THERE: Mapping[str, str]
     #: Our category → the site's menu, top to bottom. What the site has no place for is not there.
     CATEGORIES: Mapping[str, tuple[str, ...]]
 
@@ -438,6 +447,11 @@ class Form(Protocol):
     ) -> tuple[Draft | None, list[Problem], list[Note]]:
         """The draft, or None and every problem at once; and what is not sent. Overrides are applied first,
         then the account's defaults for what the listing leaves open. Pure."""
+        ...
+
+    def own_settings(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """What a live listing's page and form show that only this site asks for, as a listing's own settings
+        for the site (ListingFacts.overrides). Pure."""
         ...
 
     def read_account(self, session: Mapping[str, Any]) -> Account:
@@ -465,6 +479,11 @@ class Adapter(Protocol):
     async def list_active(self, page: Page, number: int) -> tuple[list[Active], bool]:
         """A page load: page `number` (from 1) of the list of what is live, newest first, and whether there is
         another. Also proves the session (SessionExpired)."""
+        ...
+
+    def full_size(self, photo_url: str) -> str:
+        """Where the site keeps the photo that it shows at this address as large as it has it. A guess where
+        NOTES.md says so: whoever takes it compares the two."""
         ...
 
     async def find_sales(

@@ -34,6 +34,8 @@ TYPES = {
     "mailbox.failed": "your mailbox cannot be read, so that mails about sales wake nobody",
     "blind.ended": "what is live on an account that we cannot see is being ended elsewhere, by your rule",
     "blind.put_back": "an account sees again: what was ended because of it and did not sell is posted again",
+    "import.finished": "the live listings of an account came in, or could not be read",
+    "matching.finished": "your live listings were compared with each other",
     "session.expired": "a marketplace no longer knows your sign-in",
     "webhook.disabled": "a webhook was disabled, since it took nothing for a day",
     "webhook.test": "you asked for it",

@@ -127,6 +127,17 @@ class Photo:
     served: bytes
     owner: str
 
+    def at_most(self, pixels: int) -> tuple[bytes, str]:
+        """As a page shows it, and its type: no side longer than that. What is no larger comes as it is."""
+        with Image.open(io.BytesIO(self.served)) as image:
+            if max(image.size) <= pixels:
+                return self.served, self.content_type
+            small = ImageOps.exif_transpose(image).convert("RGB")
+        small.thumbnail((pixels, pixels))
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=85)
+        return out.getvalue(), "image/jpeg"
+
     def as_json(self) -> dict[str, str]:
         return {"sha256": self.sha256, "dhash": self.dhash}
 

@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, EverystallError, LastOwner, ListingLive, NotFound
-from everystall.models import ApiToken, Attempt, Connection, ListingPhoto, Publication, User, VaultAudit
+from everystall.models import ApiToken, Attempt, Connection, Publication, User, VaultAudit
 from everystall.web import browsers
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import (
@@ -522,7 +522,12 @@ async def delete_account(
         await session.execute(select(Connection.id).order_by(Connection.id).with_for_update())
         if not force:
             await _refuse_live(session)
-        hashes = list(await session.scalars(select(ListingPhoto.sha256).distinct()))
+        hashes = list(
+            await session.scalars(
+                text("""SELECT sha256 FROM listing_photos UNION SELECT photo ->> 'sha256'
+                        FROM matches, jsonb_array_elements(undo -> 'listing_photos') photo""")
+            )
+        )
         pictures = list(await session.scalars(select(Attempt.evidence).where(Attempt.evidence.is_not(None))))
         if await session.scalar(text("SELECT everystall.is_last_owner()")):
             raise LastOwner

@@ -32,6 +32,8 @@ from everystall.web import (
     job_webhook,
     jobs,
     listings,
+    live_imports,
+    matches,
     pairings,
     price_changes,
     price_drops,
@@ -73,6 +75,8 @@ ROUTERS = (
     export.router,
     imports.router,
     archives.router,
+    live_imports.router,
+    matches.router,
     webhooks.router,
     job_webhook.router,
 )

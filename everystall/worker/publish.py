@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
 import time
@@ -38,7 +37,7 @@ from everystall.errors import (
 from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
-from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published
+from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published, hash_of
 from everystall.models import Attempt, Connection, Listing, Publication, User
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.compare import compare, differing
@@ -438,7 +437,3 @@ def marked(draft: Draft, marker: str | None, limit: int) -> Draft:
             f"The SKU is too long: with our mark it may have {limit - MARKER_LENGTH} characters here."
         )
     return draft.model_copy(update={"sku": f"{draft.sku} {marker}" if draft.sku else marker})
-
-
-def hash_of(draft: object) -> str:
-    return hashlib.sha256(json.dumps(draft, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ from everystall.errors import (
     listed,
 )
 from everystall.inventory.publications import change, live_attempt, tell
-from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat
+from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
 from everystall.models import Attempt, Listing, Publication
 from everystall.worker import failures, hands, pace, publish, reconcile
 from everystall.worker.compare import Merged, compare, differing, kept_note, merge, same, same_photos
@@ -249,7 +249,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         if plan.landed and attempt.revising:  # the click before this one is what is there
             attempt.draft, attempt.photo_hashes = attempt.revising["draft"], attempt.revising["photo_hashes"]
             attempt.listing_revision = attempt.revising["revision"]
-            attempt.fields_hash = publish.hash_of(attempt.draft)
+            attempt.fields_hash = hash_of(attempt.draft)
             attempt.adopted = {k: v for k, v in attempt.adopted.items() if k not in plan.landed}
         photos = plan.photo_hashes if "photos" in plan.merged.write else attempt.photo_hashes
         attempt.revising = {
@@ -311,7 +311,7 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
         told = plan.armed or attempt.revising is not None
         attempt.photo_hashes = hashes
         attempt.draft = plan.draft.model_dump(mode="json")
-        attempt.fields_hash = publish.hash_of(attempt.draft)
+        attempt.fields_hash = hash_of(attempt.draft)
         attempt.listing_revision = plan.revision
         attempt.revising, attempt.revising_at, attempt.conflict = None, None, None
         attempt.adopted = dict(plan.merged.adopted)

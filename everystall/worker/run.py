@@ -24,7 +24,7 @@ from everystall.browser.session import sweep_profiles
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
-from everystall.inventory import blindness
+from everystall.inventory import blindness, matches
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
@@ -49,7 +49,9 @@ CLEAN_SECONDS = 60.0
 #: short thing, and what is left goes a minute later (14 million rows a day).
 CLEAN_ROWS, CLEAN_BATCHES = 500, 20
 #: Whoever's work is due and not an account's.
-_WAKE_DUE = "SELECT everystall.wake_messages(true), everystall.wake_imports(true)"
+_WAKE_DUE = (
+    """SELECT everystall.wake_messages(true), everystall.wake_imports(NOT everystall.matching_due())"""
+)
 
 
 async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None:
@@ -128,6 +130,7 @@ def make_app(
     @app.task(name="bring_in")
     async def bring_in_() -> None:
         await bring_in(tools.db, tools.stopping)
+        await matches.compare_all(tools.db, tools.photos, tools.stopping)
 
     cleaned = 0.0
 
@@ -178,6 +181,10 @@ async def find_due(db: Database) -> int:
                     text("SELECT connection_id, lane FROM everystall.due(:n)"), {"n": BATCH}
                 )
             ).all()
+            if len(rows) < BATCH:
+                found = await session.scalars(text("SELECT everystall.due_live_imports(:n)"), {"n": BATCH})
+                if ids := sorted({*found}):
+                    await engine.wake(session, ids, "visits")
             for lane in ("urgent", "visits"):
                 ids = [row.connection_id for row in rows if row.lane == lane]
                 if ids:

@@ -44,7 +44,17 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, hands, publish, reconcile, relist, revise, watch
+from everystall.worker import (
+    delist,
+    failures,
+    hands,
+    publish,
+    read_in,
+    reconcile,
+    relist,
+    revise,
+    watch,
+)
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -66,11 +76,15 @@ _DUE = """
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("due_id", Uuid), column("wanted", TEXT),
     column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("relist", TEXT),
-    column("orphan_id", Uuid),
+    column("orphan_id", Uuid), column("importing", Boolean),
 )  # fmt: skip
+#: The account `c` has an import whose next step is due; not while it is paused.
+_IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
+    WHERE i.connection_id = c.id AND i.status = 'running' AND i.next_step_at <= now()
+      AND c.needs_you IS NULL AND c.paused_at IS NULL AND u.paused_at IS NULL)"""
 #: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
-#: urgent publication, an attempt given up that is to be looked for. In one statement: of a short visit that
-#: is the most of it.
+#: urgent publication, an attempt given up that is to be looked for, a step of an import. In one statement:
+#: of a short visit that is the most of it.
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
     SELECT {", ".join(f"c.{one.name}" for one in Connection.__table__.c)},
@@ -78,7 +92,8 @@ NEXT = select(Connection, *_FOUND).from_statement(
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
-           orphan.publication_id AS orphan_id
+           orphan.publication_id AS orphan_id,
+           NOT :urgent AND {_IMPORTING} AS importing
     FROM connections c
     LEFT JOIN LATERAL (
         SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist {_DUE}
@@ -117,7 +132,7 @@ class Due:
     """The most urgent thing to do, as read from the rows."""
 
     #: look · orphan (an unresolved attempt's look) · end · still there (a take-down that crossed a new
-    #: wish) · publish · revise · relist · check · list (of what is live, after all else)
+    #: wish) · publish · revise · relist · check · list (of what is live, after these) · import
     kind: str
     publication_id: UUID | None = None
 
@@ -221,7 +236,8 @@ class Visit:
                 lease.lost.set()
                 raise LeaseLost
             self._know(row[0])
-            first = row.stale and self.check_claimed is None and (row.due_id or row.orphan_id) is not None
+            work = row.importing or (row.due_id or row.orphan_id) is not None
+            first = row.stale and self.check_claimed is None and work
             if (row.check_due or first) and not self.urgent and row.wanted != "ended":
                 mine = await session.execute(
                     text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking)
@@ -237,7 +253,9 @@ class Visit:
                 return Due(_kind(row.wanted, row.put, row.state, row.looking, row.relist), row.due_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)
-            return Due("list") if self.round is not None and self.connection.needs_you is None else None
+            if self.round is not None and self.connection.needs_you is None:
+                return Due("list")
+            return Due("import") if row.importing else None
 
     def _know(self, connection: Connection) -> None:
         """The account as it stands."""
@@ -276,6 +294,9 @@ class Visit:
             self.purpose = "look"
             assert self.round is not None, "there is one where a step of it is due"
             await hands.go_on(self, self.round)
+        elif due.kind == "import":
+            self.purpose = "import"
+            await read_in.read_in(self)
         elif id is None:
             self.purpose = "check"
             await self._check()
@@ -301,6 +322,8 @@ class Visit:
     async def _failed(self, due: Due, error: EverystallError) -> None:
         if due.kind == "list":
             await hands.failed(self, error)
+        elif due.kind == "import":
+            await read_in.failed(self, error)
         elif due.kind == "orphan" and due.publication_id is not None:
             await failures.failed_orphan(self, due.publication_id, error)
         else:
@@ -339,14 +362,18 @@ class Visit:
         await self.signed_in()
 
     async def _linger(self) -> bool:
-        """Wait for a look that is due in a moment, if a browser is open for it."""
+        """Wait for a look, or an import's step, that is due in a moment, if a browser is open for it."""
         if self._browser is None or self.urgent:
             return False
         async with self.lease.transaction() as session:
             seconds = (
                 await session.execute(
-                    text("""SELECT extract(epoch FROM min(next_try_at) - now()) FROM publications
-                            WHERE connection_id = :id AND looking AND next_try_at > now()"""),
+                    text("""SELECT extract(epoch FROM least(
+                                (SELECT min(next_try_at) FROM publications
+                                 WHERE connection_id = :id AND looking AND next_try_at > now()),
+                                (SELECT next_step_at FROM live_imports
+                                 WHERE connection_id = :id AND status = 'running' AND next_step_at > now())
+                            ) - now())"""),
                     {"id": self.lease.connection_id},
                 )
             ).scalar_one()
@@ -359,7 +386,11 @@ class Visit:
     async def _wake_for_the_rest(self) -> None:
         """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
         async with self.lease.transaction() as session:
-            left = await session.execute(text(f"SELECT 1 {_DUE} LIMIT 1"), {"id": self.lease.connection_id})
+            left = await session.execute(
+                text(f"""(SELECT 1 {_DUE} LIMIT 1)
+                    UNION ALL SELECT 1 FROM connections c WHERE c.id = :id AND {_IMPORTING} LIMIT 1"""),
+                {"id": self.lease.connection_id},
+            )
             if left.first() is not None:
                 await engine.wake(session, [self.lease.connection_id], "visits", back=True)
 

@@ -88,6 +88,12 @@ async def furnish(site: Site) -> Estate:
     file = f"listing_id,title,sku,condition\r\n,A hat {CANARY},ALICE-18,so so {CANARY}\r\n".encode()
     brought = await made("/api/imports", files={"file": (f"{CANARY}.csv", file, "text/csv")})
     await bring_in(site.database, asyncio.Event())
+    await made(f"/api/connections/{profile}/import")
+    hat = (await alice.get(f"/api/imports/{brought['importId']}")).json()["rows"][0]["listingId"]
+    (match,) = await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (:u, :one, :other, 5) RETURNING id",
+        u=alice.user_id, one=min(listing, hat), other=max(listing, hat),
+    )  # fmt: skip
     browser = (await alice.get("/api/browsers")).json()["browsers"][0]["id"]
     extension = (await alice.get("/api/extensions")).json()["extensions"][0]["id"]
     ids = {
@@ -102,6 +108,7 @@ async def furnish(site: Site) -> Estate:
         "extensionId": extension,
         "invitationId": invitation["id"],
         "importId": brought["importId"],
+        "matchId": str(match["id"]),
     }
     tokens = {
         "api": token["token"],

@@ -80,6 +80,9 @@ class Ebay:
     async def list_active(self, page: Page, number: int) -> tuple[list[Active], bool]:
         return await _read_page(page, on.ACTIVE, "live", number)
 
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:

@@ -83,6 +83,13 @@ SALE_MAIL = SaleMail(
     remote_id=r"\bItem (?:number|ID):?\s*(\d{12})\b",
 )  # fmt: skip
 CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
+#: "Used" and "Pre-owned" may be any of ours.
+CONDITIONS_THERE = {
+    label: key
+    for group in menu.CONDITIONS.values()
+    for key, label in group.items()
+    if list(group.values()).count(label) == 1 or key == "new_with_tags"
+}
 DEFAULTS = {
     "payment_policy": Default("The name of your payment policy on eBay"),
     "return_policy": Default("The name of your return policy on eBay"),
@@ -143,6 +150,12 @@ def compose(
         options={name: own.get(name) is True for name in ("offers", "promotion")},
         photos=tuple(photo.sha256 for photo in facts.photos),
     ), [], notes  # fmt: skip
+
+
+def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Its policies by name, and what it switches on."""
+    own = {name: shown["shipping"][name] for name in POLICIES if shown["shipping"].get(name)}
+    return own | {name: True for name in ("offers", "promotion") if shown["options"].get(name)}
 
 
 def read_account(session: Mapping[str, Any]) -> Account:

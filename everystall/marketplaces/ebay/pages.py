@@ -5,6 +5,8 @@ Nothing here acts: targets are data, and the scripts only read.
 
 from __future__ import annotations
 
+import re
+
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.marketplaces.ebay.form import SIGN_IN_PAGES
 
@@ -415,3 +417,8 @@ PAGE = """() => {
     photos: [...new Set(images.length ? images : [data.image ?? []].flat())],
   };
 }"""
+
+
+def full_size(photo_url: str) -> str:
+    """`…/s-l500.jpg` → `…/s-l1600.jpg`, the largest that is served (NOTES.md)."""
+    return re.sub(r"/s-l\d+(\.\w+)$", r"/s-l1600\1", photo_url)

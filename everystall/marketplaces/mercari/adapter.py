@@ -71,6 +71,9 @@ class Mercari:
         shown = await _read_page(page, on.ACTIVE, number)
         return [_active(page, row, "live") for row in shown["rows"]], shown["more"]
 
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:

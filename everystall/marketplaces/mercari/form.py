@@ -95,6 +95,7 @@ CONDITION = {
     "fair": "Fair",
     "poor": "Poor",
 }
+CONDITIONS_THERE = {label: key for key, label in CONDITION.items()}
 #: What it has no place for, and what that is called (NOTES.md: colours are a guess).
 NO_FIELD = {
     "sku": "a SKU",
@@ -140,6 +141,19 @@ def compose(
         condition=condition, shipping=draft_shipping, options={"smart_pricing": smart}, specifics=specifics,
         photos=tuple(photo.sha256 for photo in facts.photos),
     ), [], notes  # fmt: skip
+
+
+def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    carrier = shown["shipping"].get("carrier")
+    if carrier in CARRIERS and carrier != CARRIERS[0]:
+        own["carrier"] = carrier
+    floor = re.fullmatch(r"(\d+)\.(\d\d)", str(shown["specifics"].get("Smart Pricing floor") or ""))
+    if shown["options"].get("smart_pricing"):
+        own["smart_pricing"] = True
+        if floor:
+            own["smart_pricing_floor"] = int(floor[1]) * 100 + int(floor[2])
+    return own
 
 
 def read_account(session: Mapping[str, Any]) -> Account:

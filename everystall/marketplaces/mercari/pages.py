@@ -5,6 +5,8 @@ Nothing here acts: targets are data, and the scripts only read.
 
 from __future__ import annotations
 
+import re
+
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.marketplaces.mercari.form import SIGN_IN_PAGES
 
@@ -354,3 +356,8 @@ PAGE = """() => {
     photos: images.length ? images : [data.image ?? []].flat(),
   };
 }"""
+
+
+def full_size(photo_url: str) -> str:
+    """`…/photos/m1_1.jpg?w=1024&h=1024…` without its size (NOTES.md)."""
+    return re.sub(r"(/photos/[^?#]+)\?[^#]*", r"\1", photo_url)

@@ -85,6 +85,9 @@ class Poshmark:
     async def list_active(self, page: Page, number: int) -> tuple[list[Active], bool]:
         return await _read_page(page, await _handle(page), "live", "available", number)
 
+    def full_size(self, photo_url: str) -> str:
+        return on.full_size(photo_url)
+
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> list[Sale]:

@@ -84,6 +84,7 @@ CONDITION = {
     "good": "Good",
     "fair": "Fair",
 }
+CONDITIONS_THERE = {label: key for key, label in CONDITION.items()}
 COLORS = (
     "red", "pink", "orange", "yellow", "green", "blue", "purple", "gold", "silver", "black", "gray", "white",
     "cream", "brown", "tan",
@@ -137,6 +138,12 @@ def compose(
         colors=colors, tags=tags, sku=sku, specifics=specifics, shipping={"discount": discount},
         options={"smart_sell": smart}, photos=tuple(photo.sha256 for photo in facts.photos),
     ), [], notes  # fmt: skip
+
+
+def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What the price dialog holds is not shown without opening it: Smart Sell and the postage stay as they
+    are."""
+    return {}
 
 
 def read_account(session: Mapping[str, Any]) -> Account:

@@ -6,6 +6,7 @@ Sources and dates: NOTES.md. Every target has two ways to be found at least, the
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -471,6 +472,11 @@ PAGE = """() => {
     sku: state.seller_private_info ? state.seller_private_info.sku || null : undefined,
   };
 }"""
+
+
+def full_size(photo_url: str) -> str:
+    """`…/posts/…/s_0123.jpg` (small) and `m_` (as shown) → `l_`, the large one (NOTES.md)."""
+    return re.sub(r"(/posts/.+/)[sm]_([^/]+)$", r"\1l_\2", photo_url)
 
 
 async def find_owner(page: Page) -> tuple[str | None, str | None]:

@@ -72,7 +72,7 @@ def site(world: World) -> Site:
             Route("/lstng/api/media", media, methods=["POST"]),
             Route("/itm/{id}", item_page),
             Route("/itm/{id}/desc", description),
-            Route("/images/g/{id}", photo),
+            Route("/images/g/{id}/s-l{pixels:int}.jpg", photo),
             Route("/sh/lst/{tab}", hub),
             Route("/sh/ord", hub, name="orders"),
             Route("/mesh/ord/details", order_page),
@@ -203,7 +203,8 @@ async def photo(request: Request) -> Response:
     found = visit_of(request).world.photos.get(request.path_params["id"])
     if found is None:
         return Response(status_code=404)
-    return Response(found.served, media_type=found.content_type)
+    data, kind = found.at_most(request.path_params["pixels"])
+    return Response(data, media_type=kind)
 
 
 # ---- selling --------------------------------------------------------------------------------------
@@ -667,4 +668,4 @@ def _moment(at: str) -> str:
 
 
 def _photo_url(photo: Photo) -> str:
-    return f"/images/g/{photo.id}"
+    return f"/images/g/{photo.id}/s-l500.jpg"

@@ -227,7 +227,7 @@ async def item_page(request: Request) -> Response:
     inactive = bool(item.private.get("inactive"))
     if item.state == "ended" and not (inactive and mine):
         return _gone(request)
-    photos = [f"/photos/{photo.id}" for photo in item.photos]
+    photos = [f"/photos/{photo.id}?w=500&h=500" for photo in item.photos]
     available = {"live": "InStock", "sold": "SoldOut"}.get(item.state, "Discontinued")
     f = item.fields
     data = {
@@ -302,7 +302,9 @@ async def photo(request: Request) -> Response:
     found = visit_of(request).world.photos.get(request.path_params["id"])
     if found is None:
         return Response(status_code=404)
-    return Response(found.served, media_type=found.content_type)
+    width = request.query_params.get("w", "")
+    data, kind = found.at_most(int(width)) if width.isdigit() else (found.served, found.content_type)
+    return Response(data, media_type=kind)
 
 
 def _gone(request: Request) -> Response:

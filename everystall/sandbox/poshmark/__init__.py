@@ -327,7 +327,9 @@ async def photo(request: Request) -> Response:
     kept = visit_of(request).world.photos.get(request.path_params["photo"])
     if kept is None:
         return JSONResponse({"error": "not found"}, 404)
-    return Response(kept.served, media_type=kept.content_type)
+    pixels = {"s": 200, "m": 580}.get(request.path_params["size"])
+    data, kind = (kept.served, kept.content_type) if pixels is None else kept.at_most(pixels)
+    return Response(data, media_type=kind)
 
 
 # ---- content ----

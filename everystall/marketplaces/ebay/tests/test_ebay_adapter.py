@@ -262,6 +262,9 @@ async def test_long_lists_are_read_until_something_known_turns_up(page, ebay, br
         world.publish(item)
         item.published_at = number
     assert len(await ADAPTER.find_active(page, look_for=("live",))) == 60
+    assert [(len(rows), more) for rows, more in [await ADAPTER.list_active(page, n) for n in (1, 2)]] == [
+        (50, True), (10, False),
+    ]  # fmt: skip
     browser.navigations.clear()
     known = frozenset({"100000000055"})
     assert len(await ADAPTER.find_active(page, known=known, look_for=("live",))) == 50
@@ -431,3 +434,13 @@ def _fields(title):
         "shipping": {"payer": "buyer", "ships_from_zip": "94107",
                      "shipping_policy": "Ground, buyer pays", "return_policy": "No returns accepted"},
     }  # fmt: skip
+
+
+def test_a_photos_whole_is_at_an_address_of_its_own():
+    assert ADAPTER.full_size("https://i.ebayimg.com/images/g/abc/s-l500.jpg") == (
+        "https://i.ebayimg.com/images/g/abc/s-l1600.jpg"
+    )
+    assert ADAPTER.full_size("https://i.ebayimg.com/images/g/abc/s-l1600.jpg") == (
+        "https://i.ebayimg.com/images/g/abc/s-l1600.jpg"
+    )
+    assert ADAPTER.full_size("https://example.com/another.png") == "https://example.com/another.png"

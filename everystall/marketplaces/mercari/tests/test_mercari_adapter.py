@@ -253,6 +253,8 @@ async def test_the_lists_are_read_newest_first_until_something_known(page, merca
     some = await ADAPTER.find_active(page, known=frozenset({found[3].remote_id}))
     assert len(browser.navigations) == 3
     assert len(some) == 22
+    rows, more = await ADAPTER.list_active(page, 3)
+    assert ([row.title for row in rows], more) == ([f"Item {n}" for n in range(4, -1, -1)], False)
 
 
 async def test_a_listing_is_taken_down_and_its_page_says_so(page, mercari):
@@ -338,3 +340,13 @@ def _sha(file):
     import hashlib
 
     return hashlib.sha256(file.data).hexdigest()
+
+
+def test_a_photos_whole_is_at_an_address_of_its_own():
+    assert ADAPTER.full_size("https://u-mercari-images.mercdn.net/photos/m1_1.jpg?w=500&h=500") == (
+        "https://u-mercari-images.mercdn.net/photos/m1_1.jpg"
+    )
+    assert ADAPTER.full_size("https://u-mercari-images.mercdn.net/photos/m1_1.jpg") == (
+        "https://u-mercari-images.mercdn.net/photos/m1_1.jpg"
+    )
+    assert ADAPTER.full_size("https://example.com/another.png") == "https://example.com/another.png"

@@ -338,3 +338,10 @@ def _sha(data: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
+
+
+def test_a_photos_whole_is_at_an_address_of_its_own():
+    there = "https://di2ponv0v5otw.cloudfront.net/posts/2026/11/26/0123456789abcdef01234567/{}_89.jpg"
+    for size in "sml":
+        assert ADAPTER.full_size(there.format(size)) == there.format("l")
+    assert ADAPTER.full_size("https://example.com/another.png") == "https://example.com/another.png"

@@ -1,0 +1,235 @@
+"""Reading an account's live listings in, a step at a time: a few pages of its list, or one listing by its
+own page and form. Nothing is changed there, and nothing clicked. Posts, looks and take-downs come first."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import func
+
+from everystall.content.photos import PHOTO_DISTANCE, hamming
+from everystall.errors import (
+    AccountLimited,
+    BrowserEnded,
+    ChallengeShown,
+    EverystallError,
+    LeaseLost,
+    MarketplaceBusy,
+    PageChanged,
+    PhotoRefused,
+    SealBroken,
+    SessionExpired,
+    SessionMissing,
+)
+from everystall.inventory import live_imports
+from everystall.inventory.incoming import live
+from everystall.inventory.live_imports import Read, TakenPhoto
+from everystall.inventory.publications import backoff
+from everystall.marketplaces.base import Draft, Filled, Money, Seen
+from everystall.models import Connection, LiveImport, LiveImportItem
+from everystall.worker import failures
+
+if TYPE_CHECKING:
+    from everystall.browser.page import Page
+    from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
+
+#: Pages of the list in one step: what a take-down on the account may have to wait for.
+PAGES = 3
+#: Seconds between two steps, as somebody who reads.
+REST_SECONDS = 2.0
+#: A listing that may be one that we just posted is looked at again after so many.
+IN_QUESTION_SECONDS = 30.0
+
+
+async def read_in(visit: Visit) -> None:
+    """One step of the account's import."""
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is None:
+            return
+        item = await live_imports.find_next(session, doing) if doing.listed_at is not None else None
+    if doing.listed_at is None:
+        await _read_list(visit, doing.pages_read)
+    elif item is not None:
+        await _read_one(visit, item)
+    else:
+        await _finish(visit, "done")
+
+
+async def failed(visit: Visit, error: EverystallError) -> None:
+    """The import waits, or goes on with the next listing; what ends the sign-in is the account's."""
+    log.warning("import.step_failed", error=error.code, message=error.message)
+    if isinstance(error, SessionExpired | SessionMissing | SealBroken | ChallengeShown):
+        await failures.failed(visit, None, error)
+        return
+    asked = getattr(error, "retry_after", None)
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is None:
+            return
+        item = await live_imports.find_next(session, doing) if doing.listed_at is not None else None
+        if isinstance(error, AccountLimited) or error.fate == "operator":  # nothing about this one
+            doing.message = error.message
+            doing.next_step_at = func.clock_timestamp() + timedelta(seconds=max(asked or 0.0, 600.0))
+            return
+        over = await live_imports.later(doing, item, error.message, _wait(doing, item, asked))
+    if over and item is None:
+        await _finish(visit, "failed")
+
+
+def _wait(doing: LiveImport, item: LiveImportItem | None, asked: float | None) -> timedelta:
+    """A listing that does not work is put behind the others: then only the site's own word holds them up."""
+    return timedelta(seconds=asked or REST_SECONDS) if item else backoff(doing.tries, asked, random.random())
+
+
+async def _read_list(visit: Visit, pages_read: int) -> None:
+    """A step begins with the page that the last one ended with: what was sold meanwhile moved others
+    there."""
+    page = await visit.page()
+    for number in range(max(pages_read, 1), max(pages_read, 1) + PAGES):
+        rows, more = await visit.adapter.list_active(page, number)
+        async with visit.lease.transaction() as session:
+            doing = await live_imports.find_due(session, visit.lease.connection_id)
+            if doing is None:
+                return
+            await live_imports.note_page(session, doing, rows, number, more)
+            doing.next_step_at = func.clock_timestamp() + timedelta(seconds=_rest(visit))
+        if not more:
+            break
+    await visit.signed_in()
+
+
+async def _read_one(visit: Visit, item: LiveImportItem) -> None:
+    read = None
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        ours = doing and await live_imports.find_ours(session, doing, item.remote_id, item.sku)
+    if ours is None:
+        page = await visit.page()
+        seen = await visit.adapter.read(page, item.remote_id)
+        if seen.state == "unknown":
+            raise MarketplaceBusy(f"{visit.label} does not show the listing “{item.title[:80]}”.")
+        read = await _read(visit, page, item, seen) if seen.state == "live" else None
+        await visit.signed_in()
+    await _record(visit, item, read)
+
+
+async def _record(visit: Visit, item: LiveImportItem, read: Read | None) -> None:
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        mine = await session.get(LiveImportItem, (item.user_id, item.import_id, item.remote_id))
+        if doing is None or mine is None or mine.outcome is not None:
+            return
+        doing.message = None
+        doing.next_step_at = func.clock_timestamp() + timedelta(seconds=_rest(visit))
+        sku = str(read.shown.get("sku") or "") if read else item.sku
+        ours = await live_imports.find_ours(session, doing, item.remote_id, sku)
+        if ours is not None:
+            mine.outcome, mine.listing_id = "known", ours
+        elif read is None:
+            mine.outcome = "gone"
+        elif await live_imports.is_in_question(session, doing, str(read.shown["title"])):
+            said = "A post of that title is under way there: it may be this one."
+            await live_imports.later(doing, mine, said, timedelta(seconds=IN_QUESTION_SECONDS))
+        else:
+            connection = await session.get_one(Connection, visit.lease.connection_id)
+            await live_imports.bring_in(session, doing, mine, connection, read, visit.lease.fence)
+            log.info("import.came_in", remote_id=item.remote_id)
+
+
+async def _finish(visit: Visit, status: str) -> None:
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is not None:
+            connection = await session.get_one(Connection, visit.lease.connection_id)
+            await live_imports.finish(session, doing, connection, status)
+
+
+def _rest(visit: Visit) -> float:
+    """No more than what the account takes between two posts."""
+    gap = visit.connection.pace_seconds
+    if gap is None:
+        gap = visit.tools.settings.pace_seconds
+    return REST_SECONDS if gap is None else min(REST_SECONDS, gap)
+
+
+# ---- one listing ----------------------------------------------------------------------------------
+
+
+async def _read(visit: Visit, page: Page, item: LiveImportItem, seen: Seen) -> Read:
+    notes: list[dict[str, str]] = []
+    photos, last_try = [], item.tries + 1 >= live_imports.TRIES
+    for place, url in enumerate(seen.photo_urls, 1):  # before the form is opened: they are this page's
+        photo = await _take(visit, page, url, last_try=last_try, called=f"Photo {place}", notes=notes)
+        if photo is not None:
+            photos.append(photo)
+    listed = {"sku": item.sku} if item.sku else {}
+    shown = live.merged({**listed, **seen.fields}, {})
+    if not isinstance(shown.get("price"), Money) or not shown.get("title"):
+        raise PageChanged(f"{visit.label}'s page of “{item.title[:80]}” does not show its title and price.")
+    shown = live.merged(shown, await _read_form(visit, page, item.remote_id, shown, notes))
+    return Read(item.remote_id, seen.url, shown, photos, notes)
+
+
+async def _read_form(
+    visit: Visit, page: Page, remote_id: str, shown: Mapping[str, Any], notes: list[dict[str, str]]
+) -> Mapping[str, Any]:
+    """What only the seller sees of it: the form in which it could be changed, read and left as it is."""
+    found: dict[str, Any] = {}
+
+    async def choose(form: Filled) -> frozenset[str]:
+        found.update(form.fields)
+        return frozenset()
+
+    async def arm(_: Filled) -> None:
+        raise PageChanged("Nothing is to be changed.")  # a bug of ours: never to be hidden
+
+    draft, _ = live.as_put(None, shown)
+    try:
+        await visit.adapter.revise(page, remote_id, Draft.model_validate(draft), (), choose, arm)
+    except (MarketplaceBusy, PageChanged) as e:
+        if isinstance(e, BrowserEnded):
+            raise
+        said = f"{visit.label} showed no form of it: what only you see there did not come over."
+        notes.append({"field": "", "message": said})
+    return found
+
+
+async def _take(
+    visit: Visit, page: Page, url: str, *, last_try: bool, called: str, notes: list[dict[str, str]]
+) -> TakenPhoto | None:  # fmt: skip
+    """The photo as large as the site has it, if that is the one that it shows; kept as it came. None: it did
+    not come over, which is told."""
+    store = visit.tools.photos
+    try:
+        data = await page.fetch(url)
+        dhash = await store.dhash(data)
+        data, dhash = await _find_whole(visit, page, url, dhash) or (data, dhash)
+        return TakenPhoto(await store.put(data), dhash, await store.fingerprint(data))
+    except (PhotoRefused, MarketplaceBusy) as e:
+        if isinstance(e, BrowserEnded) or (isinstance(e, MarketplaceBusy) and not last_try):
+            raise
+        notes.append({"field": "photos", "message": f"{called} did not come over: {e.message}"})
+        return None
+
+
+async def _find_whole(visit: Visit, page: Page, url: str, dhash: str) -> tuple[bytes, str] | None:
+    """None: there is no other than what is shown, or not at that address."""
+    large = visit.adapter.full_size(url)
+    if large == url:
+        return None
+    try:
+        data = await page.fetch(large)
+        found = await visit.tools.photos.dhash(data)
+    except (LeaseLost, BrowserEnded):
+        raise
+    except EverystallError as e:
+        log.warning("import.no_large_photo", error=e.code)
+        return None
+    return (data, found) if hamming(found, dhash) <= PHOTO_DISTANCE else None

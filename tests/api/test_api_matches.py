@@ -1,0 +1,194 @@
+"""Listings of several marketplaces that are one thing: linked if certain, else proposed; and undone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from everystall.content.photos import Photos
+from everystall.inventory import matches
+from tests.api.conftest import Seller, Site, live_listing
+
+POLICIES = {
+    "ebay": {
+        "payment_policy": "Immediate payment",
+        "return_policy": "30 days, buyer pays",
+        "shipping_policy": "Ground, buyer pays",
+    }
+}
+
+
+@pytest.fixture
+async def compare(site: Site):
+    photos = Photos(site.settings)
+
+    async def compare(seller: Seller) -> dict[str, Any]:
+        """As a worker does when somebody asked; what is proposed then."""
+        answer = await seller.post("/api/matches")
+        assert answer.status_code == 202, answer.text
+        await matches.compare_all(site.database, photos, asyncio.Event())
+        return (await seller.get("/api/matches")).json()
+
+    yield compare
+    await photos.close()
+
+
+async def _listings(seller: Seller) -> dict[str, dict[str, Any]]:
+    return {one["listingId"]: one for one in (await seller.get("/api/listings")).json()["listings"]}
+
+
+def _marketplaces(listing: dict[str, Any]) -> set[str]:
+    return {one["marketplace"] for one in listing["publications"]}
+
+
+async def _two(site: Site, alice: Seller, **changes: Any) -> tuple[str, str, dict[str, str]]:
+    """One thing on Poshmark, and again as another listing on eBay."""
+    one, accounts = await live_listing(site, alice, "poshmark", photos=1)
+    other, more = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, **changes)
+    return one, other, accounts | more
+
+
+async def test_what_is_certain_is_linked_and_taken_apart_again_as_it_was(site, alice, bob, compare):
+    one, other, _ = await _two(site, alice, description="Written otherwise on eBay, with more words to it.")
+    await alice.client.put(
+        f"/api/listings/{other}/price-drops", json={"cents": 100, "everyDays": 9, "floor": {"amount": 900}}
+    )
+    before = await _listings(alice)
+    found = await compare(alice)
+    assert (found["comparing"], found["matches"]) == (False, [])
+    (linked,) = (await alice.get("/api/matches?state=linked")).json()["matches"]
+    assert linked["decidedBy"] == "everystall"
+    assert "The same SKU" in linked["reasons"]
+    now = await _listings(alice)
+    assert set(now) == {one}
+    assert _marketplaces(now[one]) == {"poshmark", "ebay"}
+    assert all(pub["state"] == "live" and not pub["needsYou"] for pub in now[one]["publications"])
+    assert await site.wakes() == []  # nobody goes anywhere because of it
+    kept = [photo["sha256"] for id in (one, other) for photo in before[id]["photos"]]
+    assert {photo["sha256"] for photo in now[one]["photos"]} == set(kept)
+
+    assert (await bob.post(f"/api/matches/{linked['matchId']}/apart")).status_code == 404
+    answer = await alice.post(f"/api/matches/{linked['matchId']}/apart")
+    assert (answer.status_code, answer.json()["state"]) == (200, "apart"), answer.text
+    again = await _listings(alice)
+    for id in (one, other):
+        changing = ("revision", "updatedAt", "publications", "nextDrop", "prices")
+        assert {k: v for k, v in again[id].items() if k not in changing} == {
+            k: v for k, v in before[id].items() if k not in changing
+        }
+        assert _marketplaces(again[id]) == _marketplaces(before[id])
+    assert (await alice.get(f"/api/listings/{other}/price-drops")).json()["schedule"]["everyDays"] == 9
+    found = await compare(alice)
+    assert found["matches"] == []  # it is remembered
+    assert len(await _listings(alice)) == 2
+    assert await site.wakes() == []
+
+
+async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_differed(site, alice, compare):
+    one, _, accounts = await _two(
+        site, alice, description="Written otherwise on eBay, with more words to it."
+    )
+    await compare(alice)
+    await alice.client.patch(f"/api/listings/{one}", json={"price": {"amount": 3000}})
+    rows = await site.rows(
+        "SELECT p.marketplace, p.unsettled, a.draft, a.adopted FROM publications p "
+        "JOIN attempts a ON a.publication_id = p.id ORDER BY 1"
+    )
+    assert [(row["marketplace"], row["unsettled"]) for row in rows] == [("ebay", True), ("poshmark", True)]
+    assert rows[0]["adopted"]["description"].startswith("Written otherwise")
+    assert {wake["queueing_lock"].split(":")[1] for wake in await site.wakes()} == {
+        str(row["id"]) for row in await site.rows("SELECT id FROM connections")
+    }
+    assert set(accounts) == {"poshmark", "ebay"}
+
+
+async def test_what_is_likely_is_proposed_and_the_seller_decides(site, alice, bob, compare):
+    one, other, _ = await _two(site, alice, size="L")
+    found = await compare(alice)
+    (match,) = found["matches"]
+    assert "The sizes differ" in match["doubts"]
+    assert {side["listingId"] for side in match["sides"]} == {one, other}
+    assert {side["size"] for side in match["sides"]} == {"M", "L"}
+    assert all(side["photoIds"] and side["publications"] for side in match["sides"])
+    path = f"/api/matches/{match['matchId']}"
+    for action in ("link", "apart"):
+        assert (await bob.post(f"{path}/{action}")).status_code == 404
+    assert (await bob.get("/api/matches")).json()["matches"] == []
+    linked = await alice.post(f"{path}/link")
+    assert (linked.status_code, linked.json()["decidedBy"]) == (200, "seller"), linked.text
+    assert len(await _listings(alice)) == 1
+    assert (await alice.post(f"{path}/link")).status_code == 400
+
+
+async def test_apart_is_remembered(site, alice, compare):
+    await _two(site, alice, size="L")
+    (match,) = (await compare(alice))["matches"]
+    await alice.post(f"/api/matches/{match['matchId']}/apart")
+    assert (await compare(alice))["matches"] == []
+    (apart,) = (await alice.get("/api/matches?state=apart")).json()["matches"]
+    assert apart["matchId"] == match["matchId"]
+
+
+async def test_two_on_one_account_are_never_one(site, alice, compare):
+    """Even where a third is like both."""
+    one, accounts = await live_listing(site, alice, "poshmark", "ebay", overrides=POLICIES, photos=1)
+    other, _ = await live_listing(site, alice, "poshmark", accounts=accounts, photos=1)
+    await compare(alice)
+    assert set(await _listings(alice)) == {one, other}
+    (row,) = await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (:u, :one, :other, 9) "
+        "ON CONFLICT (user_id, one_id, other_id) DO UPDATE SET points = 9 RETURNING id",
+        u=alice.user_id, one=min(one, other), other=max(one, other),
+    )  # fmt: skip
+    answer = await alice.post(f"/api/matches/{row['id']}/link")
+    assert (answer.status_code, len(await _listings(alice))) == (400, 2)
+    assert "same account" in answer.json()["message"]
+
+
+async def test_what_is_under_way_is_not_linked_and_a_sale_is_not_undone(site, alice, compare):
+    one, _other, _ = await _two(site, alice, size="L")
+    (match,) = (await compare(alice))["matches"]
+    path = f"/api/matches/{match['matchId']}"
+    await site.rows("UPDATE publications SET looking = true")
+    assert (await alice.post(f"{path}/link")).status_code == 400
+    await site.rows("UPDATE publications SET looking = false")
+    assert (await alice.post(f"{path}/link")).status_code == 200
+    await site.rows(
+        "INSERT INTO sales (user_id, connection_id, order_id, listing_id, title, quantity) "
+        "SELECT user_id, connection_id, 'o1', listing_id, 'x', 1 FROM publications LIMIT 1"
+    )
+    answer = await alice.post(f"{path}/apart")
+    assert (answer.status_code, len(await _listings(alice))) == (400, 1)
+    assert one in await _listings(alice)
+
+
+async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
+    await alice.post("/api/matches")
+    assert (await alice.get("/api/matches")).json()["comparing"]
+    (claim,) = await site.rows("SELECT * FROM everystall.take_matching()")
+    assert await site.rows("SELECT * FROM everystall.take_matching()") == []
+    await alice.post("/api/matches")
+    photos = Photos(site.settings)
+    await matches.compare(site.database, photos, claim["user_id"], claim["claimed_until"])
+    await photos.close()
+    assert (await alice.get("/api/matches")).json()["comparing"]
+
+
+async def test_an_account_that_nobody_can_visit_is_told_so_and_another_sees_nothing(site, alice, bob):
+    profile = await alice.connect("poshmark")
+    path = f"/api/connections/{profile}/import"
+    assert (await alice.get(path)).status_code == 404
+    asked = (await alice.post(path)).json()
+    assert (asked["status"], asked["listed"], asked["total"]) == ("running", False, 0)
+    assert (await alice.post(path)).json()["createdAt"] == asked["createdAt"]
+    for method in ("GET", "POST"):
+        assert (await bob.client.request(method, path)).status_code == 404
+    assert [wake["queue_name"] for wake in await site.wakes()] == ["visits"]
+    await site.rows("DELETE FROM live_imports")
+    flag = json.dumps({"reason": "session_expired", "message": "Signed out.", "url": None})
+    await site.rows("UPDATE connections SET needs_you = CAST(:flag AS jsonb)", flag=flag)
+    refused = await alice.post(path)
+    assert (refused.status_code, "Signed out." in refused.json()["message"]) == (400, True)
