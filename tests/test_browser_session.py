@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from everystall.browser import session as browser_session
 from everystall.browser.identity import override
 from everystall.browser.session import Storage, open_browser, sweep_profiles
 from everystall.browser.targets import Site, Target
@@ -281,6 +282,22 @@ async def test_leftovers_of_a_killed_worker_are_swept_and_the_living_are_left(st
     dead.stdout.close()
     await sweep_profiles(settings)
     assert not os.path.exists(left)
+
+
+async def test_what_a_browser_writes_after_its_visit_is_swept(settings, tmp_path):
+    async with browser_session._profile(settings) as folder:
+        late = subprocess.Popen(
+            [sys.executable, "-c", "import os, sys, time\n"
+             "while True:\n"
+             "    os.makedirs(sys.argv[1], exist_ok=True); open(sys.argv[1] + '/late', 'w').close()",
+             str(folder / "Default")],
+        )  # fmt: skip
+    assert folder.exists()
+    late.kill()
+    late.wait()
+    os.utime(folder, (0, 0))  # its lock is gone: it is not swept in its first minute
+    await sweep_profiles(settings)
+    assert not folder.exists()
 
 
 async def test_a_data_folder_that_cannot_be_written_to_is_told(settings, tmp_path):
