@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -284,17 +285,24 @@ async def test_leftovers_of_a_killed_worker_are_swept_and_the_living_are_left(st
     assert not os.path.exists(left)
 
 
-async def test_what_a_browser_writes_after_its_visit_is_swept(settings, tmp_path):
+async def test_what_a_browser_writes_after_its_visit_is_swept(settings):
+    code = (
+        "import contextlib, os, sys\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        os.makedirs(sys.argv[1])\n"
+    )
     async with browser_session._profile(settings) as folder:
-        late = subprocess.Popen(
-            [sys.executable, "-c", "import os, sys, time\n"
-             "while True:\n"
-             "    os.makedirs(sys.argv[1], exist_ok=True); open(sys.argv[1] + '/late', 'w').close()",
-             str(folder / "Default")],
-        )  # fmt: skip
-    assert folder.exists()
+        late = subprocess.Popen([sys.executable, "-c", code, str(folder / "Default")], stdout=subprocess.PIPE)
+        assert late.stdout is not None
+        late.stdout.readline()
+    async with asyncio.timeout(20):
+        while not folder.exists():
+            await asyncio.sleep(0.01)
     late.kill()
     late.wait()
+    late.stdout.close()
     os.utime(folder, (0, 0))  # its lock is gone: it is not swept in its first minute
     await sweep_profiles(settings)
     assert not folder.exists()
