@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from everystall.browser import session as browser_session
 from everystall.browser.identity import override
 from everystall.browser.session import Storage, open_browser, sweep_profiles
 from everystall.browser.targets import Site, Target
@@ -281,6 +283,29 @@ async def test_leftovers_of_a_killed_worker_are_swept_and_the_living_are_left(st
     dead.stdout.close()
     await sweep_profiles(settings)
     assert not os.path.exists(left)
+
+
+async def test_what_a_browser_writes_after_its_visit_is_swept(settings):
+    code = (
+        "import contextlib, os, sys\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        os.makedirs(sys.argv[1])\n"
+    )
+    async with browser_session._profile(settings) as folder:
+        late = subprocess.Popen([sys.executable, "-c", code, str(folder / "Default")], stdout=subprocess.PIPE)
+        assert late.stdout is not None
+        late.stdout.readline()
+    async with asyncio.timeout(20):
+        while not folder.exists():
+            await asyncio.sleep(0.01)
+    late.kill()
+    late.wait()
+    late.stdout.close()
+    os.utime(folder, (0, 0))  # its lock is gone: it is not swept in its first minute
+    await sweep_profiles(settings)
+    assert not folder.exists()
 
 
 async def test_a_data_folder_that_cannot_be_written_to_is_told(settings, tmp_path):

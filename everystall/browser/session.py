@@ -329,15 +329,16 @@ async def _close(context: BrowserContext) -> None:
 async def _profile(settings: Settings) -> AsyncIterator[Path]:
     """A folder of this visit's own, locked while we live and gone after."""
     try:
-        folder = Path(tempfile.mkdtemp(dir=_profiles(settings)))
-        lock = (folder / "lock").open("w")
+        made = Path(tempfile.mkdtemp(dir=_profiles(settings), prefix="."))
+        lock = (made / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = made.rename(made.with_name(made.name[1:]))  # now that it is locked, others may look at it
     except OSError as e:
         raise StorageFull(f"There is no room for a browser's profile: {e.strerror}.") from e
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
-        for _ in range(20):  # a browser that was just killed may still be writing
+        for _ in range(40):  # a browser that was just killed may still be writing
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             if not folder.exists():
                 break
@@ -358,8 +359,8 @@ def _profiles(settings: Settings) -> Path:
 
 
 async def sweep_profiles(settings: Settings) -> None:
-    """Remove what the visits of dead workers left. A living one holds its profile's lock, whichever
-    container of this machine it is in."""
+    """Remove what the visits of dead workers left, and what a browser wrote after its visit was over. A
+    living one holds its profile's lock, whichever container of this machine it is in."""
     for folder in _profiles(settings).iterdir():
         if _abandoned(folder):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -371,11 +372,13 @@ async def sweep_profiles(settings: Settings) -> None:
 
 def _abandoned(folder: Path) -> bool:
     try:
+        if folder.name.startswith("."):
+            raise FileNotFoundError
         with (folder / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # no lock yet, or none any more: not while it may be being made
+    except OSError:  # not locked yet, or no lock any more: not while it may be being made
         with suppress(OSError):
             return time.time() - folder.stat().st_mtime > 60
         return False

@@ -151,6 +151,7 @@ def make_app(
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             await clean(tools.db, tools.settings)
+            await sweep_profiles(tools.settings)
             await engine.forget_ended(app, CLEAN_ROWS)
 
     return app
