@@ -231,18 +231,18 @@ async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db,
     assert (await one_of(db, alice, Listing)).quantity_sold == 1
 
 
-@pytest.mark.parametrize(("rule", "sold", "wanted"), [("always", 0, "live"), ("never", 1, "ended")])
-async def test_by_the_sellers_rule_nobody_is_asked(db, alice, stand, rule, sold, wanted):
+@pytest.mark.parametrize(("put_back", "sold", "wanted"), [("always", 0, "live"), ("never", 1, "ended")])
+async def test_by_the_sellers_rule_nobody_is_asked(db, alice, stand, put_back, sold, wanted):
     _, (here, there) = await stand("mercari", "ebay")
-    await rule(db, alice, put_back=rule)
+    await rule(db, alice, put_back=put_back)
     await take(db, here, an_order("o1", "r-1"))
     await cancel(db, here, "o1")
     assert (await one_of(db, alice, Listing)).quantity_sold == sold
     assert (await stands(db, alice))["ebay"][1] == wanted
     assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
     (told,) = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
-    again = [there.public_id] if rule == "always" else []
-    assert (told["putBack"], told["postedAgainOn"]) == (rule, again)
+    again = [there.public_id] if put_back == "always" else []
+    assert (told["putBack"], told["postedAgainOn"]) == (put_back, again)
 
 
 @pytest.mark.parametrize("cancelled", ["o1", "o2"])

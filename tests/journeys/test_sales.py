@@ -481,3 +481,35 @@ async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stal
     await _check(stall, *profiles.values())
     (row,) = await stall.rows("SELECT quantity_sold FROM listings")
     assert row["quantity_sold"] == 1
+
+
+async def test_one_of_several_on_all_three(stall: Stall, alice: Seller):
+    """Of four: fewer where the site counts, by itself where it was bought there; again where it holds one."""
+    overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
+    _, profiles = await _live(stall, alice, quantity=4, overrides=overrides)
+
+    async def sold_on(marketplace: str) -> dict[str, Any]:
+        stall.sandbox.buy(marketplace, title=SHIRT["title"])
+        await _check(stall, profiles[marketplace])
+        await stall.visit(*profiles.values())
+        end = time.monotonic() + 60
+        while await stall.rows("SELECT 1 AS one FROM publications WHERE unsettled OR looking"):
+            assert time.monotonic() < end, await stall.rows("SELECT state, needs_you FROM publications")
+            await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+            await stall.visit(*profiles.values())
+        return {
+            name: [item["fields"].get("quantity", 1) - item["quantity_sold"] for item in stall.live(name)]
+            for name in ALL
+        }
+
+    for marketplace, left in (("poshmark", 3), ("mercari", 2), ("ebay", 1)):
+        there = await sold_on(marketplace)
+        assert there == {"poshmark": [left], "mercari": [1], "ebay": [left]}, marketplace
+    assert [item["state"] for item in stall.ledger("mercari")].count("sold") == 1
+    await sold_on("mercari")
+    await stall.visit(*profiles.values(), lane="urgent")
+    assert all(stall.live(name) == [] for name in ALL)
+    assert await stall.rows("SELECT quantity, quantity_sold FROM listings") == [
+        {"quantity": 4, "quantity_sold": 4}
+    ]
+    assert await stall.rows("SELECT 1 AS one FROM double_sales") == []

@@ -349,6 +349,7 @@ def _apply(item: Item, change: dict[str, Any]) -> None:
     item.private |= change["private"]
     item.sku, item.photos = change["sku"], change["photos"]
     item.fields.update(change["fields"])
+    item.fields["quantity"] += item.quantity_sold  # the form says what is available
 
 
 def _read(world: World, item: Item, sent: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
@@ -417,7 +418,7 @@ def _post_json(item: Item) -> dict[str, Any]:
         "id": item.id, "status": "published" if item.state in ("live", "sold") else "draft",
         "title": fields.get("title", ""), "description": fields.get("description", ""),
         "catalog": item.private.get("catalog"), "category_names": fields.get("category", []),
-        "size": fields.get("size"), "quantity": fields.get("quantity", 1),
+        "size": fields.get("size"), "quantity": item.quantity - item.quantity_sold,
         "condition": next((k for k, v in menu.CONDITIONS.items() if v == fields.get("condition")), None),
         "brand": fields.get("brand"), "colors": fields.get("colors", []),
         "style_tags": fields.get("tags", []),
