@@ -67,6 +67,7 @@ _SHIFT = """
 WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, asked_at = asked_at - %(by)s,
                started_at = started_at - %(by)s, seen_at = seen_at - %(by)s WHERE user_id = %(user)s),
      a AS (UPDATE attempts SET armed_at = armed_at - %(by)s, next_look_at = next_look_at - %(by)s,
+               draft_discarded_at = draft_discarded_at - %(by)s,
                created_at = created_at - %(by)s, revising_at = revising_at - %(by)s,
                repost_asked_at = repost_asked_at - %(by)s
            WHERE user_id = %(user)s)
