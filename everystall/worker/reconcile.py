@@ -42,6 +42,8 @@ DRAFT_SECONDS = 10.0
 #: How far a list may be behind: so long after we discarded the draft nothing of ours may have turned up. More
 #: than a lease: what a worker that died had begun is over by then.
 LAG_SECONDS = 30.0
+#: Looks after which a draft that lies there still is none that we can discard.
+MOST_DISCARDS = 12
 
 
 async def look(visit: Visit, publication_id: UUID) -> None:
@@ -54,11 +56,12 @@ async def look(visit: Visit, publication_id: UUID) -> None:
             return
         if publication.state == "armed":
             await change(session, publication, state="reconciling")
+        began = await session.scalar(select(func.now()))  # what is read from here on is not older
     page = await visit.page()
     log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
-    if found is None and attempt.draft_discarded_at is not None and publication.needs_you is None:
-        await _draft_is_gone(visit, publication_id, attempt)
+    if found is None and _was_discarded(publication, attempt):
+        await _draft_is_gone(visit, publication_id, attempt, began)
     elif found is None:
         await _not_found(visit, publication_id, attempt)
     elif found.state == "draft" and publication.needs_you is None:
@@ -372,11 +375,13 @@ async def _only_a_draft(
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
         mine.draft_discarded_at = func.clock_timestamp()
+        mine.looks += 1
+        often = mine.looks > MOST_DISCARDS
     await visit.adapter.discard_draft(page, found.remote_id)
     seen = await visit.adapter.read(page, found.remote_id)
     if seen.state in ("live", "sold"):
         await settle(visit, page, publication_id, attempt, found.remote_id, seen)
-    elif attempt.draft_discarded_at is not None:  # that was not the first time: it lay there still
+    elif often:  # it lies there still
         await _not_found(visit, publication_id, attempt)
     else:
         async with visit.lease.transaction() as session:  # the time from which a list may be behind
@@ -386,15 +391,21 @@ async def _only_a_draft(
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
 
 
-async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt) -> None:
-    """We discarded it, and nothing of ours is to be seen: if that stays so for as long as a list may lag
-    behind, the click did nothing. Try again."""
+def _was_discarded(publication: Publication, attempt: Attempt) -> bool:
+    """Does the draft's absence tell anything? Not where the seller was asked, or said that it is there."""
+    asked = publication.needs_you is not None or attempt.repost_asked_at is not None
+    return attempt.draft_discarded_at is not None and attempt.url is None and not asked
+
+
+async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, began: Any) -> None:
+    """We discarded it, and nothing of ours is to be seen since `began` (by the database's clock): if that
+    stays so for as long as a list may lag behind, the click did nothing. Try again."""
     lag = min(LAG_SECONDS, visit.tools.settings.settle_seconds / 2)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         since = mine.draft_discarded_at
-        if since is not None and not await _passed(session, since, lag):
+        if since is not None and began < since + timedelta(seconds=lag):
             await change(session, publication, next_try_at=since + timedelta(seconds=lag))
             return
         mine.outcome, mine.finished_at = "draft_only", func.now()
