@@ -164,7 +164,7 @@ async def relist_now(listing_id: ListingId, browserProfileId: str, session: Tran
     found = (await session.execute(wanted)).one_or_none()
     if found is None:
         raise NotFound("That listing was never posted to an account of yours with that id.")
-    publication, account = found._tuple()
+    publication, account = found
     await relisting.ask(session, publication)
     await session.flush()
     await session.refresh(publication)
