@@ -56,7 +56,8 @@ async def look(visit: Visit, publication_id: UUID) -> None:
             return
         if publication.state == "armed":
             await change(session, publication, state="reconciling")
-        began = await session.scalar(select(func.now()))  # what is read from here on is not older
+        # what is read from here on is not older
+        began = (await session.execute(select(func.now()))).scalar_one()
     page = await visit.page()
     log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
@@ -397,7 +398,7 @@ def _was_discarded(publication: Publication, attempt: Attempt) -> bool:
     return attempt.draft_discarded_at is not None and attempt.url is None and not asked
 
 
-async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, began: Any) -> None:
+async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, began: datetime) -> None:
     """We discarded it, and nothing of ours is to be seen since `began` (by the database's clock): if that
     stays so for as long as a list may lag behind, the click did nothing. Try again."""
     lag = min(LAG_SECONDS, visit.tools.settings.settle_seconds / 2)
