@@ -42,7 +42,7 @@ from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
 from everystall.settings import Settings
 from everystall.vault.sessions import Opened, Vault
-from everystall.worker import delist, failures, publish, reconcile, revise
+from everystall.worker import delist, failures, pace, publish, reconcile, revise
 from everystall.worker.lease import Lease
 
 log = structlog.get_logger()
@@ -164,6 +164,8 @@ class Visit:
         self._browser: Browser | None = None
         self._opened: Opened | None = None
         self._proved = False
+        #: It had a listing to post or to change: where that came to no click, another may have its turn.
+        self._had_a_turn = False
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
 
@@ -176,7 +178,7 @@ class Visit:
             while not self.tools.stopping.is_set():
                 due = await self._next()
                 if due is None:
-                    if await self._linger():
+                    if await self._linger() or (self._had_a_turn and await pace.close_up(self)):
                         continue
                     done = not self.urgent
                     break
@@ -250,7 +252,7 @@ class Visit:
             self.purpose = "check"
             await self._check()
         elif due.kind == "publish":
-            self.purpose = "post"
+            self.purpose, self._had_a_turn = "post", True
             await publish.publish(self, id)
         elif due.kind == "end":
             self.purpose = "take down"
@@ -259,7 +261,7 @@ class Visit:
             self.purpose = "look"
             await delist.look_whether_it_stands(self, id)
         elif due.kind == "revise":
-            self.purpose = "change"
+            self.purpose, self._had_a_turn = "change", True
             await revise.revise(self, id)
         else:
             self.purpose = "look"
