@@ -32,6 +32,7 @@ import psycopg
 
 from everystall import engine
 from everystall.browser.guard import Guard
+from everystall.browser.session import guards_folder
 from everystall.db import Database, migrate
 from everystall.embedded import Server
 from everystall.errors import LeaseLost
@@ -123,8 +124,7 @@ class CheapVisit:
 
     async def run(self) -> None:
         async with AsyncExitStack() as stack:
-            nook = Path(tempfile.mkdtemp(prefix=f"evs-{os.getpid()}-"))
-            stack.callback(shutil.rmtree, nook, ignore_errors=True)
+            nook = await stack.enter_async_context(guards_folder())
             actor = self.tools.settings.everystall_home / "actor"
             guard = await stack.enter_async_context(Guard(nook, actor, self.lease.deadline))
             process = await asyncio.create_subprocess_exec(

@@ -273,6 +273,8 @@ class Connection(Owned, Base):
     #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
     needs_you: Mapped[dict[str, Any] | None]
     last_post_at: Mapped[datetime | None]
+    #: The marketplace asked for it (Retry-After): no post and no change before this.
+    rest_until: Mapped[datetime | None]
     last_visit_at: Mapped[datetime | None]
     #: When it is looked at again: is somebody signed in, did anything sell.
     next_check_at: Mapped[datetime | None]
@@ -407,6 +409,8 @@ class Publication(Owned, Base):
     needs_you: Mapped[dict[str, Any] | None]
     #: Not before this; null = now.
     next_try_at: Mapped[datetime | None]
+    #: Where it is the same time, the account's pace is all that it waits for.
+    paced_to: Mapped[datetime | None]
     #: Failures in a row of the kind that passes by itself.
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     remote_id: Mapped[str | None]
@@ -461,7 +465,7 @@ class Attempt(Owned, Base):
     fence: Mapped[int] = mapped_column(BigInteger)
     #: The site's id of what only the seller sees.
     draft_id: Mapped[str | None]
-    #: It was seen unpublished long enough after the click, and we discarded it, or went to.
+    #: It was seen unpublished long enough after the click, and we discarded it: it was there, and went.
     draft_discarded_at: Mapped[datetime | None]
     #: Set only once a buyer could see it.
     remote_id: Mapped[str | None]

@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from everystall.browser import session as browser_session
 from everystall.browser.identity import override
-from everystall.browser.session import Storage, open_browser, sweep_profiles
+from everystall.browser.session import Storage, living_folder, open_browser, sweep_folders
 from everystall.browser.targets import Site, Target
 from everystall.errors import Misconfigured, PageChanged
 from everystall.settings import Settings
@@ -261,31 +260,38 @@ async def test_no_secret_stands_in_a_command_line_or_in_the_environment(
     assert "canary" not in repr(given)
 
 
-async def test_leftovers_of_a_killed_worker_are_swept_and_the_living_are_left(stall, settings, tmp_path):
+@pytest.mark.parametrize("kind", ["a profile", "a guard's"])
+async def test_leftovers_of_a_killed_worker_are_swept_and_the_living_are_left(settings, tmp_path, kind):
+    if kind == "a profile":
+        parent, make = tmp_path / "run" / "profiles", "living_folder(Path(sys.argv[1]))"
+        parent.mkdir(parents=True)
+    else:
+        parent, make = tmp_path, "guards_folder()"
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from everystall.browser.session import _profile\n"
-        "from everystall.settings import Settings\n"
+        "from everystall.browser.session import guards_folder, living_folder\n"
         "async def main():\n"
-        "    async with _profile(Settings(_env_file=None, everystall_home=Path(sys.argv[1]))) as folder:\n"
+        f"    async with {make} as folder:\n"
         "        print(folder, flush=True)\n"
         "        await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
-    dead = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    dead = subprocess.Popen([sys.executable, "-c", code, str(parent)], stdout=subprocess.PIPE, text=True)
     assert dead.stdout is not None
     left = dead.stdout.readline().strip()
-    await sweep_profiles(settings)
+    await sweep_folders(settings)
     assert os.path.isdir(left)
     dead.kill()
     dead.wait()
     dead.stdout.close()
-    await sweep_profiles(settings)
+    await sweep_folders(settings)
     assert not os.path.exists(left)
 
 
-async def test_what_a_browser_writes_after_its_visit_is_swept(settings):
+async def test_what_a_browser_writes_after_its_visit_is_swept(settings, tmp_path):
+    profiles = tmp_path / "run" / "profiles"
+    profiles.mkdir(parents=True)
     code = (
         "import contextlib, os, sys\n"
         "print(flush=True)\n"
@@ -293,7 +299,7 @@ async def test_what_a_browser_writes_after_its_visit_is_swept(settings):
         "    with contextlib.suppress(OSError):\n"
         "        os.makedirs(sys.argv[1])\n"
     )
-    async with browser_session._profile(settings) as folder:
+    async with living_folder(profiles) as folder:
         late = subprocess.Popen([sys.executable, "-c", code, str(folder / "Default")], stdout=subprocess.PIPE)
         assert late.stdout is not None
         late.stdout.readline()
@@ -304,7 +310,7 @@ async def test_what_a_browser_writes_after_its_visit_is_swept(settings):
     late.wait()
     late.stdout.close()
     os.utime(folder, (0, 0))  # its lock is gone: it is not swept in its first minute
-    await sweep_profiles(settings)
+    await sweep_folders(settings)
     assert not folder.exists()
 
 

@@ -16,12 +16,11 @@ import asyncio
 import fcntl
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -162,12 +161,11 @@ async def open_browser(
             yield await _prepare(context, site, base_url, given, settings, deadline)
             return
         chromium = find_chromium(settings)
-        folder = await stack.enter_async_context(_profile(settings))
+        folder = await stack.enter_async_context(living_folder(_profiles(settings)))
         program, env, guard = chromium, _quiet_env(folder, given.time_zone), None
         if deadline is not None:
             # a unix socket's path may have 107 bytes: not every data folder leaves room for that
-            nook = Path(tempfile.mkdtemp(prefix=f"evs-{os.getpid()}-"))
-            stack.callback(shutil.rmtree, nook, ignore_errors=True)
+            nook = await stack.enter_async_context(guards_folder())
             guard = await stack.enter_async_context(Guard(nook, chromium, deadline))
             program, env = guard.program, env | guard.env
         try:
@@ -326,15 +324,15 @@ async def _close(context: BrowserContext) -> None:
 
 
 @asynccontextmanager
-async def _profile(settings: Settings) -> AsyncIterator[Path]:
-    """A folder of this visit's own, locked while we live and gone after."""
+async def living_folder(parent: Path, prefix: str = "") -> AsyncIterator[Path]:
+    """A new folder, locked while we live and gone after."""
     try:
-        made = Path(tempfile.mkdtemp(dir=_profiles(settings), prefix="."))
+        made = Path(tempfile.mkdtemp(dir=parent, prefix=f".{prefix}"))
         lock = (made / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = made.rename(made.with_name(made.name[1:]))  # now that it is locked, others may look at it
     except OSError as e:
-        raise StorageFull(f"There is no room for a browser's profile: {e.strerror}.") from e
+        raise StorageFull(f"There is no room for a browser's folder: {e.strerror}.") from e
     try:
         yield folder
     finally:
@@ -344,6 +342,11 @@ async def _profile(settings: Settings) -> AsyncIterator[Path]:
                 break
             await asyncio.sleep(0.05)
         lock.close()
+
+
+def guards_folder() -> AbstractAsyncContextManager[Path]:
+    """Where a guard's socket is."""
+    return living_folder(Path(tempfile.gettempdir()), f"evs-{os.getpid()}-")
 
 
 def _profiles(settings: Settings) -> Path:
@@ -358,16 +361,17 @@ def _profiles(settings: Settings) -> Path:
     return folder
 
 
-async def sweep_profiles(settings: Settings) -> None:
+async def sweep_folders(settings: Settings) -> None:
     """Remove what the visits of dead workers left, and what a browser wrote after its visit was over. A
-    living one holds its profile's lock, whichever container of this machine it is in."""
-    for folder in _profiles(settings).iterdir():
+    living one holds its folder's lock, whichever container of this machine it is in."""
+    temporary = Path(tempfile.gettempdir())
+    for folder in (
+        *_profiles(settings).iterdir(),
+        *temporary.glob("evs-*-*"),
+        *temporary.glob(".evs-*-*"),
+    ):
         if _abandoned(folder):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    for nook in Path(tempfile.gettempdir()).glob("evs-*-*"):
-        owner = re.match(r"evs-(\d+)-", nook.name)
-        if owner is not None and not _alive(int(owner[1])):
-            await asyncio.to_thread(shutil.rmtree, nook, ignore_errors=True)
 
 
 def _abandoned(folder: Path) -> bool:
@@ -382,14 +386,4 @@ def _abandoned(folder: Path) -> bool:
         with suppress(OSError):
             return time.time() - folder.stat().st_mtime > 60
         return False
-    return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True

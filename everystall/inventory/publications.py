@@ -336,15 +336,10 @@ async def lock_all(session: AsyncSession, listing_ids: Collection[UUID]) -> Sequ
 
 
 async def drop_pace(session: AsyncSession, connection: Connection) -> None:
-    """The account's pace is another: what it put off is tried, and put off by that. Nothing is while the
-    marketplace itself may have asked for a rest, which a try that failed tells."""
+    """The account's pace is another: what the old one put off is tried, and put off by the new."""
     await session.execute(
-        text("""
-        UPDATE publications SET next_try_at = NULL
-        WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live' AND needs_you IS NULL
-          AND next_try_at > now()
-          AND NOT EXISTS (SELECT FROM publications f
-                          WHERE f.connection_id = :id AND f.tries > 0 AND f.next_try_at > now())"""),
+        text("""UPDATE publications SET next_try_at = NULL
+                WHERE connection_id = :id AND next_try_at = paced_to AND next_try_at > now()"""),
         {"id": connection.id},
     )
 

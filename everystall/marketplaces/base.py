@@ -524,6 +524,8 @@ class Adapter(Protocol):
         """Takes it down (page.commit). Does not prove it: the caller looks with `read` after."""
         ...
 
-    async def discard_draft(self, page: Page, draft_id: str) -> None:
-        """Deletes what a failed try left behind; quiet when it is gone already."""
+    async def discard_draft(self, page: Page, draft_id: str) -> bool:
+        """Deletes what a failed try left behind; quiet when it is gone already. True: it was there as
+        a draft, and the site took its deletion. False: it was not there (it may have gone live), or nobody
+        knows."""
         ...

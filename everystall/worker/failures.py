@@ -52,6 +52,7 @@ Evidence = Mapping[str, Any] | None
 async def failed(visit: Visit, publication_id: UUID | None, error: EverystallError) -> None:
     """Give a failure its fate. `publication_id` is None for a check of the account."""
     log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
+    await pace.heed(visit, error)
     if isinstance(error, SessionExpired | SessionMissing | SealBroken):
         if await _try_last_good(visit, error):
             await dropped(visit, publication_id)
@@ -99,6 +100,7 @@ async def _session_lost(visit: Visit) -> EverystallError | None:
 async def failed_orphan(visit: Visit, publication_id: UUID, error: EverystallError) -> None:
     """A look for an attempt that was given up: it is looked for later; its publication is not concerned,
     unless the account itself cannot be visited."""
+    await pace.heed(visit, error)
     if isinstance(error, SessionExpired | SessionMissing | ChallengeShown):
         await failed(visit, None, error)
     async with visit.lease.transaction() as session:
@@ -227,10 +229,7 @@ async def _again_later(
             return
         await sales.tell_if_late(session, publication)
         tries = publication.tries + counts
-        asked = getattr(error, "retry_after", None)
-        wait = backoff(max(tries - 1, 0), asked, random.random())
-        if asked:  # of the account, whichever listing it was that heard it
-            await pace.hold(visit, session, publication, asked, all_kinds=True)
+        wait = backoff(max(tries - 1, 0), getattr(error, "retry_after", None), random.random())
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
         elif tries >= TRIES:

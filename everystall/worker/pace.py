@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.errors import EverystallError
 from everystall.models import Publication
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ def gap(visit: Visit) -> float:
 
 
 async def rest(visit: Visit, session: AsyncSession) -> float:
-    """Seconds for which the account rests after the last click for the seller. 0: it does not."""
+    """Seconds for which the account rests: after the last click for the seller, or as the marketplace asked.
+    0: it does not."""
     left = await session.scalar(
-        text("""SELECT extract(epoch FROM last_post_at + make_interval(secs => :gap) - now())
+        text("""SELECT extract(epoch FROM
+                    greatest(last_post_at + make_interval(secs => :gap), rest_until) - now())
                 FROM connections WHERE id = :id"""),
         {"id": visit.connection.id, "gap": gap(visit)},
     )
@@ -38,7 +41,7 @@ async def rest(visit: Visit, session: AsyncSession) -> float:
 
 
 async def until_next_post(visit: Visit, session: AsyncSession) -> float:
-    """Seconds for which the account has to rest before the next post: its gap, its daily cap."""
+    """Seconds for which the account has to rest before the next post: as `rest`, and its daily cap."""
     settings, able = visit.tools.settings, visit.form.CAPABILITIES
     cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
     full = await session.scalar(
@@ -51,21 +54,55 @@ async def until_next_post(visit: Visit, session: AsyncSession) -> float:
     return max(await rest(visit, session), float(full or 0))
 
 
-async def hold(
-    visit: Visit, session: AsyncSession, publication: Publication, seconds: float, *, all_kinds: bool = False
-) -> None:
-    """What waits on the account as this does, to be posted or to be changed, rests so long (`all_kinds`:
-    both), each a gap longer than the one before; delists and looks do not."""
+async def hold(visit: Visit, session: AsyncSession, publication: Publication, seconds: float) -> None:
+    """What waits on the account as this does, to be posted or to be changed, rests so long, each a gap longer
+    than the one before; delists and looks do not."""
     await session.execute(
         text("""
         WITH waiting AS (
             SELECT id, least(row_number() OVER (ORDER BY asked_at, id) - 1, :ahead) AS before
             FROM publications
             WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-              AND (:all_kinds OR (put = 'live') = :live) AND needs_you IS NULL
+              AND (put = 'live') = :live AND needs_you IS NULL
               AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait)))
-        UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait + w.before * :gap)
+        UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait + w.before * :gap),
+                                  paced_to = now() + make_interval(secs => :wait + w.before * :gap)
         FROM waiting w WHERE p.id = w.id"""),
         {"id": publication.connection_id, "live": publication.put == "live", "wait": seconds,
-         "all_kinds": all_kinds, "gap": gap(visit), "ahead": AHEAD},
+         "gap": gap(visit), "ahead": AHEAD},
     )  # fmt: skip
+
+
+async def close_up(visit: Visit) -> bool:
+    """Nothing was clicked in a row's turn (it was incomplete, or is not wanted any more): those behind it
+    come so much sooner, the first of them now, unless the account rests. Does one?"""
+    async with visit.lease.transaction() as session:
+        if await rest(visit, session):
+            return False
+        came = await session.execute(
+            text("""
+            WITH waiting AS (
+                SELECT id, next_try_at - min(next_try_at) OVER () AS behind FROM publications
+                WHERE connection_id = :id AND next_try_at = paced_to AND next_try_at > now()
+                  AND unsettled AND NOT looking AND (put = 'live' OR :posts))
+            UPDATE publications p SET next_try_at = now() + w.behind, paced_to = now() + w.behind
+            FROM waiting w WHERE p.id = w.id AND w.behind < make_interval(secs => greatest(:ahead * :gap, 1))
+            RETURNING 1"""),
+            {"id": visit.connection.id, "ahead": AHEAD, "gap": gap(visit),
+             "posts": not await until_next_post(visit, session)},
+        )  # fmt: skip
+        return came.first() is not None
+
+
+async def heed(visit: Visit, error: EverystallError) -> None:
+    """Where the marketplace asked for a rest, the whole account has it, whichever step heard it."""
+    seconds = getattr(error, "retry_after", None)
+    if not seconds:
+        return
+    async with visit.lease.transaction() as session:
+        await session.execute(
+            text("""UPDATE connections SET
+                        rest_until = greatest(rest_until, now() + make_interval(secs => :wait))
+                    WHERE id = :id"""),
+            {"id": visit.connection.id, "wait": seconds},
+        )

@@ -116,6 +116,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
                 raise
             return
         log.warning("publish.answer_unclear", error=e.code, message=e.message)
+        await pace.heed(visit, e)
         await _answered(visit, plan, Published())
         await failures.keep_evidence(visit, plan.attempt_id)
         if e.fate == "seller":

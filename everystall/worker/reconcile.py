@@ -39,11 +39,8 @@ SOON = (1.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
 LATER = (300.0, 3600.0, 86400.0)
 #: After the click, how long our own draft has to lie there before it proves that nothing was published.
 DRAFT_SECONDS = 10.0
-#: How far a list may be behind: so long after we discarded the draft nothing of ours may have turned up. More
-#: than a lease: what a worker that died had begun is over by then.
+#: How far a list may be behind: so long after we discarded the draft nothing of ours may have turned up.
 LAG_SECONDS = 30.0
-#: Looks after which a draft that lies there still is none that we can discard.
-MOST_DISCARDS = 12
 
 
 async def look(visit: Visit, publication_id: UUID) -> None:
@@ -366,30 +363,33 @@ async def _only_a_draft(
     visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, found: Active
 ) -> None:  # fmt: skip
     """Our own draft lies there unpublished: proof that the click did nothing, once the site had time to
-    do it late. Discard the draft. Whether it went live in that very moment, the next looks tell."""
-    settle_seconds = visit.tools.settings.settle_seconds
+    do it late. Discard the draft. Whether it went live in that very moment, the next looks tell; where it
+    was not there any more when we came to discard it, it is as if we had seen nothing."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        settled = await _passed(session, mine.armed_at, min(DRAFT_SECONDS, settle_seconds / 2))
-        if not settled:
+        settle_seconds = visit.tools.settings.settle_seconds
+        if not await _passed(session, mine.armed_at, min(DRAFT_SECONDS, settle_seconds / 2)):
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
-        mine.draft_discarded_at = func.clock_timestamp()
-        mine.looks += 1
-        often = mine.looks > MOST_DISCARDS
-    await visit.adapter.discard_draft(page, found.remote_id)
+    discarded = await visit.adapter.discard_draft(page, found.remote_id)
     seen = await visit.adapter.read(page, found.remote_id)
     if seen.state in ("live", "sold"):
         await settle(visit, page, publication_id, attempt, found.remote_id, seen)
-    elif often:  # it lies there still
-        await _not_found(visit, publication_id, attempt)
-    else:
-        async with visit.lease.transaction() as session:  # the time from which a list may be behind
-            publication = await visit.locked(session, publication_id)
-            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-            mine.draft_discarded_at = func.clock_timestamp()
+        return
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, publication_id)
+        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        if discarded and mine.draft_discarded_at is None:
+            mine.draft_discarded_at = await session.scalar(select(func.clock_timestamp()))
+        # until then a list may show it still
+        fresh = mine.draft_discarded_at is not None and not await _passed(
+            session, mine.draft_discarded_at, _lag(visit)
+        )
+        if fresh:
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
+    if not fresh:
+        await _not_found(visit, publication_id, attempt)
 
 
 def _was_discarded(publication: Publication, attempt: Attempt) -> bool:
@@ -401,13 +401,12 @@ def _was_discarded(publication: Publication, attempt: Attempt) -> bool:
 async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, began: datetime) -> None:
     """We discarded it, and nothing of ours is to be seen since `began` (by the database's clock): if that
     stays so for as long as a list may lag behind, the click did nothing. Try again."""
-    lag = min(LAG_SECONDS, visit.tools.settings.settle_seconds / 2)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         since = mine.draft_discarded_at
-        if since is not None and began < since + timedelta(seconds=lag):
-            await change(session, publication, next_try_at=since + timedelta(seconds=lag))
+        if since is not None and began < (enough := since + timedelta(seconds=_lag(visit))):
+            await change(session, publication, next_try_at=enough)
             return
         mine.outcome, mine.finished_at = "draft_only", func.now()
         before = await session.scalar(
@@ -424,6 +423,10 @@ async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, b
                 needs_you=needs_you(publication, visit.connection.public_id, "not_published", said,
                                     visit.connection.base_url),
             )  # fmt: skip
+
+
+def _lag(visit: Visit) -> float:
+    return min(LAG_SECONDS, visit.tools.settings.settle_seconds / 2)
 
 
 async def _passed(session: AsyncSession, since: datetime | None, seconds: float) -> bool:

@@ -20,7 +20,7 @@ from everystall import engine
 from everystall.browser import evidence, remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
-from everystall.browser.session import sweep_profiles
+from everystall.browser.session import sweep_folders
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
@@ -69,7 +69,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
             await remote.find_version(settings)
         else:
             find_chromium(settings)  # better no worker than one that fails every visit
-        await sweep_profiles(settings)
+        await sweep_folders(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
         await photos.check()
@@ -151,8 +151,8 @@ def make_app(
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
             await clean(tools.db, tools.settings)
-            await sweep_profiles(tools.settings)
             await engine.forget_ended(app, CLEAN_ROWS)
+            await sweep_folders(tools.settings)
 
     return app
 

@@ -48,6 +48,7 @@ from everystall.worker import (
     delist,
     failures,
     hands,
+    pace,
     publish,
     read_in,
     reconcile,
@@ -200,6 +201,8 @@ class Visit:
         self._browser: Browser | None = None
         self._opened: Opened | None = None
         self._proved = False
+        #: It had a listing to post or to change: where that came to no click, another may have its turn.
+        self._had_a_turn = False
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
 
@@ -212,7 +215,7 @@ class Visit:
             while not self.tools.stopping.is_set():
                 due = await self._next()
                 if due is None:
-                    if await self._linger():
+                    if await self._linger() or (self._had_a_turn and await pace.close_up(self)):
                         continue
                     done = not self.urgent
                     break
@@ -301,7 +304,7 @@ class Visit:
             self.purpose = "check"
             await self._check()
         elif due.kind == "publish":
-            self.purpose = "post"
+            self.purpose, self._had_a_turn = "post", True
             await publish.publish(self, id)
         elif due.kind == "end":
             self.purpose = "take down"
@@ -310,7 +313,7 @@ class Visit:
             self.purpose = "look"
             await delist.look_whether_it_stands(self, id)
         elif due.kind == "revise":
-            self.purpose = "change"
+            self.purpose, self._had_a_turn = "change", True
             await revise.revise(self, id)
         elif due.kind == "relist":
             self.purpose = "relist"

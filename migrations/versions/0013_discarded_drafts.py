@@ -1,5 +1,4 @@
-"""When we discarded the draft that an attempt left: an intent, written before it is done. Whatever dies in
-between, the next look knows that a draft that is not there any more proves the same."""
+"""When we discarded the draft that an attempt left."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from everystall.errors import AccountLimited, PageChanged
+from everystall.errors import AccountLimited, MarketplaceBusy, PageChanged
 from everystall.inventory import publications
 from everystall.marketplaces import get_adapter
 from everystall.models import Publication
@@ -102,6 +102,42 @@ async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     assert (now["state"], now["put"], now["needs_you"]) == ("live", "live", None)
     assert now["remote_id"] == item["listing_id"]
     assert len(stall.events("mercari", "published")) == 1
+
+
+async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
+    stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    """The draft was discarded, the lists do not answer, so the seller is asked, and says: it is there. Then
+    it is looked for, and not posted again."""
+    _impatient(stall)
+    adapter = type(get_adapter("ebay"))
+    discard, find, steps = adapter.discard_draft, adapter.find_active, []
+
+    async def discard_and_note(self: Any, page: Any, draft_id: str) -> bool:
+        steps.append("discarded")
+        return await discard(self, page, draft_id)
+
+    async def find_or_not(self: Any, page: Any, *, known: Any) -> Any:
+        if steps == ["discarded"]:
+            steps.append("busy")
+            raise MarketplaceBusy("It does not answer.")
+        return await find(self, page, known=known)
+
+    monkeypatch.setattr(adapter, "discard_draft", discard_and_note)
+    monkeypatch.setattr(adapter, "find_active", find_or_not)
+    profile = await _connect(stall, alice, "ebay")
+    stall.sandbox.fault("ebay", kind="error_before", times=1)
+    job = await stall.post(alice, await stall.listing(alice), ["ebay"])
+    await stall.until_done(alice, job["jobId"], profile)
+    (attempt,) = await stall.rows("SELECT draft_discarded_at FROM attempts")
+    assert attempt["draft_discarded_at"] is not None
+    assert (await _publication(stall))["needs_you"]["reason"] == "unresolved"
+    url = f"{stall.sandbox.url('ebay')}/itm/123456789012"
+    assert await _press(stall, alice, "it_is_there", url=url) == 200
+    for _ in range(3):
+        await stall.visit(profile)
+    assert (await _publication(stall))["needs_you"]["reason"] == "unresolved"
+    assert stall.events("ebay", "published") == []
 
 
 @pytest.mark.parametrize("what", ["nobody's", pytest.param("another listing's", marks=pytest.mark.extended)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from email.utils import formatdate
 
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 WAITS = """SELECT extract(epoch FROM next_try_at - now())::float8 AS seconds FROM publications
            ORDER BY asked_at"""
+AT_ONCE = "UPDATE publications SET next_try_at = NULL RETURNING id"
 
 
 async def _two_posts(stall: Stall, seller: Seller) -> tuple[str, list[str]]:
@@ -38,10 +40,40 @@ async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_accoun
     assert stall.events("mercari", "published") == []
     await stall.visit(profile)  # woken too early
     assert stall.events("mercari", "published") == []
-    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.rows(AT_ONCE)  # as Try again does: it is the account that was asked to rest
+    await stall.visit(profile)
+    assert stall.events("mercari", "published") == []
+    assert all(60 < row["seconds"] <= 120 for row in await stall.rows(WAITS))
+    await stall.rows("UPDATE connections SET rest_until = NULL RETURNING id")
+    await stall.rows(AT_ONCE)
     for job in jobs:
         assert (await stall.until_done(alice, job, profile))["status"] == "done"
     assert len(stall.events("mercari", "published")) == 2
+
+
+async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_next(stall, alice):
+    stall.tools = dataclasses.replace(
+        stall.tools, settings=stall.settings.model_copy(update={"pace_seconds": 60})
+    )
+    profile = await stall.connect(alice, "mercari")
+    titles = ("A first linen shirt", "A second one", "A third one", "A fourth one")
+    listings = [await stall.listing(alice, 1, title=title) for title in titles]
+    for listing in listings:
+        await stall.post(alice, listing, ["mercari"])
+    await stall.visit(profile)
+    assert len(stall.events("mercari", "published")) == 1
+    answer = await alice.client.patch(f"/api/listings/{listings[1]}", json={"category": None})
+    assert answer.status_code == 200, answer.text
+    await stall.rows("""
+        WITH p AS (UPDATE publications SET next_try_at = next_try_at - interval '1 minute',
+                                           paced_to = paced_to - interval '1 minute')
+        UPDATE connections SET last_post_at = last_post_at - interval '1 minute' RETURNING id""")
+    await stall.visit(profile)
+    (second,) = await stall.rows("SELECT needs_you FROM publications ORDER BY asked_at OFFSET 1 LIMIT 1")
+    assert second["needs_you"]["reason"] == "listing_incomplete"
+    assert [one["fields"]["title"] for one in stall.live("mercari")] == [titles[0], titles[2]]
+    (fourth,) = (await stall.rows(WAITS))[3:]
+    assert 30 < fourth["seconds"] <= 60
 
 
 @pytest.mark.extended

@@ -527,11 +527,13 @@ class SimAdapter:
         if how == "lost":
             raise _ERRORS[how]()
 
-    async def discard_draft(self, page: SimPage, draft_id: str) -> None:
+    async def discard_draft(self, page: SimPage, draft_id: str) -> bool:
         await page.ask("discard")
         item = self.world.find(page.account, draft_id)
-        if item is not None and item.state == "draft":
-            item.state = "gone"
+        if item is None or item.state != "draft":
+            return False
+        item.state = "gone"
+        return True
 
 
 def truth_of(draft: Draft) -> str:

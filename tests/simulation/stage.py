@@ -64,14 +64,16 @@ WITH l AS (INSERT INTO listings (user_id, title, brand, category, description, s
            FROM l, unnest(%(photos)s::text[]) WITH ORDINALITY AS photo (sha256, n))
 SELECT id FROM l"""
 _SHIFT = """
-WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, asked_at = asked_at - %(by)s,
-               started_at = started_at - %(by)s, seen_at = seen_at - %(by)s WHERE user_id = %(user)s),
+WITH p AS (UPDATE publications SET next_try_at = next_try_at - %(by)s, paced_to = paced_to - %(by)s,
+               asked_at = asked_at - %(by)s, started_at = started_at - %(by)s, seen_at = seen_at - %(by)s
+           WHERE user_id = %(user)s),
      a AS (UPDATE attempts SET armed_at = armed_at - %(by)s, next_look_at = next_look_at - %(by)s,
                draft_discarded_at = draft_discarded_at - %(by)s,
                created_at = created_at - %(by)s, revising_at = revising_at - %(by)s,
                repost_asked_at = repost_asked_at - %(by)s
            WHERE user_id = %(user)s)
 UPDATE connections SET next_check_at = next_check_at - %(by)s, last_post_at = last_post_at - %(by)s,
+    rest_until = rest_until - %(by)s,
     watched_at = watched_at - %(by)s, watch_failing_since = watch_failing_since - %(by)s,
     next_list_at = next_list_at - %(by)s,
     lease_until = lease_until - CASE WHEN id = ANY(%(renewed)s) THEN %(real)s ELSE %(by)s END

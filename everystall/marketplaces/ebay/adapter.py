@@ -167,7 +167,7 @@ class Ebay:
         await page.commit(on.END_CONFIRM)
         await _ended(page, on.END_CONFIRM)
 
-    async def discard_draft(self, page: Page, draft_id: str) -> None:
+    async def discard_draft(self, page: Page, draft_id: str) -> bool:
         button = on.DELETE_DRAFT.named(id=draft_id)
         for number in range(1, MOST_PAGES + 1):
             await page.goto(_page_of(on.DRAFTS, number), ready=on.LISTINGS)
@@ -175,9 +175,11 @@ class Ebay:
                 await page.click(button)
                 await page.click(on.DELETE_CONFIRM)
                 await _ended(page, on.DELETE_CONFIRM)
-                return
+                await page.goto(_page_of(on.DRAFTS, number), ready=on.LISTINGS)
+                return not await page.has(button)
             if not (await page.read(on.ROWS))["more"]:
-                return
+                break
+        return False
 
 
 ADAPTER = Ebay()

@@ -152,12 +152,12 @@ class Mercari:
         await page.commit(on.DELETE)
         await _first_of(page, on.LISTINGS, on.FAILED)
 
-    async def discard_draft(self, page: Page, draft_id: str) -> None:
+    async def discard_draft(self, page: Page, draft_id: str) -> bool:
         await page.goto(on.edit_path(draft_id))
         if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.DELETE_DRAFT) < 2:
-            return
+            return False
         await page.click(on.DELETE_DRAFT)
-        await _first_of(page, on.LISTINGS, on.FAILED)
+        return await _first_of(page, on.LISTINGS, on.FAILED) == 0
 
 
 ADAPTER = Mercari()

@@ -174,13 +174,14 @@ class Poshmark:
             await page.commit(on.DELETE_YES)
             await _left_the_form(page)
 
-    async def discard_draft(self, page: Page, draft_id: str) -> None:
+    async def discard_draft(self, page: Page, draft_id: str) -> bool:
         # the id of a draft is the id of the listing: never to be deleted when it went live after all
         await page.goto(on.listing_path(draft_id))
-        if await page.first(on.LISTING, on.GONE, on.NOT_FOUND) == 2 and await _open_editor(page, draft_id):
-            await page.click(on.DELETE)
-            await page.click(on.DELETE_DRAFT_YES)
-            await _left_the_form(page)
+        if await page.first(on.LISTING, on.GONE, on.NOT_FOUND) < 2 or not await _open_editor(page, draft_id):
+            return False
+        await page.click(on.DELETE)
+        await page.click(on.DELETE_DRAFT_YES)
+        return await _left_the_form(page)
 
 
 ADAPTER = Poshmark()
@@ -460,10 +461,12 @@ async def _open_editor(page: Page, remote_id: str) -> bool:
     return await page.first(on.DELETE, on.GONE, seconds=ANSWER_SECONDS) == 0
 
 
-async def _left_the_form(page: Page) -> None:
+async def _left_the_form(page: Page) -> bool:
     """Deleting ends on one's closet. Where it does not, the caller's look says what is so."""
     with suppress(MarketplaceBusy):
         await page.wait_url(r"/closet/", seconds=5)
+        return True
+    return False
 
 
 # ---- sales ----------------------------------------------------------------------------------------

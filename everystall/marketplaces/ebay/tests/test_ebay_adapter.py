@@ -292,9 +292,18 @@ async def test_a_draft_is_discarded_quietly_also_when_it_is_gone(page, ebay):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(NotPublished):
         await post(page)
-    await ADAPTER.discard_draft(page, armed.filled.draft_id)
+    assert await ADAPTER.discard_draft(page, armed.filled.draft_id)
     assert listings(ebay, "draft") == []
-    await ADAPTER.discard_draft(page, armed.filled.draft_id)
+    assert not await ADAPTER.discard_draft(page, armed.filled.draft_id)
+
+
+async def test_a_draft_that_the_site_only_says_it_deleted_is_not_believed_to_be_gone(page, ebay):
+    ebay.fault(SITE, "soft_reject")
+    with pytest.raises(NotPublished):
+        await post(page)
+    ebay.fault(SITE, "down", path="/sh/api/drafts/delete", times=1)
+    assert not await ADAPTER.discard_draft(page, armed.filled.draft_id)
+    assert len(listings(ebay, "draft")) == 1
 
 
 async def test_a_page_that_is_not_there_proves_nothing(page, ebay):

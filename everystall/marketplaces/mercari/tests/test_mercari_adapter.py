@@ -279,9 +279,9 @@ async def test_a_page_that_proves_nothing_is_unknown(page, mercari):
 
 async def test_a_draft_left_behind_is_deleted_and_a_missing_one_is_fine(page, mercari):
     draft = _stock(mercari, "Left", live=False)
-    await ADAPTER.discard_draft(page, draft.id)
+    assert await ADAPTER.discard_draft(page, draft.id)
     assert [one["state"] for one in listings(mercari)] == ["ended"]
-    await ADAPTER.discard_draft(page, draft.id)
+    assert not await ADAPTER.discard_draft(page, draft.id)
 
 
 @pytest.mark.extended

@@ -170,14 +170,14 @@ async def test_a_change_of_mind_before_the_click_leaves_a_draft_that_is_found_an
     assert arm.filled is not None
     assert (row.state, row.remote_id, row.title) == ("draft", arm.filled.draft_id, DRAFT.title)
     assert row.price == DRAFT.price
-    await ADAPTER.discard_draft(page, row.remote_id)
+    assert await ADAPTER.discard_draft(page, row.remote_id)
     assert await ADAPTER.find_active(page) == []
-    await ADAPTER.discard_draft(page, row.remote_id)
+    assert not await ADAPTER.discard_draft(page, row.remote_id)
 
 
 async def test_discarding_never_takes_down_what_went_live(page, site):
     answer, _ = await _publish(page)
-    await ADAPTER.discard_draft(page, answer.remote_id)
+    assert not await ADAPTER.discard_draft(page, answer.remote_id)
     assert [item["state"] for item in site.ledger()["listings"]] == ["live"]
 
 
