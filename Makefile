@@ -85,7 +85,7 @@ bench-matching: $(VENV)/ready  ## how often the matching of listings errs, on ma
 	@$(PY) -m benchmarks.matching $(ARGS)
 
 .PHONY: bench-sales
-bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone elsewhere (two hours); writes docs/sales.md
+bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone elsewhere (two and a half hours); writes docs/sales.md
 	@$(PY) -m benchmarks.sales $(ARGS)
 
 .PHONY: chaos

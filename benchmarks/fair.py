@@ -9,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import make_msgid
 from itertools import cycle
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -20,6 +23,7 @@ from psycopg.rows import dict_row
 from everystall.demo.stage import Stage, capture
 from everystall.errors import EverystallError
 from everystall.installation import addresses, opened
+from everystall.marketplaces import get_form
 from everystall.processes import free_port
 
 #: Of so many sales one is bought on a second marketplace too, within seconds.
@@ -42,6 +46,8 @@ class Shelf:
     accounts: dict[str, str]
     #: listing → {marketplace: its id there}
     listings: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Where its marketplaces' mails are passed on to; none: there are no mails.
+    mails_to: str | None = None
 
 
 @dataclass
@@ -161,28 +167,54 @@ FROM p, attempts a WHERE a.publication_id = %(of)s AND a.outcome = 'live'"""
 
 def buy_all(fair: Fair, sales: int, seconds: float, seed: int) -> None:
     """So many purchases over the time, each of something that is still for sale; now and then of the same on
-    another marketplace a few seconds later."""
+    another marketplace a few seconds later. Where mails are passed on, the marketplace's comes at once."""
     random, began = Random(seed), time.time()
-    there = [(listing, ids) for shelf in fair.shelves for listing, ids in shelf.listings.items()]
+    there = [(shelf, listing, ids) for shelf in fair.shelves for listing, ids in shelf.listings.items()]
     random.shuffle(there)
     at = sorted(random.uniform(0, seconds) for _ in range(sales))
-    for n, (when, (listing, ids)) in enumerate(zip(at, there, strict=False), 1):
+    for n, (when, (shelf, listing, ids)) in enumerate(zip(at, there, strict=False), 1):
         time.sleep(max(0.0, began + when - time.time()))
         first, *others = random.sample(list(ids), len(ids))
-        _buy(fair, listing, first, ids[first])
+        _buy(fair, shelf, listing, first, ids[first])
         if n % DOUBLE == 0 and others:
             time.sleep(random.uniform(0.5, 3))
-            _buy(fair, listing, others[0], ids[others[0]])
+            _buy(fair, shelf, listing, others[0], ids[others[0]])
         if n % 50 == 0:
             fair.say(f"  {n} sold, {fair.posted} posted beside, {len(fair.wrong)} wrong")
 
 
-def _buy(fair: Fair, listing: str, marketplace: str, remote_id: str) -> None:
+def _buy(fair: Fair, shelf: Shelf, listing: str, marketplace: str, remote_id: str) -> None:
     try:
         fair.stage.control("POST", "buy", marketplace=marketplace, listing_id=remote_id)
     except httpx.HTTPStatusError:  # gone there already
         return
     fair.bought.append((time.time(), listing, marketplace))
+    if shelf.mails_to is not None:
+        title = fair.query("SELECT title FROM listings WHERE id = %s", listing)[0]["title"]
+        mail = _mail(marketplace, title, remote_id).as_bytes()
+        httpx.post(shelf.mails_to, content=mail, headers={"content-type": "message/rfc822"}, timeout=60,
+                   trust_env=False).raise_for_status()  # fmt: skip
+
+
+def pass_mails_on(fair: Fair) -> None:
+    """Each seller has the marketplaces' mails passed on to the product."""
+    for shelf in fair.shelves:
+        path = urlsplit(fair.api(shelf).call("POST", "/api/hints/mail")["url"]).path
+        shelf.mails_to = f"{fair.stage.url}{path}"
+
+
+def _mail(marketplace: str, title: str, remote_id: str) -> EmailMessage:
+    """The marketplace's words to its seller, as public tools know them (the adapters' NOTES.md)."""
+    subject, text = {
+        "poshmark": (f'"{title}" just sold to @buyer on Poshmark!', "Ship it within 7 days."),
+        "mercari": (f"You've made a sale: {title}", f"ID: {remote_id}"),
+        "ebay": (f"You made the sale for {title}!", f"Item number: {remote_id}"),
+    }[marketplace]
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = f"no-reply@{get_form(marketplace).SALE_MAIL.domain}", subject
+    mail["Message-ID"] = make_msgid()
+    mail.set_content(text)
+    return mail
 
 
 def keep_posting(fair: Fair, ends: threading.Event) -> None:

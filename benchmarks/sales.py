@@ -1,5 +1,5 @@
 """`make bench-sales`: what sells is found and taken down elsewhere, at which speed, while workers post, one
-is killed and a session expires. Writes docs/sales.md. Two hours; parts by themselves with --only.
+is killed and a session expires. Writes docs/sales.md. Two and a half hours; parts by themselves with --only.
 
 make bench-sales                                     all of it
 make bench-sales ARGS="--only hour --minutes 6"      a part, shorter (its sales in proportion)
@@ -38,6 +38,7 @@ from benchmarks.fair import (
     expire_one,
     keep_posting,
     kill_one,
+    pass_mails_on,
     start_worker,
     stock,
 )
@@ -50,7 +51,7 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.processes import interruptible
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "sales.md"
-PARTS = ("hour", "fast", "quiet")
+PARTS = ("hour", "fast", "mails", "quiet")
 
 
 # ---- judging --------------------------------------------------------------------------------------
@@ -169,10 +170,13 @@ def hour(here: Fair, minutes: float, seed: int) -> Outcome:
     return judge(here)
 
 
-def fast(here: Fair, minutes: float, seed: int) -> Outcome:
-    """5 accounts of two sellers, 60 sales in ten minutes, looked at every 10 s."""
+def fast(here: Fair, minutes: float, seed: int, *, mails: bool = False) -> Outcome:
+    """5 accounts of two sellers, 60 sales in ten minutes: looked at every 10 s, or at each mail about a sale
+    and else by the default."""
     sales = round(60 * minutes / 10)
     stock(here, 2, [list(MARKETPLACES), list(MARKETPLACES)[:2]], sales // 2 + 1)
+    if mails:
+        pass_mails_on(here)
     here.say(f"{sales} sales over {minutes:g} minutes")
     buy_all(here, sales, minutes * 60, seed)
     settle(here)
@@ -247,6 +251,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
     for part, says, seen, gone in (
         ("hour", "30 accounts, default settings, posting beside", 120.0, 300.0),
         ("fast", "5 accounts, looked at every 10 s", None, 30.0),
+        ("mails", "5 accounts, default settings, each sale's mail passed on at once", None, 20.0),
     ):
         one = found.get(part)
         if one is None:
@@ -291,7 +296,7 @@ the buyers run too. What happens is in [benchmarks/sales.py](../benchmarks/sales
 seed, one of {DOUBLE} on two marketplaces within three seconds; a new listing posted to all every
 {POST_EVERY:.0f} s; after a third of the time a session that expires, for {BLIND / 60:.0f} minutes; at half
 time a worker that is killed. The times of sales are the ledger's; *seen* is when we wrote it down, *gone*
-when the page of the last other listing said so.
+when the page of the last other listing said so. A mail about a sale comes in the moment of the sale here.
 
 | figure | measured | goal | |
 |---|---|---|---|
@@ -317,6 +322,7 @@ def main() -> None:
         "hour": ({}, lambda here: hour(here, given.minutes or 60, given.seed)),
         "fast": ({"WATCH_SECONDS": "10", "WATCH_ALONE_SECONDS": "10"},
                  lambda here: fast(here, given.minutes or 10, given.seed)),
+        "mails": ({}, lambda here: fast(here, given.minutes or 10, given.seed, mails=True)),
         "quiet": ({}, lambda here: quiet(here, given.accounts)),
     }  # fmt: skip
     found = {}
