@@ -291,3 +291,14 @@ async def test_the_sale_of_another_seller_is_nobodys_business(db, alice, bob, st
     async with db.as_user(bob) as session:
         for what in (Row, TakeDown, DoubleSale):
             assert (await session.scalars(select(what))).all() == []
+
+
+async def test_orders_count_from_when_something_of_ours_stood_there_also_what_was_brought_in(
+    db, alice, stand
+):
+    _, (here, _) = await stand("poshmark", "ebay")
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        attempt.armed_at, attempt.created_at = None, NOON
+    async with db.as_user(alice) as session:
+        assert await sales.first_post(session, here.id) == NOON

@@ -58,10 +58,12 @@ async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
 
 
 async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
-    """When we first posted something on the account: no order from before is of that. Now, if never."""
+    """When we first posted something on the account, or brought in what stood there: no order from before is
+    of that. Now, if never."""
     began = await session.scalar(
-        select(func.min(Attempt.armed_at)).where(Attempt.connection_id == connection_id)
-    )
+        select(func.min(func.coalesce(Attempt.armed_at, Attempt.created_at)))
+        .where(Attempt.connection_id == connection_id)
+    )  # fmt: skip
     return began or datetime.now(UTC)
 
 
