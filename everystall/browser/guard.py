@@ -119,6 +119,7 @@ def main() -> None:
     with suppress(OSError):  # nobody needs the folder any more, and a killed worker cannot remove it
         os.unlink(address)
         os.unlink(os.path.join(os.path.dirname(address), "chromium"))
+        os.unlink(os.path.join(os.path.dirname(address), "lock"))
         os.rmdir(os.path.dirname(address))
     program = os.environ.pop(PROGRAM)
     until = float(os.environ.pop(UNTIL))

@@ -376,13 +376,15 @@ async def sweep_folders(settings: Settings) -> None:
 
 def _abandoned(folder: Path) -> bool:
     try:
+        if folder.lstat().st_uid != os.geteuid():
+            return False
         if folder.name.startswith("."):
             raise FileNotFoundError
-        with (folder / "lock").open() as lock:
+        with (folder / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # not locked yet, or no lock any more: not while it may be being made
+    except FileNotFoundError:  # not locked yet, or no lock any more: not while it may be being made
         with suppress(OSError):
             return time.time() - folder.stat().st_mtime > 60
         return False

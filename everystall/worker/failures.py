@@ -53,6 +53,8 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     """Give a failure its fate. `publication_id` is None for a check of the account."""
     log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
     await pace.heed(visit, error)
+    if error.fate != "seller":
+        visit.turn_is_over = False
     if isinstance(error, SessionExpired | SessionMissing | SealBroken):
         if await _try_last_good(visit, error):
             await dropped(visit, publication_id)
@@ -92,8 +94,8 @@ async def _session_lost(visit: Visit) -> EverystallError | None:
         return e
     except LeaseLost:
         raise
-    except EverystallError:
-        return None
+    except EverystallError as e:
+        await pace.heed(visit, e)
     return None
 
 

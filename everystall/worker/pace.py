@@ -28,14 +28,14 @@ def gap(visit: Visit) -> float:
     return visit.form.CAPABILITIES.pace_seconds if installation is None else installation
 
 
-async def rest(visit: Visit, session: AsyncSession) -> float:
-    """Seconds for which the account rests: after the last click for the seller, or as the marketplace asked.
-    0: it does not."""
+async def rest(visit: Visit, session: AsyncSession, *, only_asked: bool = False) -> float:
+    """Seconds for which the account rests: after the last click for the seller, and as the marketplace asked
+    (`only_asked`: no more than that). 0: it does not."""
     left = await session.scalar(
         text("""SELECT extract(epoch FROM
-                    greatest(last_post_at + make_interval(secs => :gap), rest_until) - now())
+                    greatest(last_post_at + make_interval(secs => CAST(:gap AS float8)), rest_until) - now())
                 FROM connections WHERE id = :id"""),
-        {"id": visit.connection.id, "gap": gap(visit)},
+        {"id": visit.connection.id, "gap": None if only_asked else gap(visit)},
     )
     return max(float(left or 0), 0.0)
 
@@ -59,12 +59,14 @@ async def hold(visit: Visit, session: AsyncSession, publication: Publication, se
     than the one before; delists and looks do not."""
     await session.execute(
         text("""
-        WITH waiting AS (
-            SELECT id, least(row_number() OVER (ORDER BY asked_at, id) - 1, :ahead) AS before
-            FROM publications
+        WITH locked AS (
+            SELECT id, asked_at FROM publications
             WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
               AND (put = 'live') = :live AND needs_you IS NULL
-              AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait)))
+              AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait))
+            ORDER BY id FOR NO KEY UPDATE),
+        waiting AS (
+            SELECT id, least(row_number() OVER (ORDER BY asked_at, id) - 1, :ahead) AS before FROM locked)
         UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait + w.before * :gap),
                                   paced_to = now() + make_interval(secs => :wait + w.before * :gap)
         FROM waiting w WHERE p.id = w.id"""),
@@ -74,17 +76,22 @@ async def hold(visit: Visit, session: AsyncSession, publication: Publication, se
 
 
 async def close_up(visit: Visit) -> bool:
-    """Nothing was clicked in a row's turn (it was incomplete, or is not wanted any more): those behind it
-    come so much sooner, the first of them now, unless the account rests. Does one?"""
+    """A row's turn came to nothing that a marketplace saw (it was incomplete, or is not wanted any more):
+    those behind it come so much sooner, the first of them now, unless the account rests. Does one?"""
     async with visit.lease.transaction() as session:
         if await rest(visit, session):
             return False
         came = await session.execute(
             text("""
-            WITH waiting AS (
-                SELECT id, next_try_at - min(next_try_at) OVER () AS behind FROM publications
-                WHERE connection_id = :id AND next_try_at = paced_to AND next_try_at > now()
-                  AND unsettled AND NOT looking AND (put = 'live' OR :posts))
+            WITH locked AS (
+                SELECT p.id, p.next_try_at FROM publications p
+                JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
+                WHERE p.connection_id = :id AND p.next_try_at = p.paced_to AND p.next_try_at > now()
+                  AND p.unsettled AND NOT p.looking AND p.wanted = 'live' AND (p.put = 'live' OR :posts)
+                  AND p.needs_you IS NULL AND c.needs_you IS NULL
+                  AND c.paused_at IS NULL AND u.paused_at IS NULL
+                ORDER BY p.id FOR NO KEY UPDATE OF p),
+            waiting AS (SELECT id, next_try_at - min(next_try_at) OVER () AS behind FROM locked)
             UPDATE publications p SET next_try_at = now() + w.behind, paced_to = now() + w.behind
             FROM waiting w WHERE p.id = w.id AND w.behind < make_interval(secs => greatest(:ahead * :gap, 1))
             RETURNING 1"""),

@@ -372,6 +372,7 @@ async def _tidy(visit: Visit, page: Page, plan: Plan, error: EverystallError) ->
         raise
     except EverystallError as e:
         log.info("publish.draft_left", error=e.code)
+        await pace.heed(visit, e)
 
 
 async def _forget_draft(visit: Visit, attempt_id: UUID) -> None:

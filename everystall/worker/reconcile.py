@@ -372,23 +372,21 @@ async def _only_a_draft(
         if not await _passed(session, mine.armed_at, min(DRAFT_SECONDS, settle_seconds / 2)):
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
-    discarded = await visit.adapter.discard_draft(page, found.remote_id)
+    fresh = False  # a list may show it still
+    if await visit.adapter.discard_draft(page, found.remote_id):
+        async with visit.lease.transaction() as session:
+            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+            if mine.draft_discarded_at is None:
+                mine.draft_discarded_at = await session.scalar(select(func.clock_timestamp()))
+            fresh = not await _passed(session, mine.draft_discarded_at, _lag(visit))
     seen = await visit.adapter.read(page, found.remote_id)
     if seen.state in ("live", "sold"):
         await settle(visit, page, publication_id, attempt, found.remote_id, seen)
-        return
-    async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
-        mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        if discarded and mine.draft_discarded_at is None:
-            mine.draft_discarded_at = await session.scalar(select(func.clock_timestamp()))
-        # until then a list may show it still
-        fresh = mine.draft_discarded_at is not None and not await _passed(
-            session, mine.draft_discarded_at, _lag(visit)
-        )
-        if fresh:
+    elif fresh:
+        async with visit.lease.transaction() as session:
+            publication = await visit.locked(session, publication_id)
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
-    if not fresh:
+    else:
         await _not_found(visit, publication_id, attempt)
 
 

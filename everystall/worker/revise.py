@@ -161,7 +161,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
             await change(session, publication, put_revision=listing.revision, state="live", tries=0, **common)
             return None
-        wait = 0.0 if attempt.revising else await pace.rest(visit, session)
+        wait = await pace.rest(visit, session, only_asked=attempt.revising is not None)
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None

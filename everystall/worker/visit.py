@@ -201,8 +201,9 @@ class Visit:
         self._browser: Browser | None = None
         self._opened: Opened | None = None
         self._proved = False
-        #: It had a listing to post or to change: where that came to no click, another may have its turn.
-        self._had_a_turn = False
+        #: It had a listing to post or to change. Where that came to no click another may have its turn, but
+        #: not after a failure that the next would meet as well.
+        self.turn_is_over = False
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
 
@@ -215,7 +216,7 @@ class Visit:
             while not self.tools.stopping.is_set():
                 due = await self._next()
                 if due is None:
-                    if await self._linger() or (self._had_a_turn and await pace.close_up(self)):
+                    if await self._linger() or (self.turn_is_over and await pace.close_up(self)):
                         continue
                     done = not self.urgent
                     break
@@ -304,7 +305,7 @@ class Visit:
             self.purpose = "check"
             await self._check()
         elif due.kind == "publish":
-            self.purpose, self._had_a_turn = "post", True
+            self.purpose, self.turn_is_over = "post", True
             await publish.publish(self, id)
         elif due.kind == "end":
             self.purpose = "take down"
@@ -313,7 +314,7 @@ class Visit:
             self.purpose = "look"
             await delist.look_whether_it_stands(self, id)
         elif due.kind == "revise":
-            self.purpose, self._had_a_turn = "change", True
+            self.purpose, self.turn_is_over = "change", True
             await revise.revise(self, id)
         elif due.kind == "relist":
             self.purpose = "relist"

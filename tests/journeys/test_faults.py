@@ -107,7 +107,7 @@ async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeat
         async with asyncio.timeout(20):
             while not stall.live(name):
                 await asyncio.sleep(0.05)
-        await discard(self, page, draft_id)
+        return await discard(self, page, draft_id)
 
     monkeypatch.setattr(adapter, "discard_draft", discard_too_late)
     patient = stall.settings.model_copy(update={"settle_seconds": 9})

@@ -51,7 +51,9 @@ async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_accoun
     assert len(stall.events("mercari", "published")) == 2
 
 
-async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_next(stall, alice):
+@pytest.mark.parametrize("why", ["incomplete", "down"])
+async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_next(stall, alice, why):
+    """And where it is the marketplace that does not answer, the next one waits for its own."""
     stall.tools = dataclasses.replace(
         stall.tools, settings=stall.settings.model_copy(update={"pace_seconds": 60})
     )
@@ -62,13 +64,22 @@ async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_
         await stall.post(alice, listing, ["mercari"])
     await stall.visit(profile)
     assert len(stall.events("mercari", "published")) == 1
-    answer = await alice.client.patch(f"/api/listings/{listings[1]}", json={"category": None})
-    assert answer.status_code == 200, answer.text
+    if why == "incomplete":
+        answer = await alice.client.patch(f"/api/listings/{listings[1]}", json={"category": None})
+        assert answer.status_code == 200, answer.text
+    else:
+        stall.sandbox.fault("mercari", kind="down", path="/sell/")
     await stall.rows("""
         WITH p AS (UPDATE publications SET next_try_at = next_try_at - interval '1 minute',
                                            paced_to = paced_to - interval '1 minute')
         UPDATE connections SET last_post_at = last_post_at - interval '1 minute' RETURNING id""")
     await stall.visit(profile)
+    if why == "down":
+        assert len(stall.live("mercari")) == 1
+        second, third, fourth = [row["seconds"] for row in await stall.rows(WAITS)][1:]
+        assert second < 15
+        assert 30 < third <= 60 < fourth
+        return
     (second,) = await stall.rows("SELECT needs_you FROM publications ORDER BY asked_at OFFSET 1 LIMIT 1")
     assert second["needs_you"]["reason"] == "listing_incomplete"
     assert [one["fields"]["title"] for one in stall.live("mercari")] == [titles[0], titles[2]]

@@ -336,3 +336,19 @@ async def test_the_account_keeps_its_pace_between_a_post_and_a_change(stall, ali
                               "FROM publications")  # fmt: skip
     assert row == {"state": "live", "later": True}
     assert stall.events("mercari", "edited") == []
+
+
+async def test_a_change_whose_answer_nobody_knows_waits_too_where_the_marketplace_asked_for_a_rest(
+    stall, alice
+):
+    listing, profile = await _live(stall, alice, "mercari")
+    await _edit(alice, listing, price=_price(21))
+    stall.sandbox.fault("mercari", "error_before", times=1)
+    await stall.visit(profile)
+    assert await stall.rows("SELECT 1 AS one FROM attempts WHERE revising IS NOT NULL")
+    await stall.rows("UPDATE connections SET rest_until = now() + interval '1 hour' RETURNING id")
+    await _at_once(stall)
+    await stall.visit(profile)
+    (row,) = await stall.rows("SELECT next_try_at > now() + interval '50 minutes' AS later FROM publications")
+    assert row["later"]
+    assert stall.events("mercari", "edited") == []

@@ -43,6 +43,8 @@ UPLOAD_SECONDS = 120.0
 ANSWER_SECONDS = 15.0
 #: Seconds between two looks for what the page is still busy with.
 LOOK = 0.03
+#: How often the drafts are read, a second apart, until one that was deleted is not among them any more.
+LOOKS_FOR_DRAFT = 3
 #: Pages of one list that are read when nothing known turns up.
 MOST_PAGES = 5
 #: "Jul 8, 2026 at 3:04pm PST", or the day alone.
@@ -174,9 +176,14 @@ class Ebay:
             if await page.has(button):
                 await page.click(button)
                 await page.click(on.DELETE_CONFIRM)
-                await _ended(page, on.DELETE_CONFIRM)
-                await page.goto(_page_of(on.DRAFTS, number), ready=on.LISTINGS)
-                return not await page.has(button)
+                if not await _ended(page, on.DELETE_CONFIRM):
+                    return False
+                for _ in range(LOOKS_FOR_DRAFT):
+                    await page.goto(_page_of(on.DRAFTS, number), ready=on.LISTINGS)
+                    if not await page.has(button):
+                        return True
+                    await asyncio.sleep(1)
+                return False
             if not (await page.read(on.ROWS))["more"]:
                 break
         return False
@@ -411,14 +418,17 @@ async def _answer(page: Page, before: frozenset[str], done: str) -> Published:
     return Published()
 
 
-async def _ended(page: Page, confirm: Target) -> None:
-    """Until the dialog has gone or says something; what came of it is for whoever looks."""
+async def _ended(page: Page, confirm: Target) -> bool:
+    """Until the dialog has gone or says something. Did it go? What came of it is for whoever looks."""
     end = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < end and not page.gone:
         with suppress(MarketplaceBusy, PageChanged):
-            if not await page.has(confirm) or await page.read(on.ALERTS):
-                return
+            if not await page.has(confirm):
+                return True
+            if await page.read(on.ALERTS):
+                return False
         await asyncio.sleep(LOOK)
+    return False
 
 
 # ---- reading --------------------------------------------------------------------------------------
