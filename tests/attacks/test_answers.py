@@ -42,13 +42,17 @@ async def test_every_answer_is_json_or_a_picture_that_no_browser_takes_for_a_pag
             assert answer.status_code == 404
             _safe(answer)
         _safe(await alice.post("/api/listings", {"title": 7, evil: evil}))
-    assert kinds == {"application/json", "image/png", "text/csv; charset=utf-8; header=present"}
+    csv = "text/csv; charset=utf-8; header=present"
+    assert kinds == {"application/json", "application/zip", "image/png", csv}
 
 
 def _safe(answer: httpx.Response) -> str:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    return answer.headers["content-type"]
+    kind = answer.headers["content-type"]
+    if kind == "application/zip":
+        assert answer.headers["content-disposition"].startswith("attachment")
+    return kind
 
 
 def _raw(path: str) -> bytes:
