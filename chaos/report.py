@@ -34,6 +34,8 @@ def _head(scaled: dict[str, dict[str, Any]], real: Sequence[dict[str, Any]]) -> 
     when = sorted(one["at"] for one in played)
     minutes = sum(one["seconds"] for one in played) / 60
     span = f"{when[0]} to {when[-1]} UTC" if when else "never"
+    commits = Counter(one["commit"] for one in (*played, *real)).most_common()
+    by = ", ".join(f"{number} on {commit}" for commit, number in commits)
     return f"""\
 # Reliability: the fault matrix
 
@@ -41,7 +43,7 @@ Every step of every verb, struck by every fault. Written by `make chaos`; played
 
 **{passed} of {len(played)} cells passed**, {asked} of them with a question to the seller where nobody could
 know; {len(possible) - len(played)} of the {len(possible)} that can occur were not played. They took
-{minutes:.0f} minutes, one after another.
+{minutes:.0f} minutes, one after another. Cells by commit, those at real waits too: {by}.
 
 Machine: {os.cpu_count()} × {_processor()}, {platform.system()} {platform.release()}, Python
 {platform.python_version()}.
