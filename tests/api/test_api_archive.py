@@ -186,6 +186,22 @@ async def test_what_is_no_archive_is_refused_and_nothing_is_kept(
     assert await site.rows("SELECT 1 FROM imports") == []
 
 
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bz2", "LZMA"])
+@pytest.mark.parametrize("name", ["listings.csv", f"photos/{'a' * 64}.jpg"])
+async def test_what_is_packed_so_that_a_read_has_no_bound_is_refused(
+    site: Site, alice: Seller, name: str, packed: int
+):
+    """Of these zipfile unpacks all that 4 KB become, at once, and a damaged one raises errors of their own."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        for one in ("listings.csv", f"photos/{'a' * 64}.jpg"):
+            made.writestr(one, CSV + b",Mug,\r\n", packed if one == name else zipfile.ZIP_DEFLATED)
+    answer = await send(alice, out.getvalue())
+    assert (answer.status_code, answer.json()["error"]) == (422, "import_refused"), answer.text
+    assert "packed" in answer.json()["message"]
+    assert await site.rows("SELECT 1 FROM imports") == []
+
+
 async def test_a_list_of_members_without_end_is_not_read(alice: Seller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(archives, "MOST_NAMES", 100_000)
     many = zipped({f"photos/{number:064x}.jpg": b"" for number in range(1000)})
