@@ -19,7 +19,7 @@ from everystall.inventory.archive import pack
 from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
 from everystall.web.limits import Windows
-from tests.api.conftest import Seller, Site, live_listing, photo
+from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
 
 #: As a camera wrote them.
@@ -163,6 +163,37 @@ async def test_what_the_archive_says_is_not_believed(site: Site, alice: Seller, 
     forged = zipped({"listings.csv": CSV + row.replace(b"Mine", b"Other"), f"photos/{hers}.png": photo(2)})
     assert (await brought(site, bob, forged))["photosNotTaken"] == 2
     assert [one["photos"] for one in await listings(bob)] == [[], []]
+
+
+async def test_originals_that_wait_stay_when_somebody_elses_account_goes(site: Site, bob: Seller):
+    sam = await site.person("sam")
+    await sam.listing(photos=2)
+    sent = await send(bob, await exported(sam))
+    assert sent.status_code == 202, sent.text
+    await _delete(sam)
+    await bring_in(site.database, asyncio.Event())
+    (his,) = await listings(bob)
+    assert await originals(bob, his) == [photo(0), photo(1)]
+
+
+async def test_originals_that_came_to_nothing_go_with_their_sellers_account(site: Site, bob: Seller):
+    """Of a row that failed; another seller's row that failed does not keep it."""
+    sha256 = hashlib.sha256(photo(0)).hexdigest()
+    row = f"no id,Mug,{sha256}\r\n".encode()
+    data = zipped({"listings.csv": CSV + row, f"photos/{sha256}.png": photo(0)})
+    sam = await site.person("sam")
+    for seller in (sam, bob):
+        assert counts(await brought(site, seller, data)) == {"failed": 1}
+    kept = site.settings.everystall_home / "photos" / "originals"
+    assert [path.name for path in kept.iterdir()] == [sha256]
+    await _delete(sam)
+    assert list(kept.iterdir()) == []
+
+
+async def _delete(person: Person) -> None:
+    body = {"confirm": person.email, "password": PASSWORD}
+    answer = await person.client.request("DELETE", "/api/account", json=body)
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from everystall.content.photos import Photos
 from everystall.inventory import matches
-from tests.api.conftest import Seller, Site, live_listing
+from tests.api.conftest import PASSWORD, Seller, Site, live_listing, photo
 
 POLICIES = {
     "ebay": {
@@ -130,6 +130,27 @@ async def test_apart_is_remembered(site, alice, compare):
     assert (await compare(alice))["matches"] == []
     (apart,) = (await alice.get("/api/matches?state=apart")).json()["matches"]
     assert apart["matchId"] == match["matchId"]
+
+
+async def test_what_may_be_taken_apart_again_keeps_its_photos_when_somebody_elses_account_goes(
+    site, alice, compare
+):
+    one, other, _ = await _two(site, alice)
+    await compare(alice)
+    (linked,) = (await alice.get("/api/matches?state=linked")).json()["matches"]
+    for shown in (await _listings(alice))[one]["photos"][1:]:  # it is in the undo alone
+        await alice.client.delete(f"/api/listings/{one}/photos/{shown['photoId']}")
+    await site.go_live(alice)
+    sam = await site.person("sam")
+    await sam.listing(photos=2)
+    body = {"confirm": sam.email, "password": PASSWORD}
+    assert (await sam.client.request("DELETE", "/api/account", json=body)).status_code == 200
+    assert (await alice.post(f"/api/matches/{linked['matchId']}/apart")).status_code == 200
+    again = (await _listings(alice))[other]["photos"]
+    assert len(again) == 2
+    for number, shown in enumerate(again):
+        got = await alice.get(f"/api/listings/{other}/photos/{shown['photoId']}")
+        assert (got.status_code, got.content) == (200, photo(number))
 
 
 async def test_two_on_one_account_are_never_one(site, alice, compare):
