@@ -7,9 +7,11 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,12 +20,13 @@ from everystall import demo
 from everystall.inventory.archive import pack
 from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
-from everystall.web.limits import Windows
+from everystall.web.limits import IMPORT, Windows
 from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
 
 #: As a camera wrote them.
 TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
+FORM = "multipart/form-data; boundary=b"
 CSV = b"listing_id,title,photos\r\n"
 
 
@@ -194,6 +197,54 @@ async def _delete(person: Person) -> None:
     body = {"confirm": person.email, "password": PASSWORD}
     answer = await person.client.request("DELETE", "/api/account", json=body)
     assert answer.status_code == 200, answer.text
+
+
+async def test_an_account_sends_one_at_a_time_and_another_is_refused_before_it_is_read(
+    alice: Seller, bob: Seller
+):
+    data = zipped({"listings.csv": CSV + b",Mug,\r\n"})
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+        begun.set()
+        await go_on.wait()
+        yield data + b"\r\n--b--\r\n"
+
+    path, form = "/api/imports/archive?preview=true", {"content-type": FORM}
+    first = asyncio.create_task(alice.client.post(path, content=slowly(), headers=form))
+    await begun.wait()
+    refused = await alice.client.post(path, content=_unread(), headers=form)
+    assert (refused.status_code, refused.json()["error"]) == (409, "import_running"), refused.text
+    assert (await send(bob, data, preview=True)).status_code == 200
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await send(alice, data, preview=True)).status_code == 200
+
+
+async def test_nothing_of_one_is_read_before_it_is_known_to_be_from_our_own_page(site: Site):
+    sam = await site.person("sam")
+    del sam.client.headers["x-csrf-token"]
+    for headers in ({}, {"x-csrf-token": "wrong"}):
+        answer = await sam.client.post(
+            "/api/imports/archive", content=_unread(), headers={"content-type": FORM, **headers}
+        )
+        assert (answer.status_code, answer.json()["error"]) == (403, "cross_site"), answer.text
+
+
+async def test_archives_count_as_imports(site: Site, alice: Seller):
+    for _ in range(IMPORT.amount):
+        await site.app.state.parts.limits.spend(IMPORT, str(alice.user_id))
+    answer = await alice.client.post(
+        "/api/imports/archive", content=_unread(), headers={"content-type": FORM}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (429, "rate_limited"), answer.text
+    assert (await alice.get("/api/listings")).status_code == 200
+
+
+async def _unread() -> AsyncIterator[bytes]:
+    raise AssertionError("it was read")
+    yield b""
 
 
 @pytest.mark.parametrize(
