@@ -138,7 +138,8 @@ def _matches() -> None:
         sa.Column("decided_at", TIME, nullable=True),
         sa.Column("undo", postgresql.JSONB(), nullable=True),
         sa.Column(
-            "undo_photos", postgresql.JSONB(),
+            "undo_photos",
+            postgresql.JSONB(),
             sa.Computed("jsonb_path_query_array(undo, '$.listing_photos[*].sha256')", persisted=True),
             nullable=True,
         ),
