@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -273,7 +272,7 @@ async def test_what_is_no_archive_is_refused_and_nothing_is_kept(
 async def test_what_is_packed_so_that_a_read_has_no_bound_is_refused(
     site: Site, alice: Seller, name: str, packed: int
 ):
-    """Of these zipfile unpacks all that 4 KB become, at once, and a damaged one raises errors of their own."""
+    """Of these zipfile unpacks at once all that 4 KB become, and a damaged one raises errors of their own."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
         for one in ("listings.csv", f"photos/{'a' * 64}.jpg"):

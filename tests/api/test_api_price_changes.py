@@ -172,7 +172,8 @@ async def test_what_it_costs_there_is_what_the_seller_made_of_it_there(site, ali
     assert told(seen)[listing] == ("changed", (2500, 2200), changed)
     same = await look(alice, listingIds=[listing], do="apply_rules")
     assert told(same)[listing][2] == {"mercari": (2000, 2000), "poshmark": (2500, 2500)}
-    await alice.client.patch(f"/api/listings/{listing}", json={"price": {"amount": 2600}})  # is about to be put
+    # another is about to be put
+    await alice.client.patch(f"/api/listings/{listing}", json={"price": {"amount": 2600}})
     seen = await look(alice, listingIds=[listing], do="set", price={"amount": 2400})
     assert told(seen)[listing][2] == {"mercari": (2600, 2400), "poshmark": (2600, 2400)}
 
