@@ -10,7 +10,9 @@ import pytest
 
 from everystall.content.photos import Photos
 from everystall.inventory import matches
+from everystall.inventory.price_drops import lower_due
 from tests.api.conftest import PASSWORD, Seller, Site, live_listing, photo
+from tests.api.test_api_price_drops import COMMON, days_pass, falls
 
 POLICIES = {
     "ebay": {
@@ -103,6 +105,20 @@ async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_d
         str(row["id"]) for row in await site.rows("SELECT id FROM connections")
     }
     assert set(accounts) == {"poshmark", "ebay"}
+
+
+async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alice, compare):
+    one, _, _ = await _two(site, alice, price={"amount": 2000})
+    for match in (await compare(alice))["matches"]:
+        assert (await alice.post(f"/api/matches/{match['matchId']}/link")).status_code == 200
+    assert set(await _listings(alice)) == {one}
+    await falls(alice, COMMON, floor={"amount": 1500})
+    for price, going in ((2200, ["poshmark"]), (1900, ["ebay", "poshmark"])):
+        await days_pass(site)
+        assert await lower_due(site.database) == 1
+        assert (await _listings(alice))[one]["price"]["amount"] == price
+        rows = await site.rows("SELECT marketplace FROM publications WHERE unsettled ORDER BY 1")
+        assert [row["marketplace"] for row in rows] == going
 
 
 async def test_what_is_likely_is_proposed_and_the_seller_decides(site, alice, bob, compare):
