@@ -1008,6 +1008,10 @@ class Match(Owned, Base):
     decided_at: Mapped[datetime | None]
     #: links.Undo
     undo: Mapped[dict[str, Any] | None]
+    #: Hashes of the photos in it, for who may read no more of it (everystall.unnamed_photos).
+    undo_photos: Mapped[list[Any] | None] = mapped_column(
+        Computed("jsonb_path_query_array(undo, '$.listing_photos[*].sha256')", persisted=True)
+    )
     #: When a comparison last found it.
     seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (

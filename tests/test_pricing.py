@@ -63,6 +63,25 @@ def test_the_listings_own_price_for_a_marketplace_stands_whatever_the_rule_says(
     assert priced("ebay", facts, cents=100).price == 2600
 
 
+@pytest.mark.parametrize(
+    ("category", "own", "fee"),
+    [
+        (None, "Books & Magazines > Books", 40 + 383),  # several of ours, each of 15.3%
+        (None, ["Books & Magazines", "Textbooks"], 40 + 383),
+        (None, "Jewelry & Watches > Fine Jewelry > Toe Rings", 40 + 383),  # none of ours: the most there is
+        ("men.shirts.casual", "Books & Magazines > Books", 40 + 383),
+        (None, " > ".join(get_form("ebay").CATEGORIES["women.bags.totes"]), 40 + 375),
+        (None, " > ".join(get_form("ebay").CATEGORIES["men.shirts.casual"]), 40 + 340),
+        ("books.fiction", "men.shirts.casual", 40 + 340),
+    ],
+)
+def test_where_the_category_is_the_sites_own_path_what_is_left_is_not_overstated(category, own, fee):
+    facts = SHIRT.model_copy(update={"category": category, "overrides": {"ebay": {"category": own}}})
+    assert priced("ebay", facts).fee == fee
+    assert priced("ebay", facts, min_net=3000).left >= 3000
+    assert priced("mercari", facts).fee == 250
+
+
 @pytest.mark.parametrize("own", [{"price": None}, {"price": "much"}])
 def test_where_no_price_is_told_there_is_none(own):
     assert priced("mercari", SHIRT.model_copy(update={"overrides": {"mercari": own}}), cents=1) is None

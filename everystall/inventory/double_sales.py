@@ -4,8 +4,10 @@ gets both, until when the later must be sent or cancelled, and a text for its bu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select, update
@@ -39,7 +41,8 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
     session.add(DoubleSale(user_id=sale.user_id, listing_id=sale.listing_id, later_id=later.id,
                            earlier_id=earlier.id if earlier is not None else None))  # fmt: skip
     log.warning("sale.double", listing_id=str(sale.listing_id))
-    data = {"listingId": str(sale.listing_id), **await sides(session, earlier, later)}
+    accounts = await orders.accounts_of(session, filter(None, (earlier, later)))
+    data = {"listingId": str(sale.listing_id), **sides(earlier, later, accounts)}
     await messages.record(session, sale.user_id, "sale.double", data)
     lost = publication
     if later.publication_id is not None and later.publication_id != publication.id:
@@ -55,11 +58,11 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
     await change(session, lost, needs_you=asked | more)
 
 
-async def sides(session: AsyncSession, earlier: Sale | None, later: Sale) -> dict[str, Any]:
+def sides(earlier: Sale | None, later: Sale, accounts: Mapping[UUID, Connection]) -> dict[str, Any]:
     """Both orders, and what is to be done about the later one."""
-    later_side = await orders.described(session, later)
+    later_side = orders.described(later, accounts)
     return {
-        "earlier": await orders.described(session, earlier) if earlier is not None else None,
+        "earlier": orders.described(earlier, accounts) if earlier is not None else None,
         "later": later_side,
         "deadline": orders.deadline_of(later, later_side["marketplace"]),
         "letterToBuyer": orders.letter_to_buyer(later),

@@ -4,8 +4,11 @@ to its buyer. Nothing is sent to anybody here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.marketplaces import get_form
@@ -22,9 +25,16 @@ def as_json(sale: Sale) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def described(session: AsyncSession, sale: Sale) -> dict[str, Any]:
+async def accounts_of(session: AsyncSession, sales: Iterable[Sale]) -> dict[UUID, Connection]:
+    """Their accounts by id. One query."""
+    ids = {sale.connection_id for sale in sales}
+    rows = await session.scalars(select(Connection).where(Connection.id.in_(ids)))
+    return {account.id: account for account in rows}
+
+
+def described(sale: Sale, accounts: Mapping[UUID, Connection]) -> dict[str, Any]:
     """The same, and on which account."""
-    account = await session.get_one(Connection, sale.connection_id)
+    account = accounts[sale.connection_id]
     return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **as_json(sale)}
 
 

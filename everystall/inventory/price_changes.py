@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound, PricesChanged
 from everystall.inventory.listings import facts_with
 from everystall.inventory.pricing import HIGHEST_PRICE, Stored, compose, dollars, price_at, rules_now
 from everystall.inventory.revisions import touch
-from everystall.marketplaces.base import ListingFacts, Money
-from everystall.models import Connection, Listing, ListingPhoto, Publication
+from everystall.marketplaces.base import ListingFacts, Money, hash_of
+from everystall.models import Attempt, Connection, Listing, ListingPhoto, Publication
 
 #: Listings of one transaction: it holds their rows for as long as it takes (3 s on a busy small machine).
 MOST = 200
@@ -37,6 +37,8 @@ class Wish:
     #: `add`: hundredths of a per cent of it, and cents. Less than 0 takes away.
     percent: int = 0
     cents: int = 0
+    #: A schedule's: where the seller asks less by hand than it would, nothing is written.
+    leaves_lower: bool = False
 
     def of(self, price: int | None) -> int | None:
         """What it makes of a listing's price; None: there is none to add to."""
@@ -57,6 +59,11 @@ class There:
     after: int | None
     #: The rule by which it is there afterwards.
     rule: Stored
+    #: What is left as it is there, and the price that counts as put from then on.
+    left_alone: tuple[Attempt, Money] | None = None
+
+
+_Standing = tuple[Publication, Connection, Attempt | None]
 
 
 @dataclass(frozen=True)
@@ -113,16 +120,17 @@ async def look(session: AsyncSession, ids: Sequence[UUID], wish: Wish) -> list[C
     )
     for photo in rows:
         photos[photo.listing_id].append(photo)
-    there: dict[UUID, list[tuple[Publication, Connection]]] = {listing.id: [] for listing in found}
-    pairs = await session.execute(
-        select(Publication, Connection)
+    there: dict[UUID, list[_Standing]] = {listing.id: [] for listing in found}
+    rows_there = await session.execute(
+        select(Publication, Connection, Attempt)
         .join(Connection, Connection.id == Publication.connection_id)
+        .outerjoin(Attempt, and_(Attempt.publication_id == Publication.id, Attempt.outcome == "live"))
         .where(Publication.listing_id.in_(ids), Publication.wanted == "live")
         .order_by(Publication.id)
         .execution_options(populate_existing=True)
     )
-    for publication, account in pairs:
-        there[publication.listing_id].append((publication, account))
+    for publication, account, attempt in rows_there:
+        there[publication.listing_id].append((publication, account, attempt))
     now = await rules_now(session)
     return [
         _change(listing, facts_with(listing, photos[listing.id]), there[listing.id], wish, now)
@@ -133,7 +141,7 @@ async def look(session: AsyncSession, ids: Sequence[UUID], wish: Wish) -> list[C
 def _change(
     listing: Listing,
     facts: ListingFacts,
-    there: Sequence[tuple[Publication, Connection]],
+    there: Sequence[_Standing],
     wish: Wish,
     now: dict[str, Stored],
 ) -> Change:
@@ -142,13 +150,14 @@ def _change(
     price = None if after is None else Money(amount=after, currency=listing.currency)
     changed = facts.model_copy(update={"price": price})
     places = []
-    for publication, account in there:
+    for publication, account, attempt in there:
         marketplace, rule = publication.marketplace, publication.price_rule
         stands = now.get(marketplace) if wish.do == "apply_rules" else rule
         was, is_now = price_at(marketplace, facts, rule), price_at(marketplace, changed, stands)
-        places.append(
-            There(publication, account, was.price if was else None, is_now.price if is_now else None, stands)
+        found = There(
+            publication, account, was.price if was else None, is_now.price if is_now else None, stands
         )
+        places.append(_as_it_is_there(found, attempt, wish, listing.currency))
         if before != after or rule != stands:
             edited = True
             if not refused and facts.quantity > 0:
@@ -156,6 +165,22 @@ def _change(
                 refused += [problem.message for problem in problems]
     outcome: Literal["changed", "unchanged"] = "changed" if edited else "unchanged"
     return Change(listing, before, after, places, "refused" if refused else outcome, refused)
+
+
+def _as_it_is_there(found: There, attempt: Attempt | None, wish: Wish, currency: str) -> There:
+    """With the price that the seller made of it there by hand, unless another is about to be put."""
+    if attempt is None or attempt.revising is not None or "price" not in attempt.adopted:
+        return found
+    put, by_hand = attempt.draft.get("price"), attempt.adopted["price"]
+    if not put or not by_hand or put["amount"] != found.before:
+        return found
+    found = replace(found, before=by_hand["amount"])
+    if found.after is None or found.after == put["amount"]:  # nothing is written
+        return replace(found, after=found.before)
+    if wish.leaves_lower and by_hand["amount"] < found.after:
+        counts = Money(amount=found.after, currency=currency)
+        return replace(found, after=found.before, left_alone=(attempt, counts))
+    return found
 
 
 def _refused(listing: Listing, after: int | None) -> list[str]:
@@ -210,4 +235,8 @@ async def make(session: AsyncSession, change: Change) -> None:
     change.listing.price_cents = change.after
     for one in change.there:
         one.publication.price_rule = dict(one.rule) if one.rule is not None else None
+        if one.left_alone is not None:
+            attempt, price = one.left_alone
+            attempt.draft = {**attempt.draft, "price": price.model_dump(mode="json")}
+            attempt.fields_hash = hash_of(attempt.draft)
     await touch(session, change.listing)

@@ -121,7 +121,8 @@ async def _step(session: AsyncSession, drop_id: UUID, listing_id: UUID) -> bool:
     if (await session.execute(_DUE, asked)).first() is None:
         return False
     step = (await next_of(session, [listing_id]))[listing_id]
-    (change,) = await price_changes.look(session, [listing_id], Wish("set", price=step.price))
+    wish = Wish("set", price=step.price, leaves_lower=True)
+    (change,) = await price_changes.look(session, [listing_id], wish)
     refused = " ".join(change.refused) or None
     session.add(
         PriceStep(

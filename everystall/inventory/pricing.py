@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Money, Note, Problem
-from everystall.marketplaces.fees import ANY, Beside, Grid, fee_of, lowest_price, net_of, round_up
+from everystall.marketplaces.fees import ANY, Beside, Grid, dearest, fee_of, lowest_price, net_of, round_up
 from everystall.models import PriceRule, Publication
 
 #: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
@@ -96,9 +96,7 @@ def price_at(marketplace: str, facts: ListingFacts, rule: Stored) -> Priced | No
     """None where no price is told."""
     own = facts.overrides.get(marketplace, {})
     made = Rule.model_validate(rule or {})
-    category, payer = own.get("category"), own.get("shipping_payer") or facts.shipping_payer
-    if not isinstance(category, str) or " > " in category:
-        category = facts.category
+    category, payer = _category(marketplace, facts), own.get("shipping_payer") or facts.shipping_payer
     beside = Beside(postage=0 if payer == "seller" else made.postage, tax=made.tax)
     by: Literal["listing", "override", "rule"]
     notes: list[str] = []
@@ -132,6 +130,19 @@ def _ruled(
         notes.append(f"{dollars(found)} would leave less than {dollars(rule.min_net)} after fees: raised.")
         found = lowest_price(form.FEES, rule.min_net, category, beside, at_least=found, grid=grid)
     return found, notes
+
+
+def _category(marketplace: str, facts: ListingFacts) -> str | None:
+    """The one whose fee is taken. Where the listing names a path of the site's own menu: of ours that lead
+    there the listing's own, else the dearest; of a path that is none of ours, the dearest that there is."""
+    own, form = facts.overrides.get(marketplace, {}).get("category"), get_form(marketplace)
+    if isinstance(own, str) and " > " in own:
+        own = own.split(" > ")
+    if not isinstance(own, list | tuple):
+        return own if isinstance(own, str) else facts.category
+    path = tuple(str(step).strip() for step in own)
+    ours = [key for key, place in form.CATEGORIES.items() if place == path]
+    return facts.category if facts.category in ours else dearest(form.FEES, ours)
 
 
 def _money(value: Any) -> Money | None:

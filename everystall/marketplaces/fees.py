@@ -7,7 +7,7 @@ It is what the marketplace takes of the sale and nothing else: no postage, no pr
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -91,6 +91,13 @@ def lowest_price(
         if place < len(there):
             return there[place]
     raise ValueError(f"no price leaves {net} cents")
+
+
+def dearest(table: FeeTable, categories: Iterable[str | None]) -> str | None:
+    """Of these categories, or of all that the table tells apart if there are none, one of which most is
+    taken."""
+    known = list(categories) or [None, *table.categories]
+    return max(known, key=lambda category: max(step.rate for step in _steps(table, category)))
 
 
 def round_up(price: int, grid: Grid) -> int:

@@ -525,7 +525,9 @@ async def delete_account(
         hashes = list(
             await session.scalars(
                 text("""SELECT sha256 FROM listing_photos UNION SELECT photo ->> 'sha256'
-                        FROM matches, jsonb_array_elements(undo -> 'listing_photos') photo""")
+                        FROM matches, jsonb_array_elements(undo -> 'listing_photos') photo
+                        UNION SELECT photo ->> 'sha256'
+                        FROM import_rows, jsonb_array_elements(originals) photo""")
             )
         )
         pictures = list(await session.scalars(select(Attempt.evidence).where(Attempt.evidence.is_not(None))))

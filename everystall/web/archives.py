@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 from starlette.datastructures import UploadFile
 
-from everystall.errors import BadRequest, PhotoRefused
+from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
 from everystall.models import Import, ImportRow, ListingPhoto
 from everystall.web.deps import AllParts, Parts, Seller
@@ -43,7 +43,7 @@ async def import_archive(
 ) -> ImportOut:
     """A zip of `GET /api/export` as a file of a multipart form. As `POST /api/imports`, and its photos come
     in with the listings that have none. They are looked at before this is answered: some hundred a minute."""
-    async with _sent(request) as (name, file):
+    async with _alone(parts, who.user_id), _sent(request) as (name, file):
         async with parts.imports:
             archive, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
         if preview:
@@ -53,6 +53,21 @@ async def import_archive(
             known = await _keep(parts, who.user_id, archive, rows)
             _name_originals(rows, known)
         return await take(parts, made, rows, after, preview=preview)
+
+
+@asynccontextmanager
+async def _alone(parts: Parts, user_id: UUID) -> AsyncIterator[None]:
+    """Raises ImportRunning while another of the same account is here; nothing of the body is read."""
+    if user_id in parts.sending:
+        raise ImportRunning(
+            "Another archive of yours is being sent.",
+            action="Wait until that one is answered, and send this one again.",
+        )
+    parts.sending.add(user_id)
+    try:
+        yield
+    finally:
+        parts.sending.discard(user_id)
 
 
 @asynccontextmanager

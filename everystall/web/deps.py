@@ -49,6 +49,8 @@ class Parts:
 
     #: Files of listings that are read at once: each takes seconds of a processor and much memory.
     imports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    #: Accounts that send an archive here: each of up to 10 GB lies on the disk until it is answered.
+    sending: set[UUID] = field(default_factory=set)
 
     @property
     def csrf_key(self) -> bytes:

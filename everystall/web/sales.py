@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,7 +13,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.inventory import double_sales
+from everystall.inventory import double_sales, orders
 from everystall.inventory.connections import get_connection
 from everystall.inventory.pairs import DeadlineOut
 from everystall.inventory.sale_rules import keep_last_units, rules_of
@@ -138,8 +138,11 @@ async def list_double_sales(session: Transaction, limit: Limit = 50, cursor: Cur
         wanted = wanted.where(tuple_(DoubleSale.detected_at, DoubleSale.id) < tuple_(at, as_id(last)))
     rows = (await session.scalars(wanted)).all()
     shown = rows[:limit]
+    ids = {id for row in shown for id in (row.earlier_id, row.later_id) if id is not None}
+    sales = {sale.id: sale for sale in await session.scalars(select(Sale).where(Sale.id.in_(ids)))}
+    accounts = await orders.accounts_of(session, sales.values())
     return DoubleSalesOut(
-        double_sales=[await _double(session, row) for row in shown],
+        double_sales=[_double(row, sales, accounts) for row in shown],
         next_cursor=cursor_of(shown[-1].detected_at, shown[-1].id) if len(rows) > limit else None,
     )
 
@@ -235,9 +238,11 @@ def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDown
     )
 
 
-async def _double(session: AsyncSession, row: DoubleSale) -> DoubleSaleOut:
-    earlier = await session.get_one(Sale, row.earlier_id) if row.earlier_id else None
-    told = await double_sales.sides(session, earlier, await session.get_one(Sale, row.later_id))
+def _double(
+    row: DoubleSale, sales: Mapping[UUID, Sale], accounts: Mapping[UUID, Connection]
+) -> DoubleSaleOut:
+    earlier = sales[row.earlier_id] if row.earlier_id else None
+    told = double_sales.sides(earlier, sales[row.later_id], accounts)
     return DoubleSaleOut(
         listing_id=str(row.listing_id) if row.listing_id else None,
         detected_at=row.detected_at,

@@ -137,6 +137,12 @@ def _matches() -> None:
         sa.Column("decided_by", sa.TEXT(), nullable=True),
         sa.Column("decided_at", TIME, nullable=True),
         sa.Column("undo", postgresql.JSONB(), nullable=True),
+        sa.Column(
+            "undo_photos",
+            postgresql.JSONB(),
+            sa.Computed("jsonb_path_query_array(undo, '$.listing_photos[*].sha256')", persisted=True),
+            nullable=True,
+        ),
         sa.Column("seen_at", TIME, server_default=sa.text("clock_timestamp()"), nullable=False),
         *_user(),
         sa.CheckConstraint("state IN ('proposed', 'linked', 'apart')", name="state_known"),

@@ -1,5 +1,5 @@
 """Relisting: a publication that goes down to be posted again, and rules by which that happens; pausing what
-takes down, too; photos that come with an import.
+takes down, too; photos that come with an import, and stay while it waits whoever else goes.
 
 One more listed function: which rule is to be looked at is known before its seller is.
 """
@@ -60,6 +60,10 @@ def upgrade() -> None:
             ON relist_rules TO everystall_engine;
         CREATE POLICY engine_read ON relist_rules FOR SELECT TO everystall_engine USING (true);
         CREATE POLICY engine_claim ON relist_rules FOR UPDATE TO everystall_engine USING (true);
+        GRANT SELECT (originals, outcome) ON import_rows TO everystall_engine;
+        CREATE POLICY engine_read ON import_rows FOR SELECT TO everystall_engine USING (outcome IS NULL);
+        GRANT SELECT (undo_photos, state) ON matches TO everystall_engine;
+        CREATE POLICY engine_read ON matches FOR SELECT TO everystall_engine USING (state = 'linked');
         RESET ROLE;
         SET ROLE everystall_engine;
     """)
@@ -82,5 +86,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION everystall.take_relist IS
     'The rule of relisting that nobody has looked at for longest; it is looked at once an hour.';
+
+CREATE OR REPLACE FUNCTION everystall.unnamed_photos(hashes text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h FROM unnest($1) h WHERE NOT EXISTS (SELECT FROM public.listing_photos p WHERE p.sha256 = h)
+    EXCEPT SELECT photo ->> 'sha256'
+    FROM public.import_rows r, jsonb_array_elements(r.originals) photo WHERE r.outcome IS NULL
+    EXCEPT SELECT jsonb_array_elements_text(m.undo_photos) FROM public.matches m WHERE m.state = 'linked'
+$$;
+COMMENT ON FUNCTION everystall.unnamed_photos IS
+    'Which of these photos nobody''s listing has, nor a row that waits to be brought in, nor an undo; asked '
+    'after an account was deleted.';
+
 REVOKE ALL ON FUNCTION everystall.take_relist FROM PUBLIC;
 """

@@ -261,6 +261,15 @@ async def live_listing(
     return made, profiles
 
 
+async def lowered_by_hand(site: Site, marketplace: str, cents: int) -> None:
+    """As a look at its page finds it: the seller asks for other than we put there."""
+    await site.rows(
+        """UPDATE attempts a SET adopted = CAST(:adopted AS jsonb) FROM publications p
+           WHERE p.id = a.publication_id AND p.marketplace = :marketplace""",
+        adopted=json.dumps({"price": {"amount": cents, "currency": "USD"}}), marketplace=marketplace,
+    )  # fmt: skip
+
+
 async def _composed(site: Site, seller: Seller, row: Mapping[str, Any]) -> Any:
     async with site.database.as_user(seller.user_id) as session:
         listing = await session.get_one(Listing, row["listing_id"])

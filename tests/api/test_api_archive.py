@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from everystall import demo
 from everystall.inventory.archive import pack
 from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
-from everystall.web.limits import Windows
-from tests.api.conftest import Seller, Site, live_listing, photo
+from everystall.web.limits import IMPORT, Windows
+from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
 
 #: As a camera wrote them.
 TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
+FORM = "multipart/form-data; boundary=b"
 CSV = b"listing_id,title,photos\r\n"
 
 
@@ -165,6 +167,85 @@ async def test_what_the_archive_says_is_not_believed(site: Site, alice: Seller, 
     assert [one["photos"] for one in await listings(bob)] == [[], []]
 
 
+async def test_originals_that_wait_stay_when_somebody_elses_account_goes(site: Site, bob: Seller):
+    sam = await site.person("sam")
+    await sam.listing(photos=2)
+    sent = await send(bob, await exported(sam))
+    assert sent.status_code == 202, sent.text
+    await _delete(sam)
+    await bring_in(site.database, asyncio.Event())
+    (his,) = await listings(bob)
+    assert await originals(bob, his) == [photo(0), photo(1)]
+
+
+async def test_originals_that_came_to_nothing_go_with_their_sellers_account(site: Site, bob: Seller):
+    """Of a row that failed; another seller's row that failed does not keep it."""
+    sha256 = hashlib.sha256(photo(0)).hexdigest()
+    row = f"no id,Mug,{sha256}\r\n".encode()
+    data = zipped({"listings.csv": CSV + row, f"photos/{sha256}.png": photo(0)})
+    sam = await site.person("sam")
+    for seller in (sam, bob):
+        assert counts(await brought(site, seller, data)) == {"failed": 1}
+    kept = site.settings.everystall_home / "photos" / "originals"
+    assert [path.name for path in kept.iterdir()] == [sha256]
+    await _delete(sam)
+    assert list(kept.iterdir()) == []
+
+
+async def _delete(person: Person) -> None:
+    body = {"confirm": person.email, "password": PASSWORD}
+    answer = await person.client.request("DELETE", "/api/account", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_an_account_sends_one_at_a_time_and_another_is_refused_before_it_is_read(
+    alice: Seller, bob: Seller
+):
+    data = zipped({"listings.csv": CSV + b",Mug,\r\n"})
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+        begun.set()
+        await go_on.wait()
+        yield data + b"\r\n--b--\r\n"
+
+    path, form = "/api/imports/archive?preview=true", {"content-type": FORM}
+    first = asyncio.create_task(alice.client.post(path, content=slowly(), headers=form))
+    await begun.wait()
+    refused = await alice.client.post(path, content=_unread(), headers=form)
+    assert (refused.status_code, refused.json()["error"]) == (409, "import_running"), refused.text
+    assert (await send(bob, data, preview=True)).status_code == 200
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await send(alice, data, preview=True)).status_code == 200
+
+
+async def test_nothing_of_one_is_read_before_it_is_known_to_be_from_our_own_page(site: Site):
+    sam = await site.person("sam")
+    del sam.client.headers["x-csrf-token"]
+    for headers in ({}, {"x-csrf-token": "wrong"}):
+        answer = await sam.client.post(
+            "/api/imports/archive", content=_unread(), headers={"content-type": FORM, **headers}
+        )
+        assert (answer.status_code, answer.json()["error"]) == (403, "cross_site"), answer.text
+
+
+async def test_archives_count_as_imports(site: Site, alice: Seller):
+    for _ in range(IMPORT.amount):
+        await site.app.state.parts.limits.spend(IMPORT, str(alice.user_id))
+    answer = await alice.client.post(
+        "/api/imports/archive", content=_unread(), headers={"content-type": FORM}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (429, "rate_limited"), answer.text
+    assert (await alice.get("/api/listings")).status_code == 200
+
+
+async def _unread() -> AsyncIterator[bytes]:
+    raise AssertionError("it was read")
+    yield b""
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -183,6 +264,22 @@ async def test_what_is_no_archive_is_refused_and_nothing_is_kept(
     answer = await send(alice, data)
     assert (answer.status_code, answer.json()["error"]) == (422, "import_refused"), answer.text
     assert said in answer.json()["message"]
+    assert await site.rows("SELECT 1 FROM imports") == []
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bz2", "LZMA"])
+@pytest.mark.parametrize("name", ["listings.csv", f"photos/{'a' * 64}.jpg"])
+async def test_what_is_packed_so_that_a_read_has_no_bound_is_refused(
+    site: Site, alice: Seller, name: str, packed: int
+):
+    """Of these zipfile unpacks at once all that 4 KB become, and a damaged one raises errors of their own."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        for one in ("listings.csv", f"photos/{'a' * 64}.jpg"):
+            made.writestr(one, CSV + b",Mug,\r\n", packed if one == name else zipfile.ZIP_DEFLATED)
+    answer = await send(alice, out.getvalue())
+    assert (answer.status_code, answer.json()["error"]) == (422, "import_refused"), answer.text
+    assert "packed" in answer.json()["message"]
     assert await site.rows("SELECT 1 FROM imports") == []
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from everystall.content.photos import Photos
 from everystall.inventory import matches
-from tests.api.conftest import Seller, Site, live_listing
+from everystall.inventory.price_drops import lower_due
+from tests.api.conftest import PASSWORD, Seller, Site, live_listing, photo
+from tests.api.test_api_price_drops import COMMON, days_pass, falls
 
 POLICIES = {
     "ebay": {
@@ -105,6 +107,20 @@ async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_d
     assert set(accounts) == {"poshmark", "ebay"}
 
 
+async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alice, compare):
+    one, _, _ = await _two(site, alice, price={"amount": 2000})
+    for match in (await compare(alice))["matches"]:
+        assert (await alice.post(f"/api/matches/{match['matchId']}/link")).status_code == 200
+    assert set(await _listings(alice)) == {one}
+    await falls(alice, COMMON, floor={"amount": 1500})
+    for price, going in ((2200, ["poshmark"]), (1900, ["ebay", "poshmark"])):
+        await days_pass(site)
+        assert await lower_due(site.database) == 1
+        assert (await _listings(alice))[one]["price"]["amount"] == price
+        rows = await site.rows("SELECT marketplace FROM publications WHERE unsettled ORDER BY 1")
+        assert [row["marketplace"] for row in rows] == going
+
+
 async def test_what_is_likely_is_proposed_and_the_seller_decides(site, alice, bob, compare):
     one, other, _ = await _two(site, alice, size="L")
     found = await compare(alice)
@@ -130,6 +146,27 @@ async def test_apart_is_remembered(site, alice, compare):
     assert (await compare(alice))["matches"] == []
     (apart,) = (await alice.get("/api/matches?state=apart")).json()["matches"]
     assert apart["matchId"] == match["matchId"]
+
+
+async def test_what_may_be_taken_apart_again_keeps_its_photos_when_somebody_elses_account_goes(
+    site, alice, compare
+):
+    one, other, _ = await _two(site, alice)
+    await compare(alice)
+    (linked,) = (await alice.get("/api/matches?state=linked")).json()["matches"]
+    for shown in (await _listings(alice))[one]["photos"][1:]:  # it is in the undo alone
+        await alice.client.delete(f"/api/listings/{one}/photos/{shown['photoId']}")
+    await site.go_live(alice)
+    sam = await site.person("sam")
+    await sam.listing(photos=2)
+    body = {"confirm": sam.email, "password": PASSWORD}
+    assert (await sam.client.request("DELETE", "/api/account", json=body)).status_code == 200
+    assert (await alice.post(f"/api/matches/{linked['matchId']}/apart")).status_code == 200
+    again = (await _listings(alice))[other]["photos"]
+    assert len(again) == 2
+    for number, shown in enumerate(again):
+        got = await alice.get(f"/api/listings/{other}/photos/{shown['photoId']}")
+        assert (got.status_code, got.content) == (200, photo(number))
 
 
 async def test_two_on_one_account_are_never_one(site, alice, compare):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import live_listing
+from tests.api.conftest import live_listing, lowered_by_hand
 
 CHANGES = "/api/prices/changes"
 NOBODYS = "00000000-0000-4000-8000-000000000000"
@@ -162,6 +162,20 @@ async def test_an_own_price_for_a_marketplace_stays_and_is_shown_to(site, alice)
     body = {"listingIds": [listing], "do": "set", "price": {"amount": 3000}, "token": seen["token"]}
     assert (await alice.post(CHANGES, body)).status_code == 200
     assert await site.wakes() == []
+
+
+async def test_what_it_costs_there_is_what_the_seller_made_of_it_there(site, alice):
+    listing, _ = await live_listing(site, alice, "mercari", "poshmark")
+    await lowered_by_hand(site, "mercari", 2000)
+    seen = await look(alice, listingIds=[listing], do="add", percent=-12)
+    changed = {"mercari": (2000, 2200), "poshmark": (2500, 2200)}  # his own word, here and now: it is raised
+    assert told(seen)[listing] == ("changed", (2500, 2200), changed)
+    same = await look(alice, listingIds=[listing], do="apply_rules")
+    assert told(same)[listing][2] == {"mercari": (2000, 2000), "poshmark": (2500, 2500)}
+    # another is about to be put
+    await alice.client.patch(f"/api/listings/{listing}", json={"price": {"amount": 2600}})
+    seen = await look(alice, listingIds=[listing], do="set", price={"amount": 2400})
+    assert told(seen)[listing][2] == {"mercari": (2600, 2400), "poshmark": (2600, 2400)}
 
 
 async def test_many_come_in_parts_by_their_ids(site, alice):

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from benchmarks.engine import idle_tools
 from everystall import engine
 from everystall.inventory.price_drops import MOST, lower_due, lowered
+from everystall.marketplaces.base import flat, hash_of
 from everystall.notify.send import Mail
+from everystall.worker.compare import merge
 from everystall.worker.run import make_app
-from tests.api.conftest import live_listing
+from tests.api.conftest import live_listing, lowered_by_hand
 
 COMMON = "/api/prices/drops"
 TENTH = {"percent": 10, "everyDays": 7, "floor": {"amount": 2000}}
@@ -229,6 +231,37 @@ async def test_the_price_there_falls_by_the_rule_of_the_marketplace(site, alice)
     told = (await shown(alice, listing))["prices"]
     (there,) = [one for one in told if one["marketplace"] == "mercari"]
     assert (there["price"]["amount"], there["left"]["amount"]) == (2334, 2100)
+
+
+async def test_a_step_raises_no_price_that_the_seller_lowered_there_by_hand(site, alice):
+    await falls(alice, COMMON, floor={"amount": 1500})
+    listing, _ = await live_listing(site, alice, "mercari", "poshmark")
+    await lowered_by_hand(site, "mercari", 2000)
+    for price, written in ((2200, {"poshmark"}), (1900, {"mercari", "poshmark"})):
+        await days_pass(site)
+        assert await lower_due(site.database) == 1
+        assert (await shown(alice, listing))["price"]["amount"] == price
+        assert await would_write(site, price) == written
+        assert len(await site.wakes()) == len(written)
+    (row,) = await site.rows("SELECT a.* FROM attempts a JOIN publications p ON p.id = a.publication_id "
+                             "WHERE p.marketplace = 'mercari'")  # fmt: skip
+    assert row["fields_hash"] == hash_of(row["draft"])
+    assert row["adopted"]["price"]["amount"] == 2000
+
+
+async def would_write(site, cents):
+    """Marketplaces whose price the next visits write, as `worker/revise.py` decides it."""
+    rows = await site.rows("SELECT p.marketplace, p.unsettled, a.draft, a.adopted FROM attempts a "
+                           "JOIN publications p ON p.id = a.publication_id WHERE p.unsettled")  # fmt: skip
+    found = set()
+    for row in rows:
+        put, adopted = flat(row["draft"]), row["adopted"]
+        wanted = {**put, "price": {"amount": cents, "currency": "USD"}}
+        merged = merge(wanted, put, {**put, **adopted}, armed={}, adopted=adopted)
+        assert merged.conflict == {}
+        if "price" in merged.write:
+            found.add(row["marketplace"])
+    return found
 
 
 @pytest.mark.parametrize(

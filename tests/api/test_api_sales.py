@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 
 from everystall.inventory import sales
 from everystall.inventory.blindness import look_after
@@ -80,6 +81,24 @@ async def test_a_double_sale_has_both_orders_the_deadline_and_a_text(site, alice
     assert (asked["reason"], asked["letterToBuyer"]) == ("sold_twice", double["letterToBuyer"])
     assert asked["deadline"]["by"] == double["deadline"]["by"]
     assert (await bob.get("/api/sales/doubles")).json()["doubleSales"] == []
+
+
+async def test_many_double_sales_take_as_many_queries_as_one(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    asked: list[str] = []
+    event.listen(
+        site.database.engine.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2])
+    )
+    counted = []
+    for number in range(0, 4, 2):
+        await sell(site, alice, listing, profiles["poshmark"], f"o{number}")
+        await sell(site, alice, listing, profiles["mercari"], f"o{number + 1}")
+        asked.clear()
+        doubles = (await alice.get("/api/sales/doubles")).json()["doubleSales"]
+        counted.append((len(doubles), len(asked)))
+    (few, queries), (many, again) = counted
+    assert few < many
+    assert queries == again
 
 
 async def test_the_rules_are_the_sellers_own_and_changed_one_by_one(alice, bob):

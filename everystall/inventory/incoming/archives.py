@@ -21,6 +21,8 @@ MOST_NAMES: Final = 16 * 1024 * 1024
 #: Photos hardly shrink: what unpacks to more than so many times its size, and a little, is a bomb.
 MOST_TIMES: Final = 2
 LITTLE: Final = 50_000_000
+#: Of the others zipfile unpacks all that some bytes become, however little was asked for.
+_BOUNDED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PHOTO: Final = re.compile(r"photos/([0-9a-f]{64})\.[a-z0-9]{1,5}")
 _AT_ONCE: Final = 1024 * 1024
 _BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError,
@@ -57,7 +59,10 @@ class Archive:
         self._photos = {
             found[1]: member for member in members if (found := _PHOTO.fullmatch(member.filename))
         }
-        unpacked = sum(member.file_size for member in members if _is_read(member.filename))
+        read = [member for member in members if _is_read(member.filename)]
+        if any(member.compress_type not in _BOUNDED for member in read):
+            raise _refused("It is packed in another way than a zip mostly is (deflated, or not at all).")
+        unpacked = sum(member.file_size for member in read)
         if unpacked > MOST_TIMES * size + LITTLE:
             raise _refused("It unpacks to far more than it is.")
 
