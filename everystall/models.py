@@ -1015,6 +1015,7 @@ class Match(Owned, Base):
         _in("state", ("proposed", "linked", "apart")),
         _in("decided_by", ("everystall", "seller")),
         Index("matches_by_state", "user_id", "state", text("points DESC"), "id"),
+        Index("matches_by_other", "user_id", "other_id"),
     )
 
 

@@ -7,12 +7,13 @@ All functions run inside the caller's transaction, and lock publications before 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import Table, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Fingerprint
@@ -48,6 +49,15 @@ _FILLED = ("title", "description", "brand", "category", "size", "condition", "co
 _FOLLOWS = (Sale, DoubleSale, Job, ListingSource)
 #: What stays with the later listing, and is kept to be put back with it.
 _KEPT = (ListingPhoto, PriceDrop, PriceStep)
+#: What each listing is, or was, linked with, itself too.
+_PARTS = text("""
+    WITH RECURSIVE part(thing, id) AS (
+        SELECT id, id FROM unnest(CAST(:ids AS uuid[])) AS id
+        UNION
+        SELECT p.thing, other.id FROM part p CROSS JOIN LATERAL (
+            SELECT other_id AS id FROM matches WHERE one_id = p.id AND state = 'linked'
+            UNION ALL SELECT one_id FROM matches WHERE other_id = p.id AND state = 'linked') other)
+    SELECT thing, id FROM part""")
 
 
 async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "seller"]) -> Listing:
@@ -55,6 +65,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     publications = await lock_all(session, [row.one_id, row.other_id])
     earlier, later = await _both(session, row)
     _check(publications, earlier, later, by)
+    await _check_apart(session, row)
     moved = [one for one in publications if one.listing_id == later.id]
     before = {name: getattr(earlier, name) for name in (*_FILLED, "specifics", "overrides", "quantity")}
     undo = await _described(session, later)
@@ -134,6 +145,14 @@ async def unlink(session: AsyncSession, row: Match) -> tuple[UUID, UUID]:
     return earlier_id, later_id
 
 
+async def find_parts(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+    """Each of these listings, which may be gone, with all that is one thing with it by links."""
+    parts: dict[UUID, set[UUID]] = {}
+    for thing, id in await session.execute(_PARTS, {"ids": list(ids)}):
+        parts.setdefault(thing, set()).add(id)
+    return parts
+
+
 # ---- may they ---------------------------------------------------------------------------------------
 
 
@@ -160,6 +179,20 @@ def _check(publications: Sequence[Publication], earlier: Listing, later: Listing
     lefts = [one.quantity - one.quantity_sold for one in (earlier, later)]
     if by == "everystall" and lefts[0] != lefts[1]:
         raise Refused("They do not hold as many.", action="Decide yourself.")
+
+
+async def _check_apart(session: AsyncSession, row: Match) -> None:
+    """What was called apart stays so when one of it became a part of another."""
+    parts = await find_parts(session, [row.one_id, row.other_id])
+    ids = [tuple(sorted(pair)) for pair in product(parts[row.one_id], parts[row.other_id])]
+    apart = select(Match.id).where(
+        Match.state == "apart", Match.id != row.id, tuple_(Match.one_id, Match.other_id).in_(ids)
+    )
+    if await session.scalar(apart.limit(1)) is not None:
+        raise Refused(
+            "You called these two, or what is linked with them, apart.",
+            action="If they are one thing after all, undo those links first, and link the two.",
+        )
 
 
 def _check_rest(publications: Sequence[Publication]) -> None:

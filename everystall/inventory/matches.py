@@ -5,7 +5,7 @@ outside of any transaction; what comes of it is written link by link."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,7 +49,7 @@ class Lot:
 
     live: Sequence[LiveListing]
     made_at: Mapping[UUID, datetime]
-    #: Pairs of our listings that the seller called apart.
+    #: Pairs of our listings that the seller called apart; what is linked since, as what it is now.
     apart: frozenset[frozenset[str]]
 
 
@@ -157,12 +157,20 @@ async def _load(session: AsyncSession) -> Lot:
     for listing_id, fingerprint in pictures:
         if fingerprint:
             looks.setdefault(listing_id, []).append(Fingerprint.of(fingerprint))
-    apart = await session.execute(select(Match.one_id, Match.other_id).where(Match.state == "apart"))
+    made_at = {row.listing_id: row.created_at for row in rows}
     return Lot(
         [_as_there(row, tuple(looks.get(row.listing_id, ()))) for row in rows],
-        {row.listing_id: row.created_at for row in rows},
-        frozenset(frozenset((str(one), str(other))) for one, other in apart),
+        made_at,
+        await _apart(session, made_at),
     )
+
+
+async def _apart(session: AsyncSession, there: Container[UUID]) -> frozenset[frozenset[str]]:
+    found = await session.execute(select(Match.one_id, Match.other_id).where(Match.state == "apart"))
+    pairs = found.all()
+    parts = await links.find_parts(session, {id for pair in pairs for id in pair})
+    now = {id: next((str(one) for one in ids if one in there), str(id)) for id, ids in parts.items()}
+    return frozenset(frozenset((now[one], now[other])) for one, other in pairs)
 
 
 def _as_there(row: Any, photos: tuple[Fingerprint, ...]) -> LiveListing:

@@ -132,6 +132,64 @@ async def test_apart_is_remembered(site, alice, compare):
     assert apart["matchId"] == match["matchId"]
 
 
+async def _three(site: Site, alice: Seller) -> tuple[str, str, str]:
+    """A on Poshmark, B on Mercari, and C on eBay, of which the seller said that it is not B: else A and C are
+    certain."""
+    a, _ = await live_listing(site, alice, "poshmark", photos=1)
+    b, _ = await live_listing(site, alice, "mercari", photos=1)
+    c, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2)
+    await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points, state, decided_by, decided_at) "
+        "VALUES (:u, :one, :other, 9, 'apart', 'seller', now())",
+        u=alice.user_id, one=min(b, c), other=max(b, c),
+    )  # fmt: skip
+    return a, b, c
+
+
+async def _link(site: Site, alice: Seller, one: str, other: str) -> Any:
+    (row,) = await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (:u, :one, :other, 9) RETURNING id",
+        u=alice.user_id, one=min(one, other), other=max(one, other),
+    )  # fmt: skip
+    return await alice.post(f"/api/matches/{row['id']}/link")
+
+
+async def test_what_was_called_apart_stays_so_when_one_of_it_became_another(site, alice, compare):
+    a, b, c = await _three(site, alice)
+    assert (await _link(site, alice, a, b)).status_code == 200
+    assert set(await _listings(alice)) == {a, c}
+    found = await compare(alice)
+    assert set(await _listings(alice)) == {a, c}
+    assert found["matches"] == []
+    refused = await _link(site, alice, a, c)
+    assert (refused.status_code, "apart" in refused.json()["message"]) == (400, True), refused.text
+    assert set(await _listings(alice)) == {a, c}
+    (link,) = (await alice.get("/api/matches?state=linked")).json()["matches"]
+    assert (await alice.post(f"/api/matches/{link['matchId']}/apart")).status_code == 200
+    assert set(await _listings(alice)) == {a, b, c}
+
+
+async def test_what_was_called_apart_stays_so_through_several_links(site, alice, compare):
+    """B became A, and A became Z, which was never posted itself."""
+    z = await alice.listing()
+    a, b, c = await _three(site, alice)
+    for one, other in ((a, b), (z, a)):
+        answer = await _link(site, alice, one, other)
+        assert answer.status_code == 200, answer.text
+    found = await compare(alice)
+    assert set(await _listings(alice)) == {z, c}
+    assert found["matches"] == []
+    assert (await _link(site, alice, z, c)).status_code == 400
+
+
+async def test_the_seller_may_link_what_she_called_apart(site, alice):
+    _, b, c = await _three(site, alice)
+    (row,) = (await alice.get("/api/matches?state=apart")).json()["matches"]
+    answer = await alice.post(f"/api/matches/{row['matchId']}/link")
+    assert (answer.status_code, answer.json()["state"]) == (200, "linked"), answer.text
+    assert len({b, c} & set(await _listings(alice))) == 1
+
+
 async def test_two_on_one_account_are_never_one(site, alice, compare):
     """Even where a third is like both."""
     one, accounts = await live_listing(site, alice, "poshmark", "ebay", overrides=POLICIES, photos=1)
