@@ -334,7 +334,10 @@ async def _sold_there(
         return
     there = _left_there(attempt) - sale.quantity
     if there > 0:
-        attempt.draft = {**attempt.draft, "quantity": there}
+        if attempt.adopted.get("quantity"):
+            attempt.adopted = {**attempt.adopted, "quantity": there}
+        put = int(attempt.draft.get("quantity") or 1) - sale.quantity
+        attempt.draft = {**attempt.draft, "quantity": max(put, 1)}
         await session.flush()
         return
     attempt.outcome, attempt.finished_at, attempt.revising = "sold", func.now(), None
@@ -348,7 +351,8 @@ async def _sold_there(
 
 
 def _left_there(attempt: Attempt) -> int:
-    return int(attempt.draft.get("quantity") or 1)
+    """As it stands there; that may be other than what we would put."""
+    return int(attempt.adopted.get("quantity") or attempt.draft.get("quantity") or 1)
 
 
 async def _take_down(

@@ -7,10 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from everystall.content.photos import Photos
-from everystall.inventory import matches
-from tests.api.conftest import Seller, Site, live_listing
+from everystall.inventory import matches, sales
+from everystall.marketplaces.base import Money, Sale
+from everystall.models import Attempt, Connection, Publication
+from tests.api.conftest import SHIRT, Seller, Site, live_listing
 
 POLICIES = {
     "ebay": {
@@ -221,6 +224,55 @@ async def test_what_is_under_way_is_not_linked_and_a_sale_is_not_undone(site, al
     answer = await alice.post(f"{path}/apart")
     assert (answer.status_code, len(await _listings(alice))) == (400, 1)
     assert one in await _listings(alice)
+
+
+async def _sell(site: Site, alice: Seller, marketplace: str, order: str | None) -> None:
+    """As a visit that sees this order; None: that its own page says it is sold."""
+    async with site.database.as_user(alice.user_id) as session:
+        attempt = await session.scalar(
+            select(Attempt).join(Publication, Publication.id == Attempt.publication_id)
+            .where(Publication.marketplace == marketplace, Attempt.remote_id.is_not(None))
+        )  # fmt: skip
+        if order is None:
+            publication = await session.get_one(Publication, attempt.publication_id)
+            await sales.take_sold_page(session, publication, attempt)
+        else:
+            account = await session.get_one(Connection, attempt.connection_id)
+            told = Sale(order, attempt.remote_id, SHIRT["title"], Money(amount=2500))
+            await sales.take(session, account, [told])
+
+
+async def _sold(site: Site) -> tuple[int, dict[str, tuple[str, Any]]]:
+    """How many are sold, and by marketplace what became of the attempt and how many it holds."""
+    rows = await site.rows(
+        "SELECT p.marketplace, a.outcome, coalesce(a.adopted -> 'quantity', a.draft -> 'quantity') AS left, "
+        "l.quantity_sold FROM attempts a JOIN publications p ON p.id = a.publication_id "
+        "JOIN listings l ON l.id = p.listing_id"
+    )
+    (number,) = {row["quantity_sold"] for row in rows}
+    return number, {row["marketplace"]: (row["outcome"], row["left"]) for row in rows}
+
+
+@pytest.mark.parametrize("orders", [["o1", None], [None, "o1"], [None]])
+async def test_the_only_piece_on_one_account_sells_once_where_another_holds_several(site, alice, orders):
+    one, other, _ = await _two(site, alice, quantity=3)
+    assert (await _link(site, alice, one, other)).status_code == 200
+    assert (await _listings(alice))[one]["quantity"] == 3
+    for order in orders:
+        await _sell(site, alice, "poshmark", order)
+    assert await _sold(site) == (1, {"poshmark": ("sold", 1), "ebay": ("live", 3)})
+
+
+async def test_fewer_pieces_on_one_account_are_counted_down_there(site, alice):
+    one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=2)
+    other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=5)
+    assert (await _link(site, alice, one, other)).status_code == 200
+    await _sell(site, alice, "poshmark", "o1")
+    assert await _sold(site) == (1, {"poshmark": ("live", 1), "ebay": ("live", 5)})
+    await _sell(site, alice, "ebay", "o2")
+    assert await _sold(site) == (2, {"poshmark": ("live", 1), "ebay": ("live", 4)})
+    await _sell(site, alice, "poshmark", None)
+    assert await _sold(site) == (3, {"poshmark": ("sold", 1), "ebay": ("live", 4)})
 
 
 async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
