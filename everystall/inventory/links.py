@@ -45,8 +45,8 @@ log = structlog.get_logger()
 #: What the earlier takes from the later where it says nothing itself.
 _FILLED = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "price_cents",
            "original_price_cents", "sku", "package", "ships_from_zip", "shipping_payer")  # fmt: skip
-#: What goes along with the publications.
-_FOLLOWS = (Sale, DoubleSale, Job, ListingSource)
+#: What goes along with the publications, and back; and their sources, which have no id of their own.
+_FOLLOWS: tuple[Any, ...] = (Sale, DoubleSale, Job)
 #: What stays with the later listing, and is kept to be put back with it.
 _KEPT = (ListingPhoto, PriceDrop, PriceStep)
 #: What each listing is, or was, linked with, itself too.
@@ -80,7 +80,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     for one in moved:
         one.listing_id = earlier.id
     await session.flush()
-    for model in _FOLLOWS:
+    for model in (*_FOLLOWS, ListingSource):
         await session.execute(
             update(model).where(model.listing_id == later.id).values(listing_id=earlier.id)
             .execution_options(synchronize_session=False)
@@ -122,17 +122,7 @@ async def unlink(session: AsyncSession, row: Match) -> tuple[UUID, UUID]:
     for one in moved:
         one.listing_id = later_id
     await session.flush()
-    ids = [one.id for one in moved]
-    await session.execute(
-        update(Sale).where(Sale.publication_id.in_(ids)).values(listing_id=later_id)
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    keys = [(one["source"], one["key"]) for one in undo["listing_sources"]]
-    for source, key in keys:
-        await session.execute(
-            update(ListingSource).where(ListingSource.source == source, ListingSource.key == key)
-            .values(listing_id=later_id).execution_options(synchronize_session=False)
-        )  # fmt: skip
+    await _move_back(session, undo, moved, later_id)
     await session.execute(
         text("DELETE FROM listing_photos WHERE listing_id = :id AND id = ANY(CAST(:ids AS uuid[]))"),
         {"id": earlier_id, "ids": undo["photos"]},
@@ -305,7 +295,25 @@ async def _described(session: AsyncSession, listing: Listing) -> dict[str, Any]:
     for model in (*_KEPT, ListingSource):
         name = model.__tablename__
         found[name] = await _as_json(session, name, "listing_id", listing.id)
+    for follows in _FOLLOWS:
+        ids = await session.scalars(select(follows.id).where(follows.listing_id == listing.id))
+        found[follows.__tablename__] = [str(id) for id in ids]
     return found
+
+
+async def _move_back(
+    session: AsyncSession, undo: Mapping[str, Any], moved: Sequence[Publication], later_id: UUID
+) -> None:
+    """What came along with the later listing, and orders of its publications that were counted since."""
+    theirs: list[tuple[Any, Any]] = [(model, model.id.in_(undo[model.__tablename__])) for model in _FOLLOWS]
+    theirs.append((Sale, Sale.publication_id.in_([one.id for one in moved])))
+    keys = [(one["source"], one["key"]) for one in undo["listing_sources"]]
+    theirs.append((ListingSource, tuple_(ListingSource.source, ListingSource.key).in_(keys)))
+    for model, which in theirs:
+        await session.execute(
+            update(model).where(which).values(listing_id=later_id)
+            .execution_options(synchronize_session=False)
+        )  # fmt: skip
 
 
 async def _as_json(session: AsyncSession, table: str, column: str, id: UUID) -> list[Mapping[str, Any]]:

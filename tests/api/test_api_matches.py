@@ -242,6 +242,33 @@ async def _sell(site: Site, alice: Seller, marketplace: str, order: str | None) 
             await sales.take(session, account, [told])
 
 
+async def test_undone_its_jobs_and_sales_are_its_own_again(site, alice):
+    one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=3)
+    other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=3)
+    await _sell(site, alice, "ebay", "o1")
+    await _sell(site, alice, "poshmark", "o2")
+    await site.go_live(alice)
+    await site.rows("UPDATE sales SET publication_id = NULL WHERE order_id = 'o1'")  # as if that was deleted
+    await site.rows(
+        "INSERT INTO double_sales (user_id, listing_id, later_id) SELECT user_id, listing_id, id FROM sales"
+    )
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', id::text AS id, listing_id FROM {table}"
+        for table in ("jobs", "sales", "double_sales")
+    )
+    before = await site.rows(f"{query} ORDER BY id")
+    assert {str(row["listing_id"]) for row in before} == {one, other}
+    linked = await _link(site, alice, one, other)
+    assert linked.status_code == 200, linked.text
+    assert {str(row["listing_id"]) for row in await site.rows(query)} == {one}
+    job = await alice.publish(one, "poshmark")  # a job of the two is the earlier's
+    apart = await alice.post(f"/api/matches/{linked.json()['matchId']}/apart")
+    assert apart.status_code == 200, apart.text
+    after = await site.rows(f"{query} ORDER BY id")
+    assert [row for row in after if row["id"] != job.json()["jobId"]] == before
+    assert {str(row["listing_id"]) for row in after if row not in before} == {one}
+
+
 async def _sold(site: Site) -> tuple[int, dict[str, tuple[str, Any]]]:
     """How many are sold, and by marketplace what became of the attempt and how many it holds."""
     rows = await site.rows(
