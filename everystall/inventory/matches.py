@@ -96,7 +96,10 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
                 await session.execute(
                     update(ListingPhoto).where(ListingPhoto.id == id).values(fingerprint=look)
                 )
-    found = await asyncio.to_thread(match, lot.live, lot.apart)
+    computed = await _match(db, user_id, lot, claimed_until)
+    if computed is None:
+        return
+    found, claimed_until = computed
     linked, refused = 0, list[tuple[frozenset[str], str]]()
     for group in found.groups:
         ids = sorted({UUID(str(one.thing)) for one in group}, key=lambda id: (lot.made_at[id], id))
@@ -112,6 +115,24 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
                 refused.append((frozenset((str(ids[0]), str(other))), why))
     async with db.as_user(user_id) as session:
         await _finish(session, user_id, claimed_until, began, found, refused, linked)
+
+
+async def _match(
+    db: Database, user_id: UUID, lot: Lot, claimed_until: datetime
+) -> tuple[Matches, datetime] | None:
+    """In a thread, which may take longer than a claim: that is renewed meanwhile. None: somebody else is at
+    it, and the thread's result is of no use to anybody."""
+    computing = asyncio.create_task(asyncio.to_thread(match, lot.live, lot.apart))
+    try:
+        while not (await asyncio.wait({computing}, timeout=(CLAIM / 5).total_seconds()))[0]:
+            async with db.as_user(user_id) as session:
+                renewed = await _renew(session, claimed_until)
+            if renewed is None:
+                return None
+            claimed_until = renewed
+        return computing.result(), claimed_until
+    finally:
+        computing.cancel()
 
 
 async def _renew(session: AsyncSession, claimed_until: datetime) -> datetime | None:

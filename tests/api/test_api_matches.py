@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from sqlalchemy import select
 
 from everystall.content.photos import Photos
 from everystall.inventory import matches, sales
+from everystall.inventory.matching import match
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Attempt, Connection, Publication
 from tests.api.conftest import SHIRT, Seller, Site, live_listing
@@ -311,6 +315,53 @@ async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
     photos = Photos(site.settings)
     await matches.compare(site.database, photos, claim["user_id"], claim["claimed_until"])
     await photos.close()
+    assert (await alice.get("/api/matches")).json()["comparing"]
+
+
+async def test_who_compares_for_long_keeps_the_claim(site, alice, monkeypatch):
+    one, _, _ = await _two(site, alice)
+
+    def for_long(*asked: Any) -> Any:
+        time.sleep(3)
+        return match(*asked)
+
+    monkeypatch.setattr(matches, "CLAIM", timedelta(seconds=1.5))
+    monkeypatch.setattr(matches, "match", for_long)
+    await alice.post("/api/matches")
+    photos = Photos(site.settings)
+    comparing = asyncio.create_task(matches.compare_all(site.database, photos, asyncio.Event()))
+    taken = []
+    while not comparing.done():
+        await asyncio.sleep(0.1)
+        taken += await site.rows("SELECT * FROM everystall.take_matching()")
+    await comparing
+    await photos.close()
+    assert taken == []
+    assert set(await _listings(alice)) == {one}
+
+
+async def test_who_lost_the_claim_while_comparing_writes_nothing(site, alice, monkeypatch):
+    one, other, _ = await _two(site, alice)
+    began = threading.Event()
+
+    def for_long(*asked: Any) -> Any:
+        began.set()
+        time.sleep(2)
+        return match(*asked)
+
+    monkeypatch.setattr(matches, "CLAIM", timedelta(seconds=1.5))
+    monkeypatch.setattr(matches, "match", for_long)
+    await alice.post("/api/matches")
+    (claim,) = await site.rows("SELECT * FROM everystall.take_matching()")
+    photos = Photos(site.settings)
+    comparing = asyncio.create_task(
+        matches.compare(site.database, photos, claim["user_id"], claim["claimed_until"])
+    )
+    await asyncio.to_thread(began.wait)
+    await site.rows("UPDATE matchings SET claimed_until = now() + interval '1 hour'")
+    await comparing
+    await photos.close()
+    assert set(await _listings(alice)) == {one, other}
     assert (await alice.get("/api/matches")).json()["comparing"]
 
 
