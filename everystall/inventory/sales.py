@@ -77,6 +77,12 @@ async def ours(session: AsyncSession, connection_id: UUID, remote_ids: Collectio
     return {remote_id for remote_id in found if remote_id is not None}
 
 
+async def count_orders(session: AsyncSession, connection_id: UUID, remote_id: str) -> int:
+    """Of this listing that we have met."""
+    met = select(func.count()).where(Sale.connection_id == connection_id, Sale.remote_id == remote_id)
+    return (await session.scalar(met)) or 0
+
+
 async def remember(session: AsyncSession, connection: Connection, told: Sequence[base.Sale]) -> None:
     """Orders of what is none of ours: written down, so that they are known; nothing else."""
     if told:
