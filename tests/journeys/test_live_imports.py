@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from everystall.errors import MarketplaceBusy
 from everystall.inventory import matches
 from everystall.marketplaces import get_adapter
 from everystall.marketplaces.base import Adapter, Filled
@@ -250,6 +251,25 @@ async def test_a_list_that_begins_again_has_an_end(stall: Stall, alice: Seller):
     (done,) = await _bring_in(stall, alice, profile, seconds=20)
     assert (done["status"], done["total"], done["created"]) == ("done", 1, 1), done
     assert asked == [1, 2, 3]
+
+
+async def test_a_list_that_cannot_be_read_is_given_up_and_told(stall: Stall, alice: Seller):
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+
+    async def list_active(*_: Any) -> Any:
+        raise MarketplaceBusy("It is away.")
+
+    _around(stall, "list_active", list_active)
+    path = f"/api/connections/{profile}/import"
+    assert (await alice.client.post(path)).status_code == 202
+    for _ in range(4):
+        assert (await alice.client.get(path)).json()["status"] == "running"
+        await stall.rows("UPDATE live_imports SET next_step_at = now() RETURNING id")
+        await stall.visit(profile)
+    done = (await alice.client.get(path)).json()
+    assert (done["status"], done["message"], done["total"]) == ("failed", "It is away.", 0)
+    (told,) = await stall.rows("SELECT data FROM events WHERE type = 'import.finished'")
+    assert told["data"]["status"] == "failed"
 
 
 async def test_an_adapter_that_would_click_while_it_reads_is_told_and_nothing_comes_of_it(
