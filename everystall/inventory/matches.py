@@ -100,7 +100,7 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
     if computed is None:
         return
     found, claimed_until = computed
-    linked, refused = 0, list[tuple[frozenset[str], str]]()
+    linked, refused = dict[UUID, UUID](), list[tuple[frozenset[str], str]]()
     for group in found.groups:
         ids = sorted({UUID(str(one.thing)) for one in group}, key=lambda id: (lot.made_at[id], id))
         for other in ids[1:]:
@@ -110,11 +110,13 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
                     return
                 claimed_until = renewed
                 why = await _link(session, user_id, ids[0], other, _best(found.linked, other))
-            linked += why is None
-            if why is not None:
+            if why is None:
+                linked[other] = ids[0]
+            else:
                 refused.append((frozenset((str(ids[0]), str(other))), why))
     async with db.as_user(user_id) as session:
-        await _finish(session, user_id, claimed_until, began, found, refused, linked)
+        there = lot.made_at.keys() - linked.keys()
+        await _finish(session, user_id, claimed_until, began, found, refused, linked, there)
 
 
 async def _match(
@@ -237,17 +239,19 @@ def _best(linked: Iterable[Found], thing: UUID) -> Found:
 
 async def _finish(
     session: AsyncSession, user_id: UUID, claimed_until: datetime, began: datetime, found: Matches,
-    refused: Sequence[tuple[frozenset[str], str]], linked: int,
+    refused: Sequence[tuple[frozenset[str], str]], linked: Mapping[UUID, UUID], there: Container[UUID],
 ) -> None:  # fmt: skip
-    """What is proposed now, all at once; what was proposed before and is not any more goes."""
+    """What is proposed now, all at once; what was proposed before and is not any more goes. `linked`: what
+    was linked just now, and with what; `there`: what stands after that."""
     if await _renew(session, claimed_until) is None:
         return
     pairs: dict[tuple[UUID, UUID], dict[str, Any]] = {}
-    doubted = dict(refused)
+    doubted, apart = dict(refused), await _apart(session, there)
     for one in sorted((*found.linked, *found.proposed), key=lambda one: one.points):
-        things = frozenset((str(one.one.thing), str(one.other.thing)))
+        ids = [UUID(str(side.thing)) for side in (one.one, one.other)]
+        things = frozenset(str(linked.get(id, id)) for id in ids)
         doubts = [*one.doubts, *([doubted[things]] if things in doubted else [])]
-        if doubts:
+        if doubts and len(things) == 2 and things not in apart:
             first, second = sorted(UUID(thing) for thing in things)
             pairs[first, second] = {"points": one.points, "reasons": list(one.reasons), "doubts": doubts}
     await session.execute(delete(Match).where(Match.state == "proposed"))
@@ -263,5 +267,5 @@ async def _finish(
         .values(finished_at=func.clock_timestamp(), claimed_until=None,
                 asked_at=case((Matching.asked_at > began - CLAIM, Matching.asked_at)))
     )  # fmt: skip
-    data = {"linked": linked, "proposed": len(pairs)}
+    data = {"linked": len(linked), "proposed": len(pairs)}
     await messages.record(session, user_id, "matching.finished", data)

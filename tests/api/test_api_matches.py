@@ -136,6 +136,27 @@ async def test_what_does_not_hold_as_many_here_is_proposed_and_not_linked(site, 
     assert set(await _listings(alice)) == {one, other}
 
 
+async def test_what_is_likely_of_one_that_was_just_linked_is_proposed_of_what_that_is_now(
+    site, alice, compare
+):
+    one, _, _ = await _two(site, alice)
+    third, _ = await live_listing(site, alice, "mercari", photos=1)
+    (match,) = (await compare(alice))["matches"]
+    assert {side["listingId"] for side in match["sides"]} == {one, third}
+    rows = await site.rows("SELECT one_id, other_id FROM matches WHERE state = 'proposed'")
+    assert [{str(id) for id in row.values()} for row in rows] == [{one, third}]
+    (told,) = await site.rows("SELECT data FROM events WHERE type = 'matching.finished'")
+    assert (told["data"]["linked"], told["data"]["proposed"]) == (1, 1)
+
+
+async def test_what_is_apart_from_one_that_was_just_linked_is_not_proposed(site, alice, compare):
+    one, other, _ = await _two(site, alice)
+    third, _ = await live_listing(site, alice, "mercari", photos=1)
+    await _call_apart(site, alice, other, third)
+    assert (await compare(alice))["matches"] == []
+    assert set(await _listings(alice)) == {one, third}
+
+
 async def test_apart_is_remembered(site, alice, compare):
     await _two(site, alice, size="L")
     (match,) = (await compare(alice))["matches"]
@@ -151,12 +172,16 @@ async def _three(site: Site, alice: Seller) -> tuple[str, str, str]:
     a, _ = await live_listing(site, alice, "poshmark", photos=1)
     b, _ = await live_listing(site, alice, "mercari", photos=1)
     c, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2)
+    await _call_apart(site, alice, b, c)
+    return a, b, c
+
+
+async def _call_apart(site: Site, alice: Seller, one: str, other: str) -> None:
     await site.rows(
         "INSERT INTO matches (user_id, one_id, other_id, points, state, decided_by, decided_at) "
         "VALUES (:u, :one, :other, 9, 'apart', 'seller', now())",
-        u=alice.user_id, one=min(b, c), other=max(b, c),
+        u=alice.user_id, one=min(one, other), other=max(one, other),
     )  # fmt: skip
-    return a, b, c
 
 
 async def _link(site: Site, alice: Seller, one: str, other: str) -> Any:
