@@ -325,6 +325,16 @@ async def test_the_only_piece_on_one_account_sells_once_where_another_holds_seve
     assert await _sold(site) == (1, {"poshmark": ("sold", 1), "ebay": ("live", 3)})
 
 
+async def test_undone_each_holds_as_many_as_before(site, alice):
+    one, other, _ = await _two(site, alice, quantity=3)
+    linked = await _link(site, alice, one, other)
+    undone = await alice.post(f"/api/matches/{linked.json()['matchId']}/apart")
+    assert undone.status_code == 200, undone.text
+    assert {id: row["quantity"] for id, row in (await _listings(alice)).items()} == {one: 1, other: 3}
+    assert await _sold(site) == (0, {"poshmark": ("live", 1), "ebay": ("live", 3)})
+    assert not any(row["adopted"] for row in await site.rows("SELECT adopted FROM attempts"))
+
+
 async def test_fewer_pieces_on_one_account_are_counted_down_there(site, alice):
     one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=2)
     other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=5)
