@@ -484,7 +484,8 @@ class Attempt(Owned, Base):
     #: Armed and not settled: {revision, draft, photo_hashes, names} that a click may have put there.
     revising: Mapped[dict[str, Any] | None]
     revising_at: Mapped[datetime | None]
-    #: {field: value} as the seller changed it there by hand (names of base.flat).
+    #: {field: value} of what stands there otherwise than in `draft` (names of base.flat): changed there by
+    #: hand, or so since it came in or was linked.
     adopted: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     #: {title, price}: what the account's list showed of it, where its own page said otherwise.
     listed: Mapped[dict[str, Any] | None]
@@ -1019,6 +1020,7 @@ class Match(Owned, Base):
         _in("state", ("proposed", "linked", "apart")),
         _in("decided_by", ("everystall", "seller")),
         Index("matches_by_state", "user_id", "state", text("points DESC"), "id"),
+        Index("matches_by_other", "user_id", "other_id"),
     )
 
 

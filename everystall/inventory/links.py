@@ -7,12 +7,13 @@ All functions run inside the caller's transaction, and lock publications before 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import Table, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Fingerprint
@@ -44,10 +45,19 @@ log = structlog.get_logger()
 #: What the earlier takes from the later where it says nothing itself.
 _FILLED = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "price_cents",
            "original_price_cents", "sku", "package", "ships_from_zip", "shipping_payer")  # fmt: skip
-#: What goes along with the publications.
-_FOLLOWS = (Sale, DoubleSale, Job, ListingSource)
+#: What goes along with the publications, and back; and their sources, which have no id of their own.
+_FOLLOWS: tuple[Any, ...] = (Sale, DoubleSale, Job)
 #: What stays with the later listing, and is kept to be put back with it.
 _KEPT = (ListingPhoto, PriceDrop, PriceStep)
+#: What each listing is, or was, linked with, itself too.
+_PARTS = text("""
+    WITH RECURSIVE part(thing, id) AS (
+        SELECT id, id FROM unnest(CAST(:ids AS uuid[])) AS id
+        UNION
+        SELECT p.thing, other.id FROM part p CROSS JOIN LATERAL (
+            SELECT other_id AS id FROM matches WHERE one_id = p.id AND state = 'linked'
+            UNION ALL SELECT one_id FROM matches WHERE other_id = p.id AND state = 'linked') other)
+    SELECT thing, id FROM part""")
 
 
 async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "seller"]) -> Listing:
@@ -55,6 +65,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     publications = await lock_all(session, [row.one_id, row.other_id])
     earlier, later = await _both(session, row)
     _check(publications, earlier, later, by)
+    await _check_apart(session, row)
     moved = [one for one in publications if one.listing_id == later.id]
     before = {name: getattr(earlier, name) for name in (*_FILLED, "specifics", "overrides", "quantity")}
     undo = await _described(session, later)
@@ -69,7 +80,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     for one in moved:
         one.listing_id = earlier.id
     await session.flush()
-    for model in _FOLLOWS:
+    for model in (*_FOLLOWS, ListingSource):
         await session.execute(
             update(model).where(model.listing_id == later.id).values(listing_id=earlier.id)
             .execution_options(synchronize_session=False)
@@ -111,17 +122,7 @@ async def unlink(session: AsyncSession, row: Match) -> tuple[UUID, UUID]:
     for one in moved:
         one.listing_id = later_id
     await session.flush()
-    ids = [one.id for one in moved]
-    await session.execute(
-        update(Sale).where(Sale.publication_id.in_(ids)).values(listing_id=later_id)
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    keys = [(one["source"], one["key"]) for one in undo["listing_sources"]]
-    for source, key in keys:
-        await session.execute(
-            update(ListingSource).where(ListingSource.source == source, ListingSource.key == key)
-            .values(listing_id=later_id).execution_options(synchronize_session=False)
-        )  # fmt: skip
+    await _move_back(session, undo, moved, later_id)
     await session.execute(
         text("DELETE FROM listing_photos WHERE listing_id = :id AND id = ANY(CAST(:ids AS uuid[]))"),
         {"id": earlier_id, "ids": undo["photos"]},
@@ -132,6 +133,14 @@ async def unlink(session: AsyncSession, row: Match) -> tuple[UUID, UUID]:
     row.state, row.decided_by, row.decided_at, row.undo = "apart", "seller", func.clock_timestamp(), None
     await session.flush()
     return earlier_id, later_id
+
+
+async def find_parts(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+    """Each of these listings, which may be gone, with all that is one thing with it by links."""
+    parts: dict[UUID, set[UUID]] = {}
+    for thing, id in await session.execute(_PARTS, {"ids": list(ids)}):
+        parts.setdefault(thing, set()).add(id)
+    return parts
 
 
 # ---- may they ---------------------------------------------------------------------------------------
@@ -160,6 +169,20 @@ def _check(publications: Sequence[Publication], earlier: Listing, later: Listing
     lefts = [one.quantity - one.quantity_sold for one in (earlier, later)]
     if by == "everystall" and lefts[0] != lefts[1]:
         raise Refused("They do not hold as many.", action="Decide yourself.")
+
+
+async def _check_apart(session: AsyncSession, row: Match) -> None:
+    """What was called apart stays so when one of it became a part of another."""
+    parts = await find_parts(session, [row.one_id, row.other_id])
+    ids = [tuple(sorted(pair)) for pair in product(parts[row.one_id], parts[row.other_id])]
+    apart = select(Match.id).where(
+        Match.state == "apart", Match.id != row.id, tuple_(Match.one_id, Match.other_id).in_(ids)
+    )
+    if await session.scalar(apart.limit(1)) is not None:
+        raise Refused(
+            "You called these two, or what is linked with them, apart.",
+            action="If they are one thing after all, undo those links first, and link the two.",
+        )
 
 
 def _check_rest(publications: Sequence[Publication]) -> None:
@@ -272,7 +295,25 @@ async def _described(session: AsyncSession, listing: Listing) -> dict[str, Any]:
     for model in (*_KEPT, ListingSource):
         name = model.__tablename__
         found[name] = await _as_json(session, name, "listing_id", listing.id)
+    for follows in _FOLLOWS:
+        ids = await session.scalars(select(follows.id).where(follows.listing_id == listing.id))
+        found[follows.__tablename__] = [str(id) for id in ids]
     return found
+
+
+async def _move_back(
+    session: AsyncSession, undo: Mapping[str, Any], moved: Sequence[Publication], later_id: UUID
+) -> None:
+    """What came along with the later listing, and orders of its publications that were counted since."""
+    theirs: list[tuple[Any, Any]] = [(model, model.id.in_(undo[model.__tablename__])) for model in _FOLLOWS]
+    theirs.append((Sale, Sale.publication_id.in_([one.id for one in moved])))
+    keys = [(one["source"], one["key"]) for one in undo["listing_sources"]]
+    theirs.append((ListingSource, tuple_(ListingSource.source, ListingSource.key).in_(keys)))
+    for model, which in theirs:
+        await session.execute(
+            update(model).where(which).values(listing_id=later_id)
+            .execution_options(synchronize_session=False)
+        )  # fmt: skip
 
 
 async def _as_json(session: AsyncSession, table: str, column: str, id: UUID) -> list[Mapping[str, Any]]:

@@ -96,9 +96,11 @@ async def find_next(session: AsyncSession, doing: LiveImport) -> LiveImportItem 
 
 
 async def note_page(
-    session: AsyncSession, doing: LiveImport, rows: Sequence[Active], number: int, more: bool
-) -> None:
-    """A page of the list. What is ours already is known by its id, or by our marker."""
+    session: AsyncSession, doing: LiveImport, rows: Sequence[Active], number: int
+) -> int:  # fmt: skip
+    """A page of the list, and how many of it were not met before. What is ours already is known by its id, or
+    by our marker."""
+    new: Sequence[str] = ()
     met = await session.scalar(select(func.count()).where(LiveImportItem.import_id == doing.id)) or 0
     if rows:
         values = [
@@ -106,11 +108,10 @@ async def note_page(
              "position": met + place, "title": row.title, "sku": row.sku}
             for place, row in enumerate(rows)
         ]  # fmt: skip
-        await session.execute(insert(LiveImportItem).on_conflict_do_nothing(), values)
+        made = insert(LiveImportItem).on_conflict_do_nothing().returning(LiveImportItem.remote_id)
+        new = (await session.scalars(made, values)).all()
     doing.tries, doing.message = 0, None
     doing.pages_read = number
-    if not more:
-        doing.listed_at = func.clock_timestamp()
     await session.flush()
     await session.execute(
         text("""
@@ -120,6 +121,7 @@ async def note_page(
           AND a.connection_id = :connection AND a.remote_id = i.remote_id"""),
         {"import": doing.id, "connection": doing.connection_id},
     )
+    return len(new)
 
 
 async def find_ours(session: AsyncSession, doing: LiveImport, remote_id: str, sku: str | None) -> UUID | None:

@@ -5,7 +5,7 @@ outside of any transaction; what comes of it is written link by link."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,7 +49,7 @@ class Lot:
 
     live: Sequence[LiveListing]
     made_at: Mapping[UUID, datetime]
-    #: Pairs of our listings that the seller called apart.
+    #: Pairs of our listings that the seller called apart; what is linked since, as what it is now.
     apart: frozenset[frozenset[str]]
 
 
@@ -96,8 +96,11 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
                 await session.execute(
                     update(ListingPhoto).where(ListingPhoto.id == id).values(fingerprint=look)
                 )
-    found = await asyncio.to_thread(match, lot.live, lot.apart)
-    linked, refused = 0, list[tuple[frozenset[str], str]]()
+    computed = await _match(db, user_id, lot, claimed_until)
+    if computed is None:
+        return
+    found, claimed_until = computed
+    linked, refused = dict[UUID, UUID](), list[tuple[frozenset[str], str]]()
     for group in found.groups:
         ids = sorted({UUID(str(one.thing)) for one in group}, key=lambda id: (lot.made_at[id], id))
         for other in ids[1:]:
@@ -107,11 +110,31 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
                     return
                 claimed_until = renewed
                 why = await _link(session, user_id, ids[0], other, _best(found.linked, other))
-            linked += why is None
-            if why is not None:
+            if why is None:
+                linked[other] = ids[0]
+            else:
                 refused.append((frozenset((str(ids[0]), str(other))), why))
     async with db.as_user(user_id) as session:
-        await _finish(session, user_id, claimed_until, began, found, refused, linked)
+        there = lot.made_at.keys() - linked.keys()
+        await _finish(session, user_id, claimed_until, began, found, refused, linked, there)
+
+
+async def _match(
+    db: Database, user_id: UUID, lot: Lot, claimed_until: datetime
+) -> tuple[Matches, datetime] | None:
+    """In a thread, which may take longer than a claim: that is renewed meanwhile. None: somebody else is at
+    it, and the thread's result is of no use to anybody."""
+    computing = asyncio.create_task(asyncio.to_thread(match, lot.live, lot.apart))
+    try:
+        while not (await asyncio.wait({computing}, timeout=(CLAIM / 5).total_seconds()))[0]:
+            async with db.as_user(user_id) as session:
+                renewed = await _renew(session, claimed_until)
+            if renewed is None:
+                return None
+            claimed_until = renewed
+        return computing.result(), claimed_until
+    finally:
+        computing.cancel()
 
 
 async def _renew(session: AsyncSession, claimed_until: datetime) -> datetime | None:
@@ -157,12 +180,20 @@ async def _load(session: AsyncSession) -> Lot:
     for listing_id, fingerprint in pictures:
         if fingerprint:
             looks.setdefault(listing_id, []).append(Fingerprint.of(fingerprint))
-    apart = await session.execute(select(Match.one_id, Match.other_id).where(Match.state == "apart"))
+    made_at = {row.listing_id: row.created_at for row in rows}
     return Lot(
         [_as_there(row, tuple(looks.get(row.listing_id, ()))) for row in rows],
-        {row.listing_id: row.created_at for row in rows},
-        frozenset(frozenset((str(one), str(other))) for one, other in apart),
+        made_at,
+        await _apart(session, made_at),
     )
+
+
+async def _apart(session: AsyncSession, there: Container[UUID]) -> frozenset[frozenset[str]]:
+    found = await session.execute(select(Match.one_id, Match.other_id).where(Match.state == "apart"))
+    pairs = found.all()
+    parts = await links.find_parts(session, {id for pair in pairs for id in pair})
+    now = {id: next((str(one) for one in ids if one in there), str(id)) for id, ids in parts.items()}
+    return frozenset(frozenset((now[one], now[other])) for one, other in pairs)
 
 
 def _as_there(row: Any, photos: tuple[Fingerprint, ...]) -> LiveListing:
@@ -208,17 +239,19 @@ def _best(linked: Iterable[Found], thing: UUID) -> Found:
 
 async def _finish(
     session: AsyncSession, user_id: UUID, claimed_until: datetime, began: datetime, found: Matches,
-    refused: Sequence[tuple[frozenset[str], str]], linked: int,
+    refused: Sequence[tuple[frozenset[str], str]], linked: Mapping[UUID, UUID], there: Container[UUID],
 ) -> None:  # fmt: skip
-    """What is proposed now, all at once; what was proposed before and is not any more goes."""
+    """What is proposed now, all at once; what was proposed before and is not any more goes. `linked`: what
+    was linked just now, and with what; `there`: what stands after that."""
     if await _renew(session, claimed_until) is None:
         return
     pairs: dict[tuple[UUID, UUID], dict[str, Any]] = {}
-    doubted = dict(refused)
+    doubted, apart = dict(refused), await _apart(session, there)
     for one in sorted((*found.linked, *found.proposed), key=lambda one: one.points):
-        things = frozenset((str(one.one.thing), str(one.other.thing)))
+        ids = [UUID(str(side.thing)) for side in (one.one, one.other)]
+        things = frozenset(str(linked.get(id, id)) for id in ids)
         doubts = [*one.doubts, *([doubted[things]] if things in doubted else [])]
-        if doubts:
+        if doubts and len(things) == 2 and things not in apart:
             first, second = sorted(UUID(thing) for thing in things)
             pairs[first, second] = {"points": one.points, "reasons": list(one.reasons), "doubts": doubts}
     await session.execute(delete(Match).where(Match.state == "proposed"))
@@ -234,5 +267,5 @@ async def _finish(
         .values(finished_at=func.clock_timestamp(), claimed_until=None,
                 asked_at=case((Matching.asked_at > began - CLAIM, Matching.asked_at)))
     )  # fmt: skip
-    data = {"linked": linked, "proposed": len(pairs)}
+    data = {"linked": len(linked), "proposed": len(pairs)}
     await messages.record(session, user_id, "matching.finished", data)

@@ -31,8 +31,8 @@ MOST_PER_DAY = 100
 #: What the seller is told wherever it is asked for.
 LOST = "Its likes and comments there are lost by it, and links to it lead nowhere."
 
-#: What may be relisted on a marketplace, and when. Nothing that waits for anybody, or that was changed there
-#: by hand; nothing on an account where one is down. `since`: when it was posted.
+#: What may be relisted on a marketplace, and when. Nothing that waits for anybody, or that stands there
+#: otherwise than here; nothing on an account where one is down. `since`: when it was posted.
 _READY = """
     SELECT p.id, p.listing_id, p.connection_id, l.title, a.since,
            greatest(a.since + make_interval(days => r.after_days),
@@ -171,7 +171,7 @@ async def ask(session: AsyncSession, publication: Publication) -> None:
         )
     row = (
         await session.execute(
-            text("""SELECT adopted <> '{}' AS by_hand,
+            text("""SELECT adopted <> '{}' AS differs,
                            coalesce(armed_at, created_at) > now() - make_interval(days => :days) AS young
                     FROM attempts WHERE publication_id = :id AND outcome = 'live'"""),
             {"id": publication.id, "days": days},
@@ -183,10 +183,10 @@ async def ask(session: AsyncSession, publication: Publication) -> None:
             action="Wait for that.",
             days=days,
         )
-    if row.by_hand:
+    if row.differs:
         raise Refused(
-            f"Something of it was changed on {label} by hand: posted again it would be lost.",
-            action="Make the same change here first.",
+            f"Something of it stands on {label} otherwise than here: posted again, that would be lost.",
+            action="Make it the same here first.",
         )
     await _ask(session, publication)
     await engine.wake(session, [publication.connection_id])

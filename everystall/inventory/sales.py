@@ -79,6 +79,12 @@ async def ours(session: AsyncSession, connection_id: UUID, remote_ids: Collectio
     return {remote_id for remote_id in found if remote_id is not None}
 
 
+async def count_orders(session: AsyncSession, connection_id: UUID, remote_id: str) -> int:
+    """Of this listing that we have met."""
+    met = select(func.count()).where(Sale.connection_id == connection_id, Sale.remote_id == remote_id)
+    return (await session.scalar(met)) or 0
+
+
 async def remember(session: AsyncSession, connection: Connection, told: Sequence[base.Sale]) -> None:
     """Orders of what is none of ours: written down, so that they are known; nothing else."""
     if told:
@@ -336,7 +342,10 @@ async def _sold_there(
         return
     there = _left_there(attempt) - sale.quantity
     if there > 0:
-        attempt.draft = {**attempt.draft, "quantity": there}
+        if attempt.adopted.get("quantity"):
+            attempt.adopted = {**attempt.adopted, "quantity": there}
+        put = int(attempt.draft.get("quantity") or 1) - sale.quantity
+        attempt.draft = {**attempt.draft, "quantity": max(put, 1)}
         await session.flush()
         return
     attempt.outcome, attempt.finished_at, attempt.revising = "sold", func.now(), None
@@ -350,7 +359,8 @@ async def _sold_there(
 
 
 def _left_there(attempt: Attempt) -> int:
-    return int(attempt.draft.get("quantity") or 1)
+    """As it stands there; that may be other than what we would put."""
+    return int(attempt.adopted.get("quantity") or attempt.draft.get("quantity") or 1)
 
 
 async def _take_down(

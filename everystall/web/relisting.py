@@ -136,7 +136,7 @@ async def delete_rule(marketplace: str, session: Transaction) -> Done:
 @router.get("/api/relisting/preview")
 async def preview(session: Transaction, days: Annotated[int, Query(ge=1, le=30)] = 7) -> RelistPreviewOut:
     """What the rules would relist in the next days, as things stand. What is paused, waits for you, is under
-    way or was changed there by hand is not among it."""
+    way or stands there otherwise than here is not among it."""
     names = {
         row.id: row.public_id for row in await session.execute(select(Connection.id, Connection.public_id))
     }

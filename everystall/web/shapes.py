@@ -170,7 +170,7 @@ class PublicationOut(Pair):
     put_revision: int | None
     #: {field: true|false} of the last comparison of the live page with what we meant.
     read_back: dict[str, Any] | None
-    #: What is not as the listing has it, and stays so: changed there by hand, or not to be changed there.
+    #: What is not as the listing has it, and stays so: it stood there so, or is not to be changed there.
     notes: list[NoteOut]
     #: It is relisted: asked (up still) · begun (being taken down) · down (posted again next); else null.
     relist: str | None

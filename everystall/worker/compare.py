@@ -89,7 +89,7 @@ def kept_note(label: str, field: str) -> dict[str, str]:
     """As the seller reads it (Publication.notes)."""
     return {
         "field": field,
-        "message": f"This was changed on {label} and not here: it stays as it is there.",
+        "message": f"This stands on {label} otherwise than here, and stays as it is there.",
     }
 
 

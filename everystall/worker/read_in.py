@@ -25,7 +25,7 @@ from everystall.errors import (
     SessionExpired,
     SessionMissing,
 )
-from everystall.inventory import live_imports
+from everystall.inventory import live_imports, sales
 from everystall.inventory.incoming import live
 from everystall.inventory.live_imports import Read, TakenPhoto
 from everystall.inventory.publications import backoff
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 #: Pages of the list in one step: what a take-down on the account may have to wait for.
 PAGES = 3
+#: Pages in a row without anything new after which a list has no more: one may only have moved by a page.
+VAIN = 2
 #: Seconds between two steps, as somebody who reads.
 REST_SECONDS = 2.0
 #: A listing that may be one that we just posted is looked at again after so many.
@@ -90,15 +92,19 @@ def _wait(doing: LiveImport, item: LiveImportItem | None, asked: float | None) -
 
 async def _read_list(visit: Visit, pages_read: int) -> None:
     """A step begins with the page that the last one ended with: what was sold meanwhile moved others
-    there."""
-    page = await visit.page()
+    there. A list that begins again has no end either: two pages that bring nothing new are one."""
+    page, vain = await visit.page(), 0
     for number in range(max(pages_read, 1), max(pages_read, 1) + PAGES):
         rows, more = await visit.adapter.list_active(page, number)
         async with visit.lease.transaction() as session:
             doing = await live_imports.find_due(session, visit.lease.connection_id)
             if doing is None:
                 return
-            await live_imports.note_page(session, doing, rows, number, more)
+            new = await live_imports.note_page(session, doing, rows, number)
+            vain = 0 if new or number == pages_read else vain + 1
+            more = more and vain < VAIN
+            if not more:
+                doing.listed_at = func.clock_timestamp()
             doing.next_step_at = func.clock_timestamp() + timedelta(seconds=_rest(visit))
         if not more:
             break
@@ -110,6 +116,7 @@ async def _read_one(visit: Visit, item: LiveImportItem) -> None:
     async with visit.lease.transaction() as session:
         doing = await live_imports.find_due(session, visit.lease.connection_id)
         ours = doing and await live_imports.find_ours(session, doing, item.remote_id, item.sku)
+        known = await sales.count_orders(session, visit.lease.connection_id, item.remote_id)
     if ours is None:
         page = await visit.page()
         seen = await visit.adapter.read(page, item.remote_id)
@@ -117,7 +124,18 @@ async def _read_one(visit: Visit, item: LiveImportItem) -> None:
             raise MarketplaceBusy(f"{visit.label} does not show the listing “{item.title[:80]}”.")
         read = await _read(visit, page, item, seen) if seen.state == "live" else None
         await visit.signed_in()
+        if read is not None and await _one_sold(visit, item, read, known):
+            return  # and read once more: the next step is this one again
     await _record(visit, item, read)
+
+
+async def _one_sold(visit: Visit, item: LiveImportItem, read: Read, known: int) -> bool:
+    """Of several, since `known` orders were known: nobody can say whether what we read counts it already."""
+    if (read.shown.get("quantity") or 1) < 2:
+        return False
+    await visit.watch()
+    async with visit.lease.transaction() as session:
+        return await sales.count_orders(session, visit.lease.connection_id, item.remote_id) != known
 
 
 async def _record(visit: Visit, item: LiveImportItem, read: Read | None) -> None:
@@ -182,19 +200,22 @@ async def _read_form(
 ) -> Mapping[str, Any]:
     """What only the seller sees of it: the form in which it could be changed, read and left as it is."""
     found: dict[str, Any] = {}
+    would_click = False
 
     async def choose(form: Filled) -> frozenset[str]:
         found.update(form.fields)
         return frozenset()
 
-    async def arm(_: Filled) -> None:
-        raise PageChanged("Nothing is to be changed.")  # a bug of ours: never to be hidden
+    async def arm(_: Filled) -> None:  # a bug of ours: never to be hidden
+        nonlocal would_click
+        would_click = True
+        raise PageChanged("We were about to change it while we only read it. Nothing was clicked.")
 
     draft, _ = live.as_put(None, shown)
     try:
         await visit.adapter.revise(page, remote_id, Draft.model_validate(draft), (), choose, arm)
     except (MarketplaceBusy, PageChanged) as e:
-        if isinstance(e, BrowserEnded):
+        if isinstance(e, BrowserEnded) or would_click:
             raise
         said = f"{visit.label} showed no form of it: what only you see there did not come over."
         notes.append({"field": "", "message": said})

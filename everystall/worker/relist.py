@@ -1,7 +1,7 @@
 """The first half of relisting: taken down and seen gone by its own page. The second is a post like any other
 (publish.py), in a new attempt, after one more look whether somebody bought it.
 
-Nothing is taken down that could not be posted again at once, nor what the seller changed there by hand. From
+Nothing is taken down that could not be posted again at once, nor what stands there otherwise than here. From
 the first click on the row says so (`relist`), so that whoever comes after a crash goes on.
 """
 
@@ -86,7 +86,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             await _hold(session, publication, wait)
             return None
         if attempt.adopted or attempt.conflict or attempt.revising:
-            await relisting.leave(session, publication, "something of it was changed there")
+            await relisting.leave(session, publication, "something of it stands there otherwise than here")
             return None
         try:
             draft = await publish.compose(visit, session, listing, publication)

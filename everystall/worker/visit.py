@@ -341,6 +341,10 @@ class Visit:
         assert self._opened is not None
         if not (self._opened.proved or self._proved):
             await self._identify(page)
+        await self.watch()
+
+    async def watch(self) -> None:
+        """What sold there; the list of what is live is read after it where that shall be."""
         why = await watch.watch(self)
         if why is not None:
             self.round = hands.Round(after_sale=why == "sale")

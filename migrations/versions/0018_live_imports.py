@@ -151,6 +151,7 @@ def _matches() -> None:
         sa.UniqueConstraint("user_id", "one_id", "other_id", name="matches_once"),
     )
     op.create_index("matches_by_state", "matches", ["user_id", "state", sa.text("points DESC"), "id"])
+    op.create_index("matches_by_other", "matches", ["user_id", "other_id"])
 
 
 FUNCTIONS = """

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from everystall.content.photos import Photos
-from everystall.inventory import matches
+from everystall.inventory import matches, sales
+from everystall.inventory.matching import match
 from everystall.inventory.price_drops import lower_due
-from tests.api.conftest import PASSWORD, Seller, Site, live_listing, photo
+from everystall.marketplaces.base import Money, Sale
+from everystall.models import Attempt, Connection, Publication
+from tests.api.conftest import PASSWORD, SHIRT, Seller, Site, live_listing, photo
 from tests.api.test_api_price_drops import COMMON, days_pass, falls
 
 POLICIES = {
@@ -90,9 +97,7 @@ async def test_what_is_certain_is_linked_and_taken_apart_again_as_it_was(site, a
 
 
 async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_differed(site, alice, compare):
-    one, _, accounts = await _two(
-        site, alice, description="Written otherwise on eBay, with more words to it."
-    )
+    one, _, _ = await _two(site, alice, description="Written otherwise on eBay, with more words to it.")
     await compare(alice)
     await alice.client.patch(f"/api/listings/{one}", json={"price": {"amount": 3000}})
     rows = await site.rows(
@@ -104,7 +109,6 @@ async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_d
     assert {wake["queueing_lock"].split(":")[1] for wake in await site.wakes()} == {
         str(row["id"]) for row in await site.rows("SELECT id FROM connections")
     }
-    assert set(accounts) == {"poshmark", "ebay"}
 
 
 async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alice, compare):
@@ -139,6 +143,36 @@ async def test_what_is_likely_is_proposed_and_the_seller_decides(site, alice, bo
     assert (await alice.post(f"{path}/link")).status_code == 400
 
 
+async def test_what_does_not_hold_as_many_here_is_proposed_and_not_linked(site, alice, compare):
+    """Though all that their marketplaces show is the same."""
+    one, other, _ = await _two(site, alice)
+    await site.rows("UPDATE listings SET quantity = 3 WHERE id = CAST(:id AS uuid)", id=other)
+    (match,) = (await compare(alice))["matches"]
+    assert "They do not hold as many." in match["doubts"]
+    assert set(await _listings(alice)) == {one, other}
+
+
+async def test_what_is_likely_of_one_that_was_just_linked_is_proposed_of_what_that_is_now(
+    site, alice, compare
+):
+    one, _, _ = await _two(site, alice)
+    third, _ = await live_listing(site, alice, "mercari", photos=1)
+    (match,) = (await compare(alice))["matches"]
+    assert {side["listingId"] for side in match["sides"]} == {one, third}
+    rows = await site.rows("SELECT one_id, other_id FROM matches WHERE state = 'proposed'")
+    assert [{str(id) for id in row.values()} for row in rows] == [{one, third}]
+    (told,) = await site.rows("SELECT data FROM events WHERE type = 'matching.finished'")
+    assert (told["data"]["linked"], told["data"]["proposed"]) == (1, 1)
+
+
+async def test_what_is_apart_from_one_that_was_just_linked_is_not_proposed(site, alice, compare):
+    one, other, _ = await _two(site, alice)
+    third, _ = await live_listing(site, alice, "mercari", photos=1)
+    await _call_apart(site, alice, other, third)
+    assert (await compare(alice))["matches"] == []
+    assert set(await _listings(alice)) == {one, third}
+
+
 async def test_apart_is_remembered(site, alice, compare):
     await _two(site, alice, size="L")
     (match,) = (await compare(alice))["matches"]
@@ -167,6 +201,68 @@ async def test_what_may_be_taken_apart_again_keeps_its_photos_when_somebody_else
     for number, shown in enumerate(again):
         got = await alice.get(f"/api/listings/{other}/photos/{shown['photoId']}")
         assert (got.status_code, got.content) == (200, photo(number))
+
+
+async def _three(site: Site, alice: Seller) -> tuple[str, str, str]:
+    """A on Poshmark, B on Mercari, and C on eBay, of which the seller said that it is not B: else A and C are
+    certain."""
+    a, _ = await live_listing(site, alice, "poshmark", photos=1)
+    b, _ = await live_listing(site, alice, "mercari", photos=1)
+    c, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2)
+    await _call_apart(site, alice, b, c)
+    return a, b, c
+
+
+async def _call_apart(site: Site, alice: Seller, one: str, other: str) -> None:
+    await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points, state, decided_by, decided_at) "
+        "VALUES (:u, :one, :other, 9, 'apart', 'seller', now())",
+        u=alice.user_id, one=min(one, other), other=max(one, other),
+    )  # fmt: skip
+
+
+async def _link(site: Site, alice: Seller, one: str, other: str) -> Any:
+    (row,) = await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (:u, :one, :other, 9) RETURNING id",
+        u=alice.user_id, one=min(one, other), other=max(one, other),
+    )  # fmt: skip
+    return await alice.post(f"/api/matches/{row['id']}/link")
+
+
+async def test_what_was_called_apart_stays_so_when_one_of_it_became_another(site, alice, compare):
+    a, b, c = await _three(site, alice)
+    assert (await _link(site, alice, a, b)).status_code == 200
+    assert set(await _listings(alice)) == {a, c}
+    found = await compare(alice)
+    assert set(await _listings(alice)) == {a, c}
+    assert found["matches"] == []
+    refused = await _link(site, alice, a, c)
+    assert (refused.status_code, "apart" in refused.json()["message"]) == (400, True), refused.text
+    assert set(await _listings(alice)) == {a, c}
+    (link,) = (await alice.get("/api/matches?state=linked")).json()["matches"]
+    assert (await alice.post(f"/api/matches/{link['matchId']}/apart")).status_code == 200
+    assert set(await _listings(alice)) == {a, b, c}
+
+
+async def test_what_was_called_apart_stays_so_through_several_links(site, alice, compare):
+    """B became A, and A became Z, which was never posted itself."""
+    z = await alice.listing()
+    a, b, c = await _three(site, alice)
+    for one, other in ((a, b), (z, a)):
+        answer = await _link(site, alice, one, other)
+        assert answer.status_code == 200, answer.text
+    found = await compare(alice)
+    assert set(await _listings(alice)) == {z, c}
+    assert found["matches"] == []
+    assert (await _link(site, alice, z, c)).status_code == 400
+
+
+async def test_the_seller_may_link_what_she_called_apart(site, alice):
+    _, b, c = await _three(site, alice)
+    (row,) = (await alice.get("/api/matches?state=apart")).json()["matches"]
+    answer = await alice.post(f"/api/matches/{row['matchId']}/link")
+    assert (answer.status_code, answer.json()["state"]) == (200, "linked"), answer.text
+    assert len({b, c} & set(await _listings(alice))) == 1
 
 
 async def test_two_on_one_account_are_never_one(site, alice, compare):
@@ -202,6 +298,92 @@ async def test_what_is_under_way_is_not_linked_and_a_sale_is_not_undone(site, al
     assert one in await _listings(alice)
 
 
+async def _sell(site: Site, alice: Seller, marketplace: str, order: str | None) -> None:
+    """As a visit that sees this order; None: that its own page says it is sold."""
+    async with site.database.as_user(alice.user_id) as session:
+        attempt = await session.scalar(
+            select(Attempt).join(Publication, Publication.id == Attempt.publication_id)
+            .where(Publication.marketplace == marketplace, Attempt.remote_id.is_not(None))
+        )  # fmt: skip
+        if order is None:
+            publication = await session.get_one(Publication, attempt.publication_id)
+            await sales.take_sold_page(session, publication, attempt)
+        else:
+            account = await session.get_one(Connection, attempt.connection_id)
+            told = Sale(order, attempt.remote_id, SHIRT["title"], Money(amount=2500))
+            await sales.take(session, account, [told])
+
+
+async def test_undone_its_jobs_and_sales_are_its_own_again(site, alice):
+    one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=3)
+    other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=3)
+    await _sell(site, alice, "ebay", "o1")
+    await _sell(site, alice, "poshmark", "o2")
+    await site.go_live(alice)
+    await site.rows("UPDATE sales SET publication_id = NULL WHERE order_id = 'o1'")  # as if that was deleted
+    await site.rows(
+        "INSERT INTO double_sales (user_id, listing_id, later_id) SELECT user_id, listing_id, id FROM sales"
+    )
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', id::text AS id, listing_id FROM {table}"
+        for table in ("jobs", "sales", "double_sales")
+    )
+    before = await site.rows(f"{query} ORDER BY id")
+    assert {str(row["listing_id"]) for row in before} == {one, other}
+    linked = await _link(site, alice, one, other)
+    assert linked.status_code == 200, linked.text
+    assert {str(row["listing_id"]) for row in await site.rows(query)} == {one}
+    job = await alice.publish(one, "poshmark")  # a job of the two is the earlier's
+    apart = await alice.post(f"/api/matches/{linked.json()['matchId']}/apart")
+    assert apart.status_code == 200, apart.text
+    after = await site.rows(f"{query} ORDER BY id")
+    assert [row for row in after if row["id"] != job.json()["jobId"]] == before
+    assert {str(row["listing_id"]) for row in after if row not in before} == {one}
+
+
+async def _sold(site: Site) -> tuple[int, dict[str, tuple[str, Any]]]:
+    """How many are sold, and by marketplace what became of the attempt and how many it holds."""
+    rows = await site.rows(
+        "SELECT p.marketplace, a.outcome, coalesce(a.adopted -> 'quantity', a.draft -> 'quantity') AS left, "
+        "l.quantity_sold FROM attempts a JOIN publications p ON p.id = a.publication_id "
+        "JOIN listings l ON l.id = p.listing_id"
+    )
+    (number,) = {row["quantity_sold"] for row in rows}
+    return number, {row["marketplace"]: (row["outcome"], row["left"]) for row in rows}
+
+
+@pytest.mark.parametrize("orders", [["o1", None], [None, "o1"], [None]])
+async def test_the_only_piece_on_one_account_sells_once_where_another_holds_several(site, alice, orders):
+    one, other, _ = await _two(site, alice, quantity=3)
+    assert (await _link(site, alice, one, other)).status_code == 200
+    assert (await _listings(alice))[one]["quantity"] == 3
+    for order in orders:
+        await _sell(site, alice, "poshmark", order)
+    assert await _sold(site) == (1, {"poshmark": ("sold", 1), "ebay": ("live", 3)})
+
+
+async def test_undone_each_holds_as_many_as_before(site, alice):
+    one, other, _ = await _two(site, alice, quantity=3)
+    linked = await _link(site, alice, one, other)
+    undone = await alice.post(f"/api/matches/{linked.json()['matchId']}/apart")
+    assert undone.status_code == 200, undone.text
+    assert {id: row["quantity"] for id, row in (await _listings(alice)).items()} == {one: 1, other: 3}
+    assert await _sold(site) == (0, {"poshmark": ("live", 1), "ebay": ("live", 3)})
+    assert not any(row["adopted"] for row in await site.rows("SELECT adopted FROM attempts"))
+
+
+async def test_fewer_pieces_on_one_account_are_counted_down_there(site, alice):
+    one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=2)
+    other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=5)
+    assert (await _link(site, alice, one, other)).status_code == 200
+    await _sell(site, alice, "poshmark", "o1")
+    assert await _sold(site) == (1, {"poshmark": ("live", 1), "ebay": ("live", 5)})
+    await _sell(site, alice, "ebay", "o2")
+    assert await _sold(site) == (2, {"poshmark": ("live", 1), "ebay": ("live", 4)})
+    await _sell(site, alice, "poshmark", None)
+    assert await _sold(site) == (3, {"poshmark": ("sold", 1), "ebay": ("live", 4)})
+
+
 async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
     await alice.post("/api/matches")
     assert (await alice.get("/api/matches")).json()["comparing"]
@@ -211,6 +393,53 @@ async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
     photos = Photos(site.settings)
     await matches.compare(site.database, photos, claim["user_id"], claim["claimed_until"])
     await photos.close()
+    assert (await alice.get("/api/matches")).json()["comparing"]
+
+
+async def test_who_compares_for_long_keeps_the_claim(site, alice, monkeypatch):
+    one, _, _ = await _two(site, alice)
+
+    def for_long(*asked: Any) -> Any:
+        time.sleep(3)
+        return match(*asked)
+
+    monkeypatch.setattr(matches, "CLAIM", timedelta(seconds=1.5))
+    monkeypatch.setattr(matches, "match", for_long)
+    await alice.post("/api/matches")
+    photos = Photos(site.settings)
+    comparing = asyncio.create_task(matches.compare_all(site.database, photos, asyncio.Event()))
+    taken = []
+    while not comparing.done():
+        await asyncio.sleep(0.1)
+        taken += await site.rows("SELECT * FROM everystall.take_matching()")
+    await comparing
+    await photos.close()
+    assert taken == []
+    assert set(await _listings(alice)) == {one}
+
+
+async def test_who_lost_the_claim_while_comparing_writes_nothing(site, alice, monkeypatch):
+    one, other, _ = await _two(site, alice)
+    began = threading.Event()
+
+    def for_long(*asked: Any) -> Any:
+        began.set()
+        time.sleep(2)
+        return match(*asked)
+
+    monkeypatch.setattr(matches, "CLAIM", timedelta(seconds=1.5))
+    monkeypatch.setattr(matches, "match", for_long)
+    await alice.post("/api/matches")
+    (claim,) = await site.rows("SELECT * FROM everystall.take_matching()")
+    photos = Photos(site.settings)
+    comparing = asyncio.create_task(
+        matches.compare(site.database, photos, claim["user_id"], claim["claimed_until"])
+    )
+    await asyncio.to_thread(began.wait)
+    await site.rows("UPDATE matchings SET claimed_until = now() + interval '1 hour'")
+    await comparing
+    await photos.close()
+    assert set(await _listings(alice)) == {one, other}
     assert (await alice.get("/api/matches")).json()["comparing"]
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from everystall.errors import MarketplaceBusy
 from everystall.inventory import matches
+from everystall.marketplaces import get_adapter
+from everystall.marketplaces.base import Adapter, Filled
 from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
@@ -183,3 +189,106 @@ async def test_photos_that_do_not_come_hold_nothing_up_for_good_and_are_told(sta
     ]
     (listing,) = await _listings(alice)
     assert listing["photos"] == []
+
+
+class Around:
+    """The adapter of a marketplace, with something that happens around one of its verbs."""
+
+    def __init__(self, adapter: Adapter, verb: str, doing: Callable[..., Awaitable[Any]]) -> None:
+        self._adapter, self._verb, self._doing = adapter, verb, doing
+
+    def __getattr__(self, name: str) -> Any:
+        own = getattr(self._adapter, name)
+        return partial(self._doing, own) if name == self._verb else own
+
+
+def _around(stall: Stall, verb: str, doing: Callable[..., Awaitable[Any]]) -> None:
+    """From now on `doing(own, *arguments)` is asked in place of the verb `own`."""
+    stall.tools = replace(stall.tools, get_adapter=lambda name: Around(get_adapter(name), verb, doing))
+
+
+@pytest.mark.parametrize("moment", ["before read", "after read", "after revise"])
+async def test_one_of_several_that_sells_while_it_comes_in_is_counted_once(
+    stall: Stall, alice: Seller, moment: str
+):
+    """After the look at what sold with which the visit began: around its page, or its form."""
+    (profile,) = (await _had_before(stall, alice, ("ebay",), photos=1, quantity=3)).values()
+    (item,) = stall.ledger("ebay")
+    when, verb = moment.split()
+    left = [item["listing_id"]]
+
+    async def sells(own: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        if when == "before" and left:
+            stall.sandbox.buy("ebay", listing_id=left.pop())
+        answer = await own(*arguments)
+        if left:
+            stall.sandbox.buy("ebay", listing_id=left.pop())
+        return answer
+
+    _around(stall, verb, sells)
+    (done,) = await _bring_in(stall, alice, profile)
+    assert (done["status"], done["created"]) == ("done", 1), done
+    for _ in range(2):
+        await _check(stall, profile)
+        (listing,) = await _listings(alice)
+        assert listing["quantity"] - listing["quantitySold"] == 2
+    stall.sandbox.buy("ebay", listing_id=item["listing_id"])
+    await _check(stall, profile)
+    (listing,) = await _listings(alice)
+    assert listing["quantity"] - listing["quantitySold"] == 1
+
+
+async def test_a_list_that_begins_again_has_an_end(stall: Stall, alice: Seller):
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+    asked = []
+
+    async def list_active(own: Callable[..., Awaitable[Any]], page: Any, number: int) -> Any:
+        asked.append(number)
+        assert number < 9, "without end"
+        return (await own(page, 1))[0], True
+
+    _around(stall, "list_active", list_active)
+    (done,) = await _bring_in(stall, alice, profile, seconds=20)
+    assert (done["status"], done["total"], done["created"]) == ("done", 1, 1), done
+    assert asked == [1, 2, 3]
+
+
+async def test_a_list_that_cannot_be_read_is_given_up_and_told(stall: Stall, alice: Seller):
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+
+    async def list_active(*_: Any) -> Any:
+        raise MarketplaceBusy("It is away.")
+
+    _around(stall, "list_active", list_active)
+    path = f"/api/connections/{profile}/import"
+    assert (await alice.client.post(path)).status_code == 202
+    for _ in range(4):
+        assert (await alice.client.get(path)).json()["status"] == "running"
+        await stall.rows("UPDATE live_imports SET next_step_at = now() RETURNING id")
+        await stall.visit(profile)
+    done = (await alice.client.get(path)).json()
+    assert (done["status"], done["message"], done["total"]) == ("failed", "It is away.", 0)
+    (told,) = await stall.rows("SELECT data FROM events WHERE type = 'import.finished'")
+    assert told["data"]["status"] == "failed"
+
+
+async def test_an_adapter_that_would_click_while_it_reads_is_told_and_nothing_comes_of_it(
+    stall: Stall, alice: Seller
+):
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+    before = stall.sandbox.ledger("mercari")["entries"]
+
+    async def revise(own: Any, page: Any, id: str, draft: Any, photos: Any, choose: Any, arm: Any) -> Any:
+        async def all_of_it(form: Filled) -> frozenset[str]:
+            await choose(form)
+            return frozenset({"description"})
+
+        return await own(page, id, draft, photos, all_of_it, arm)
+
+    _around(stall, "revise", revise)
+    (done,) = await _bring_in(stall, alice, profile)
+    assert (done["status"], done["created"], done["failed"]) == ("done", 0, 1), done
+    (item,) = done["items"]
+    assert "about to change" in item["notes"][0]["message"]
+    assert await _listings(alice) == []
+    assert stall.sandbox.ledger("mercari")["entries"] == before
