@@ -23,6 +23,7 @@ from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import (
     ACTIONS,
+    about_order,
     change,
     lock_all,
     needs_you,
@@ -343,8 +344,9 @@ async def _sold_there(
     await session.flush()
     again = left > 0 and publication.wanted == "live"
     await change(
-        session, publication, put="sold", seen="sold", seen_at=func.now(), looking=False, needs_you=None,
-        tries=0, next_try_at=None, wanted="live" if again else "ended",
+        session, publication, put="sold", seen="sold", seen_at=func.now(), looking=False,
+        needs_you=None if again else about_order(publication), tries=0, next_try_at=None,
+        wanted="live" if again else "ended",
         state="waiting" if again else "sold", finished_at=None if again else func.now(),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError
+from everystall.inventory.publications import NOT_HELD
 from everystall.models import Publication
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ async def hold(visit: Visit, session: AsyncSession, publication: Publication, se
     """What waits on the account as this does, to be posted or to be changed, rests so long, each a gap longer
     than the one before; delists and looks do not."""
     await session.execute(
-        text("""
+        text(f"""
         WITH waiting AS (
             SELECT id, least(row_number() OVER (ORDER BY asked_at, id) - 1, :ahead) AS before
-            FROM publications
+            FROM publications p
             WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-              AND (put = 'live') = :live AND needs_you IS NULL
+              AND (put = 'live') = :live AND {NOT_HELD}
               AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait)))
         UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait + w.before * :gap),
                                   paced_to = now() + make_interval(secs => :wait + w.before * :gap)
