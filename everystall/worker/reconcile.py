@@ -171,6 +171,9 @@ async def settle(
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id, with_others=seen.state == "sold")
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        if mine.outcome not in (None, "live"):
+            log.info("attempt.settled_otherwise", attempt_id=str(mine.id), outcome=mine.outcome)
+            return
         await record(visit, session, publication, mine, remote_id, seen, read_back)
     if seen.state == "live":
         await watch.hasten(visit)

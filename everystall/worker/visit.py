@@ -341,7 +341,7 @@ class Visit:
         if not (self._opened.proved or self._proved):
             await self._identify(page)
         why = await watch.watch(self)
-        if why is not None:
+        if why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
             self.round = hands.Round(after_sale=why == "sale")
 
     async def _identify(self, page: Page) -> None:
