@@ -438,7 +438,9 @@ class Publication(Owned, Base):
         Index("publications_due", "user_id", "connection_id", "wanted", "asked_at",
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
-              postgresql_where=text("looking OR (unsettled AND needs_you IS NULL)")),
+              postgresql_where=text(
+                  "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND needs_you ->> 'reason' "
+                  "IN ('sold_twice', 'sale_cancelled'))))")),
         Index("publications_by_connection", "user_id", "connection_id"),
     )  # fmt: skip
 

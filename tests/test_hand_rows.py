@@ -1,13 +1,19 @@
-"""Which listings of an account's list are worth a look at their own page."""
+"""Which listings of an account's list are worth a look at their own page, and when."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
-from everystall.marketplaces.base import Active, Money
-from everystall.worker.hands import Held, _fits
+from everystall.errors import MarketplaceBusy
+from everystall.marketplaces.base import Active, Money, Seen
+from everystall.models import Attempt, Publication
+from everystall.worker import hands, read_in, watch
+from everystall.worker.hands import Held, Round, _fits, _judge
+from everystall.worker.visit import Visit
 
 KNOWN = {"title": "A shirt", "price": {"amount": 2500, "currency": "USD"}}
 
@@ -46,3 +52,100 @@ def test_what_is_gone_is_worth_one_where_something_like_it_is_there():
     assert _fits(gone, {}, [])
     assert _fits(gone, {}, [_row("Another", id="m2"), _row(dollars=24, id="m3")])
     assert not _fits(gone, {}, [_row(id="m2")])
+
+
+class _Visit:
+    """What a step asks of a visit; `seen` is what the listing's page says. `meanwhile`: as that is asked."""
+
+    locked, find_locked = Visit.locked, Visit.find_locked
+    adapter = property(lambda self: self)
+
+    def __init__(self, db, account, seen, meanwhile):
+        self.lease = SimpleNamespace(
+            transaction=lambda: db.as_user(account.user_id), connection_id=account.id
+        )
+        self.connection, self.label, self.seen, self.meanwhile = account, "Mercari", seen, meanwhile
+        self.round = None
+
+    async def page(self):
+        return None
+
+    async def read(self, page, remote_id):
+        await self._and("read")
+        return self.seen
+
+    async def find_active(self, page, **_):
+        await self._and("find_active")
+        return []
+
+    async def _and(self, asked):
+        if asked in self.meanwhile:
+            await self.meanwhile[asked]()
+
+
+@pytest.mark.parametrize(
+    ("state", "when"), [("ended", "before"), ("sold", "before"), ("ended", "find_active"), ("sold", "read")]
+)
+async def test_a_doubt_about_what_was_replaced_meanwhile_changes_nothing(db, alice, stand, state, when):
+    _, (here, _) = await stand("mercari", "ebay")
+    async with db.as_user(alice) as session:
+        old = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        old.draft = {**old.draft, "description": "It is what it is.", "category": ["Men", "Shirts"]}
+        held = Held(old.publication_id, old.id, "r-1", True, False, KNOWN, None)
+
+    async def is_replaced():
+        async with db.as_user(alice) as session:
+            gone = await session.get_one(Attempt, old.id)
+            gone.outcome = "ended"
+            await session.flush()
+            session.add(
+                Attempt(user_id=alice, publication_id=old.publication_id, connection_id=here.id,
+                        listing_revision=1, draft=old.draft, fields_hash="h", fence=1, remote_id="r-9",
+                        outcome="live")
+            )  # fmt: skip
+            (await session.get_one(Publication, old.publication_id)).remote_id = "r-9"
+
+    if when == "before":
+        await is_replaced()
+    visit = _Visit(db, here, Seen(state), {when: is_replaced})
+    await _judge(visit, Round(held=[held]), held)
+    async with db.as_user(alice) as session:
+        now = await session.get_one(Publication, old.publication_id)
+        assert (now.put, now.wanted, now.remote_id, now.needs_you) == ("live", "live", "r-9", None)
+        outcomes = await session.execute(
+            select(Attempt.remote_id, Attempt.outcome).where(Attempt.connection_id == here.id)
+        )
+        assert dict(outcomes.all()) == {"r-1": "ended", "r-9": "live"}
+
+
+@pytest.mark.parametrize(("why", "anew"), [("due", False), (None, False), ("sale", True)])
+async def test_a_check_in_between_lets_a_round_go_on_unless_something_sold(monkeypatch, why, anew):
+    async def says(_):
+        return why
+
+    async def page():
+        return None
+
+    monkeypatch.setattr(watch, "watch", says)
+    running = Round(next_page=7)
+    visit = SimpleNamespace(
+        has_newer_session=lambda seq: False, connection=SimpleNamespace(session_seq=1), page=page,
+        _opened=SimpleNamespace(proved=True), round=running,
+    )  # fmt: skip
+    await Visit._check(visit)
+    assert (visit.round is not running) is anew
+    assert visit.round.after_sale is anew
+    visit.round = None
+    await Visit._check(visit)
+    assert (visit.round is not None) is (why is not None)
+
+
+@pytest.mark.parametrize("step", [hands, read_in])
+async def test_what_a_marketplace_asks_for_while_its_lists_are_read_is_the_accounts_rest(
+    db, admin, stand, step
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    await step.failed(_Visit(db, here, None, {}), MarketplaceBusy("Not now.", retry_after=600))
+    rest = "SELECT extract(epoch FROM rest_until - now())::float AS seconds FROM connections WHERE id = %s"
+    (row,) = await (await admin.execute(rest, [here.id])).fetchall()
+    assert 500 < (row["seconds"] or 0) <= 600

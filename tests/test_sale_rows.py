@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from everystall.errors import Refused
 from everystall.inventory import sales
@@ -21,6 +21,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
+from everystall.worker.visit import _DUE
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -302,3 +303,95 @@ async def test_orders_count_from_when_something_of_ours_stood_there_also_what_wa
         attempt.armed_at, attempt.created_at = None, NOON
     async with db.as_user(alice) as session:
         assert await sales.first_post(session, here.id) == NOON
+
+
+async def _due(db, admin, account):
+    """(What a visit to the account does next, on which lane it is woken for that.)"""
+    async with db.as_user(account.user_id) as session:
+        rows = (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": account.id})).all()
+    woken = await (
+        await admin.execute("SELECT lane FROM everystall.due(50) WHERE connection_id = %s", [account.id])
+    ).fetchall()
+    return [row.wanted for row in rows], [row["lane"] for row in woken]
+
+
+async def test_what_sold_twice_and_is_there_still_goes_although_the_seller_is_asked(db, admin, alice, stand):
+    _, (ebay, poshmark, mercari) = await stand("ebay", "poshmark", "mercari", quantity=3)
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await take(db, poshmark, an_order("o1", "r-2"))
+    await take(db, mercari, an_order("o2", "r-3"))
+    await take(db, ebay, an_order("o3", "r-1", quantity=2))  # one is left there that nobody has
+    asked = {
+        one.marketplace: (one.needs_you or {}).get("reason") for one in await all_of(db, alice, Publication)
+    }
+    assert asked == {"ebay": "sold_twice", "poshmark": None, "mercari": None}
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    assert await _due(db, admin, ebay) == (["ended"], ["urgent"])
+
+
+async def test_of_several_fewer_are_put_there_although_a_cancelled_order_is_asked_about(
+    db, admin, alice, stand
+):
+    _, (ebay, mercari) = await stand("ebay", "mercari", quantity=3)
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await take(db, ebay, an_order("o1", "r-1"))
+    await cancel(db, ebay, "o1")
+    await take(db, mercari, an_order("o2", "r-2"))
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    assert await _due(db, admin, ebay) == (["live"], ["visits"])
+    await take(db, mercari, an_order("o3", "r-2"))  # all are gone, or held by the cancelled order
+    asked = {
+        one.marketplace: (one.needs_you or {}).get("reason") for one in await all_of(db, alice, Publication)
+    }
+    assert asked == {"ebay": "sale_cancelled", "mercari": None}
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    assert await _due(db, admin, ebay) == (["ended"], ["urgent"])
+    await _answer(db, ebay, "put_back")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+
+
+async def test_an_order_of_more_than_a_mail_told_counts_the_difference(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_mail(session, publication, attempt)
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    await take(db, here, an_order("o1", "r-1", quantity=2))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    row = await one_of(db, alice, Row)
+    assert (row.order_id, row.quantity, row.counted, row.told_by) == ("o1", 2, 2, "orders")
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        assert attempt.draft["quantity"] == 1
+    await take(db, here, an_order("o1", "r-1", quantity=2))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    assert await all_of(db, alice, DoubleSale) == []
+
+
+async def test_an_order_of_more_than_a_mail_told_may_be_more_than_there_was(db, alice, stand):
+    _, (here, there) = await stand("ebay", "mercari", quantity=2)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_mail(session, publication, attempt)
+    await take(db, there, an_order("o1", "r-2"))
+    await take(db, here, an_order("o2", "r-1", quantity=2))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    assert {row.order_id: row.counted for row in await all_of(db, alice, Row)} == {"o1": 0, "o2": 2}
+    assert len(await all_of(db, alice, DoubleSale)) == 1
+
+
+async def test_what_a_cancelled_order_holds_goes_to_the_next_one_before_that_is_sold_twice(db, alice, stand):
+    _, (here, _) = await stand("ebay", "mercari")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")  # the seller is asked, and has not answered; it is offered there again
+    await take(db, here, an_order("o2", "r-1"))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    rows = {row.order_id: row for row in await all_of(db, alice, Row)}
+    assert {id: row.counted for id, row in rows.items()} == {"o1": 0, "o2": 1}
+    assert rows["o1"].settled_at is not None
+    assert await all_of(db, alice, DoubleSale) == []
+    assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
+    await take(db, here, an_order("o3", "r-1"))
+    assert len(await all_of(db, alice, DoubleSale)) == 1

@@ -65,6 +65,11 @@ ACTIONS_FOR = {
 }
 #: What waits because the seller paused taking down; resuming ends it.
 PAUSED = "paused"
+#: What is asked about an order of what is live: no visit answers it, so none waits for that, and it stays.
+ABOUT_ORDERS = ("sold_twice", "sale_cancelled")
+#: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()` has the same.
+NOT_HELD = """(p.needs_you IS NULL
+    OR (p.put = 'live' AND p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')))"""
 #: A state in which a visit works → the one in which it left off before anything was clicked.
 AT_REST = {"composing": "waiting", "filling": "waiting", "revising": "live"}
 #: What a seller's new wish does not end: only connecting the account again does.
@@ -221,7 +226,7 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     publication.wanted = "ended"  # before the buttons are chosen
     if publication.put == "live" or publication.looking:
         asked = await held(session, publication, f"It cannot be taken down on {_label(publication)} now.")
-        asked = asked or await held_by_pause(session, publication)
+        asked = asked or await held_by_pause(session, publication) or about_order(publication)
         state = "ending" if publication.put == "live" else publication.state
         await change(session, publication, state=state, next_try_at=None, needs_you=asked, tries=0,
                      finished_at=None)  # fmt: skip
@@ -230,9 +235,20 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
             attempt.repost_asked_at = None
         return True
     over = publication.state if publication.state in ("ended", "sold") else "cancelled"
-    await change(session, publication, state=over, needs_you=None, next_try_at=None,
+    await change(session, publication, state=over, needs_you=about_order(publication), next_try_at=None,
                  finished_at=func.now())  # fmt: skip
     return False
+
+
+def about_order(publication: Publication) -> dict[str, Any] | None:
+    """What is asked about an order of it; None if nothing is."""
+    return publication.needs_you if _reason(publication) in ABOUT_ORDERS else None
+
+
+def is_held(publication: Publication) -> bool:
+    """Does what is asked about it keep visits from it? As NOT_HELD."""
+    asked = publication.needs_you is not None
+    return asked and not (publication.put == "live" and about_order(publication) is not None)
 
 
 async def want_live(session: AsyncSession, publication: Publication) -> None:

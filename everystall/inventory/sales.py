@@ -23,6 +23,7 @@ from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import (
     ACTIONS,
+    about_order,
     change,
     lock_all,
     needs_you,
@@ -112,10 +113,14 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
         publication = publications.get(attempt.publication_id) if attempt is not None else None
         if told.line in lines:
             continue
-        seen = await _take_place(session, connection, told)
+        lines.add(told.line)
+        seen, had = await _take_place(session, connection, told)
         if seen is not None:
             if told.cancelled and publication is not None:
                 await _settle_cancelled(session, publication, seen)
+            elif had < seen.quantity and attempt is not None and publication is not None:
+                await session.refresh(attempt)
+                await _count(session, publication, attempt, seen, had=had)
             continue
         sale_id = await _write(session, connection, told)
         if sale_id is not None and attempt is not None and publication is not None and not told.cancelled:
@@ -248,6 +253,32 @@ async def answer(session: AsyncSession, publication: Publication, action: str) -
         sale.settled_at = func.now()
 
 
+async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) -> int:
+    """What cancelled orders hold while their seller has not answered: sold again, it is the next one's. How
+    many of so many. Nobody is asked any more about an order that holds nothing."""
+    unanswered = (
+        Sale.listing_id == listing.id, Sale.cancelled_at.is_not(None), Sale.settled_at.is_(None),
+        Sale.counted > 0,
+    )  # fmt: skip
+    left = many
+    for sale in (await session.scalars(select(Sale).where(*unanswered).order_by(Sale.cancelled_at))).all():
+        passed = min(left, sale.counted)
+        left, sale.counted = left - passed, sale.counted - passed
+        if sale.counted == 0:
+            sale.settled_at = func.now()
+    await session.flush()
+    answered = await session.scalars(
+        select(Publication)
+        .where(Publication.listing_id == listing.id, Publication.needs_you["reason"].astext == CANCELLED,
+               Publication.id.not_in(
+                   select(Sale.publication_id).where(*unanswered, Sale.publication_id.is_not(None))))
+        .order_by(Publication.id)
+    )  # fmt: skip
+    for publication in answered.all():
+        await change(session, publication, needs_you=None)
+    return many - left
+
+
 async def _put_back(
     session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
 ) -> list[UUID]:  # fmt: skip
@@ -308,20 +339,23 @@ async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dic
     return {publication.id: publication for publication in found}
 
 
-async def _count(session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale) -> None:
-    """So many fewer are left, there and of the listing."""
+async def _count(
+    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale, *, had: int = 0
+) -> None:
+    """So many fewer are left, there and of the listing (`had`: of the sale these were counted before)."""
     listing = await session.get_one(Listing, publication.listing_id)
     sale.listing_id, sale.publication_id = listing.id, publication.id
-    before = listing.quantity - listing.quantity_sold
-    sale.counted = max(0, min(before, sale.quantity))
-    listing.quantity_sold += sale.counted
+    many, before = sale.quantity - had, max(0, listing.quantity - listing.quantity_sold)
+    free = await _free_cancelled(session, listing, many - before) if before < many else 0
+    sale.counted += min(before, many) + free
+    listing.quantity_sold += min(before, many)
     left = listing.quantity - listing.quantity_sold
     if listing.delete_asked_at is not None:
         left = 0
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
-    await _sold_there(session, publication, attempt, sale, left)
+    await _sold_there(session, publication, attempt, many, left)
     if left == 0:
         await _take_down(session, listing, sale)
     else:
@@ -329,18 +363,18 @@ async def _count(session: AsyncSession, publication: Publication, attempt: Attem
         only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
         if only is not None and await can_hold_last(session, listing, only):
             await _take_down(session, listing, sale, but=only)
-    if before < sale.quantity:
+    if before + free < many:
         await double_sales.tell(session, publication, sale)
 
 
 async def _sold_there(
-    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale, left: int
+    session: AsyncSession, publication: Publication, attempt: Attempt, many: int, left: int
 ) -> None:
     """Where it was sold. What it held of several is fewer now; with none of them it is posted again while
     there are others, in a new attempt."""
     if attempt.outcome not in (None, "live"):
         return
-    there = _left_there(attempt) - sale.quantity
+    there = _left_there(attempt) - many
     if there > 0:
         if attempt.adopted.get("quantity"):
             attempt.adopted = {**attempt.adopted, "quantity": there}
@@ -352,8 +386,9 @@ async def _sold_there(
     await session.flush()
     again = left > 0 and publication.wanted == "live"
     await change(
-        session, publication, put="sold", seen="sold", seen_at=func.now(), looking=False, needs_you=None,
-        tries=0, next_try_at=None, wanted="live" if again else "ended",
+        session, publication, put="sold", seen="sold", seen_at=func.now(), looking=False,
+        needs_you=None if again else about_order(publication), tries=0, next_try_at=None,
+        wanted="live" if again else "ended",
         state="waiting" if again else "sold", finished_at=None if again else func.now(),
     )  # fmt: skip
 
@@ -383,17 +418,21 @@ async def _take_down(
         await engine.wake(session, there, "urgent")
 
 
-async def _take_place(session: AsyncSession, connection: Connection, told: base.Sale) -> Sale | None:
-    """Its page had said that it is sold, before this order was seen: then that was counted, and the order
-    takes its place, or a part of it. None: it had not."""
+async def _take_place(
+    session: AsyncSession, connection: Connection, told: base.Sale
+) -> tuple[Sale | None, int]:  # fmt: skip
+    """Its page, or a mail, had said that it is sold, before this order was seen: then that was counted, and
+    the order takes its place, or a part of it; and of how many that was. None: nothing had."""
     seen = await session.scalar(
         select(Sale)
         .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
-               Sale.remote_id == told.remote_id, Sale.order_id.is_(None), Sale.quantity >= told.quantity)
+               Sale.remote_id == told.remote_id, Sale.order_id.is_(None))
+        .order_by(Sale.quantity < told.quantity, func.abs(Sale.quantity - told.quantity), Sale.observed_at)
         .limit(1)
     )  # fmt: skip
     if seen is None:
-        return None
+        return None, 0
+    had = seen.quantity
     if seen.quantity > told.quantity:
         seen.quantity -= told.quantity
         part = min(seen.counted, told.quantity)
@@ -405,7 +444,7 @@ async def _take_place(session: AsyncSession, connection: Connection, told: base.
     for name, value in _columns(told).items():
         setattr(seen, name, value)
     await session.flush()
-    return seen
+    return seen, had
 
 
 def _columns(told: base.Sale) -> dict[str, Any]:

@@ -366,6 +366,13 @@ class Sale:
     cancelled: bool = False
 
 
+class Sales(list[Sale]):
+    """A list of orders, newest first, as far as it was read."""
+
+    #: It goes on, and nothing known was met so far.
+    cut: bool = False
+
+
 @dataclass(frozen=True)
 class Seen:
     """One listing, read from its own page."""
@@ -488,11 +495,11 @@ class Adapter(Protocol):
 
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> list[Sale]:
-        """The list of orders, newest first, read until a page holds one in `known`. Where it does not say
-        which listing an order was, those are looked up that are not known and not from before `since` (by a
-        day to spare). `whole`: also where orders go that are long past. Also proves the session
-        (SessionExpired)."""
+    ) -> Sales:
+        """The list of orders, newest first, read until a page holds one in `known`. What does not
+        look like that list is never one of no orders (PageChanged). Where it does not say which listing an
+        order was, those are looked up that are not known and not from before `since` (by a day to spare).
+        `whole`: also where orders go that are long past. Also proves the session (SessionExpired)."""
         ...
 
     async def check_session(self, page: Page) -> Account:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, held_by_pause, live_attempt
+from everystall.inventory.publications import about_order, change, held_by_pause, live_attempt
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt, Connection, Publication, TakeDown
 from everystall.worker import hands
@@ -119,7 +119,7 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
                 select(Attempt).where(Attempt.publication_id == publication_id, Attempt.outcome == "live")
             )
         ).scalar_one_or_none()
-        await change(session, publication, needs_you=None)
+        await change(session, publication, needs_you=about_order(publication))
         if attempt is not None and state == "sold":
             await sales.take_sold_page(session, publication, attempt)
         else:
@@ -129,8 +129,10 @@ async def _record(visit: Visit, publication_id: UUID, state: SeenState) -> None:
                 publication.wanted = "ended"
             again = publication.wanted == "live"
             relisted = publication.relist is not None
+            asked = None if again else publication.needs_you  # no post waits for what is asked of an order
             await change(session, publication, put=state, state="waiting" if again else state, tries=0,
-                         next_try_at=None, finished_at=None if again else func.now())  # fmt: skip
+                         next_try_at=None, needs_you=asked,
+                         finished_at=None if again else func.now())  # fmt: skip
             if relisted and again:  # first a look whether somebody bought it before that
                 await session.execute(
                     update(Connection)

@@ -29,7 +29,16 @@ from everystall.errors import (
     SessionMissing,
 )
 from everystall.inventory import sales
-from everystall.inventory.publications import AT_REST, alter, backoff, change, needs_you, reason_of, tell_jobs
+from everystall.inventory.publications import (
+    AT_REST,
+    alter,
+    backoff,
+    change,
+    is_held,
+    needs_you,
+    reason_of,
+    tell_jobs,
+)
 from everystall.models import Attempt, Connection, Publication
 from everystall.notify import messages
 from everystall.worker import pace, watch
@@ -223,11 +232,7 @@ async def _again_later(
 ) -> None:  # fmt: skip
     async with visit.lease.transaction() as session:
         publication = await visit.find_locked(session, publication_id)
-        if (
-            publication is None
-            or over(publication)
-            or (publication.needs_you is not None and not publication.looking)
-        ):
+        if publication is None or over(publication) or (is_held(publication) and not publication.looking):
             return
         await sales.tell_if_late(session, publication)
         tries = publication.tries + counts

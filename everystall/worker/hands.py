@@ -22,7 +22,7 @@ from everystall.errors import ChallengeShown, EverystallError, SealBroken, Sessi
 from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
-from everystall.worker import failures, reconcile
+from everystall.worker import failures, pace, reconcile
 from everystall.worker.compare import by_hand, compare, kept_note, same, same_photos, same_thing
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ async def _judge(visit: Visit, round: Round, held: Held) -> None:
         round.vain = 0
         async with visit.lease.transaction() as session:
             attempt = await session.get(Attempt, held.attempt_id)
-        if attempt is None:
+        if attempt is None or attempt.outcome != "live":  # a step in between ended or replaced it
             return
         log.info("hand.ended", publication_id=str(held.publication_id), state=seen.state)
         if seen.state == "ended":
@@ -237,9 +237,9 @@ async def follow(
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id, with_others=seen.state == "sold")
         old = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        if old.outcome not in ("live", "ended"):
-            return False
         told = publication.put == "live"
+        if old.outcome != ("live" if told else "ended"):  # another is what stands there, or stood last
+            return False
         if not told and not await _want_again(session, publication):
             return False
         new = await _attempt_of(visit, session, old, item, seen)
@@ -356,6 +356,7 @@ async def failed(visit: Visit, error: EverystallError) -> None:
         await failures.failed(visit, None, error)
         return
     log.warning("list.unread", error=error.code, message=error.message)
+    await pace.heed(visit, error)
     await _next(visit, LIST_SECONDS)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError
+from everystall.inventory.publications import NOT_HELD
 from everystall.models import Publication
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ async def hold(visit: Visit, session: AsyncSession, publication: Publication, se
     """What waits on the account as this does, to be posted or to be changed, rests so long, each a gap longer
     than the one before; delists and looks do not."""
     await session.execute(
-        text("""
+        text(f"""
         WITH locked AS (
-            SELECT id, asked_at FROM publications
+            SELECT id, asked_at FROM publications p
             WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-              AND (put = 'live') = :live AND needs_you IS NULL
+              AND (put = 'live') = :live AND {NOT_HELD}
               AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait))
             ORDER BY id FOR NO KEY UPDATE),
         waiting AS (
@@ -82,13 +83,13 @@ async def close_up(visit: Visit) -> bool:
         if await rest(visit, session):
             return False
         came = await session.execute(
-            text("""
+            text(f"""
             WITH locked AS (
                 SELECT p.id, p.next_try_at FROM publications p
                 JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
                 WHERE p.connection_id = :id AND p.next_try_at = p.paced_to AND p.next_try_at > now()
                   AND p.unsettled AND NOT p.looking AND p.wanted = 'live' AND (p.put = 'live' OR :posts)
-                  AND p.needs_you IS NULL AND c.needs_you IS NULL
+                  AND {NOT_HELD} AND c.needs_you IS NULL
                   AND c.paused_at IS NULL AND u.paused_at IS NULL
                 ORDER BY p.id FOR NO KEY UPDATE OF p),
             waiting AS (SELECT id, next_try_at - min(next_try_at) OVER () AS behind FROM locked)

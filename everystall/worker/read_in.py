@@ -31,7 +31,7 @@ from everystall.inventory.live_imports import Read, TakenPhoto
 from everystall.inventory.publications import backoff
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
 from everystall.models import Connection, LiveImport, LiveImportItem
-from everystall.worker import failures
+from everystall.worker import failures, pace
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -70,6 +70,7 @@ async def failed(visit: Visit, error: EverystallError) -> None:
     if isinstance(error, SessionExpired | SessionMissing | SealBroken | ChallengeShown):
         await failures.failed(visit, None, error)
         return
+    await pace.heed(visit, error)
     asked = getattr(error, "retry_after", None)
     async with visit.lease.transaction() as session:
         doing = await live_imports.find_due(session, visit.lease.connection_id)

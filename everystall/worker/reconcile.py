@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import change, needs_you, open_attempt
+from everystall.inventory.publications import about_order, change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Publication
 from everystall.worker import watch
@@ -171,6 +171,9 @@ async def settle(
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id, with_others=seen.state == "sold")
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+        if mine.outcome not in (None, "live"):
+            log.info("attempt.settled_otherwise", attempt_id=str(mine.id), outcome=mine.outcome)
+            return
         await record(visit, session, publication, mine, remote_id, seen, read_back)
     if seen.state == "live":
         await watch.hasten(visit)
@@ -198,7 +201,8 @@ async def record(
     await let_twins_go_on(session, mine)
     common: dict[str, Any] = {
         "looking": False, "tries": 0, "next_try_at": None, "remote_id": remote_id, "url": seen.url,
-        "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(), "needs_you": None,
+        "seen": seen.state, "seen_at": func.now(), "finished_at": func.now(),
+        "needs_you": about_order(publication),
     }  # fmt: skip
     if seen.state == "sold":
         await change(session, publication, **common)

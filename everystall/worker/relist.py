@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import ListingIncomplete, MarketplaceBusy, NotWanted, listed
 from everystall.inventory import relisting
-from everystall.inventory.publications import change, live_attempt
+from everystall.inventory.publications import NOT_HELD, change, live_attempt
 from everystall.marketplaces.base import Draft
 from everystall.models import Attempt, Listing, Publication
 from everystall.worker import delist, pace, publish, reconcile
@@ -112,8 +112,8 @@ async def _others(session: AsyncSession, publication: Publication) -> bool | Non
 
 async def _hold(session: AsyncSession, publication: Publication, wait: float) -> None:
     await session.execute(
-        text("""UPDATE publications SET next_try_at = now() + make_interval(secs => :wait)
-                WHERE connection_id = :id AND relist = 'asked' AND needs_you IS NULL
+        text(f"""UPDATE publications p SET next_try_at = now() + make_interval(secs => :wait)
+                WHERE connection_id = :id AND relist = 'asked' AND {NOT_HELD}
                   AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait))"""),
         {"id": publication.connection_id, "wait": wait},
     )

@@ -38,7 +38,7 @@ from everystall.errors import (
     NotWanted,
     PageChanged,
 )
-from everystall.inventory.publications import lock_all
+from everystall.inventory.publications import NOT_HELD, lock_all
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
@@ -69,9 +69,9 @@ LINGER_SECONDS = 3.0
 #: sent to check the account that a visit is checking.
 FRESH_SECONDS, CHECKING_SECONDS = 10.0, 60.0
 #: Which publications of an account are due now. Delists and looks run while posting is paused.
-_DUE = """
+_DUE = f"""
     FROM publications p JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
-    WHERE p.connection_id = :id AND (p.unsettled OR p.looking) AND (p.needs_you IS NULL OR p.looking)
+    WHERE p.connection_id = :id AND (p.unsettled OR p.looking) AND ({NOT_HELD} OR p.looking)
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL))"""
 _FOUND = (
@@ -346,7 +346,7 @@ class Visit:
     async def watch(self) -> None:
         """What sold there; the list of what is live is read after it where that shall be."""
         why = await watch.watch(self)
-        if why is not None:
+        if why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
             self.round = hands.Round(after_sale=why == "sale")
 
     async def _identify(self, page: Page) -> None:

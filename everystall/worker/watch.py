@@ -66,6 +66,8 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if visit.form.CAPABILITIES.sold_is_orders:
         visit.sold_ids = frozenset(sale.remote_id for sale in told if sale.remote_id is not None)
         visit.sold_read_at = began
+    if known and told.cut:
+        await _tell_cut(visit, len(told))
     unknown = await _record(visit, told, known)
     await _next(visit)
     if not holds:
@@ -74,20 +76,27 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
 
 
 async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> bool:
-    """Newest first is how they were told; each order in a transaction of its own. True: some are not
-    ours."""
+    """Newest first is how they were told; oldest first, each order of ours in a transaction of its own, with
+    the others' before it: what is known is older than what an interruption left out, so that the next look
+    reads as far as that. True: some are not ours."""
     connection = visit.connection
     new = [sale for sale in told if sale.order_id not in known]
     async with visit.lease.transaction() as session:
         ids = {sale.remote_id for sale in new if sale.remote_id is not None}
         ours = await sales.ours(session, connection.id, ids)
-        mine = {sale.order_id for sale in new if sale.remote_id in ours}
-        await sales.remember(session, connection, [sale for sale in new if sale.order_id not in mine])
-    for _, lines in groupby(reversed(new), key=lambda sale: sale.order_id):
+    mine = {sale.order_id for sale in new if sale.remote_id in ours}
+    others: list[Sale] = []
+    for order_id, lines in groupby(reversed(new), key=lambda sale: sale.order_id):
         order = sorted(lines, key=lambda sale: sale.line)
-        if order[0].order_id in mine:
-            async with visit.lease.transaction() as session:
-                await sales.take(session, connection, order)
+        if order_id not in mine:
+            others += order
+            continue
+        async with visit.lease.transaction() as session:
+            await sales.remember(session, connection, others)
+            await sales.take(session, connection, order)
+        others = []
+    async with visit.lease.transaction() as session:
+        await sales.remember(session, connection, others)
     for order_id in {sale.order_id for sale in told if sale.cancelled and known.get(sale.order_id) is False}:
         async with visit.lease.transaction() as session:
             await sales.take_cancelled(session, connection, order_id)
@@ -162,11 +171,27 @@ async def note_failed(visit: Visit, error: EverystallError) -> None:
              "moment": BAD_MOMENT_SECONDS},
         )  # fmt: skip
         if told.scalar_one():
-            data = {
-                "browserProfileId": visit.connection.public_id,
-                "marketplace": visit.connection.marketplace,
-                "message": f"We cannot see what sells on {visit.label} now: {error.message} What sells there "
-                "is not taken down elsewhere meanwhile; look there yourself.",
-                "reconnect": reconnect_link(visit),
-            }
-            await messages.record(session, visit.connection.user_id, "watch.failed", data)
+            said = f"We cannot see what sells on {visit.label} now: {error.message} What sells there is not "
+            await _tell(visit, session, f"{said}taken down elsewhere meanwhile; look there yourself.")
+
+
+async def _tell_cut(visit: Visit, many: int) -> None:
+    """More was sold since the last look than is read at once."""
+    log.warning("watch.cut", orders=many)
+    said = (
+        f"More was sold on {visit.label} since we last looked than we read at once. We read the last {many}; "
+    )
+    async with visit.lease.transaction() as session:
+        await _tell(
+            visit, session, f"{said}what sold before these is not taken down elsewhere: look there yourself."
+        )
+
+
+async def _tell(visit: Visit, session: AsyncSession, message: str) -> None:
+    data = {
+        "browserProfileId": visit.connection.public_id,
+        "marketplace": visit.connection.marketplace,
+        "message": message,
+        "reconnect": reconnect_link(visit),
+    }
+    await messages.record(session, visit.connection.user_id, "watch.failed", data)

@@ -13,6 +13,10 @@ depends_on = None
 NOW = sa.text("now()")
 MINE = "user_id = (SELECT auth.uid())"
 TIME = sa.DateTime(timezone=True)
+#: What is asked about an order of what is live keeps no visit from it.
+NOT_HELD = (
+    "(needs_you IS NULL OR (put = 'live' AND needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')))"
+)
 
 
 def upgrade() -> None:
@@ -33,6 +37,11 @@ def upgrade() -> None:
     op.add_column("double_sales", sa.Column("settled_at", TIME, nullable=True))
     op.create_index(
         "sales_by_user", "sales", ["user_id", sa.text("observed_at DESC"), sa.text("id DESC")]
+    )  # fmt: skip
+    op.drop_index("publications_due_at", "publications")
+    op.create_index(
+        "publications_due_at", "publications", [sa.literal_column("next_try_at NULLS FIRST")],
+        postgresql_where=sa.text(f"looking OR (unsettled AND {NOT_HELD})"),
     )  # fmt: skip
     op.add_column("users", sa.Column("time_zone", sa.TEXT(), nullable=True))
     op.execute("GRANT UPDATE (time_zone) ON users TO authenticated")
@@ -67,6 +76,7 @@ def upgrade() -> None:
         SET ROLE everystall_engine;
     """)
     op.execute(FUNCTIONS)
+    op.execute(DUE)
     op.execute("SET ROLE everystall_owner")
 
 
@@ -198,4 +208,38 @@ AS $$
 $$;
 COMMENT ON FUNCTION everystall.take_mailboxes IS 'Mailboxes that nobody watches, for the caller to watch.';
 REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for, everystall.take_mailboxes FROM PUBLIC;
+"""
+
+#: As in 0009, but for what is not held.
+DUE = f"""
+CREATE OR REPLACE FUNCTION everystall.due(most int, OUT connection_id uuid, OUT lane text)
+RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH waiting AS (
+        SELECT p.connection_id, p.user_id, p.wanted, p.put, p.looking FROM public.publications p
+        WHERE (p.looking OR (p.unsettled AND {NOT_HELD}))
+          AND (p.next_try_at IS NULL OR p.next_try_at <= now())
+    ), found AS (
+        SELECT w.connection_id, w.wanted = 'ended' AND w.put = 'live' AS urgent
+        FROM waiting w JOIN public.connections c ON c.id = w.connection_id
+        JOIN public.users u ON u.id = w.user_id
+        WHERE w.wanted = 'ended' OR w.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL)
+        UNION ALL
+        SELECT c.id, false FROM public.connections c WHERE c.next_check_at <= now()
+        UNION ALL
+        SELECT a.connection_id, false FROM public.attempts a
+        WHERE a.outcome = 'unresolved' AND a.next_look_at <= now()
+    ), accounts AS (
+        SELECT f.connection_id, CASE WHEN bool_or(f.urgent) THEN 'urgent' ELSE 'visits' END AS lane
+        FROM found f GROUP BY f.connection_id
+    )
+    SELECT a.connection_id, a.lane FROM accounts a JOIN public.connections c ON c.id = a.connection_id
+    WHERE c.needs_you IS NULL AND (c.lease_until IS NULL OR c.lease_until <= now())
+      -- who has a wake-up waiting needs no other; so the next batch is another one. One that waits where the
+      -- account's place was before is none: waking moves it
+      AND NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs j WHERE j.status = 'todo'
+                      AND j.queueing_lock = 'connection:' || a.connection_id || ':' || a.lane
+                      AND j.queue_name = a.lane || coalesce('@' || c.place, ''))
+    ORDER BY a.lane, a.connection_id LIMIT most
+$$;
 """

@@ -113,8 +113,8 @@ async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_d
 
 async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alice, compare):
     one, _, _ = await _two(site, alice, price={"amount": 2000})
-    for match in (await compare(alice))["matches"]:
-        assert (await alice.post(f"/api/matches/{match['matchId']}/link")).status_code == 200
+    for pair in (await compare(alice))["matches"]:
+        assert (await alice.post(f"/api/matches/{pair['matchId']}/link")).status_code == 200
     assert set(await _listings(alice)) == {one}
     await falls(alice, COMMON, floor={"amount": 1500})
     for price, going in ((2200, ["poshmark"]), (1900, ["ebay", "poshmark"])):

@@ -513,3 +513,18 @@ async def test_one_of_several_on_all_three(stall: Stall, alice: Seller):
         {"quantity": 4, "quantity_sold": 4}
     ]
     assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
+
+
+@pytest.mark.extended
+async def test_of_what_was_sold_twice_the_rest_goes_while_the_seller_is_asked(stall: Stall, alice: Seller):
+    overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
+    _, profiles = await _live(stall, alice, quantity=3, overrides=overrides)
+    for name in ("mercari", "poshmark"):
+        stall.sandbox.buy(name, title=SHIRT["title"])
+        await _check(stall, profiles[name])
+    stall.sandbox.buy("ebay", title=SHIRT["title"], quantity=2)  # nobody has put fewer there so far
+    assert [item["quantity_sold"] for item in stall.live("ebay")] == [2]
+    await _check(stall, profiles["ebay"])
+    assert stall.live("ebay") == []
+    (asked,) = await stall.rows("SELECT needs_you ->> 'reason' AS why FROM publications WHERE put = 'ended'")
+    assert asked["why"] == "sold_twice"

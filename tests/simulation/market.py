@@ -42,6 +42,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Sale,
+    Sales,
     Seen,
     flat,
 )
@@ -424,11 +425,11 @@ class SimAdapter:
 
     async def find_sales(
         self, page: SimPage, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> list[Sale]:
+    ) -> Sales:
         """One order for each that is sold; pages as the other lists'."""
         await page.ask("orders")
         rows = self.world.listed(page.account, "sold")
-        found: list[Sale] = []
+        found = Sales()
         for start in range(0, len(rows), PAGE):
             shown = rows[start : start + PAGE]
             found += [Sale(f"o{one.id}", one.id, one.title, one.price, one.quantity) for one in shown]

@@ -26,6 +26,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Sale,
+    Sales,
     Seen,
     SeenState,
     names_of,
@@ -87,20 +88,27 @@ class Ebay:
 
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> list[Sale]:
+    ) -> Sales:
         """A page load; all orders stay in that list."""
         rows: list[Mapping[str, Any]] = []
+        met = more = False
         for number in range(1, MOST_PAGES + 1):
             await page.goto(_page_of(on.ORDERS, number), ready=on.LISTINGS)
             shown = await page.read(on.SALES)
-            rows += shown["rows"]
-            if not shown["more"] or any(row["order"] in known for row in shown["rows"]):
+            if shown["unread"]:
+                raise PageChanged(f"{LABEL}'s list of orders has rows that do not say what was sold.")
+            rows += shown["rows"][_repeated(rows, shown["rows"]) :]
+            met, more = any(row["order"] in known for row in shown["rows"]), shown["more"]
+            if met or not more:
                 break
-        met = Counter[str]()
-        found: list[Sale] = []
+        if known and not met and not more:
+            raise PageChanged(f"{LABEL}'s list of orders does not show those that were in it before.")
+        lines = Counter[str]()
+        found = Sales()
         for row in rows:
-            found.append(_sale(row, line=met[row["order"]]))
-            met[row["order"]] += 1
+            found.append(_sale(row, line=lines[row["order"]]))
+            lines[row["order"]] += 1
+        found.cut = more and not met
         return found
 
     async def check_session(self, page: Page) -> Account:
@@ -432,6 +440,12 @@ async def _ended(page: Page, confirm: Target) -> bool:
 
 
 # ---- reading --------------------------------------------------------------------------------------
+
+
+def _repeated(rows: Sequence[Any], shown: Sequence[Any]) -> int:
+    """So many of a page's first rows are the last ones of the page before: new orders pushed them on."""
+    most = min(len(rows), len(shown))
+    return next((many for many in range(most, 0, -1) if rows[-many:] == shown[:many]), 0)
 
 
 async def _read_list(

@@ -307,12 +307,13 @@ SALES = """() => {
   const heads = [...(table?.querySelectorAll("thead th") ?? [])].map((e) => e.textContent.trim());
   const at = (pattern) => heads.findIndex((text) => pattern.test(text));
   const rows = [];
+  let unread = 0;
   for (const row of table?.querySelectorAll("tbody tr") ?? []) {
     const link = row.querySelector('a[href*="orderid=" i]');
     const order = row.dataset.orderId ?? /[?&]orderid=([^&#]+)/i.exec(link?.getAttribute("href") ?? "")?.[1];
     const titled = [...row.querySelectorAll('a[href*="/itm/"]')];
     const item = /\\/itm\\/(?:[^/?#]+\\/)?(\\d{12})/.exec(titled[0]?.getAttribute("href") ?? "")?.[1];
-    if (!order || !item) continue;
+    if (!order || !item) { unread += row.cells.length > 1; continue; }
     const cell = (selector, pattern) =>
       (row.querySelector(selector) ?? row.cells[at(pattern)])?.textContent.trim() ?? null;
     rows.push({
@@ -321,7 +322,7 @@ SALES = """() => {
       date: cell(".hub-date", /date sold|date/i), status: cell(".hub-status", /status/i),
     });
   }
-  return {rows, more: !!document.querySelector('a[rel="next"]')};
+  return {rows, unread, more: !!document.querySelector('a[rel="next"]')};
 }"""
 
 #: How far the photos are.

@@ -24,6 +24,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Sale,
+    Sales,
     Seen,
     SeenState,
     names_of,
@@ -76,11 +77,13 @@ class Mercari:
 
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> list[Sale]:
+    ) -> Sales:
         """A page load. One listing is one order, and its rows tell no time."""
-        found: list[Sale] = []
+        found = Sales()
         for path in (on.IN_PROGRESS, on.COMPLETE) if whole else (on.IN_PROGRESS,):
-            for row in await _read_rows(page, path, known):
+            rows, cut = await _read_rows(page, path, known, sure=True)
+            found.cut |= cut
+            for row in rows:
                 cancelled = any(re.search(r"\bcancel", note, re.IGNORECASE) for note in row["notes"])
                 found.append(Sale(row["id"], row["id"], row["title"], _money(row["price"]),
                                   cancelled=cancelled))  # fmt: skip
@@ -357,7 +360,8 @@ async def _first_of(page: Page, *targets: Target) -> int | None:
 async def _read_list(
     page: Page, path: str, state: Literal["live", "draft", "sold"], known: frozenset[str]
 ) -> list[Active]:
-    return [_active(page, row, state) for row in await _read_rows(page, path, known)]
+    rows, _ = await _read_rows(page, path, known)
+    return [_active(page, row, state) for row in rows]
 
 
 def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", "sold"]) -> Active:
@@ -371,18 +375,24 @@ def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", 
     )
 
 
-async def _read_rows(page: Page, path: str, known: frozenset[str]) -> list[Mapping[str, Any]]:
+async def _read_rows(
+    page: Page, path: str, known: frozenset[str], *, sure: bool = False
+) -> tuple[list[Mapping[str, Any]], bool]:  # fmt: skip
+    """And does the list go on, with nothing known so far? `sure`: PageChanged where it shows neither a row
+    nor that it has none."""
     found: list[Mapping[str, Any]] = []
     for number in range(1, MOST_PAGES + 1):
-        shown = await _read_page(page, path, number)
+        shown = await _read_page(page, path, number, sure=sure)
         found += shown["rows"]
         if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
-            break
-    return found
+            return found, False
+    return found, True
 
 
-async def _read_page(page: Page, path: str, number: int) -> Mapping[str, Any]:
+async def _read_page(page: Page, path: str, number: int, *, sure: bool = False) -> Mapping[str, Any]:
     await page.goto(path if number == 1 else f"{path}?page={number}", ready=on.LISTINGS)
+    if sure:
+        await page.first(on.LISTING_ROW, on.NO_LISTINGS)
     return await page.read(on.ROWS)  # type: ignore[no-any-return]
 
 

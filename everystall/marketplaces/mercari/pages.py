@@ -223,6 +223,13 @@ ITEM_GONE = _test("the page of a listing that is no more", "ItemNotFound",
 NOT_EDITABLE = _test("the page of a listing that can no longer be edited", "ItemNotEditable",
                      'h1:text-is("This item can no longer be edited")')  # fmt: skip
 LISTINGS = _test("my listings", "MyListings", 'h1:text-is("My listings")')
+LISTING_ROW = Target(
+    "a row of that list", ('main a[href*="/item/m"]', 'main a[href*="/sell/edit/m"]'), heal=False
+)
+NO_LISTINGS = Target(
+    "the note that the list has no rows", ('main :text-matches("^(Nothing here|No (listings|items))", "i")',),
+    heal=False,
+)  # fmt: skip
 KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNotice",
                       'h1:text-is("Action required")')  # fmt: skip
 REFUSED = _test("the reason for which the listing is refused", "SellErrorMessage",

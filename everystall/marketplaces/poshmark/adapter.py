@@ -32,6 +32,7 @@ from everystall.marketplaces.base import (
     PhotoFile,
     Published,
     Sale,
+    Sales,
     Seen,
     names_of,
     says_no,
@@ -90,11 +91,12 @@ class Poshmark:
 
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> list[Sale]:
+    ) -> Sales:
         """A page load, and one for each order that is not known: the list does not name the listing. All
         orders stay in that list."""
-        found: list[Sale] = []
-        for row in await _read_orders(page, known):
+        found = Sales()
+        rows, found.cut = await _read_orders(page, known)
+        for row in rows:
             sale = _sale(row)
             sold_at = sale.sold_at or since
             if sale.order_id in known or sold_at < since - A_DAY_TO_SPARE:
@@ -472,7 +474,8 @@ async def _left_the_form(page: Page) -> bool:
 # ---- sales ----------------------------------------------------------------------------------------
 
 
-async def _read_orders(page: Page, known: frozenset[str]) -> list[Mapping[str, Any]]:
+async def _read_orders(page: Page, known: frozenset[str]) -> tuple[list[Mapping[str, Any]], bool]:
+    """And does the list go on, with nothing known so far?"""
     found: list[Mapping[str, Any]] = []
     for number in range(1, MOST_PAGES + 1):
         await page.goto(on.SALES if number == 1 else f"{on.SALES}?page={number}", ready=on.SALES_SHOWN)
@@ -482,8 +485,8 @@ async def _read_orders(page: Page, known: frozenset[str]) -> list[Mapping[str, A
             raise PageChanged(f"{LABEL} says that it shows {many} sales, and we find {len(shown['rows'])}.")
         found += shown["rows"]
         if shown["to"] >= shown["of"] or any(row["id"] in known for row in shown["rows"]):
-            break
-    return found
+            return found, False
+    return found, True
 
 
 def _sale(row: Mapping[str, Any]) -> Sale:

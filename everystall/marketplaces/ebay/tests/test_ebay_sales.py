@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from everystall.errors import SessionExpired
+from everystall.errors import PageChanged, SessionExpired
 from everystall.marketplaces.base import Money
 from everystall.marketplaces.ebay.adapter import ADAPTER
 
@@ -84,3 +84,81 @@ async def test_after_the_site_renamed_its_parts_the_columns_are_found_by_their_h
     (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW)
     assert (sale.remote_id, sale.quantity, sale.price) == (socks.id, 2, Money(amount=123400))
     assert sale.exact
+
+
+def _before_page(page, monkeypatch, number, does):
+    """When the page of that number is opened, `does` happens first."""
+    goto, opened = page.goto, []
+
+    async def goes(path, **more):
+        opened.append(path)
+        if len(opened) == number:
+            does()
+        await goto(path, **more)
+
+    monkeypatch.setattr(page, "goto", goes)
+
+
+def _once_open(page, monkeypatch, script):
+    """Each page that is opened is changed by the script before anybody reads it."""
+    goto = page.goto
+
+    async def goes(path, **more):
+        await goto(path, **more)
+        await page.raw.evaluate(script)
+
+    monkeypatch.setattr(page, "goto", goes)
+
+
+async def test_orders_that_arrive_between_two_pages_make_none_of_the_others_count_twice(
+    page, ebay, monkeypatch
+):
+    socks = _stock(ebay, "Socks", quantity=60)
+    for _ in range(53):
+        ebay.world.buy(SITE, listing_id=socks.id)
+    told = [order["order_id"] for order in socks.orders[::-1]]
+
+    def two_are_bought():
+        for _ in range(2):
+            ebay.world.buy(SITE, listing_id=socks.id)
+
+    _before_page(page, monkeypatch, 2, two_are_bought)
+    found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert [(sale.order_id, sale.line) for sale in found] == [(id, 0) for id in told]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "document.querySelectorAll('tbody tr').forEach((row) => row.remove())",  # they mount later
+        "document.querySelectorAll('tbody a').forEach((link) => link.href = '/orders/of/today')",
+    ],
+)
+async def test_a_list_without_what_stood_there_is_not_taken_for_one_of_no_orders(
+    page, ebay, monkeypatch, script
+):
+    vase = _stock(ebay, "Vase")
+    ebay.buy(SITE, listing_id=vase.id)
+    known = frozenset({vase.orders[0]["order_id"]})
+    _once_open(page, monkeypatch, script)
+    with pytest.raises(PageChanged):
+        await ADAPTER.find_sales(page, known=known, since=NOW)
+
+
+async def test_a_row_that_does_not_say_what_it_is_of_is_not_passed_over(page, ebay, monkeypatch):
+    for title in ("Vase", "Socks"):
+        ebay.buy(SITE, listing_id=_stock(ebay, title).id)
+    _once_open(page, monkeypatch, "document.querySelector('tbody .hub-title').href = '/of/today'")
+    with pytest.raises(PageChanged):
+        await ADAPTER.find_sales(page, known=NONE, since=NOW)
+
+
+async def test_more_than_is_read_at_once_is_said(page, ebay):
+    socks = _stock(ebay, "Socks", quantity=300)
+    for _ in range(251):
+        ebay.world.buy(SITE, listing_id=socks.id)
+    oldest = frozenset({socks.orders[0]["order_id"]})
+    found = await ADAPTER.find_sales(page, known=oldest, since=NOW)
+    assert (len(found), found.cut) == (250, True)
+    last = frozenset({found[-1].order_id})
+    assert not (await ADAPTER.find_sales(page, known=last, since=NOW)).cut

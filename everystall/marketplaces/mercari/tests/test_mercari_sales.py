@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from everystall.errors import SessionExpired
+from everystall.errors import PageChanged, SessionExpired
 from everystall.marketplaces.base import Money, Sale
 from everystall.marketplaces.mercari.adapter import ADAPTER
 
@@ -80,3 +80,37 @@ async def test_after_the_site_renamed_its_parts_the_list_is_found_the_other_way(
     mercari.drift(SITE, seed=2, strength=1)
     found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
     assert found == [Sale(item.id, item.id, "Vase", Money(amount=123400))]
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("const list = document.querySelector('main ul'); const rows = [...list.children];"
+         "list.replaceChildren(); setTimeout(() => list.append(...rows), 500)", 1),
+        ("document.querySelectorAll('main ul a').forEach((link) => link.href = '/of/today')", None),
+    ],
+)  # fmt: skip
+async def test_rows_are_waited_for_and_a_list_that_shows_none_says_that_it_is_empty(
+    page, mercari, monkeypatch, script, found
+):
+    mercari.buy(SITE, listing_id=_stock(mercari, "Vase").id)
+    goto = page.goto
+
+    async def goes(path, **more):
+        await goto(path, **more)
+        await page.raw.evaluate(f"() => {{ {script} }}")
+
+    monkeypatch.setattr(page, "goto", goes)
+    if found:
+        assert len(await ADAPTER.find_sales(page, known=NONE, since=NOW)) == found
+    else:
+        with pytest.raises(PageChanged):
+            await ADAPTER.find_sales(page, known=NONE, since=NOW)
+
+
+async def test_more_than_is_read_at_once_is_said(page, mercari):
+    for number in range(101):
+        mercari.world.buy(SITE, listing_id=_stock(mercari, f"No. {number}").id)
+    found = await ADAPTER.find_sales(page, known=frozenset({"m1"}), since=NOW)
+    assert (len(found), found.cut) == (100, True)
+    assert not (await ADAPTER.find_sales(page, known=frozenset({found[-1].order_id}), since=NOW)).cut
