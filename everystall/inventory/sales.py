@@ -378,7 +378,7 @@ async def _sold_there(
     if there > 0:
         if attempt.adopted.get("quantity"):
             attempt.adopted = {**attempt.adopted, "quantity": there}
-        put = int(attempt.draft.get("quantity") or 1) - sale.quantity
+        put = int(attempt.draft.get("quantity") or 1) - many
         attempt.draft = {**attempt.draft, "quantity": max(put, 1)}
         await session.flush()
         return
