@@ -24,7 +24,7 @@ from everystall.inventory.likeness import same_photo
 from everystall.inventory.listings import facts_of
 from everystall.inventory.publications import live_attempt, lock_all
 from everystall.inventory.traits import views_of
-from everystall.marketplaces.base import flat, hash_of
+from everystall.marketplaces.base import flat, hash_of, with_marker
 from everystall.models import (
     Attempt,
     Connection,
@@ -262,10 +262,8 @@ async def _settle(session: AsyncSession, listing: Listing, publications: Sequenc
         )
         if draft is None:
             continue
-        if attempt.marker and draft.sku is not None:
-            draft = draft.model_copy(update={"sku": f"{draft.sku} {attempt.marker}"})
-        elif attempt.marker:
-            draft = draft.model_copy(update={"sku": attempt.marker})
+        if attempt.marker:
+            draft = draft.model_copy(update={"sku": with_marker(draft.sku, attempt.marker)})
         _rebase(attempt, *live.as_put(draft, {**flat(attempt.draft), **attempt.adopted}))
     await session.flush()
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import ssrfguard
 from ssrfguard import Policy, SSRFGuardError
 
 from everystall.errors import BadRequest
 from everystall.models import Mailbox
+from everystall.notify import webhooks
 from everystall.settings import Settings
 
 #: IMAP over TLS, on the Internet.
 PUBLIC = Policy(allowed_schemes=frozenset({"https"}), allowed_ports=frozenset({993}))
 #: The same, on any port, and in this machine's own network (WEBHOOK_ALLOW_PRIVATE).
-NEARBY = Policy(
-    allowed_schemes=frozenset({"https"}),
-    allowed_networks=(
-        "127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7",
-    ),  # type: ignore[arg-type]  # texts are taken too
-    allowed_ports=frozenset(range(1, 65536)),
-    on_partial_block="drop",
-)  # fmt: skip
+NEARBY = dataclasses.replace(webhooks.NEARBY, allowed_schemes=frozenset({"https"}))
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import NotFound, PricesChanged
 from everystall.inventory.listings import facts_with
 from everystall.inventory.pricing import HIGHEST_PRICE, Stored, compose, dollars, price_at, rules_now
+from everystall.inventory.publications import lock_all
 from everystall.inventory.revisions import touch
 from everystall.marketplaces.base import ListingFacts, Money, hash_of
 from everystall.models import Attempt, Connection, Listing, ListingPhoto, Publication
@@ -214,7 +215,7 @@ def token_of(wish: Wish, changes: Sequence[Change]) -> str:
 async def do(session: AsyncSession, ids: Sequence[UUID], wish: Wish, token: str) -> list[Change]:
     """Does what the look with this token found. Raises PricesChanged, and does nothing, if it is not so any
     more. The accounts are woken when the transaction commits."""
-    await lock(session, ids)
+    await lock_all(session, ids)
     changes = await look(session, ids, wish)
     if token_of(wish, changes) != token:
         raise PricesChanged
@@ -222,12 +223,6 @@ async def do(session: AsyncSession, ids: Sequence[UUID], wish: Wish, token: str)
         if change.outcome == "changed":
             await make(session, change)
     return changes
-
-
-async def lock(session: AsyncSession, ids: Sequence[UUID]) -> None:
-    """The listings and their publications, in the order in which a visit locks them."""
-    for table, column in ((Publication, Publication.listing_id), (Listing, Listing.id)):
-        await session.execute(select(table.id).where(column.in_(ids)).order_by(table.id).with_for_update())
 
 
 async def make(session: AsyncSession, change: Change) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.db import Database
 from everystall.inventory import price_changes
 from everystall.inventory.price_changes import Wish
+from everystall.inventory.publications import lock_all
 from everystall.models import PriceDrop, PriceStep
 
 log = structlog.get_logger()
@@ -116,7 +117,7 @@ async def _due(session: AsyncSession, drop_id: UUID, most: int) -> list[UUID]:
 
 async def _step(session: AsyncSession, drop_id: UUID, listing_id: UUID) -> bool:
     """One step, if it is still due now that nobody else can change the listing."""
-    await price_changes.lock(session, [listing_id])
+    await lock_all(session, [listing_id])
     asked = {"drop": drop_id, "listing": listing_id, "most": 1}
     if (await session.execute(_DUE, asked)).first() is None:
         return False

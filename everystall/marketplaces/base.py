@@ -62,6 +62,11 @@ def says_no(said: str, refusals: Sequence[str]) -> bool:
     return known and not _UNSURE.search(said)
 
 
+def with_marker(sku: str | None, marker: str) -> str:
+    """As we post it: "A1" → "A1 ~K7Q2XM"."""
+    return f"{sku} {marker}" if sku else marker
+
+
 def strip_marker(sku: str | None) -> str | None:
     """The seller's own SKU, without our marker: what people and files ever see. "A1 ~K7Q2XM" → "A1"."""
     return MARKER.sub("", sku) or None if sku else None

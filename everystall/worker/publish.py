@@ -37,7 +37,15 @@ from everystall.errors import (
 from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, forget_listing_if_over
 from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
-from everystall.marketplaces.base import MARKER_LENGTH, Draft, Filled, PhotoFile, Published, hash_of
+from everystall.marketplaces.base import (
+    MARKER_LENGTH,
+    Draft,
+    Filled,
+    PhotoFile,
+    Published,
+    hash_of,
+    with_marker,
+)
 from everystall.models import Attempt, Connection, Listing, Publication, User
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.compare import compare, differing
@@ -438,4 +446,4 @@ def marked(draft: Draft, marker: str | None, limit: int) -> Draft:
         raise ListingIncomplete(
             f"The SKU is too long: with our mark it may have {limit - MARKER_LENGTH} characters here."
         )
-    return draft.model_copy(update={"sku": f"{draft.sku} {marker}" if draft.sku else marker})
+    return draft.model_copy(update={"sku": with_marker(draft.sku, marker)})
