@@ -126,25 +126,31 @@ async def take(session: AsyncSession, user_id: UUID, told: SaleTold) -> None:
     """Looks at the account at once, or, where it is blind, takes the mail for the sale. A mail has its effect
     once, by whatever way it comes."""
     await session.execute(delete(MailSeen).where(MailSeen.seen_at < func.now() - REMEMBERED))
-    new = insert(MailSeen).values(user_id=user_id, key=told.key).on_conflict_do_nothing()
-    if (await session.execute(new.returning(MailSeen.key))).first() is None:
-        return
     accounts = await session.scalars(
-        select(Connection).where(Connection.marketplace == told.marketplace).order_by(Connection.id)
+        select(Connection)
+        .where(Connection.marketplace == told.marketplace)
+        .order_by(Connection.id)
+        .with_for_update(key_share=True)  # whoever finds it blind comes before this or sees what it wrote
+        .execution_options(populate_existing=True)
     )
     there = accounts.all()
     attempts = await _meant(session, told, [one.id for one in there])
     if len(attempts) == 1:
         there = [one for one in there if one.id == attempts[0].connection_id]
     blind = [one for one in there if told_of(one) is not None]
+    clear = attempts[0].publication_id if told.proven and len(attempts) == 1 else None
+    seen = {"user_id": user_id, "key": told.key, "publication_id": None if blind else clear}
+    new = insert(MailSeen).values(seen).on_conflict_do_nothing()
+    if (await session.execute(new.returning(MailSeen.key))).first() is None:
+        return
     seeing = [one.id for one in there if one.needs_you is None]
     log.info("mail.sale", marketplace=told.marketplace, accounts=len(there), blind=len(blind))
     await session.execute(
         update(Connection).where(Connection.id.in_(seeing)).values(next_check_at=func.now())
     )
     await engine.wake(session, seeing)
-    if blind and len(attempts) == 1 and told.proven:
-        publication = await session.get_one(Publication, attempts[0].publication_id)
+    if blind and clear is not None:
+        publication = await session.get_one(Publication, clear)
         await sales.take_mail(session, publication, attempts[0])
     elif blind:
         label = MARKETPLACES[told.marketplace]
