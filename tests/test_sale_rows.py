@@ -273,6 +273,45 @@ async def test_what_its_page_told_as_sold_and_the_order_as_cancelled_is_a_cancel
     assert (await stands(db, alice))["ebay"][1] == "live"
 
 
+@pytest.mark.parametrize("waits", ["for a slot", "for an answer to a click", "for its seller"])
+async def test_what_is_not_gone_five_minutes_after_it_sold_elsewhere_is_told_once(
+    db, admin, alice, stand, waits
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    if waits == "for an answer to a click":
+        await admin.execute(
+            "UPDATE publications SET put = 'nothing', looking = true, state = 'reconciling' "
+            "WHERE marketplace = 'ebay'"
+        )
+        await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
+    await take(db, here, an_order("o1", "r-1"))
+    if waits == "for its seller":
+        await admin.execute("UPDATE publications SET needs_you = '{\"reason\": \"session_expired\"}'")
+
+    async def told():
+        for _ in range(2):
+            await sales.tell_late(db)
+        return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
+
+    assert await told() == []
+    await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
+    (late,) = await told()
+    assert late["marketplace"] == "ebay"
+
+
+async def test_what_is_gone_or_wanted_again_is_not_late(db, admin, alice, stand):
+    _, (here, _, gone) = await stand("mercari", "ebay", "poshmark")
+    await rule(db, alice, put_back="always")
+    await take(db, here, an_order("o1", "r-1"))
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == gone.id)
+        await change(session, (await session.scalars(of_account)).one(), put="ended", state="ended")
+    await cancel(db, here, "o1")
+    await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
+    await sales.tell_late(db)
+    assert "delist.late" not in {one.type for one in await all_of(db, alice, Event)}
+
+
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")

@@ -13,11 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.db import Database
 from everystall.errors import Refused
 from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
@@ -44,6 +45,8 @@ MOST_KNOWN = 1000
 CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
+#: Late ones that one look takes at most.
+MOST_LATE = 100
 
 
 async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
@@ -288,6 +291,20 @@ async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
     since = late.scalars().first()
     if since is not None:
         await tell(session, publication, "delist.late", since=since.isoformat())
+
+
+async def tell_late(db: Database) -> None:
+    """Of the seller's publications that sold elsewhere, what is late is told, whatever it waits for."""
+    asked = text("SELECT DISTINCT publication_id, user_id FROM everystall.late_take_downs(:after, :most)")
+    async with db.as_app() as session:
+        after = timedelta(seconds=LATE_SECONDS)
+        rows = (await session.execute(asked, {"after": after, "most": MOST_LATE})).all()
+    for row in rows:
+        async with db.as_user(row.user_id) as session:
+            found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
+            publication = await session.scalar(found)
+            if publication is not None and publication.wanted == "ended":
+                await tell_if_late(session, publication)
 
 
 # ---- the effect -----------------------------------------------------------------------------------
