@@ -286,7 +286,7 @@ async def test_what_is_not_gone_five_minutes_after_it_sold_elsewhere_is_told_onc
         await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
     await take(db, here, an_order("o1", "r-1"))
     if waits == "for its seller":
-        await admin.execute("UPDATE publications SET needs_you = '{\"reason\": \"session_expired\"}'")
+        await admin.execute('UPDATE publications SET needs_you = \'{"reason": "session_expired"}\'')
 
     async def told():
         for _ in range(2):
