@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from everystall.inventory import blindness, sale_mails
+from everystall.inventory.publications import act
 from everystall.inventory.sale_mails import SaleTold
 from everystall.models import Connection, DoubleSale, Event, Listing, Publication, Sale
 from tests.selling import all_of, an_order, cancel, one_of, rule, stands, take
@@ -110,6 +111,18 @@ async def test_by_the_rule_it_is_ended_elsewhere_and_put_back_once_we_see_again(
     assert await _told(db, alice) == ["blind.ended", "blind.put_back"]
     assert (await _account(db, here)).blind_ended_at is None
     assert (await _account(db, other)).blind_since is None
+
+
+async def test_what_the_seller_takes_down_since_is_not_put_back(db, admin, alice, stand):
+    _, (here, there) = await stand("mercari", "ebay")
+    await _gone_blind(db, admin, alice, here)
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        await act(session, (await session.scalars(of_account)).one(), "end")
+    await _sees_again(db, here)
+    await _look(db)
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await _told(db, alice) == ["blind.ended"]
 
 
 async def test_what_sold_on_the_blind_account_meanwhile_is_not_put_back(db, admin, alice, stand):

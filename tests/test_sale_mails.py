@@ -113,11 +113,20 @@ def test_what_is_no_mail_is_none(junk):
     assert read(parse(junk)) is None
 
 
-@pytest.mark.parametrize("head", ["Authentication-Results", "Subject", "From"])
-def test_no_head_of_a_mail_keeps_us_busy(head):
-    forged = f"{head}: {'a' * 200_000}".encode()
+@pytest.mark.parametrize(
+    "raw",
+    [
+        mail(*MAILS["ebay"], results=f"mx; dmarc=pass header.from={'a' * 100_000}!"),
+        mail(MAILS["ebay"][0], MAILS["ebay"][1] + " a" * 100_000),
+        mail("<" * 200_000 + "@ebay.com", MAILS["ebay"][1]),
+        mail(*MAILS["ebay"]).replace(b"charset=utf-8", b"a=b; " * 50_000),
+    ],
+    ids=["verdict", "subject", "sender", "type"],
+)
+def test_no_head_of_a_mail_keeps_us_busy(raw):
     began = time.monotonic()
-    read(parse(forged + b"\r\n" + mail(*MAILS["ebay"], results=f"dmarc=pass header.from={'a' * 100_000}!")))
+    told = read(parse(raw))
+    assert told is None or not told.proven
     assert time.monotonic() - began < 5
 
 

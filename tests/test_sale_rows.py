@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from everystall.errors import Refused
 from everystall.inventory import sales
-from everystall.inventory.publications import change
+from everystall.inventory.publications import act, change, want_live
 from everystall.models import (
     Attempt,
     Connection,
@@ -308,8 +308,33 @@ async def test_what_is_gone_or_wanted_again_is_not_late(db, admin, alice, stand)
         await change(session, (await session.scalars(of_account)).one(), put="ended", state="ended")
     await cancel(db, here, "o1")
     await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
+    async with db.as_user(alice) as session:  # and later its seller ends it
+        ended = select(Publication).where(Publication.marketplace == "ebay")
+        await act(session, (await session.scalars(ended)).one(), "end")
     await sales.tell_late(db)
     assert "delist.late" not in {one.type for one in await all_of(db, alice, Event)}
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_what_the_seller_took_down_since_is_not_put_back_by_a_cancelled_order(
+    db, admin, alice, stand, several
+):
+    _, (here, there) = await stand("ebay", "mercari", quantity=2 if several else 1)
+    await rule(db, alice, put_back="always", last_unit_on=here.id if several else None)
+    await take(db, here, an_order("o1", "r-1"))
+    assert (await stands(db, alice))["mercari"][1] == "ended"
+    await admin.execute("UPDATE take_downs SET gone_at = now()")
+    for wanted in ("live", "ended"):  # a job posted it anew, and then she took it down
+        async with db.as_user(alice) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            publication = (await session.scalars(of_account)).one()
+            if wanted == "ended":
+                await act(session, publication, "end")
+            else:
+                await want_live(session, publication)
+    await cancel(db, here, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    assert (await stands(db, alice))["mercari"][1] == "ended"
 
 
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):

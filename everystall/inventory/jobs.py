@@ -39,7 +39,9 @@ from everystall.inventory.pricing import BUSY, Priced, Rules
 from everystall.inventory.publications import (
     ACTIONS,
     change,
+    decided,
     end_jobs,
+    forget_take_downs,
     live_attempt,
     tell_jobs,
     want_ended,
@@ -178,6 +180,8 @@ async def post(
             raise Conflict
         return repeated
     publication_ids = await _want_live(session, listing, sign_ins, rules)
+    await decided(session, publication_ids)
+    await forget_take_downs(session, publication_ids)
     await _follow(session, job_id, publication_ids)
     await tell_jobs(session, publication_ids)
     job, pairs = await get_job(session, job_id)
@@ -430,6 +434,7 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
             await change(session, publication, wanted_revision=publication.put_revision, state="live",
                          next_try_at=None)  # fmt: skip
         else:
+            await decided(session, [publication.id])
             await want_ended(session, publication)
     await end_jobs(session, [job_id])
     job, pairs = await get_job(session, job_id)

@@ -38,8 +38,9 @@ REMEMBERED = timedelta(days=30)
 #: Characters of a mail that are searched for the listing's id.
 SEARCHED = 200_000
 _TAG = re.compile(r"<[^<>]{0,2000}>")
-#: Characters of what a server says of a mail: a longer one says nothing that we believe.
-LONGEST_VERDICT = 4096
+#: Characters of one of its heads that are read: Python's parser takes their square in steps. A server's
+#: verdict that is longer says nothing.
+LONGEST_HEAD = 4096
 #: A look that a mail asks for comes so much after the last one, at the soonest.
 LOOK_AGAIN = timedelta(seconds=10)
 #: That something unproven was told of a blind account is said this often at most.
@@ -63,8 +64,14 @@ class SaleTold:
     key: str
 
 
+class _Short(policy.EmailPolicy):
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: LONGEST_HEAD + 1]
+
+
 def parse(raw: bytes) -> EmailMessage:
-    message = BytesParser(policy=policy.default).parsebytes(raw)
+    message = BytesParser(policy=_Short()).parsebytes(raw)
     assert isinstance(message, EmailMessage)
     return message
 
@@ -111,7 +118,7 @@ def _verdict(message: EmailMessage, domain: str) -> bool | None:
     """What the mailbox's own server found: the first Authentication-Results, since each server adds its own
     on top. True: this domain wrote it; False: it did not; None: that is not said."""
     told = next((str(v) for name, v in message.raw_items() if name.lower() == "authentication-results"), "")
-    if len(told) > LONGEST_VERDICT:
+    if len(told) > LONGEST_HEAD:
         return None
     passed = forged = False
     for found in map(_VERDICT.match, _bare(told).split(";")):

@@ -253,7 +253,8 @@ async def _put_back(
     for sale in cancelled:
         sale.counted, sale.settled_at = 0, func.now()
     await touch(session, listing)
-    taken = select(TakeDown.publication_id).where(TakeDown.sale_id.in_([sale.id for sale in cancelled]))
+    of_these = TakeDown.sale_id.in_([sale.id for sale in cancelled])
+    taken = select(TakeDown.publication_id).where(of_these, TakeDown.settled_at.is_(None))
     ended = await session.scalars(
         select(Publication)
         .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")

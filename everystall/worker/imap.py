@@ -109,7 +109,7 @@ class Inbox(MailBox):
 
 def each(answer: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
     """(what is said of a mail, its text), from an answer to FETCH as imaplib has it. Its number may stand
-    before the text or after it; between two mails a server may say what nobody asked for (another's flags)."""
+    before the text or after it; between two a server may say what nobody asked for (another's flags)."""
     for one, after in zip(answer, [*answer[1:], b""], strict=True):
         if isinstance(one, tuple):
             yield one[0] + (after if isinstance(after, bytes) else b""), one[1]

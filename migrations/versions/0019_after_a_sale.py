@@ -41,6 +41,7 @@ def upgrade() -> None:
     )  # fmt: skip
     op.add_column("users", sa.Column("time_zone", sa.TEXT(), nullable=True))
     op.execute("GRANT UPDATE (time_zone) ON users TO authenticated")
+    op.execute("GRANT DELETE ON take_downs TO authenticated")
     _sale_rules()
     _blindness()
     _mails()
