@@ -386,7 +386,8 @@ class Publication(Owned, Base):
     #: The price rule by which it is wanted there (pricing.Rule); null: none. A rule that the seller changes
     #: later is not the one of what is live, until he has it applied.
     price_rule: Mapped[dict[str, Any] | None]
-    #: What we last put there and read back.
+    #: What we last put there and read back; live without a revision: some sold there, and how many it offers
+    #: now is to be seen.
     put: Mapped[str] = mapped_column(server_default="nothing")
     put_revision: Mapped[int | None]
     #: wanted ≠ put, so there is something to do; or it is wanted again while it is being taken down.

@@ -337,6 +337,26 @@ async def test_what_the_seller_took_down_since_is_not_put_back_by_a_cancelled_or
     assert (await stands(db, alice))["mercari"][1] == "ended"
 
 
+async def test_where_some_of_several_sold_a_visit_sees_how_many_it_offers_now(db, alice, stand):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await take(db, here, an_order("o1", "r-1"))
+    put = {one.marketplace: one.put_revision for one in await all_of(db, alice, Publication)}
+    assert put == {"ebay": None, "poshmark": 1}
+    await take(db, there, an_order("o2", "r-2", quantity=2))
+    assert (await stands(db, alice)) == {
+        "ebay": ("live", "ended", "ending"),
+        "poshmark": ("live", "ended", "ending"),  # we may have lowered it after the buyer came
+    }
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        attempt.draft = {**attempt.draft, "quantity": 0}
+        await sales.take_sold_page(
+            session, await session.get_one(Publication, attempt.publication_id), attempt
+        )
+    assert (await stands(db, alice))["ebay"] == ("sold", "ended", "sold")
+    assert len(await all_of(db, alice, Row)) == 2  # its orders are known: that is no sale more
+
+
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")

@@ -431,7 +431,8 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
         if publication.id in wanted_too or publication.relist is not None:  # it was there before the job
             continue
         if publication.put == "live" and publication.state != "ending":
-            await change(session, publication, wanted_revision=publication.put_revision, state="live",
+            await change(session, publication, state="live",
+                         wanted_revision=publication.put_revision or publication.wanted_revision,
                          next_try_at=None)  # fmt: skip
         else:
             await decided(session, [publication.id])

@@ -34,7 +34,7 @@ from everystall.inventory.publications import (
 )
 from everystall.inventory.revisions import touch
 from everystall.inventory.sale_rules import can_hold_last, rules_of
-from everystall.marketplaces import MARKETPLACES, base
+from everystall.marketplaces import MARKETPLACES, base, get_form
 from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
 log = structlog.get_logger()
@@ -132,8 +132,14 @@ async def take_sold_page(session: AsyncSession, publication: Publication, attemp
     it that came before we knew its id are counted, and what no order explains is a sale too."""
     await _lock(session, [publication.id])
     await take_orders(session, publication, attempt)
-    if attempt.outcome != "sold":
+    if attempt.outcome == "sold":
+        return
+    if _left_there(attempt) > 0:
         await _without_order(session, publication, attempt, _left_there(attempt), "page")
+    else:  # all its orders are known
+        listing = await session.get_one(Listing, publication.listing_id)
+        left = listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
+        await _all_sold_there(session, publication, attempt, left)
 
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
@@ -351,10 +357,23 @@ async def _sold_there(
     if attempt.outcome not in (None, "live"):
         return
     there = _left_there(attempt) - sale.quantity
-    if there > 0:
-        attempt.draft = {**attempt.draft, "quantity": there}
-        await session.flush()
+    # what we put may have been lowered after the buyer came: of several, its own page says what is left
+    asked = attempt.outcome == "live" and sale.told_by == "orders" and await _of_several(session, publication)
+    if there > 0 or asked:
+        attempt.draft = {**attempt.draft, "quantity": max(there, 0)}
+        await change(session, publication, put_revision=None if attempt.outcome else publication.put_revision)
         return
+    await _all_sold_there(session, publication, attempt, left)
+
+
+async def _of_several(session: AsyncSession, publication: Publication) -> bool:
+    listing = await session.get_one(Listing, publication.listing_id)
+    return listing.quantity > 1 and get_form(publication.marketplace).LIMITS.quantity_max > 1
+
+
+async def _all_sold_there(
+    session: AsyncSession, publication: Publication, attempt: Attempt, left: int
+) -> None:  # fmt: skip
     attempt.outcome, attempt.finished_at, attempt.revising = "sold", func.now(), None
     await session.flush()
     again = left > 0 and publication.wanted == "live"
@@ -366,7 +385,7 @@ async def _sold_there(
 
 
 def _left_there(attempt: Attempt) -> int:
-    return int(attempt.draft.get("quantity") or 1)
+    return int(attempt.draft.get("quantity", 1))
 
 
 async def _take_down(
