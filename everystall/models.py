@@ -386,7 +386,8 @@ class Publication(Owned, Base):
     #: The price rule by which it is wanted there (pricing.Rule); null: none. A rule that the seller changes
     #: later is not the one of what is live, until he has it applied.
     price_rule: Mapped[dict[str, Any] | None]
-    #: What we last put there and read back.
+    #: What we last put there and read back; live without a revision: some sold there, and how many it offers
+    #: now is to be seen.
     put: Mapped[str] = mapped_column(server_default="nothing")
     put_revision: Mapped[int | None]
     #: wanted ≠ put, so there is something to do; or it is wanted again while it is being taken down.
@@ -576,12 +577,15 @@ class TakeDown(Owned, Base):
     gone_at: Mapped[datetime | None]
     #: When the seller was told that it is late.
     told_at: Mapped[datetime | None]
+    #: When the seller decided on it since: it is not put back because of the sale's order.
+    settled_at: Mapped[datetime | None]
     __table_args__ = (
         _points_to("sales", "sale_id"),
         _points_to("publications", "publication_id", "SET NULL (publication_id)"),
         UniqueConstraint("sale_id", "publication_id", name="take_downs_once"),
         Index("take_downs_by_publication", "user_id", "publication_id"),
         Index("take_downs_by_sale", "user_id", "sale_id"),
+        Index("take_downs_late", "asked_at", postgresql_where=text("gone_at IS NULL AND told_at IS NULL")),
     )
 
 
@@ -695,7 +699,13 @@ class MailSeen(Owned, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     seen_at: Mapped[datetime] = _now()
-    __table_args__ = (Index("mails_seen_by_age", "user_id", "seen_at"),)
+    #: What it is proven to tell of, where it was only a hint: the sale, if its account turns out to be blind.
+    publication_id: Mapped[UUID | None]
+    __table_args__ = (
+        _points_to("publications", "publication_id", "SET NULL (publication_id)"),
+        Index("mails_seen_by_age", "user_id", "seen_at"),
+        Index("mails_seen_by_publication", "user_id", "publication_id"),
+    )
 
 
 class Job(Owned, Base):

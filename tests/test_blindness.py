@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, text
 
-from everystall.inventory import blindness
-from everystall.models import Connection, Event, Listing, Publication
+from everystall.inventory import blindness, sale_mails
+from everystall.inventory.publications import act
+from everystall.inventory.sale_mails import SaleTold
+from everystall.models import Connection, DoubleSale, Event, Listing, Publication, Sale
 from tests.selling import all_of, an_order, cancel, one_of, rule, stands, take
 
 SIGNED_OUT = {"reason": "session_expired", "message": "It no longer knows your sign-in.", "url": None}
@@ -111,6 +113,18 @@ async def test_by_the_rule_it_is_ended_elsewhere_and_put_back_once_we_see_again(
     assert (await _account(db, other)).blind_since is None
 
 
+async def test_what_the_seller_takes_down_since_is_not_put_back(db, admin, alice, stand):
+    _, (here, there) = await stand("mercari", "ebay")
+    await _gone_blind(db, admin, alice, here)
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        await act(session, (await session.scalars(of_account)).one(), "end")
+    await _sees_again(db, here)
+    await _look(db)
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await _told(db, alice) == ["blind.ended"]
+
+
 async def test_what_sold_on_the_blind_account_meanwhile_is_not_put_back(db, admin, alice, stand):
     _, (here, _) = await stand("mercari", "ebay")
     await _gone_blind(db, admin, alice, here)
@@ -171,3 +185,41 @@ async def test_the_last_one_stays_everywhere_where_it_cannot_stay_there(db, alic
     async with db.as_user(alice) as session:
         wanted = (await session.scalars(select(Publication.wanted))).all()
     assert set(wanted) == {"live"}
+
+
+async def _mail(db, user, remote_id, *, proven=True, key="1"):
+    async with db.as_user(user) as session:
+        await sale_mails.take(session, user, SaleTold("mercari", "", (remote_id,), proven, key))
+
+
+async def test_a_proven_mail_that_came_just_before_we_knew_that_it_is_blind_is_the_sale(db, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _sees_again(db, here)
+    await _mail(db, alice, "r-1")
+    assert await all_of(db, alice, Sale) == []  # a hint: it is looked at now
+    await _ask(db, here, SIGNED_OUT)
+    await _look(db)
+    sale = await one_of(db, alice, Sale)
+    assert (sale.told_by, sale.remote_id) == ("mail", "r-1")
+    assert (await stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    await _mail(db, alice, "r-1")
+    await take(db, here, an_order("o1", "r-1"))  # it sees again
+    assert (await one_of(db, alice, Sale)).told_by == "orders"
+    assert await all_of(db, alice, DoubleSale) == []
+
+
+@pytest.mark.parametrize("kind", ["not proven", "looked at since", "taken while it was blind"])
+async def test_a_mail_that_is_no_news_or_proves_nothing_is_no_sale_once_it_is_blind(
+    db, alice, stand, kind
+):  # fmt: skip
+    await stand("mercari", "ebay")
+    _, (here, _) = await stand("mercari", "ebay", quantity=3)
+    if kind == "taken while it was blind":
+        await _ask(db, here, SIGNED_OUT)
+    await _mail(db, alice, "r-3", proven=kind != "not proven")
+    if kind == "looked at since":
+        await _sees_again(db, here)
+    await _ask(db, here, SIGNED_OUT)
+    await _look(db)
+    sold = {one.quantity: one.quantity_sold for one in await all_of(db, alice, Listing)}
+    assert sold == {1: 0, 3: int(kind == "taken while it was blind")}

@@ -137,3 +137,32 @@ def test_nothing_is_written_that_we_did_not_put_ourselves_or_that_is_there(wante
     merged = merge({"title": wanted}, {"title": put}, {"title": there}, armed={}, adopted={})
     if merged.write:
         assert there == put != wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "put", "there", "recount", "becomes"),
+    [
+        (1, 3, 2, False, "written"),  # two sold elsewhere, and one there of which nobody told us yet
+        (2, 3, 2, False, "left"),
+        (3, 3, 2, False, "left"),  # somebody bought one, maybe: nobody's hand
+        (4, 5, 2, False, "left"),  # never raised by itself
+        (5, 3, 2, False, "written"),  # raised by the seller
+        (2, 3, 5, False, "written"),  # whatever the seller's hand made of it: so many are not there
+        (3, 3, 5, False, "adopted"),
+        (4, 3, 5, False, "asked"),
+        (1, 1, 2, True, "written"),  # put when the buyer had come already
+        (1, 1, 1, True, "left"),
+        (2, 2, 1, True, "left"),
+        (2, 0, 1, True, "written"),
+    ],
+)
+def test_how_many_there_are_changes_by_itself(wanted, put, there, recount, becomes):
+    of = [{"quantity": number} for number in (wanted, put, there)]
+    found = merge(*of, armed={}, adopted={}, recount=recount)
+    expected = {
+        "written": Merged(frozenset({"quantity"})),
+        "left": Merged(frozenset()),
+        "adopted": Merged(frozenset(), {"quantity": there}),
+        "asked": Merged(frozenset(), {}, {"quantity": {"ours": wanted, "theirs": there}}),
+    }
+    assert found == expected[becomes]

@@ -12,12 +12,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from everystall.db import driver_url
 from everystall.inventory.mailboxes import PUBLIC
+from everystall.inventory.sale_mails import SaleTold
 from everystall.models import Mailbox
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.rotation import rotate
 from everystall.vault.sessions import Vault
-from everystall.worker.mailboxes import Mailboxes
+from everystall.worker.imap import each
+from everystall.worker.mailboxes import Mailboxes, _Watch
 from tests.imap_server import PASSWORD, USER, imap_server
 from tests.test_sale_mails import MAILS, mail
 
@@ -79,6 +81,48 @@ async def test_a_sale_mail_that_arrives_has_the_account_looked_at_and_older_ones
     assert len(await (await admin.execute(DUE)).fetchall()) == 1
     await watching.look_after()  # it is watched already
     assert inbox.came == 1
+
+
+async def test_a_mail_that_cannot_be_taken_ends_nothing(alice, stand, watching):
+    await stand("ebay", "mercari")
+    await watching._take(alice, SaleTold("ebay", "a title that no database takes \0", (), True, "k"))
+
+
+async def test_what_we_did_not_foresee_is_a_failure_that_is_noted(admin, alice, inbox, watching):
+    await _mine(watching, alice, inbox)
+
+    def breaks(do):
+        raise RuntimeError
+
+    watching._in_thread = breaks
+    await watching.look_after()
+    row = await _until(admin, "SELECT * FROM mailboxes WHERE failing_since IS NOT NULL")
+    assert row["failing_why"] == "RuntimeError"
+
+
+async def test_a_password_that_was_changed_meanwhile_was_not_refused(admin, alice, inbox, watching):
+    await _mine(watching, alice, inbox)
+    claimed = await (
+        await admin.execute("UPDATE mailboxes SET claimed_until = now() RETURNING claimed_until")
+    ).fetchone()
+    await admin.execute("DELETE FROM mailboxes")
+    await _mine(watching, alice, inbox)
+    await watching._failed(_Watch(alice, claimed["claimed_until"]), "refused")
+    row = await (await admin.execute("SELECT failing_why FROM mailboxes")).fetchone()
+    assert row["failing_why"] is None
+
+
+def test_a_mails_number_is_its_own_wherever_a_server_says_it():
+    """pymap, and Exchange as imap-tools notes: the number after the text; and flags that nobody asked for."""
+    answer = [
+        b"1 (FLAGS (\\Recent) UID 101)",
+        (b"2 (BODY[HEADER] {1}", b"a"), b" UID 102 RFC822.SIZE 9)",
+        b"3 (FLAGS (\\Seen) UID 103)",
+        (b"3 (UID 103 RFC822.SIZE 9 BODY[HEADER] {1}", b"b"), b")",
+    ]  # fmt: skip
+    assert [(b"UID 102" in said, b"UID 103" in said, text) for said, text in each(answer)] == [
+        (True, False, b"a"), (False, True, b"b"),
+    ]  # fmt: skip
 
 
 async def test_another_worker_goes_on_where_one_left_off(admin, alice, stand, inbox, watching):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from sqlalchemy import func, select
 
 from everystall.inventory import sale_mails
-from everystall.inventory.sale_mails import SaleTold, parse, read
+from everystall.inventory.sale_mails import SaleTold, parse, read, read_raw
 from everystall.models import Connection, DoubleSale, Event, Listing, Sale
 from tests.selling import all_of, an_order, one_of, stands, take
 
@@ -73,6 +75,12 @@ def test_the_listings_id_is_found_in_its_words_and_its_links():
         ("mx.example.net; dkim=pass header.d=notebay.com", False),
         ("mx.example.net; spf=fail smtp.mailfrom=ebay.com", False),  # passed on
         ("mx.example.net; dkim=none header.d=ebay.com", False),
+        ('mx; spf=pass smtp.mailfrom="a; dmarc=pass header.from=ebay.com;"@evil.example', False),
+        ('mx; spf=pass smtp.mailfrom="a\\"; dmarc=pass header.from=ebay.com;"@evil.example', False),
+        ("mx; spf=pass (a (b) ; dmarc=pass header.from=ebay.com) smtp.mailfrom=evil.example", False),
+        ("mx; arc=pass x-dmarc=pass header.from=ebay.com", False),
+        ("spf=pass smtp.mailfrom=ebay.com; dkim=none", True),  # Outlook's names no server
+        (f"mx; spf=none ({'x' * 4096}); dmarc=pass header.from=ebay.com", False),
     ],
 )
 def test_it_is_proven_where_the_mailboxs_server_says_so(results, proven):
@@ -80,7 +88,13 @@ def test_it_is_proven_where_the_mailboxs_server_says_so(results, proven):
 
 
 @pytest.mark.parametrize(
-    "results", ["mx; dmarc=fail header.from=ebay.com", "mx; dkim=fail header.d=ebay.com"]
+    "results",
+    [
+        "mx; dmarc=fail header.from=ebay.com",
+        "mx; dkim=fail header.d=ebay.com",
+        "mx; spf=pass smtp.mailfrom=ebay.com; dmarc=fail header.from=ebay.com",
+        'mx; spf=pass smtp.mailfrom="a; dmarc=pass header.from=ebay.com;"@x; dmarc=fail header.from=ebay.com',
+    ],
 )
 def test_what_its_server_calls_forged_is_left(results):
     assert read(parse(mail(*MAILS["ebay"], results=f"mx.example.net; {results}"))) is None
@@ -97,6 +111,46 @@ def test_only_the_word_of_the_last_server_counts():
 )
 def test_what_is_no_mail_is_none(junk):
     assert read(parse(junk)) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        mail(*MAILS["ebay"], results=f"mx; dmarc=pass header.from={'a' * 100_000}!"),
+        mail(MAILS["ebay"][0], MAILS["ebay"][1] + " a" * 100_000),
+        mail("<" * 200_000 + "@ebay.com", MAILS["ebay"][1]),
+        mail(*MAILS["ebay"]).replace(b"charset=utf-8", b"a=b; " * 50_000),
+    ],
+    ids=["verdict", "subject", "sender", "type"],
+)
+def test_no_head_of_a_mail_keeps_us_busy(raw):
+    began = time.monotonic()
+    told = read(parse(raw))
+    assert told is None or not told.proven
+    assert time.monotonic() - began < 5
+
+
+def test_no_words_of_a_mail_keep_us_busy():
+    raw = mail(*MAILS["ebay"], text="<" * 200_000).replace(b"text/plain", b"text/html")
+    began = time.monotonic()
+    assert read_raw(raw).title == "A shirt"
+    assert time.monotonic() - began < 5
+
+
+def nested(depth=1500):
+    """A mail about a sale, with so many parts in each other that a parser gives up."""
+    head = mail(*MAILS["mercari"], id="<deep@example.com>").partition(b"Content-Type:")[0]
+    parts = [f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(depth)]
+    return head + "".join(parts).encode()
+
+
+@pytest.mark.parametrize("raw", [nested(), b"\0", mail("ebay@ebay.com", "=?utf-8?b?////?=")])
+def test_what_nobody_can_read_is_none(raw):
+    assert read_raw(raw) is None
+
+
+def test_a_title_holds_nothing_that_no_database_takes():
+    assert "\0" not in read_raw(mail(*MAILS["mercari"]).replace(b"A shirt", b"A =?utf-8?q?=00?= shirt")).title
 
 
 # ---- what comes of it ----
@@ -184,3 +238,32 @@ async def test_a_mail_of_a_marketplace_that_one_is_not_on_is_nothing(db, alice, 
     await _take(db, bob, _told(title="A shirt", ids=["r-1"]))
     assert await _due(db, alice) == set()
     assert await all_of(db, bob, Event) == []
+
+
+async def test_mail_upon_mail_has_an_account_looked_at_every_ten_seconds_at_most(db, admin, alice, stand):
+    _, (here, there) = await stand("mercari", "mercari")
+    await admin.execute(
+        "UPDATE connections SET watched_at = now(), next_check_at = now() + interval '1 hour' WHERE id = %s",
+        [here.id],
+    )
+    for number in range(3):
+        await _take(db, alice, _told(title="A shirt", proven=False, key=str(number)))
+    assert await _due(db, alice) == {there.id}  # nobody looked there yet
+    woken = await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs")
+    assert [row["lock"] for row in await woken.fetchall()] == [f"connection:{there.id}"]
+    soon = await admin.execute(
+        "SELECT next_check_at = watched_at + interval '10 s' AS soon FROM connections WHERE id = %s",
+        [here.id],
+    )
+    assert (await soon.fetchone())["soon"]
+
+
+async def test_that_something_may_have_sold_is_said_once_an_hour(db, admin, alice, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await _blind(db, here)
+    for number in range(3):
+        await _take(db, alice, _told(title="A shirt", proven=False, key=str(number)))
+    assert len(await all_of(db, alice, Event)) == 1
+    await admin.execute("UPDATE events SET created_at = now() - interval '61 minutes'")
+    await _take(db, alice, _told(title="A shirt", proven=False, key="later"))
+    assert len(await all_of(db, alice, Event)) == 2

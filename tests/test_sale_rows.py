@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from everystall.errors import Refused
 from everystall.inventory import sales
-from everystall.inventory.publications import change
+from everystall.inventory.publications import act, change, want_live
 from everystall.models import (
     Attempt,
     Connection,
@@ -272,6 +272,90 @@ async def test_what_its_page_told_as_sold_and_the_order_as_cancelled_is_a_cancel
     await take(db, here, an_order("o1", "r-1", cancelled=True))
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
     assert (await stands(db, alice))["ebay"][1] == "live"
+
+
+@pytest.mark.parametrize("waits", ["for a slot", "for an answer to a click", "for its seller"])
+async def test_what_is_not_gone_five_minutes_after_it_sold_elsewhere_is_told_once(
+    db, admin, alice, stand, waits
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    if waits == "for an answer to a click":
+        await admin.execute(
+            "UPDATE publications SET put = 'nothing', looking = true, state = 'reconciling' "
+            "WHERE marketplace = 'ebay'"
+        )
+        await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
+    await take(db, here, an_order("o1", "r-1"))
+    if waits == "for its seller":
+        await admin.execute('UPDATE publications SET needs_you = \'{"reason": "session_expired"}\'')
+
+    async def told():
+        for _ in range(2):
+            await sales.tell_late(db)
+        return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
+
+    assert await told() == []
+    await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
+    (late,) = await told()
+    assert late["marketplace"] == "ebay"
+
+
+async def test_what_is_gone_or_wanted_again_is_not_late(db, admin, alice, stand):
+    _, (here, _, gone) = await stand("mercari", "ebay", "poshmark")
+    await rule(db, alice, put_back="always")
+    await take(db, here, an_order("o1", "r-1"))
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == gone.id)
+        await change(session, (await session.scalars(of_account)).one(), put="ended", state="ended")
+    await cancel(db, here, "o1")
+    await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
+    async with db.as_user(alice) as session:  # and later its seller ends it
+        ended = select(Publication).where(Publication.marketplace == "ebay")
+        await act(session, (await session.scalars(ended)).one(), "end")
+    await sales.tell_late(db)
+    assert "delist.late" not in {one.type for one in await all_of(db, alice, Event)}
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_what_the_seller_took_down_since_is_not_put_back_by_a_cancelled_order(
+    db, admin, alice, stand, several
+):
+    _, (here, there) = await stand("ebay", "mercari", quantity=2 if several else 1)
+    await rule(db, alice, put_back="always", last_unit_on=here.id if several else None)
+    await take(db, here, an_order("o1", "r-1"))
+    assert (await stands(db, alice))["mercari"][1] == "ended"
+    await admin.execute("UPDATE take_downs SET gone_at = now()")
+    for wanted in ("live", "ended"):  # a job posted it anew, and then she took it down
+        async with db.as_user(alice) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            publication = (await session.scalars(of_account)).one()
+            if wanted == "ended":
+                await act(session, publication, "end")
+            else:
+                await want_live(session, publication)
+    await cancel(db, here, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    assert (await stands(db, alice))["mercari"][1] == "ended"
+
+
+async def test_where_some_of_several_sold_a_visit_sees_how_many_it_offers_now(db, alice, stand):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await take(db, here, an_order("o1", "r-1"))
+    put = {one.marketplace: one.put_revision for one in await all_of(db, alice, Publication)}
+    assert put == {"ebay": None, "poshmark": 1}
+    await take(db, there, an_order("o2", "r-2", quantity=2))
+    assert (await stands(db, alice)) == {
+        "ebay": ("live", "ended", "ending"),
+        "poshmark": ("live", "ended", "ending"),  # we may have lowered it after the buyer came
+    }
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        attempt.draft = {**attempt.draft, "quantity": 0}
+        await sales.take_sold_page(
+            session, await session.get_one(Publication, attempt.publication_id), attempt
+        )
+    assert (await stands(db, alice))["ebay"] == ("sold", "ended", "sold")
+    assert len(await all_of(db, alice, Row)) == 2  # its orders are known: that is no sale more
 
 
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):

@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.db import Database
+from everystall.inventory import sales
 from everystall.inventory.connections import DISCONNECTED
 from everystall.inventory.publications import lock_all, want_ended, want_live
 from everystall.inventory.sale_rules import rules_of
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import BlindEnd, Connection, Listing, Publication
+from everystall.models import Attempt, BlindEnd, Connection, Listing, MailSeen, Publication
 from everystall.notify import messages
 
 log = structlog.get_logger()
@@ -68,11 +69,28 @@ async def _look_after(session: AsyncSession, connection: Connection) -> None:
     if unseen and connection.blind_since is None:
         log.warning("account.blind", connection_id=str(connection.id))
         connection.blind_since = func.clock_timestamp()
+        await _take_mails(session, connection)
     elif unseen and connection.blind_ended_at is None:
         await _end_elsewhere(session, connection)
     elif not unseen and not await _put_back(session, connection):
         log.info("account.sees", connection_id=str(connection.id))
         connection.blind_since = connection.blind_ended_at = None
+
+
+async def _take_mails(session: AsyncSession, connection: Connection) -> None:
+    """Mails about sales that came after the last look were hints, and now nobody can look: they count."""
+    mails = (
+        select(Publication, Attempt)
+        .join(MailSeen, MailSeen.publication_id == Publication.id)
+        .join(Attempt, Attempt.publication_id == Publication.id)
+        .where(Publication.connection_id == connection.id, Attempt.outcome == "live",
+               Attempt.created_at < MailSeen.seen_at)
+        .order_by(MailSeen.seen_at)
+    )  # fmt: skip
+    if connection.watched_at is not None:
+        mails = mails.where(MailSeen.seen_at > connection.watched_at)
+    for publication, attempt in (await session.execute(mails)).all():
+        await sales.take_mail(session, publication, attempt)
 
 
 async def _end_elsewhere(session: AsyncSession, connection: Connection) -> None:

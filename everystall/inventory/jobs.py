@@ -39,7 +39,9 @@ from everystall.inventory.pricing import BUSY, Priced, Rules
 from everystall.inventory.publications import (
     ACTIONS,
     change,
+    decided,
     end_jobs,
+    forget_take_downs,
     live_attempt,
     tell_jobs,
     want_ended,
@@ -178,6 +180,8 @@ async def post(
             raise Conflict
         return repeated
     publication_ids = await _want_live(session, listing, sign_ins, rules)
+    await decided(session, publication_ids)
+    await forget_take_downs(session, publication_ids)
     await _follow(session, job_id, publication_ids)
     await tell_jobs(session, publication_ids)
     job, pairs = await get_job(session, job_id)
@@ -427,9 +431,11 @@ async def cancel(session: AsyncSession, job_id: str) -> Cancelled:
         if publication.id in wanted_too or publication.relist is not None:  # it was there before the job
             continue
         if publication.put == "live" and publication.state != "ending":
-            await change(session, publication, wanted_revision=publication.put_revision, state="live",
+            await change(session, publication, state="live",
+                         wanted_revision=publication.put_revision or publication.wanted_revision,
                          next_try_at=None)  # fmt: skip
         else:
+            await decided(session, [publication.id])
             await want_ended(session, publication)
     await end_jobs(session, [job_id])
     job, pairs = await get_job(session, job_id)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
@@ -22,7 +22,7 @@ from everystall.errors import BadRequest, EverystallError, Refused
 from everystall.inventory import pairs
 from everystall.inventory.pricing import rules_now
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Attempt, Connection, Listing, Publication, TakeDown, User
+from everystall.models import Attempt, BlindEnd, Connection, Listing, Publication, TakeDown, User
 from everystall.notify import messages
 
 #: What the seller can press, and what the button says.
@@ -218,6 +218,24 @@ async def end_jobs(session: AsyncSession, job_ids: Iterable[str]) -> None:
         await messages.record(session, job.user_id, "job.finished", data)
 
 
+async def decided(session: AsyncSession, publication_ids: Collection[UUID]) -> None:
+    """The seller says what is wanted of these: what a rule of ours took down before that, for a blind account
+    or because of a sale, is not posted again over it."""
+    of_these = BlindEnd.publication_id.in_(publication_ids)
+    await session.execute(delete(BlindEnd).where(of_these))
+    await session.execute(
+        update(TakeDown)
+        .where(TakeDown.publication_id.in_(publication_ids), TakeDown.settled_at.is_(None))
+        .values(settled_at=func.clock_timestamp())
+    )
+
+
+async def forget_take_downs(session: AsyncSession, publication_ids: Collection[UUID]) -> None:
+    """They are wanted live again before they were gone: of a sale elsewhere nothing is owed any more."""
+    open_ones = TakeDown.publication_id.in_(publication_ids), TakeDown.gone_at.is_(None)
+    await session.execute(delete(TakeDown).where(*open_ones))
+
+
 async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     """The seller, or a sale, wants it gone. True if an account has to be visited for that.
 
@@ -255,6 +273,7 @@ async def want_live(session: AsyncSession, publication: Publication) -> None:
     """It is wanted live again, and posted anew; of what is just being taken down, or looked for, it first has
     to be known where it stands. Where nobody can visit the account, it says so."""
     listing = await session.get_one(Listing, publication.listing_id)
+    await forget_take_downs(session, [publication.id])
     publication.wanted = "live"  # before the buttons are chosen
     values: dict[str, Any] = {"wanted_revision": listing.revision, "next_try_at": None, "tries": 0,
                               "finished_at": None}  # fmt: skip
@@ -380,6 +399,8 @@ async def act(
             action="Load the listing again and use one of its actions.",
         )
     lane = "visits"
+    if action in ("end", "give_up", "post_again"):
+        await decided(session, [publication.id])
     if action in ("end", "give_up"):
         if not await want_ended(session, publication):
             return

@@ -28,7 +28,7 @@ from everystall import engine
 from everystall.inventory import sales
 from everystall.inventory.blindness import told_of
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Attempt, Connection, MailSeen, Publication
+from everystall.models import Attempt, Connection, Event, MailSeen, Publication
 from everystall.notify import messages
 
 log = structlog.get_logger()
@@ -37,10 +37,16 @@ log = structlog.get_logger()
 REMEMBERED = timedelta(days=30)
 #: Characters of a mail that are searched for the listing's id.
 SEARCHED = 200_000
-_TAG = re.compile(r"<[^>]{0,2000}>")
-_COMMENT = re.compile(r"\([^()]*\)")
-_VERDICT = re.compile(r"\b(dmarc|dkim|spf)\s*=\s*(\w+)([^;]*)", re.IGNORECASE)
-_DOMAIN = re.compile(r"\b(?:header\.(?:from|d|i)|smtp\.mailfrom)\s*=\s*\S*?([\w.-]+)(?=[\s;)]|$)", re.I)
+_TAG = re.compile(r"<[^<>]{0,2000}>")
+#: Characters of one of its heads that are read: Python's parser takes their square in steps. A server's
+#: verdict that is longer says nothing.
+LONGEST_HEAD = 4096
+#: A look that a mail asks for comes so much after the last one, at the soonest.
+LOOK_AGAIN = timedelta(seconds=10)
+#: That something unproven was told of a blind account is said this often at most.
+UNCLEAR_AGAIN = timedelta(hours=1)
+_VERDICT = re.compile(r"\s*(dmarc|dkim|spf)\s*=\s*(\w+)(.*)", re.IGNORECASE | re.DOTALL)
+_DOMAIN = re.compile(r"\b(?:header\.(?:from|d|i)|smtp\.mailfrom)\s*=\s*(\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,18 +64,43 @@ class SaleTold:
     key: str
 
 
+class _Short(policy.EmailPolicy):
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: LONGEST_HEAD + 1]
+
+
 def parse(raw: bytes) -> EmailMessage:
-    message = BytesParser(policy=policy.default).parsebytes(raw)
+    message = BytesParser(policy=_Short()).parsebytes(raw)
     assert isinstance(message, EmailMessage)
     return message
 
 
 def read(message: EmailMessage) -> SaleTold | None:
-    """None: it is no sale mail of a marketplace that we know, or one that its server found to be forged."""
+    """None: it is no sale mail of a marketplace that we know, or one that its server found to be forged, or
+    it cannot be read: however somebody wrote it, it never keeps us from reading others."""
+    try:
+        return _read(message)
+    except Exception as e:
+        log.warning("mail.not_read", error=type(e).__name__)
+        return None
+
+
+def read_raw(raw: bytes) -> SaleTold | None:
+    """The same, of a mail as it came."""
+    try:
+        message = parse(raw)
+    except Exception as e:  # RecursionError: a thousand parts in each other
+        log.warning("mail.not_read", error=type(e).__name__)
+        return None
+    return read(message)
+
+
+def _read(message: EmailMessage) -> SaleTold | None:
     domain = parseaddr(str(message.get("From", "")))[1].rpartition("@")[2].lower()
     for marketplace in MARKETPLACES:
         form = get_form(marketplace)
-        title = form.SALE_MAIL.title_of(str(message.get("Subject", "")))
+        title = form.SALE_MAIL.title_of(str(message.get("Subject", "")).replace("\0", " "))
         if title is None or not form.SALE_MAIL.is_from(domain):
             continue
         proven = _verdict(message, form.SALE_MAIL.domain)
@@ -86,16 +117,41 @@ def read(message: EmailMessage) -> SaleTold | None:
 def _verdict(message: EmailMessage, domain: str) -> bool | None:
     """What the mailbox's own server found: the first Authentication-Results, since each server adds its own
     on top. True: this domain wrote it; False: it did not; None: that is not said."""
-    told = _COMMENT.sub(" ", " ".join(str(message.get("Authentication-Results", "")).split()))
-    forged = False
-    for name, result, rest in _VERDICT.findall(told):
-        said = [one.lower() for one in _DOMAIN.findall(rest)]
-        ours = any(one == domain or one.endswith(f".{domain}") for one in said)
-        if result.lower() == "pass" and ours:
-            return True
+    told = next((str(v) for name, v in message.raw_items() if name.lower() == "authentication-results"), "")
+    if len(told) > LONGEST_HEAD:
+        return None
+    passed = forged = False
+    for found in map(_VERDICT.match, _bare(told).split(";")):
+        if found is None:
+            continue
+        method, result, rest = found[1].lower(), found[2].lower(), found[3]
+        said = [one.rpartition("@")[2].strip("<>").lower() for one in _DOMAIN.findall(rest)]
+        if not any(one == domain or one.endswith(f".{domain}") for one in said):
+            continue
+        if (method, result) == ("dmarc", "fail"):
+            return False
+        passed = passed or result == "pass"
         # who passes a mail on breaks SPF, and no signature
-        forged = forged or (ours and result.lower() == "fail" and name.lower() != "spf")
-    return False if forged else None
+        forged = forged or (result == "fail" and method != "spf")
+    return True if passed else False if forged else None
+
+
+def _bare(said: str) -> str:
+    """Without its comments and quoted strings: whatever stands in them, anybody may have written."""
+    kept, depth, quoted, escaped = [], 0, False, False
+    for char in said:
+        if escaped:
+            escaped = False
+        elif char == "\\" and (quoted or depth):
+            escaped = True
+        elif quoted or (char == '"' and not depth):
+            quoted = char != '"' if quoted else True
+        elif char in "()":
+            depth = max(0, depth + (1 if char == "(" else -1))
+            kept.append(" ")
+        elif not depth:
+            kept.append(char)
+    return "".join(kept)
 
 
 def _text_of(message: EmailMessage) -> str:
@@ -126,27 +182,29 @@ async def take(session: AsyncSession, user_id: UUID, told: SaleTold) -> None:
     """Looks at the account at once, or, where it is blind, takes the mail for the sale. A mail has its effect
     once, by whatever way it comes."""
     await session.execute(delete(MailSeen).where(MailSeen.seen_at < func.now() - REMEMBERED))
-    new = insert(MailSeen).values(user_id=user_id, key=told.key).on_conflict_do_nothing()
-    if (await session.execute(new.returning(MailSeen.key))).first() is None:
-        return
     accounts = await session.scalars(
-        select(Connection).where(Connection.marketplace == told.marketplace).order_by(Connection.id)
+        select(Connection)
+        .where(Connection.marketplace == told.marketplace)
+        .order_by(Connection.id)
+        .with_for_update(key_share=True)  # whoever finds it blind comes before this or sees what it wrote
+        .execution_options(populate_existing=True)
     )
     there = accounts.all()
     attempts = await _meant(session, told, [one.id for one in there])
     if len(attempts) == 1:
         there = [one for one in there if one.id == attempts[0].connection_id]
     blind = [one for one in there if told_of(one) is not None]
-    seeing = [one.id for one in there if one.needs_you is None]
+    clear = attempts[0].publication_id if told.proven and len(attempts) == 1 else None
+    seen = {"user_id": user_id, "key": told.key, "publication_id": None if blind else clear}
+    new = insert(MailSeen).values(seen).on_conflict_do_nothing()
+    if (await session.execute(new.returning(MailSeen.key))).first() is None:
+        return
     log.info("mail.sale", marketplace=told.marketplace, accounts=len(there), blind=len(blind))
-    await session.execute(
-        update(Connection).where(Connection.id.in_(seeing)).values(next_check_at=func.now())
-    )
-    await engine.wake(session, seeing)
-    if blind and len(attempts) == 1 and told.proven:
-        publication = await session.get_one(Publication, attempts[0].publication_id)
+    await _look_at(session, [one.id for one in there if one.needs_you is None])
+    if blind and clear is not None:
+        publication = await session.get_one(Publication, clear)
         await sales.take_mail(session, publication, attempts[0])
-    elif blind:
+    elif blind and (told.proven or not await _said_lately(session, blind[0])):
         label = MARKETPLACES[told.marketplace]
         data = {
             "browserProfileId": blind[0].public_id, "marketplace": told.marketplace, "title": told.title,
@@ -154,6 +212,23 @@ async def take(session: AsyncSession, user_id: UUID, told: SaleTold) -> None:
             "for certain what it was: take it down elsewhere yourself.",
         }  # fmt: skip
         await messages.record(session, user_id, "sale.unclear", data)
+
+
+async def _look_at(session: AsyncSession, ids: Sequence[UUID]) -> None:
+    """Now; what was looked at just now, a moment later: whoever writes mails keeps no account busy. (Of nulls
+    PostgreSQL's least and greatest take no notice.)"""
+    soon = func.least(Connection.next_check_at, func.greatest(func.now(), Connection.watched_at + LOOK_AGAIN))
+    asked = update(Connection).where(Connection.id.in_(ids)).values(next_check_at=soon)
+    rows = await session.execute(asked.returning(Connection.id, Connection.next_check_at <= func.now()))
+    await engine.wake(session, [id for id, due in rows if due])
+
+
+async def _said_lately(session: AsyncSession, account: Connection) -> bool:
+    said = select(Event.id).where(
+        Event.type == "sale.unclear", Event.created_at > func.now() - UNCLEAR_AGAIN,
+        Event.data["browserProfileId"].astext == account.public_id,
+    )  # fmt: skip
+    return await session.scalar(said.limit(1)) is not None
 
 
 async def _meant(session: AsyncSession, told: SaleTold, accounts: Sequence[UUID]) -> list[Attempt]:

@@ -13,11 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.db import Database
 from everystall.errors import Refused
 from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
@@ -34,7 +35,7 @@ from everystall.inventory.publications import (
 )
 from everystall.inventory.revisions import touch
 from everystall.inventory.sale_rules import can_hold_last, rules_of
-from everystall.marketplaces import MARKETPLACES, base
+from everystall.marketplaces import MARKETPLACES, base, get_form
 from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
 log = structlog.get_logger()
@@ -45,6 +46,8 @@ MOST_KNOWN = 1000
 CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
+#: Late ones that one look takes at most.
+MOST_LATE = 100
 
 
 async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
@@ -142,8 +145,14 @@ async def take_sold_page(session: AsyncSession, publication: Publication, attemp
     it that came before we knew its id are counted, and what no order explains is a sale too."""
     await _lock(session, [publication.id])
     await take_orders(session, publication, attempt)
-    if attempt.outcome != "sold":
+    if attempt.outcome == "sold":
+        return
+    if _left_there(attempt) > 0:
         await _without_order(session, publication, attempt, _left_there(attempt), "page")
+    else:  # all its orders are known
+        listing = await session.get_one(Listing, publication.listing_id)
+        left = listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
+        await _all_sold_there(session, publication, attempt, left)
 
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
@@ -289,7 +298,8 @@ async def _put_back(
     for sale in cancelled:
         sale.counted, sale.settled_at = 0, func.now()
     await touch(session, listing)
-    taken = select(TakeDown.publication_id).where(TakeDown.sale_id.in_([sale.id for sale in cancelled]))
+    of_these = TakeDown.sale_id.in_([sale.id for sale in cancelled])
+    taken = select(TakeDown.publication_id).where(of_these, TakeDown.settled_at.is_(None))
     ended = await session.scalars(
         select(Publication)
         .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")
@@ -329,6 +339,20 @@ async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
         await tell(session, publication, "delist.late", since=since.isoformat())
 
 
+async def tell_late(db: Database) -> None:
+    """Of the seller's publications that sold elsewhere, what is late is told, whatever it waits for."""
+    asked = text("SELECT DISTINCT publication_id, user_id FROM everystall.late_take_downs(:after, :most)")
+    async with db.as_app() as session:
+        after = timedelta(seconds=LATE_SECONDS)
+        rows = (await session.execute(asked, {"after": after, "most": MOST_LATE})).all()
+    for row in rows:
+        async with db.as_user(row.user_id) as session:
+            found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
+            publication = await session.scalar(found)
+            if publication is not None and publication.wanted == "ended":
+                await tell_if_late(session, publication)
+
+
 # ---- the effect -----------------------------------------------------------------------------------
 
 
@@ -355,7 +379,7 @@ async def _count(
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
-    await _sold_there(session, publication, attempt, many, left)
+    await _sold_there(session, publication, attempt, sale, many, left)
     if left == 0:
         await _take_down(session, listing, sale)
     else:
@@ -368,20 +392,33 @@ async def _count(
 
 
 async def _sold_there(
-    session: AsyncSession, publication: Publication, attempt: Attempt, many: int, left: int
+    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale, many: int, left: int
 ) -> None:
     """Where it was sold. What it held of several is fewer now; with none of them it is posted again while
     there are others, in a new attempt."""
     if attempt.outcome not in (None, "live"):
         return
     there = _left_there(attempt) - many
-    if there > 0:
-        if attempt.adopted.get("quantity"):
-            attempt.adopted = {**attempt.adopted, "quantity": there}
-        put = int(attempt.draft.get("quantity") or 1) - many
-        attempt.draft = {**attempt.draft, "quantity": max(put, 1)}
-        await session.flush()
+    # what we put may have been lowered after the buyer came: of several, its own page says what is left
+    asked = attempt.outcome == "live" and sale.told_by == "orders" and await _of_several(session, publication)
+    if there > 0 or asked:
+        if "quantity" in attempt.adopted:
+            attempt.adopted = {**attempt.adopted, "quantity": max(there, 0)}
+        put = int(attempt.draft.get("quantity", 1)) - many
+        attempt.draft = {**attempt.draft, "quantity": max(put, 1 if there > 0 else 0)}
+        await change(session, publication, put_revision=None if attempt.outcome else publication.put_revision)
         return
+    await _all_sold_there(session, publication, attempt, left)
+
+
+async def _of_several(session: AsyncSession, publication: Publication) -> bool:
+    listing = await session.get_one(Listing, publication.listing_id)
+    return listing.quantity > 1 and get_form(publication.marketplace).LIMITS.quantity_max > 1
+
+
+async def _all_sold_there(
+    session: AsyncSession, publication: Publication, attempt: Attempt, left: int
+) -> None:  # fmt: skip
     attempt.outcome, attempt.finished_at, attempt.revising = "sold", func.now(), None
     await session.flush()
     again = left > 0 and publication.wanted == "live"
@@ -395,7 +432,7 @@ async def _sold_there(
 
 def _left_there(attempt: Attempt) -> int:
     """As it stands there; that may be other than what we would put."""
-    return int(attempt.adopted.get("quantity") or attempt.draft.get("quantity") or 1)
+    return int(attempt.adopted.get("quantity", attempt.draft.get("quantity", 1)))
 
 
 async def _take_down(

@@ -221,7 +221,8 @@ async def pause_all(session: Transaction, who: Seller, delists: bool = False) ->
         return Done(message="Everything is paused: nothing is posted, and nothing that sells is taken down.")
     await _release_paused(session)  # a tick finds what is due by it
     return Done(
-        message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere."
+        message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere; how "
+        "many are left of several is changed there once you go on."
     )
 
 

@@ -56,7 +56,7 @@ class Inbound(Shape):
         for header in self.headers:
             name = header.get("Name", "").lower()
             if name in ("message-id", "authentication-results"):
-                message[name] = _line(header.get("Value", ""))
+                message[name] = _line(header.get("Value", ""))[: sale_mails.LONGEST_HEAD + 1]
         message.set_content(self.text)
         if self.html:
             message.add_alternative(self.html, subtype="html")

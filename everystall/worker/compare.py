@@ -11,6 +11,8 @@ from typing import Any
 from everystall.content.photos import PHOTO_DISTANCE, hamming
 from everystall.marketplaces.base import Draft, Money, flat
 
+QUANTITY = "quantity"
+
 
 def compare(draft: Draft, shown: Mapping[str, Any]) -> dict[str, bool]:
     """{field: equal?} for each field that the page shows; nested ones as "shipping.payer"."""
@@ -43,10 +45,14 @@ def merge(
     armed: Mapping[str, Any],
     adopted: Mapping[str, Any],
     unlike: Set[str] = frozenset(),
+    recount: bool = False,
 ) -> Merged:
     """All flat. `put`: what we last put there; `armed`: what a click of ours may have put since, or {};
     `adopted`: what we know to be by hand; `unlike`: what differed from `put` from the beginning, so that
-    nothing can be said of whose it is. A field that `there` does not show is as we know it."""
+    nothing can be said of whose it is. A field that `there` does not show is as we know it.
+
+    The quantity changes by itself: fewer than we know of may be a buyer's doing, of whom nobody told us yet,
+    so that is nobody's question; `recount`: some sold there, and more than wanted is nobody's either."""
     write, kept, conflict = set(), {}, {}
     for name in {*wanted, *put}:
         ours, known = wanted.get(name), adopted.get(name, put.get(name))
@@ -54,15 +60,27 @@ def merge(
         theirs = there.get(name, armed[name] if touched else known)
         own = name in unlike or same(theirs, known) or (touched and same(theirs, armed[name]))
         if ours == put.get(name) and not touched:  # nothing is wanted of this one
-            if not same(theirs, put.get(name)) and (name in adopted or not own):
+            if name == QUANTITY and name in there and recount and _more(theirs, ours):
+                write.add(name)
+            elif name == QUANTITY and not _more(theirs, ours):
+                continue
+            elif not same(theirs, put.get(name)) and (name in adopted or not own):
                 kept[name] = theirs
         elif name in there and (theirs == ours or (same(theirs, ours) and not same(ours, put.get(name)))):
             continue  # where only white space is other, it has to be there letter by letter
         elif own:
             write.add(name)
+        elif name == QUANTITY and (recount or not (_more(ours, known) and _more(theirs, known))):
+            # more than wanted is lowered, and more wanted by the seller is put; fewer than wanted may be sold
+            if _more(theirs, ours) or _more(ours, known):
+                write.add(name)
         else:
             conflict[name] = {"ours": ours, "theirs": theirs}
     return Merged(frozenset(write), kept, conflict)
+
+
+def _more(a: Any, b: Any) -> bool:
+    return isinstance(a, int) and isinstance(b, int) and a > b
 
 
 def by_hand(
@@ -76,7 +94,7 @@ def by_hand(
     was the last time. Quantity is left out: a sale changes it, too."""
     meant, found = flat(put), dict(adopted)
     for name, theirs in flat(shown).items():
-        if name == "quantity":
+        if name == QUANTITY:
             continue
         if same(theirs, meant.get(name)):
             found.pop(name, None)

@@ -8,15 +8,18 @@ thread.
 from __future__ import annotations
 
 import imaplib
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ssrfguard
 from imap_tools import MailBox
 from imap_tools.errors import ImapToolsError, MailboxLoginError
 
 from everystall.inventory import sale_mails
+from everystall.inventory.sale_mails import SaleTold
 
 #: Seconds that an answer may take.
 TIMEOUT_SECONDS = 20.0
@@ -24,6 +27,9 @@ TIMEOUT_SECONDS = 20.0
 LARGEST = 1_000_000
 #: Mails whose heads one look reads at most; what came before is no news any more.
 MOST = 500
+#: Heads asked for at once.
+HEADS = 50
+_UID, _SIZE = re.compile(rb"\bUID (\d+)"), re.compile(rb"\bRFC822\.SIZE (\d+)")
 #: What goes wrong between us and a server.
 Failed = (OSError, imaplib.IMAP4.error, ImapToolsError, ssrfguard.SSRFGuardError, ValueError)
 
@@ -66,25 +72,44 @@ class Inbox(MailBox):
         stands = self.folder.status("INBOX", ["UIDVALIDITY", "UIDNEXT"])
         return stands["UIDVALIDITY"], stands["UIDNEXT"] - 1
 
-    def newer(self, than: int) -> tuple[int, list[bytes]]:
-        """The number of the last mail, and those after `than` that are about a sale."""
+    def newer(self, than: int) -> tuple[int, list[SaleTold]]:
+        """The number of the last mail, and what those after `than` tell of sales."""
         self.client.noop()
         # "n:*" holds the last one whatever its number is
         numbers = [int(uid) for uid in self.uids(f"UID {than + 1}:*", charset=None)]
         new = sorted(number for number in numbers if number > than)
-        about = list(self._about_sales(new[-MOST:]))
-        mails = [mail.obj.as_bytes() for mail in self.fetch(uid_list=about, mark_seen=False)] if about else []
-        return (new[-1] if new else than), mails
+        told = [
+            sale_mails.read_raw(raw)
+            for uid in self._about_sales(new[-MOST:])
+            for _, raw in self._fetch(uid, "(BODY.PEEK[])")
+        ]
+        return (new[-1] if new else than), [one for one in told if one is not None]
 
-    def _about_sales(self, numbers: list[int]) -> Iterator[str]:
-        if not numbers:
-            return
-        uids = [str(number) for number in numbers]
-        for mail in self.fetch(uid_list=uids, mark_seen=False, headers_only=True, bulk=50):
-            told = sale_mails.read(sale_mails.parse(mail.obj.as_bytes()))
-            if told is not None and mail.uid is not None and mail.size_rfc822 <= LARGEST:
-                yield mail.uid
+    def _about_sales(self, numbers: list[int]) -> list[str]:
+        about = []
+        for start in range(0, len(numbers), HEADS):
+            uids = ",".join(map(str, numbers[start : start + HEADS]))
+            for said, head in self._fetch(uids, "(UID RFC822.SIZE BODY.PEEK[HEADER])"):
+                uid, size = _UID.search(said), _SIZE.search(said)
+                small = size is not None and int(size[1]) <= LARGEST
+                if uid is not None and small and sale_mails.read_raw(head) is not None:
+                    about.append(uid[1].decode())
+        return about
+
+    def _fetch(self, uids: str, what: str) -> Iterator[tuple[bytes, bytes]]:
+        status, answer = self.client.uid("fetch", uids, what)
+        if status != "OK":
+            raise imaplib.IMAP4.error(f"{what} was answered with {status}")
+        return each(answer)
 
     def wait(self, seconds: float) -> None:
         """Until something comes, or for so long."""
         self.idle.wait(timeout=seconds)
+
+
+def each(answer: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
+    """(what is said of a mail, its text), from an answer to FETCH as imaplib has it. Its number may stand
+    before the text or after it; between two a server may say what nobody asked for (another's flags)."""
+    for one, after in zip(answer, [*answer[1:], b""], strict=True):
+        if isinstance(one, tuple):
+            yield one[0] + (after if isinstance(after, bytes) else b""), one[1]

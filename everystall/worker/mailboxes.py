@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -17,12 +18,13 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import EverystallError
 from everystall.inventory import mailboxes, sale_mails
+from everystall.inventory.sale_mails import SaleTold
 from everystall.models import Mailbox
 from everystall.notify import messages
 from everystall.settings import Settings
@@ -41,6 +43,15 @@ IDLE_SECONDS = 10.0
 AGAIN = timedelta(seconds=60)
 TOLD_AFTER = timedelta(minutes=15)
 T = TypeVar("T")
+
+
+@dataclass
+class _Watch:
+    """One mailbox, for as long as it is ours: what is recorded of it needs the claim."""
+
+    user_id: UUID
+    claim: datetime
+    inbox: Inbox | None = None
 
 
 class Mailboxes:
@@ -79,28 +90,32 @@ class Mailboxes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
     async def _watch(self, user_id: UUID, claim: datetime) -> None:
-        opened: list[Inbox] = []
+        watch = _Watch(user_id, claim)
         try:
-            await self._read(user_id, claim, opened)
+            await self._read(watch)
         except Refused:
-            await self._failed(user_id, "refused")
-        except Failed as e:
-            log.warning("mailbox.failed", error=type(e).__name__)
-            await self._failed(user_id, type(e).__name__)
+            await self._failed(watch, "refused")
         except (SQLAlchemyError, EverystallError) as e:
             log.warning("mailbox.left", error=type(e).__name__)  # whoever takes it next tries again
+        except Exception as e:
+            if isinstance(e, Failed):
+                log.warning("mailbox.failed", error=type(e).__name__)
+            else:  # the error's own words may hold what it stumbled over
+                log.error("mailbox.broke", error=type(e).__name__)
+            await self._failed(watch, type(e).__name__)
         finally:
-            for inbox in opened:
-                inbox.client.shutdown()  # and ends what its thread waits for
+            if watch.inbox is not None:
+                watch.inbox.client.shutdown()  # and ends what its thread waits for
 
-    async def _read(self, user_id: UUID, claim: datetime, opened: list[Inbox]) -> None:
+    async def _read(self, watch: _Watch) -> None:
+        user_id = watch.user_id
         async with self.db.as_user(user_id) as session:
-            box = await _claimed(session, claim)
+            box = await _claimed(session, watch.claim)
             if box is None:
                 return
             secret = await self.vault.open_mailbox(session, box)
         inbox = await self._in_thread(lambda: Inbox(box.host, box.port, self._policy, self._context))
-        opened.append(inbox)
+        watch.inbox = inbox
         with secret as plain:
             password = bytes(plain).decode()
         valid_for, last = await self._in_thread(lambda: inbox.enter(box.username, password))
@@ -108,33 +123,40 @@ class Mailboxes:
             last = box.last_uid
         while True:
             last, mails = await self._in_thread(partial(inbox.newer, last))
-            for raw in mails:
-                told = sale_mails.read(sale_mails.parse(raw))
-                if told is not None:
-                    async with self.db.as_user(user_id) as session:
-                        await sale_mails.take(session, user_id, told)
-            renewed = await self._renew(user_id, claim, valid_for, last)
-            if renewed is None:
+            for told in mails:
+                await self._take(user_id, told)
+            if not await self._renew(watch, valid_for, last):
                 return
-            claim = renewed
             await self._in_thread(lambda: inbox.wait(IDLE_SECONDS))
 
-    async def _renew(self, user_id: UUID, claim: datetime, valid_for: int, last: int) -> datetime | None:
-        """None: it is another's now, or changed, or gone."""
-        async with self.db.as_user(user_id) as session:
-            box = await _claimed(session, claim)
+    async def _take(self, user_id: UUID, told: SaleTold) -> None:
+        """One that cannot be taken is left, and those after it are not."""
+        try:
+            async with self.db.as_user(user_id) as session:
+                await sale_mails.take(session, user_id, told)
+        except (OperationalError, InterfaceError, InternalError):  # the database's, not the mail's
+            raise
+        except Exception as e:
+            log.error("mail.not_taken", error=type(e).__name__)
+
+    async def _renew(self, watch: _Watch, valid_for: int, last: int) -> bool:
+        """False: it is another's now, or changed, or gone."""
+        async with self.db.as_user(watch.user_id) as session:
+            box = await _claimed(session, watch.claim)
             if box is None:
-                return None
+                return False
             now = (await session.execute(select(func.clock_timestamp()))).scalar_one()
             box.claimed_until, box.checked_at = now + CLAIM, now
             box.uid_validity, box.last_uid = valid_for, last
             box.failing_since = box.failing_why = box.told_at = None
-            return box.claimed_until
+        watch.claim = now + CLAIM
+        return True
 
-    async def _failed(self, user_id: UUID, why: str) -> None:
-        """A name or password that is refused is told at once, and rests until it is changed."""
-        async with self.db.as_user(user_id) as session:
-            box = await session.scalar(select(Mailbox).with_for_update())
+    async def _failed(self, watch: _Watch, why: str) -> None:
+        """A name or password that is refused is told at once, and rests until it is changed. What was changed
+        meanwhile did not fail."""
+        async with self.db.as_user(watch.user_id) as session:
+            box = await _claimed(session, watch.claim)
             if box is None:
                 return
             now = (await session.execute(select(func.clock_timestamp()))).scalar_one()
@@ -143,7 +165,9 @@ class Mailboxes:
             if box.told_at is None and (why == "refused" or now - box.failing_since > TOLD_AFTER):
                 box.told_at = now
                 said = mailboxes.said_of(box)
-                await messages.record(session, user_id, "mailbox.failed", {"host": box.host, "message": said})
+                await messages.record(
+                    session, watch.user_id, "mailbox.failed", {"host": box.host, "message": said}
+                )
 
 
 async def _claimed(session: AsyncSession, claim: datetime) -> Mailbox | None:

@@ -61,6 +61,8 @@ class Plan:
     unlike: frozenset[str]
     #: A click of ours may still take effect.
     late: bool
+    #: Some sold there: how many it offers now is to be seen.
+    recount: bool = False
     photo_hashes: list[str] = field(default_factory=list)
     merged: Merged = field(default_factory=lambda: Merged(frozenset()))
     #: What the form shows of an earlier click that nobody had looked after.
@@ -152,10 +154,11 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         )
         unlike = frozenset(differing(publication.read_back or {})) - attempt.adopted.keys()
         plan = Plan(publication_id, attempt.remote_id, listing.revision, draft, attempt, unlike,
-                    late=bool(attempt.revising and late))  # fmt: skip
+                    late=bool(attempt.revising and late),
+                    recount=publication.put_revision is None)  # fmt: skip
         session.expunge(attempt)
         common: dict[str, Any] = {"wanted_revision": listing.revision, "started_at": func.now()}
-        if attempt.revising is None and plan.wanted == plan.put:
+        if attempt.revising is None and plan.wanted == plan.put and not plan.recount:
             plan.merged = Merged(frozenset(), attempt.adopted)
             told = {note["field"]: note for note in (*publication.notes, *_notes(visit, plan))}
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
@@ -195,7 +198,7 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
     plan.merged = merge(
         {name: value for name, value in plan.wanted.items() if name not in apart},
         {name: value for name, value in plan.put.items() if name not in apart},
-        there, armed=plan.clicked, adopted=plan.attempt.adopted, unlike=plan.unlike,
+        there, armed=plan.clicked, adopted=plan.attempt.adopted, unlike=plan.unlike, recount=plan.recount,
     )  # fmt: skip
     clicked = plan.clicked
     plan.landed = frozenset(

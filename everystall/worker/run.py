@@ -24,7 +24,7 @@ from everystall.browser.session import sweep_folders
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
-from everystall.inventory import blindness, matches
+from everystall.inventory import blindness, matches, sales
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
@@ -142,6 +142,7 @@ def make_app(
         await places.look_after(tools.db)
         await blindness.look_after(tools.db)
         await find_due(tools.db)
+        await sales.tell_late(tools.db)
         async with tools.db.as_app() as session:
             await session.execute(text(_WAKE_DUE))
         await lower_due(tools.db)

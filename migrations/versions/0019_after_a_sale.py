@@ -35,6 +35,11 @@ def upgrade() -> None:
         ALTER TABLE double_sales FORCE ROW LEVEL SECURITY;
     """)
     op.add_column("double_sales", sa.Column("settled_at", TIME, nullable=True))
+    op.add_column("take_downs", sa.Column("settled_at", TIME, nullable=True))
+    op.create_index(
+        "take_downs_late", "take_downs", ["asked_at"],
+        postgresql_where=sa.text("gone_at IS NULL AND told_at IS NULL"),
+    )  # fmt: skip
     op.create_index(
         "sales_by_user", "sales", ["user_id", sa.text("observed_at DESC"), sa.text("id DESC")]
     )  # fmt: skip
@@ -45,6 +50,7 @@ def upgrade() -> None:
     )  # fmt: skip
     op.add_column("users", sa.Column("time_zone", sa.TEXT(), nullable=True))
     op.execute("GRANT UPDATE (time_zone) ON users TO authenticated")
+    op.execute("GRANT DELETE ON take_downs TO authenticated")
     _sale_rules()
     _blindness()
     _mails()
@@ -66,6 +72,8 @@ def upgrade() -> None:
         GRANT SELECT (watch_told_at, watched_at, blind_since, blind_ended_at) ON connections
             TO everystall_engine;
         GRANT SELECT (user_id, token_hash) ON mail_addresses TO everystall_engine;
+        GRANT SELECT (user_id, publication_id, asked_at, gone_at, told_at) ON take_downs TO everystall_engine;
+        CREATE POLICY engine_read ON take_downs FOR SELECT TO everystall_engine USING (true);
         CREATE POLICY engine_read ON sale_rules FOR SELECT TO everystall_engine USING (true);
         GRANT SELECT (user_id, claimed_until, failing_why), UPDATE (claimed_until) ON mailboxes
             TO everystall_engine;
@@ -164,10 +172,16 @@ def _mails() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.TEXT(), nullable=False),
         sa.Column("seen_at", TIME, server_default=NOW, nullable=False),
+        sa.Column("publication_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id", "publication_id"], ["publications.user_id", "publications.id"],
+            ondelete="SET NULL (publication_id)",
+        ),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "key"),
-    )
+    )  # fmt: skip
     op.create_index("mails_seen_by_age", "mails_seen", ["user_id", "seen_at"])
+    op.create_index("mails_seen_by_publication", "mails_seen", ["user_id", "publication_id"])
 
 
 FUNCTIONS = """
@@ -192,6 +206,19 @@ $$;
 COMMENT ON FUNCTION everystall.blinded IS
     'Accounts that went blind, that see again, or because of which something is to be ended elsewhere.';
 
+CREATE FUNCTION everystall.late_take_downs(
+    after interval, most int, OUT publication_id uuid, OUT user_id uuid
+)
+RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT t.publication_id, t.user_id FROM public.take_downs t
+    JOIN public.publications p ON p.id = t.publication_id
+    WHERE t.gone_at IS NULL AND t.told_at IS NULL AND t.asked_at < now() - $1 AND p.wanted = 'ended'
+    ORDER BY t.asked_at LIMIT $2
+$$;
+COMMENT ON FUNCTION everystall.late_take_downs IS
+    'What sold elsewhere longer ago than that, and is not known to be gone; its seller was not told.';
+
 CREATE FUNCTION everystall.take_mailboxes(
     most int, claim interval, OUT user_id uuid, OUT claimed_until timestamptz
 )
@@ -207,7 +234,8 @@ AS $$
     FROM free f WHERE f.user_id = m.user_id RETURNING m.user_id, m.claimed_until
 $$;
 COMMENT ON FUNCTION everystall.take_mailboxes IS 'Mailboxes that nobody watches, for the caller to watch.';
-REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for, everystall.take_mailboxes FROM PUBLIC;
+REVOKE ALL ON FUNCTION everystall.blinded, everystall.mail_for, everystall.late_take_downs,
+    everystall.take_mailboxes FROM PUBLIC;
 """
 
 #: As in 0009, but for what is not held.

@@ -169,3 +169,26 @@ async def test_the_sellers_night_is_where_the_browser_was_last(alice, bob):
         assert answer.status_code == 200, answer.text
     assert (await alice.get("/api/account")).json()["timeZone"] == "Asia/Tokyo"
     assert (await bob.get("/api/account")).json()["timeZone"] is None
+
+
+async def test_what_was_ended_for_a_blind_account_is_the_sellers_own_once_it_is_posted_again(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await site.rows(
+        "INSERT INTO blind_ends (user_id, publication_id, connection_id) SELECT p.user_id, p.id, c.id "
+        "FROM publications p, connections c WHERE p.marketplace = 'mercari' AND c.marketplace = 'poshmark'"
+    )
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    await site.rows("UPDATE listings SET quantity = 2")
+    assert (await alice.publish(listing, "mercari")).status_code == 200
+    assert await site.rows("SELECT 1 AS one FROM blind_ends") == []
+    assert await site.rows("SELECT 1 AS one FROM take_downs") == []  # it was not gone
+
+
+async def test_what_was_taken_down_because_of_a_sale_is_the_sellers_own_once_it_is_posted_again(site, alice):
+    listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    await site.rows("UPDATE take_downs SET gone_at = now()")
+    await site.rows("UPDATE listings SET quantity = 2")
+    assert (await alice.publish(listing, "mercari")).status_code == 200
+    (down,) = await site.rows("SELECT settled_at FROM take_downs")
+    assert down["settled_at"] is not None

@@ -483,6 +483,31 @@ async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stal
     assert row["quantity_sold"] == 1
 
 
+@pytest.mark.parametrize("elsewhere", [1, 2])
+async def test_one_of_several_that_sold_there_while_we_lower_it_is_counted_and_no_question(
+    stall: Stall, alice: Seller, elsewhere: int
+):
+    _, profiles = await _live(stall, alice, ("poshmark", "ebay"), quantity=3, specifics={})
+    for _ in range(elsewhere):
+        stall.sandbox.buy("poshmark", title=SHIRT["title"])
+    await _check(stall, profiles["poshmark"])
+    stall.sandbox.buy("ebay", title=SHIRT["title"])  # its list of orders was just read
+    await stall.rows("UPDATE connections SET watched_at = now(), next_check_at = NULL RETURNING id")
+    await stall.visit(profiles["ebay"])
+    assert await stall.rows("SELECT 1 AS one FROM publications WHERE needs_you IS NOT NULL") == []
+    assert await stall.rows("SELECT quantity_sold FROM listings") == [{"quantity_sold": elsewhere}]
+
+    await _check(stall, profiles["ebay"])
+    for lane in ("urgent", "visits"):
+        await stall.visit(*profiles.values(), lane=lane)
+    left = 2 - elsewhere
+    for name in ("poshmark", "ebay"):
+        offered = [item["fields"]["quantity"] - item["quantity_sold"] for item in stall.live(name)]
+        assert offered == [left] * bool(left), name
+    assert await stall.rows("SELECT 1 AS one FROM publications WHERE needs_you IS NOT NULL") == []
+    assert len(await stall.rows("SELECT 1 AS one FROM sales")) == elsewhere + 1
+
+
 async def test_one_of_several_on_all_three(stall: Stall, alice: Seller):
     """Of four: fewer where the site counts, by itself where it was bought there; again where it holds one."""
     overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
