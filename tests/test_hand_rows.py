@@ -123,20 +123,14 @@ async def test_a_check_in_between_lets_a_round_go_on_unless_something_sold(monke
     async def says(_):
         return why
 
-    async def page():
-        return None
-
     monkeypatch.setattr(watch, "watch", says)
     running = Round(next_page=7)
-    visit = SimpleNamespace(
-        has_newer_session=lambda seq: False, connection=SimpleNamespace(session_seq=1), page=page,
-        _opened=SimpleNamespace(proved=True), round=running,
-    )  # fmt: skip
-    await Visit._check(visit)
+    visit = SimpleNamespace(round=running)
+    await Visit.watch(visit)
     assert (visit.round is not running) is anew
     assert visit.round.after_sale is anew
     visit.round = None
-    await Visit._check(visit)
+    await Visit.watch(visit)
     assert (visit.round is not None) is (why is not None)
 
 
