@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from everystall.errors import LeaseLost, PageChanged
 from everystall.inventory import sales
+from everystall.marketplaces.base import Sales
 from everystall.models import Event, Listing
 from everystall.worker import watch
 from tests.selling import an_order, one_of
@@ -45,6 +47,43 @@ async def test_what_is_interrupted_leaves_no_order_known_that_is_newer_than_one_
     assert await watch._record(visit, told, known)
     assert (await _known(db, here)).keys() == {"o1", "o2", "o3", "o4", "o5"}
     assert (await one_of(db, alice, Listing)).quantity_sold == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "stays", "told", "well"),
+    [
+        (1, 60, ["o2", "o1"], True),
+        (1, 60, [], False),  # its rows come later, say
+        (1, 60, ["o2"], False),
+        (70, 60, [], True),  # nothing sold for long: it may have left the list
+        (1, 0, [], True),
+    ],
+)
+async def test_a_list_without_what_stood_there_lately_is_not_taken_for_one_of_no_orders(
+    db, admin, alice, stand, days, stays, told, well
+):
+    _, (here, _) = await stand("ebay", "mercari")
+    visit = _visit(db, here)
+    await watch._record(visit, [an_order("o1", "not-ours")], {})
+    await admin.execute("UPDATE sales SET sold_at = now() - make_interval(days => %s)", [days])
+    proved = []
+
+    async def find_sales(*_, **__):
+        return Sales(an_order(id, "not-ours") for id in told)
+
+    async def page():
+        return None
+
+    async def signed_in():
+        proved.append(True)
+        raise LeaseLost  # that far is far enough
+
+    visit.adapter = SimpleNamespace(find_sales=find_sales)
+    visit.form = SimpleNamespace(CAPABILITIES=SimpleNamespace(orders_stay_days=stays))
+    visit.page, visit.signed_in = page, signed_in
+    with pytest.raises(LeaseLost if well else PageChanged):
+        await watch.watch(visit)
+    assert proved == [True] * well
 
 
 async def test_that_more_was_sold_than_is_read_at_once_is_told(db, alice, stand):

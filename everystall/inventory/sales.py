@@ -61,6 +61,17 @@ async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
     return {order_id: cancelled for order_id, cancelled in rows.all() if order_id is not None}
 
 
+async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str]:
+    """Those that we met, and that were made, in the last so many days."""
+    came = func.least(Sale.sold_at, Sale.observed_at)
+    rows = await session.scalars(
+        select(Sale.order_id).where(Sale.connection_id == connection_id, Sale.order_id.is_not(None),
+                                    came > func.now() - timedelta(days=days))
+        .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
+    )  # fmt: skip
+    return {order_id for order_id in rows if order_id is not None}
+
+
 async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
     """When we first posted something on the account, or brought in what stood there: no order from before is
     of that. Now, if never."""

@@ -276,6 +276,9 @@ class Capabilities:
     quantities: bool = False
     #: Its list of what is sold is its list of orders, and that names each listing.
     sold_is_orders: bool = False
+    #: Days for which an order stays in that list at least: it shows none of so late ones if it is not read as
+    #: it stands. 0: it may leave it at once.
+    orders_stay_days: int = 0
     #: A live listing can be changed there.
     revise: bool = False
     #: Names of Draft that a live listing keeps as they were posted.

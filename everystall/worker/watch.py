@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import EverystallError, LeaseLost
+from everystall.errors import EverystallError, LeaseLost, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sale
 from everystall.models import User
@@ -56,12 +56,15 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     connection = visit.connection
     async with visit.lease.transaction() as session:
         known = await sales.known(session, connection.id)
+        late = await sales.late(session, connection.id, visit.form.CAPABILITIES.orders_stay_days)
         since = await sales.first_post(session, connection.id)
         asked = {"id": connection.id, "s": LONG_SECONDS}
         first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
     page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
     told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=first or long_ago)
+    if late and not told.cut and not late & {sale.order_id for sale in told}:
+        raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
     await visit.signed_in()
     if visit.form.CAPABILITIES.sold_is_orders:
         visit.sold_ids = frozenset(sale.remote_id for sale in told if sale.remote_id is not None)

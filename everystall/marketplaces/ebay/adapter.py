@@ -89,7 +89,7 @@ class Ebay:
     async def find_sales(
         self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
     ) -> Sales:
-        """A page load; all orders stay in that list."""
+        """A page load; orders stay in that list for long."""
         rows: list[Mapping[str, Any]] = []
         met = more = False
         for number in range(1, MOST_PAGES + 1):
@@ -101,8 +101,6 @@ class Ebay:
             met, more = any(row["order"] in known for row in shown["rows"]), shown["more"]
             if met or not more:
                 break
-        if known and not met and not more:
-            raise PageChanged(f"{LABEL}'s list of orders does not show those that were in it before.")
         lines = Counter[str]()
         found = Sales()
         for row in rows:

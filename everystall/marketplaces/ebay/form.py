@@ -50,7 +50,7 @@ LIMITS = Limits(
 ASPECT_NAME, ASPECT_VALUE = 40, 50
 CAPABILITIES = Capabilities(
     marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}),
-    sold_is_orders=True, pace_seconds=45, daily_cap=100,
+    sold_is_orders=True, orders_stay_days=60, pace_seconds=45, daily_cap=100,
 )  # fmt: skip
 
 
