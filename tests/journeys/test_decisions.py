@@ -117,11 +117,11 @@ async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
         steps.append("discarded")
         return await discard(self, page, draft_id)
 
-    async def find_or_not(self: Any, page: Any, *, known: Any) -> Any:
+    async def find_or_not(self: Any, *args: Any, **more: Any) -> Any:
         if steps == ["discarded"]:
             steps.append("busy")
             raise MarketplaceBusy("It does not answer.")
-        return await find(self, page, known=known)
+        return await find(self, *args, **more)
 
     monkeypatch.setattr(adapter, "discard_draft", discard_and_note)
     monkeypatch.setattr(adapter, "find_active", find_or_not)

@@ -46,7 +46,7 @@ CAUSES = {
     "challenge": {"challenge"},
     "account_limited": {"limited"},
     "listing_rejected": {"refused"},
-    "not_published": {"draft", "review", "dropped"},
+    "not_published": {"draft", "review", "dropped", "expired", "very late"},
     "session_expired": {"expired", "signed out"},
     "marketplace_busy": {"busy", "lost", "ignored", "unknown", "silent", "late", "dropped"},
 }

@@ -227,7 +227,8 @@ LISTING_ROW = Target(
     "a row of that list", ('main a[href*="/item/m"]', 'main a[href*="/sell/edit/m"]'), heal=False
 )
 NO_LISTINGS = Target(
-    "the note that the list has no rows", ('main :text-matches("^(Nothing here|No (listings|items))", "i")',),
+    "the note that the list has no rows",
+    ('main :text-matches("^(Nothing here|No (listings|items))", "i")', 'main [class*="empty" i]'),
     heal=False,
 )  # fmt: skip
 KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNotice",
