@@ -7,7 +7,7 @@ import re
 #: All that may read before a seller is known. There are no others (ARCHITECTURE.md).
 FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in", "wake",
              "begin_log_in", "first_owner", "look_at_invitation", "accept_invitation",
-             "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key",
+             "look_at_pairing", "accept_pairing", "is_last_owner", "unnamed_photos", "know_key", "knows_ring",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
              "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
              "take_mailboxes", "late_take_downs", "due_live_imports", "take_matching",

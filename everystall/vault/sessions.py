@@ -79,16 +79,15 @@ class Vault:
         """Raises Misconfigured unless each key of the ring is the one that the database knows under its
         name; what it does not know yet is known from now on. `session`: the login role's. At start, before
         anything is sealed: two machines that each made a ring of their own would seal for themselves only."""
-        for kid, value in self._keyring.check_values().items():
+        values = self._keyring.check_values()
+        if not await session.scalar(text("SELECT everystall.knows_ring(:kids)"), {"kids": list(values)}):
+            raise _another_ring(f"None of the ring keys here ({', '.join(values)}) is one")
+        for kid, value in values.items():
             known = await session.scalar(
                 text("SELECT everystall.know_key(:kid, :value)"), {"kid": kid, "value": value}
             )
             if not known:
-                raise Misconfigured(
-                    f"Ring key {kid!r} here is not the one that this database's vault was sealed with.",
-                    action="Put the right SESSION_ENCRYPTION_KEY, or the keys/ring.json of the machine that "
-                    "was there first, or of its backup, in place and start again. Nothing was changed.",
-                )
+                raise _another_ring(f"Ring key {kid!r} here is not the one")
 
     # ---- keeping ----
 
@@ -488,3 +487,11 @@ async def make_data_key(session: AsyncSession, keyring: Keyring, user_id: UUID, 
 
 def _payload(storage: Mapping[str, Any]) -> bytes:
     return json.dumps(storage, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _another_ring(what: str) -> Misconfigured:
+    return Misconfigured(
+        f"{what} that this database's vault was sealed with.",
+        action="Put the right SESSION_ENCRYPTION_KEY, or the keys/ring.json of the machine that was there "
+        "first, or of its backup, in place and start again. Nothing was changed.",
+    )

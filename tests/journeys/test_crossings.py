@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pydantic import SecretStr
 
 from everystall.errors import Misconfigured
 from everystall.vault.keyring import Keyring
@@ -172,17 +173,22 @@ async def test_a_seal_that_does_not_open_is_said_and_not_tried_for_ever(stall: S
     assert len(await stall.rows("SELECT 1 AS one FROM vault_audit")) == 1
 
 
-async def test_another_ring_under_the_same_names_is_refused_at_start(stall: Stall, tmp_path):
-    other = stall.settings.model_copy(update={"everystall_home": tmp_path / "another machine"})
+@pytest.mark.parametrize("key", [None, "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="])
+async def test_another_ring_is_refused_at_start_under_whichever_names(stall: Stall, tmp_path, key):
+    """A ring.json's keys have the same names everywhere, one from the environment is named after itself."""
+    changed = {"everystall_home": tmp_path / "another machine",
+               "session_encryption_key": SecretStr(key) if key else None}  # fmt: skip
+    other = stall.settings.model_copy(update=changed)
     other.everystall_home.mkdir(mode=0o700)
     db = stall.tools.db
     async with db.as_app() as session:
         await stall.tools.vault.check_ring(session)
         await stall.tools.vault.check_ring(session)
     stranger = Vault(db, Keyring.load(other), other)
-    with pytest.raises(Misconfigured, match="not the one"):
+    with pytest.raises(Misconfigured, match=r"not the one|None of the ring keys"):
         async with db.as_app() as session:
             await stranger.check_ring(session)
+    assert len(await stall.rows("SELECT 1 AS one FROM everystall.vault_keys")) == 1
 
 
 @pytest.mark.extended
