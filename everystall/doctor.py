@@ -123,6 +123,8 @@ def _database(settings: Settings, say: Say) -> str:
     if embedded and not Server(settings.everystall_home).exists():
         say(f"Making the database and its key in {settings.everystall_home} (once, some seconds) …")
     from everystall.db import Database  # 0.9 s for which no row before need wait
+    from everystall.vault.keyring import Keyring
+    from everystall.vault.sessions import Vault
 
     with opened(settings) as filled:
         database = Database(addresses(filled)["DATABASE_URL"])
@@ -130,6 +132,8 @@ def _database(settings: Settings, say: Say) -> str:
         async def check() -> str:
             try:
                 await database.check_login()
+                async with database.as_app() as session:  # as web and worker do at their start
+                    await Vault(database, Keyring.load(filled), filled).check_ring(session)
                 async with database.engine.connect() as connection:
                     return str((await connection.exec_driver_sql("SHOW server_version")).scalar_one())
             finally:
@@ -137,10 +141,7 @@ def _database(settings: Settings, say: Say) -> str:
 
         version = asyncio.run(check())
     kind = "embedded" if embedded else "yours"
-    key = "its key opens what is sealed there"
-    if filled.database_admin_url is None:
-        key = "the key is not checked without DATABASE_ADMIN_URL"
-    return f"PostgreSQL {version} ({kind}), the login role is behind the wall; {key}"
+    return f"PostgreSQL {version} ({kind}), the login role is behind the wall; it knows the ring key here"
 
 
 def _photos(settings: Settings, say: Say) -> str:

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from everystall import doctor
 from everystall.demo import show
+from everystall.errors import Misconfigured
 from everystall.processes import Children, answers, free_port
 from everystall.settings import Settings
 
@@ -233,3 +235,20 @@ def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done
     for before, row in (("Making the data folder", "Folder "), ("Making the database", "Database, key ")):
         assert said.index(before) < said.index(row)
     assert "Making" not in everystall("doctor", **env).stdout
+
+
+def test_the_doctor_tells_that_the_key_is_another_databases(database_urls, tmp_path):
+    keys = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
+    right, wrong = (
+        Settings(
+            _env_file=None,
+            everystall_home=tmp_path,
+            database_url=database_urls.login,
+            session_encryption_key=key,
+        )
+        for key in keys
+    )
+    assert "knows the ring key" in doctor._database(right, print)
+    with pytest.raises(Misconfigured, match="None of the ring keys"):
+        doctor._database(wrong, print)
+    assert "knows the ring key" in doctor._database(right, print)
