@@ -76,9 +76,10 @@ class Vault:
         self._settings = settings
 
     async def check_ring(self, session: AsyncSession) -> None:
-        """Raises Misconfigured unless each key of the ring is the one that the database knows under its
-        name; what it does not know yet is known from now on. `session`: the login role's. At start, before
-        anything is sealed: two machines that each made a ring of their own would seal for themselves only."""
+        """Raises Misconfigured unless the database knows a key of this ring, or none at all yet, and each is
+        the one that it knows under its name; what it does not know yet is known from now on. `session`: the
+        login role's. At start, before anything is sealed: two machines that each made a ring of their own
+        would seal for themselves only."""
         values = self._keyring.check_values()
         if not await session.scalar(text("SELECT everystall.knows_ring(:kids)"), {"kids": list(values)}):
             raise _another_ring(f"None of the ring keys here ({', '.join(values)}) is one")
