@@ -41,7 +41,7 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 	@$(NPM) test --silent
 
 .PHONY: e2e-all
-e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and each fault, drift and layout on every marketplace
+e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and the longer ones: each fault, drift and layout on every marketplace
 	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: simulate

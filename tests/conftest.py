@@ -83,7 +83,7 @@ def copier(server: Urls, template: str) -> Iterator[psycopg.Connection]:
 def database_urls(server: Urls, template: str, copier: psycopg.Connection) -> Iterator[Urls]:
     """A migrated database of this test's own."""
     name = f"everystall_test_{secrets.token_hex(6)}"
-    copier.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    copier.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield server.named(name)
     copier.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -7,7 +7,6 @@ from itertools import count
 from typing import Any
 
 import httpx
-import pytest
 
 from everystall.web.browsers import csrf_token
 from everystall.web.tokens import hash_of, new_token
@@ -88,11 +87,11 @@ async def test_no_operation_takes_what_is_no_token_of_ours(estate: Estate):
     assert await estate.rows() == before
 
 
-@pytest.mark.parametrize("scheme", ["Basic", "Token", "bearer:", "Negotiate", "Digest"])
-async def test_a_token_under_another_scheme_is_none(estate: Estate, scheme: str):
+async def test_a_token_under_another_scheme_is_none(estate: Estate):
     client = estate.site.client()
-    headers = {"authorization": f"{scheme} {estate.tokens['api']}"}
-    assert (await client.get("/api/account", headers=headers)).status_code == 401
+    for scheme in ("Basic", "Token", "bearer:", "Negotiate", "Digest"):
+        headers = {"authorization": f"{scheme} {estate.tokens['api']}"}
+        assert (await client.get("/api/account", headers=headers)).status_code == 401, scheme
 
 
 async def test_every_operation_but_the_listed_needs_somebody(estate: Estate):

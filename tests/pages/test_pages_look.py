@@ -89,9 +89,7 @@ async def test_the_pages_of_a_newcomer(house, scheme, width):
         await passes(page, f"{path[1:]}-new")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "width"), [pytest.param("light", 1440, id="light-desk"), *LOOKS[:1], *LOOKS[2:]]
-)
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice", **look(scheme, width))
