@@ -107,7 +107,8 @@ def up(with_parent: WithParent = False) -> None:
     settings = _settings()
     claim_port(settings.everystall_port)
     with opened(settings, own=True, prepared=False) as settings, Children() as children:
-        env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"]}
+        env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"],
+               "PHOTOS_URL": settings.photos_location}  # fmt: skip
         env.pop("DATABASE_ADMIN_URL", None)
         for name in ("worker", "web"):  # they load while we migrate
             children.start(name, name, env=env, hold=True)

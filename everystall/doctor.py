@@ -145,7 +145,7 @@ def _database(settings: Settings, say: Say) -> str:
 
 
 def _photos(settings: Settings, say: Say) -> str:
-    from everystall.content.photos import Photos  # Pillow and the stores: not for the rows before
+    from everystall.content.photos import OWN_HOME, Photos  # Pillow and the stores: not for the rows before
 
     async def probe() -> str:
         photos = Photos(settings)
@@ -154,7 +154,8 @@ def _photos(settings: Settings, say: Say) -> str:
         finally:
             await photos.close()
 
-    return f"{asyncio.run(probe())}: written, read and deleted"
+    found = f"{asyncio.run(probe())}: written, read and deleted"
+    return f"{found}\n{OWN_HOME}" if settings.photos_of_own_home else found
 
 
 def _hosts(settings: Settings, say: Say) -> str:

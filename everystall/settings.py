@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,9 +147,14 @@ class Settings(BaseSettings):
         """Whether browsers take cookies marked Secure from us: over https, and on this machine."""
         return self.public_url.startswith("https://") or is_loopback(self.public_host)
 
-    @cached_property
+    @property
     def photos_location(self) -> str:
         return self.photos_url or (self.everystall_home / "photos").as_uri()
+
+    @property
+    def photos_of_own_home(self) -> bool:
+        """Over a database that others may share, photos lie where only who has this data folder looks."""
+        return self.database_url is not None and self.photos_url is None
 
     @field_validator("webhook_secret")
     @classmethod
