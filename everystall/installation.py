@@ -70,8 +70,8 @@ def prepare(settings: Settings) -> None:
     keyring = Keyring.load(settings)
 
     async def check() -> None:
-        async with admin(settings) as engine:
-            await rotation.check(engine, keyring)
+        async with admin(settings) as engine, engine.begin() as connection:
+            await rotation.check(connection, keyring)
 
     asyncio.run(check())
 

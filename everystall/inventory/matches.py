@@ -163,9 +163,8 @@ async def _look(photos: Photos, sha256: str) -> dict[str, Any]:
     try:
         return as_json(await photos.fingerprint(await photos.get(sha256)))
     except EverystallError as e:
-        if e.fate == "operator" and not isinstance(
-            e, PhotoMissing
-        ):  # the store is away, or full: tried again
+        # the store is away, or full: tried again
+        if e.fate == "operator" and not isinstance(e, PhotoMissing):
             raise
         log.warning("matching.photo_not_read", error=e.code)
         return {"views": [], "tints": []}
