@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     #: mailboxes too, by TLS.
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
-    log_format: str = Field(default="console", pattern="^(json|console)$")
+    log_format: Literal["json", "console"] = "console"
 
     @field_validator("everystall_home")
     @classmethod

@@ -98,7 +98,7 @@ def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
         ("LOG_FORMAT", "hieroglyphs"),
         ("PHOTOS_URL", "s3:/bucket"),
         ("PHOTOS_URL", "S3//x"),
-        ("PHOTOS_URL", "photos"),
+        ("PHOTOS_URL", "pictures"),
         ("PHOTOS_URL", "./photos"),
         ("PHOTOS_URL", "file://srv/hidden"),
         ("WORKER_PLACE", "At Home"),

@@ -444,7 +444,7 @@ async def test_an_empty_vault_takes_any_key_and_another_after_migrate_only(place
     with pytest.raises(Misconfigured, match="None of the ring keys") as refused:
         await _check(place.admin, other)
     assert "everystall migrate" in refused.value.action
-    async with place.db.as_app():  # somebody is at work and may seal with it
+    async with place.db.engine.connect():  # somebody is at work and may seal with it
         await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
         with pytest.raises(Misconfigured):
             await _check(place.admin, other)
