@@ -116,8 +116,8 @@ async def find_places(
     session: AsyncSession, settings: Settings, typed: Mapping[str, Typed] | None = None
 ) -> list[Place]:
     """Every marketplace, with or without accounts. `typed`: what a refused form held, by the account's id."""
-    paced = Publication.needs_you.is_(None) & (Publication.next_try_at == Publication.paced_to)
-    paced &= Publication.paced_to > func.now()
+    paced = Publication.unsettled & Publication.needs_you.is_(None) & (Publication.paced_to > func.now())
+    paced &= Publication.next_try_at == Publication.paced_to
     there = (Publication.put == "live") | Publication.looking
     counted = {
         row.connection_id: row
