@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from everystall.errors import Misconfigured
+from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
-from everystall.vault.sessions import Vault
 from tests.journeys.conftest import SHIRT, Seller, Stall
 from tests.journeys.test_decisions import (
     FOR_EVER,
@@ -183,13 +183,13 @@ async def test_another_ring_is_refused_at_start_under_whichever_names(stall: Sta
     other = stall.settings.model_copy(update=changed)
     other.everystall_home.mkdir(mode=0o700)
     db = stall.tools.db
+    ours, stranger = Keyring.load(stall.settings), Keyring.load(other)
     async with db.as_app() as session:
-        await stall.tools.vault.check_ring(session)
-        await stall.tools.vault.check_ring(session)
-    stranger = Vault(db, Keyring.load(other), other)
+        await rotation.check(session, ours)
+        await rotation.check(session, ours)
     with pytest.raises(Misconfigured, match=r"not the one|None of the ring keys"):
         async with db.as_app() as session:
-            await stranger.check_ring(session)
+            await rotation.check(session, stranger)
     assert len(await stall.rows("SELECT 1 AS one FROM everystall.vault_keys")) == 1
 
 

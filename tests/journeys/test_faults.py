@@ -17,6 +17,7 @@ from chaos.workers import driver as driver_of
 from everystall.browser import hosts
 from everystall.browser import session as browser_session
 from everystall.browser.page import Page
+from everystall.content.photos import Photos
 from everystall.demo.show import is_good
 from everystall.errors import LeaseLost, PageChanged
 from everystall.marketplaces import get_adapter
@@ -280,6 +281,30 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     stall.sandbox.clear_faults()
     await stall.rows("UPDATE publications SET next_try_at = now() RETURNING id")
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+
+
+async def test_a_worker_that_has_not_the_photos_blames_itself_and_loses_nothing(stall, alice, tmp_path):
+    """Two hosts, each with photos in its own home."""
+    profile, job = await _posted(stall, alice, "mercari")
+    elsewhere = Photos(stall.settings.model_copy(update={"photos_url": str(tmp_path / "other-home")}))
+    right, stall.tools = stall.tools, dataclasses.replace(stall.tools, photos=elsewhere)
+    try:
+        await stall.visit(profile)
+        assert (await stall.job(alice, job["jobId"]))["status"] == "running"  # another worker may have them
+        await stall.rows("UPDATE publications SET tries = 7, next_try_at = NULL RETURNING id")
+        await stall.visit(profile)
+    finally:
+        stall.tools = right
+        await elsewhere.close()
+    (asked,) = [pair["needsYou"] for pair in (await stall.job(alice, job["jobId"]))["automationResults"]]
+    assert asked["reason"] == "photo_missing"
+    assert str(tmp_path / "other-home") in asked["message"]
+    assert "PHOTOS_URL" in asked["message"]
+    retry = next(action for action in asked["actions"] if action["name"] == "retry")
+    assert (await alice.client.post(retry["href"])).status_code == 200
+    await stall.visit(profile)
+    assert len(stall.live("mercari")) == 1
+    assert len(stall.live("mercari")[0]["photos"]) == 2
 
 
 @pytest.mark.extended
