@@ -81,7 +81,7 @@ def test_an_unknown_command_is_a_plain_refusal():
     assert "No such command" in shown.stderr
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp_path: Path):
     home, port = str(tmp_path / "home"), str(free_port())
     env = {**clean(), "EVERYSTALL_HOME": home, "EVERYSTALL_PORT": port}
@@ -184,7 +184,7 @@ def test_ctrl_c_is_the_good_end_of_a_demo_that_stays_up_and_a_fall_is_not(capfd:
     assert "/logs" in capfd.readouterr().out
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_path: Path):
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
     keys = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
