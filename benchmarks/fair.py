@@ -111,7 +111,8 @@ def _follow(stage: Stage, job_id: str) -> None:
             raise RuntimeError(f"{job_id} did not end: {job['automationResults']}")
         time.sleep(0.3)
     if job["status"] != "done":
-        raise RuntimeError(f"{job_id} is {job['status']}: {job['automationResults']}")
+        asked = [(one["marketplace"], one["state"], one["needsYou"]) for one in job["automationResults"]]
+        raise RuntimeError(f"{job_id} is {job['status']}: {[one for one in asked if one[2]] or asked}")
 
 
 def _copy(fair: Fair, shelf: Shelf, template: str, copies: int) -> None:
