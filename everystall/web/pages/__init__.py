@@ -22,6 +22,7 @@ PAGES = (
     connections.router,
     stalls.router,
     needs_you.router,
+    sales.router,
     extension.router,
     reference.router,
 )
