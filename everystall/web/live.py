@@ -71,7 +71,7 @@ async def stream(parts: AllParts, who: PageSeller) -> StreamingResponse:
 
 @router.get("/live/needs")
 async def show_needs(page: OpenedPage) -> HTMLResponse:
-    """How many listings wait for the seller: the count that stands on every page."""
+    """How many things wait for the seller: the count that stands on every page."""
     return page.show("needs.html")
 
 

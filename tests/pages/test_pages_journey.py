@@ -272,11 +272,13 @@ async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(hous
 async def test_today_says_which_listings_wait_and_what_for(house):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice")
-    asked = page.get_by_role("region", name="1 listing waits for you")
+    asked = page.get_by_role("region", name="2 things wait for you")  # the other is Mercari's sign-in
     assert "Linen shirt on Poshmark: Poshmark asks for a code." in await asked.inner_text()
+    await asked.get_by_role("link", name="Linen shirt").click()
+    assert await page.locator("article.ask:focus").get_by_text("1 listing waits for it").is_visible()
     await house.person("bob")
     bobs = await house.signed_in("bob")
-    assert await bobs.get_by_text("waits for you").count() == 0
+    assert await bobs.get_by_text("for you").count() == 0
     assert "Linen shirt" not in await bobs.content()
 
 

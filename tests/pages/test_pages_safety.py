@@ -70,7 +70,7 @@ async def test_what_anybody_wrote_is_shown_and_never_run(house, evil):
                      d=json.dumps({"ships_from_zip": evil, "payment_policy": evil}))  # fmt: skip
     await house.rows("UPDATE vault_audit SET purpose = :evil", evil=evil)
     page = await house.signed_in("alice")
-    for path in ("/", "/connections", "/account"):
+    for path in ("/", "/needs-you", "/connections", "/account"):
         await page.goto(path)
         assert await page.evaluate("window.ran") is None
         for link in await page.locator("a[href]").evaluate_all("all => all.map(one => one.protocol)"):
@@ -109,6 +109,7 @@ async def test_somebody_elses_accounts_are_not_there(house):
     hers = {
         "connections": [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")],
         "invitations": [row["id"] for row in await house.rows("SELECT id FROM invitations")],
+        "listings": [row["id"] for row in await house.rows("SELECT id FROM listings")],
     }
     for row in await house.rows("SELECT id, kind FROM api_tokens"):
         kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
@@ -138,7 +139,7 @@ async def test_somebody_elses_accounts_are_not_there(house):
 
 
 async def _everything(house):
-    tables = ("connections", "user_marketplace_sessions", "invitations")
+    tables = ("connections", "user_marketplace_sessions", "invitations", "listings", "publications")
     return [await house.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables] + [
         await house.rows("SELECT id, name FROM api_tokens WHERE kind <> 'browser' ORDER BY id")
     ]
@@ -232,6 +233,7 @@ async def test_a_part_of_a_page_is_what_the_whole_page_holds(house):
     for path, parts in (
         ("/", ["status"]),
         ("/connections", ["accounts"]),
+        ("/needs-you", ["waiting"]),
         ("/account", ["extensions", "browsers", "audit"]),
     ):
         whole = await (await page.request.get(path)).text()

@@ -13,17 +13,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.models import Publication, User
+from everystall.inventory.questions import needs_you_count
+from everystall.models import User
 from everystall.web import browsers
 from everystall.web.account import get_user
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
 from everystall.web.render import Reader, page
 
 #: word → what was done, and what follows from it
-SAID: Final = {
+SAID: Final[dict[str, tuple[str, str | None]]] = {
     "signed-out": ("You are signed out.", "Posting and taking down go on without you."),
     "paused": ("Paused.", "Nothing new is posted there until you go on. What sells is still taken down."),
     "resumed": ("Going on.", "The account is looked at now; what waits is posted at its pace."),
@@ -42,6 +42,18 @@ SAID: Final = {
     "browser": ("That browser is signed out.", "It has to sign in again."),
     "unpaired": ("Unpaired.", "That browser hands nothing over any more."),
     "revoked": ("The token is revoked.", "Programs that use it are refused from now on."),
+    "posted": (
+        "Posting.",
+        "It goes to all of these accounts. You may close this page: it goes on without you.",
+    ),
+    "posted-paused": (
+        "Posting where it is not paused.",
+        "On the accounts that you paused it waits until you go on.",
+    ),
+    "retry": ("Trying again.", None),
+    "end": ("Taking it down.", "It is gone when its own page there says so."),
+    "relist": ("Relisting.", "It is taken down, seen gone, and posted again as new."),
+    "answered": ("Thank you.", "What follows from it is done now."),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 
@@ -53,7 +65,7 @@ class Opened:
     session: AsyncSession
     who: SignedIn
     user: User
-    #: Listings that wait for their seller on a marketplace.
+    #: How many things wait for them.
     needs: int
 
     def show(self, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
@@ -69,8 +81,7 @@ async def opened(request: Request, parts: Parts, who: SignedIn) -> AsyncIterator
     """For a form whose work takes long (a password's): its page is opened for what is shown in the end, so
     that no transaction is open meanwhile."""
     async with parts.database.as_user(who.user_id) as session:
-        waiting = select(func.count()).where(Publication.needs_you.is_not(None))
-        needs = await session.scalar(waiting) or 0
+        needs = await needs_you_count(session)
         yield Opened(request, parts, session, who, await get_user(session, who), needs)
 
 

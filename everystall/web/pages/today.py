@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import Listing, Publication
+from everystall.models import Connection, Listing, Publication
 from everystall.web.account import find_tokens
-from everystall.web.pages.connections import find_places, web_address
+from everystall.web.pages.connections import find_places
 from everystall.web.pages.opened import OpenedPage
 
 router = APIRouter()
@@ -41,8 +41,8 @@ class Question:
     title: str
     label: str
     said: str
-    #: Where the seller answers it, if it is there.
-    url: str | None
+    #: Where the seller answers it.
+    href: str
 
 
 @router.get("/")
@@ -52,7 +52,6 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
     stands = [stand for place in places for stand in place.stands]
     figures = await _figures(session)
     paired = bool(await find_tokens(session, "extension"))
-    has_token = bool(await find_tokens(session, "api"))
     steps = [
         Step(
             "Pair the browser that you sell with",
@@ -65,17 +64,11 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
             "/connections", "See how", any(not stand.gone for stand in stands),
         ),
         Step(
-            "Make an API token",
-            "Listings are written by a script or program in this version; it acts as you by a token.",
-            "/account#tokens", "Make a token", has_token,
-        ),
-        Step(
             "Post your first listing",
             "Write it once, with photos, check it against each marketplace, and post it to all.",
-            "/api/docs", "How to", figures["live"] > 0,
+            "/inventory", "Write a listing", figures["live"] > 0,
         ),
     ]  # fmt: skip
-    waiting = await _waiting(session)
     first = next((step for step in steps if not step.done), None)
     if first is not None:
         first.next = True
@@ -87,7 +80,7 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         steps=steps,
         paused=paused,
         delists_paused=page.user.pause_ends,
-        asked=waiting,
+        asked=await _waiting(session),
         **figures,
     )
 
@@ -95,15 +88,18 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
 async def _waiting(session: AsyncSession) -> list[Question]:
     """What waits for the seller, the last asked first."""
     rows = await session.execute(
-        select(Listing.title, Publication.marketplace, Publication.needs_you)
+        select(
+            Listing.id, Listing.title, Publication.marketplace, Publication.needs_you, Connection.public_id
+        )
         .join(Listing, Listing.id == Publication.listing_id)
+        .join(Connection, Connection.id == Publication.connection_id)
         .where(Publication.needs_you.is_not(None))
         .order_by(Publication.updated_at.desc(), Publication.id)
         .limit(SHOWN)
     )
     return [
         Question(row.title or "A listing without a title", MARKETPLACES[row.marketplace],
-                 str(row.needs_you.get("message") or ""), web_address(row.needs_you.get("url")))
+                 str(row.needs_you.get("message") or ""), f"/needs-you?at={row.id}-{row.public_id}")
         for row in rows
     ]  # fmt: skip
 
@@ -114,9 +110,8 @@ async def _figures(session: AsyncSession) -> dict[str, int]:
             select(
                 func.count().filter(Publication.put == "live"),
                 func.count().filter(Publication.state.in_(_MOVING), Publication.needs_you.is_(None)),
-                func.count().filter(Publication.needs_you.is_not(None)),
             )
         )
     ).one()
     listings = await session.scalar(select(func.count()).select_from(Listing))
-    return {"listings": listings or 0, "live": row[0], "moving": row[1], "waiting": row[2]}
+    return {"listings": listings or 0, "live": row[0], "moving": row[1]}

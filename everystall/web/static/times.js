@@ -1,4 +1,5 @@
-// Says times as the reader would: "3 minutes ago", in their own time zone; and counts down where a thing ends.
+// Says times as the reader would: "3 minutes ago", in their own time zone; counts down where a thing ends, and up
+// where one goes on.
 // Without it the page says them in UTC.
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -19,7 +20,23 @@ function left(at) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
+function lasted(at) {
+  const seconds = Math.max(0, Math.floor((Date.now() - at) / 1000)); // their clock may be behind
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `since ${near(at)}`;
+}
+
+function count() {
+  for (const el of document.querySelectorAll("time[data-since]")) {
+    const at = new Date(el.dateTime);
+    el.textContent = lasted(at);
+    el.title = full.format(at);
+  }
+}
+
 function say() {
+  count();
   for (const el of document.querySelectorAll("time[data-when]")) {
     const at = new Date(el.dateTime);
     el.textContent = el.dataset.when === "near" ? near(at) : (el.dataset.when === "day" ? date : full).format(at);
@@ -41,4 +58,5 @@ function say() {
 
 say();
 setInterval(say, document.querySelector("time[data-left]") ? 1000 : 20000);
+setInterval(count, 1000);
 document.addEventListener("everystall:changed", say);

@@ -1,0 +1,89 @@
+"""What sold where, on its page."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pages.conftest import EVIL
+from tests.pages.standing import account, listing, publication
+from tests.pages.test_pages_look import LOOKS, look, passes
+
+pytestmark = pytest.mark.browser
+
+
+async def sold(house, user, title="Linen shirt", number=1):
+    """So many orders on eBay, each taken down on Mercari 17 seconds later; the last one is cancelled."""
+    ebay, mercari = (
+        await account(house, user, "ebay", "alice"),
+        await account(house, user, "mercari", "alice"),
+    )
+    shirt = await listing(house, user, title=title)
+    of = await publication(house, user, shirt, mercari, put="ended", state="ended", wanted="ended")
+    for place in range(number):
+        await house.rows(
+            "WITH s AS (INSERT INTO sales (user_id, connection_id, listing_id, order_id, title, price_cents, "
+            "quantity, sold_at, sold_at_exact, observed_at, cancelled_at) SELECT user_id, id, "
+            "CAST(:listing AS uuid), :order, :title, 2500, 1, at, true, at + interval '10 seconds', "
+            "CASE WHEN :cancelled THEN at + interval '1 hour' END FROM connections, "
+            "LATERAL (SELECT now() - make_interval(hours => :place) AS at) t WHERE public_id = :ebay "
+            "RETURNING *) INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace, started_at, "
+            "gone_at) SELECT user_id, id, CASE WHEN :place = 0 THEN CAST(:of AS uuid) END, 'mercari', "
+            "observed_at + interval '2 seconds', observed_at + interval '17 seconds' FROM s",
+            listing=shirt, order=f"o-{place}", title=title, place=place, ebay=ebay, of=of,
+            cancelled=number > 1 and place == number - 1,
+        )  # fmt: skip
+    return shirt
+
+
+async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere(house):
+    alice = await house.person("alice")
+    shirt = await sold(house, alice, number=3)
+    page = await house.signed_in("alice", java_script_enabled=False)
+    await page.get_by_role("link", name="Sales", exact=True).click()
+    rows = page.locator(".sold > li")
+    assert await rows.count() == 3
+    first = rows.first
+    assert (
+        await first.get_by_role("link", name="Linen shirt").get_attribute("href")
+        == f"/listings/{shirt}/stalls"
+    )
+    said = await first.inner_text()
+    assert "$25.00" in said
+    assert "order o-0" in said
+    assert "Mercari: gone after 17 s" in said
+    assert "Cancelled there" in await rows.last.inner_text()
+    figures = await page.locator(".facts").first.inner_text()
+    assert "2 orders" in figures  # the cancelled one does not count
+    assert "$50.00" in figures
+    await page.get_by_text("By month, as a table").click()
+    assert "$50.00 (2)" in await page.locator(".months").inner_text()
+    await house.person("bob")
+    bobs = await house.signed_in("bob")
+    await bobs.goto("/sales")
+    assert await bobs.get_by_text("Nothing sold yet.").is_visible()
+    assert "Linen" not in await bobs.content()
+
+
+async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):
+    alice = await house.person("alice")
+    await sold(house, alice, title=EVIL, number=52)
+    page = await house.signed_in("alice")
+    await page.goto("/sales")
+    assert await page.locator(".sold > li").count() == 50
+    await page.get_by_role("link", name="Earlier sales").click()
+    assert await page.locator(".sold > li").count() == 2
+    assert EVIL[:20] in await page.locator("main").inner_text()
+    assert await page.evaluate("window.ran") is None
+    assert await page.get_by_role("link", name="Earlier sales").count() == 0
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_how_it_looks(house, scheme, width):
+    alice = await house.person("alice")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/sales")
+    await passes(page, "sales-none")
+    await sold(house, alice, number=5)
+    await page.goto("/sales")
+    await page.get_by_text("By month, as a table").click()
+    await passes(page, "sales")
