@@ -67,6 +67,9 @@ _NETWORK: Any = {"connect_timeout": "5s", "timeout": "60s"}
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
+#: What a list shows of a photo: 96 pixels wide, on a screen that has two for each.
+THUMBNAIL = PhotoRule(max_count=1, longest_side=192, quality=80, max_bytes=24_000)
+
 #: What is said beforehand where a second process may come to look for photos elsewhere.
 OWN_HOME = (
     "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, has "

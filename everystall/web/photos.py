@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
+from everystall.content.photos import THUMBNAIL
 from everystall.errors import BadRequest, NotFound, PhotoRefused
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import touch
@@ -164,15 +165,25 @@ async def delete_photo(listing_id: ListingId, photo_id: PhotoId, session: Transa
 
 
 @router.get("/{photoId}", response_class=Response)
-async def get_photo(listing_id: ListingId, photo_id: PhotoId, parts: AllParts, who: Seller) -> Response:
-    """The original's bytes."""
+async def get_photo(
+    listing_id: ListingId,
+    photo_id: PhotoId,
+    parts: AllParts,
+    who: Seller,
+    size: Annotated[Literal["original", "thumbnail"], Query()] = "original",
+) -> Response:
+    """The original's bytes; or a JPEG of at most 192 pixels a side."""
     async with parts.database.as_user(who.user_id) as session:
         photo = await _find(session, listing_id, photo_id)
-    data = await parts.photos.get(photo.sha256)
+    small = size == "thumbnail"
+    made = parts.photos.rendition(photo.sha256, THUMBNAIL) if small else parts.photos.get(photo.sha256)
     return Response(
-        data,
-        media_type=photo.content_type,
-        headers={"Cache-Control": "private, max-age=31536000, immutable", "ETag": f'"{photo.sha256}"'},
+        await made,
+        media_type="image/jpeg" if small else photo.content_type,
+        headers={
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "ETag": f'"{photo.sha256}{"-small" if small else ""}"',
+        },
     )
 
 

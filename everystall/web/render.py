@@ -6,6 +6,7 @@ of anybody else's, and holds no inline script or style.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import mimetypes
 import re
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import Headers
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -181,6 +183,15 @@ def error_page(request: Request, error: EverystallError, status: int | None = No
 # ---- files -----------------------------------------------------------------------------------------
 
 
+#: Text that is sent packed. Pages are not: what somebody may put into their address stands beside a secret.
+_PACKED: Final = (".css", ".js", ".svg")
+
+
+@cache
+def _packed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes(), mtime=0)
+
+
 class Files(StaticFiles):
     """static/, kept by browsers for a year where the address names what is in it."""
 
@@ -191,6 +202,12 @@ class Files(StaticFiles):
         self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
-        named = b"v=" in scope["query_string"] or re.search(r"-\d+\.\d+\.\d+", Path(full_path).name)
+        path = Path(full_path)
+        packs = "gzip" in Headers(scope=scope).get("accept-encoding", "") and path.suffix in _PACKED
+        if packs and isinstance(response, FileResponse):
+            headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            headers |= {name: response.headers[name] for name in ("etag", "last-modified")}
+            response = Response(_packed(path), media_type=response.media_type, headers=headers)
+        named = b"v=" in scope["query_string"] or re.search(r"-\d+\.\d+\.\d+", path.name)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if named else "no-cache"
         return response

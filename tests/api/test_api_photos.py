@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from everystall.errors import StorageFull
 from tests.api.conftest import photo
@@ -27,6 +29,23 @@ async def test_several_photos_come_back_in_order_and_byte_by_byte(alice):
         assert got.headers["x-content-type-options"] == "nosniff"
     assert added.json()["revision"] == 2
     assert (await alice.get(f"/api/listings/{listing}")).json()["photos"] == told
+
+
+async def test_a_thumbnail_is_small_upright_made_once_and_kept_by_the_browser(alice, bob):
+    listing = await alice.listing(photos=0)
+    added = await alice.client.post(
+        f"/api/listings/{listing}/photos", files=[("p", ("1.png", photo(1, (1600, 2000)), "image/png"))]
+    )
+    url = added.json()["photos"][0]["url"] + "?size=thumbnail"
+    got = await alice.get(url)
+    with Image.open(io.BytesIO(got.content)) as image:
+        assert (image.format, image.size) == ("JPEG", (154, 192))
+    assert got.headers["content-type"] == "image/jpeg"
+    assert "immutable" in got.headers["cache-control"]
+    assert len(got.content) < 24_000
+    assert (await alice.get(url)).content == got.content
+    assert (await bob.get(url)).status_code == 404
+    assert (await alice.get(url.replace("thumbnail", "huge"))).status_code == 422
 
 
 async def test_one_photo_may_be_the_body_itself(alice):

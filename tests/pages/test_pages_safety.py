@@ -214,6 +214,12 @@ async def test_files_are_kept_by_their_hash_and_pages_are_not_kept(house):
             assert file.status_code == 200
             assert "immutable" in file.headers["cache-control"]
             assert file.headers["x-content-type-options"] == "nosniff"
+            assert file.headers["content-encoding"] == "gzip"
+        plain = await client.get(named[0], headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == (await client.get(named[0])).content
+        again = await client.get(named[0], headers={"If-None-Match": plain.headers["etag"]})
+        assert again.status_code == 304
         font = await client.get("/static/inter-5.3.0-latin.woff2")
         assert font.headers["content-type"] == "font/woff2"
         assert "javascript" in (await client.get("/static/live.js")).headers["content-type"]

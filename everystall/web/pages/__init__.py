@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from everystall.web.pages import (
     account,
+    bulk,
     connections,
     door,
     extension,
+    inventory,
     needs_you,
     reference,
     sales,
@@ -17,6 +19,8 @@ from everystall.web.pages import (
 
 PAGES = (
     today.router,
+    inventory.router,
+    bulk.router,
     door.router,
     account.router,
     connections.router,
