@@ -3,13 +3,14 @@ too; what it adds is words, forms that work without a script, and the way on aft
 
 from __future__ import annotations
 
-from everystall.web.pages import account, connections, door, extension, reference, today
+from everystall.web.pages import account, connections, door, extension, listing, reference, today
 
 PAGES = (
     today.router,
     door.router,
     account.router,
     connections.router,
+    listing.router,
     extension.router,
     reference.router,
 )
