@@ -327,8 +327,9 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
                     signal.signal(number, handler)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            """Who waits for a request of captures (up to 25 seconds) is let go first."""
+            """Who waits for something to be told is let go first."""
             await web_app.state.parts.captures.close()
+            await web_app.state.parts.moves.close()
             await super().shutdown(sockets)
 
     web_app = create_app(settings)

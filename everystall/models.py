@@ -425,6 +425,8 @@ class Publication(Owned, Base):
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    #: Counted up by the database with each change: which of two readings is the newer.
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     __table_args__ = (
         _owned("publications"),
         _points_to("listings", "listing_id"),
@@ -443,6 +445,8 @@ class Publication(Owned, Base):
                   "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND needs_you ->> 'reason' "
                   "IN ('sold_twice', 'sale_cancelled'))))")),
         Index("publications_by_connection", "user_id", "connection_id"),
+        Index("publications_that_wait", "user_id", text("updated_at DESC"),
+              postgresql_where=text("needs_you IS NOT NULL")),
     )  # fmt: skip
 
 

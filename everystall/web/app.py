@@ -23,6 +23,7 @@ from everystall.web import (
     account,
     answers,
     archives,
+    captures,
     connections,
     export,
     health,
@@ -32,6 +33,7 @@ from everystall.web import (
     job_webhook,
     jobs,
     listings,
+    live,
     live_imports,
     matches,
     pairings,
@@ -46,10 +48,10 @@ from everystall.web import (
     webhooks,
 )
 from everystall.web import photos as listing_photos
-from everystall.web.captures import Captures
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
+from everystall.web.listening import Listening
 from everystall.web.pages import PAGES
 from everystall.web.render import Files
 
@@ -113,12 +115,13 @@ def create_app(
         redoc_url=None,
     )
     if database is not None and vault is not None and photos is not None:
-        app.state.parts = Parts(settings, database, vault, photos, limits, Captures(database))
+        app.state.parts = Parts(settings, database, vault, photos, limits, *_listening(database))
     answers.install(app)
     for router in ROUTERS:
         app.include_router(router, responses=answers.refusals())
     for page in PAGES:
         app.include_router(page, include_in_schema=False)
+    app.include_router(live.router)
     app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)
@@ -152,6 +155,11 @@ async def _parts(
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
         await photos.check()
-    captures = Captures(database)
-    stack.push_async_callback(captures.close)
-    return Parts(settings, database, vault, photos, limits, captures)
+    listening = _listening(database)
+    for each in listening:
+        stack.push_async_callback(each.close)
+    return Parts(settings, database, vault, photos, limits, *listening)
+
+
+def _listening(database: Database) -> tuple[Listening, Listening]:
+    return Listening(database, captures.CHANNEL), Listening(database, live.CHANNEL)

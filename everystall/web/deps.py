@@ -25,8 +25,8 @@ from everystall.errors import NotAllowed, NotFound, SignInFirst, Unauthenticated
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
 from everystall.web import browsers
-from everystall.web.captures import Captures
 from everystall.web.limits import Limits, budget_of
+from everystall.web.listening import Listening
 from everystall.web.tokens import PREFIX, hash_of
 
 #: May hand over sessions and ask about them: what the extension's token is given.
@@ -42,7 +42,9 @@ class Parts:
     vault: Vault
     photos: Photos
     limits: Limits
-    captures: Captures
+    #: Captures that are asked for, and publications that change.
+    captures: Listening
+    moves: Listening
     #: Sessions that are handed over at once. Each may need a second connection, to open the session that is
     #: here; all of the pool's 20 held by the first would wait for each other.
     handovers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))

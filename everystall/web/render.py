@@ -42,7 +42,7 @@ PAGE_HEADERS: Final = {
     **API_HEADERS,
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "cross-origin-opener-policy": "same-origin",
     # with no-referrer a form says "Origin: null", and over plain http that is all that we would have
     "referrer-policy": "same-origin",

@@ -31,10 +31,11 @@ from everystall.models import Connection, Listing, Publication
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
+from everystall.web import captures, live
 from everystall.web.app import create_app
-from everystall.web.captures import Captures
 from everystall.web.deps import Parts
 from everystall.web.limits import Limits
+from everystall.web.listening import Listening
 from everystall.web.tokens import make_token
 
 PUBLIC_URL = "https://everystall.test"
@@ -300,7 +301,8 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
     vault = Vault(database, Keyring.load(settings), settings)
     photos = Photos(settings)
     app = _application()
-    app.state.parts = Parts(settings, database, vault, photos, Limits(), Captures(database))
+    listening = (Listening(database, channel) for channel in (captures.CHANNEL, live.CHANNEL))
+    app.state.parts = Parts(settings, database, vault, photos, Limits(), *listening)
     made = Site(app, settings, database, vault, admin)
     yield made
     for client in made.clients:

@@ -134,6 +134,8 @@ async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncI
         await context.close()
     server.should_exit = True
     await serving
+    await app.state.parts.captures.close()
+    await app.state.parts.moves.close()
     await photos.close()
     await database.close()
     await admin.close()

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.models import User
+from everystall.models import Publication, User
 from everystall.web import browsers
 from everystall.web.account import get_user
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
@@ -62,13 +63,15 @@ class Opened:
     session: AsyncSession
     who: SignedIn
     user: User
+    #: Listings that wait for their seller on a marketplace.
+    needs: int
 
     def show(self, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """The page, by the name of its template."""
         csrf = browsers.csrf_token(self.parts.csrf_key, self.who.token_id)
         reader = Reader(self.user.email, self.user.role, csrf)
         said = SAID.get(self.request.query_params.get("said", ""))
-        return page(self.request, name, reader=reader, status=status, said=said, **context)
+        return page(self.request, name, reader=reader, status=status, said=said, needs=self.needs, **context)
 
 
 @asynccontextmanager
@@ -76,7 +79,9 @@ async def opened(request: Request, parts: Parts, who: SignedIn) -> AsyncIterator
     """For a form whose work takes long (a password's): its page is opened for what is shown in the end, so
     that no transaction is open meanwhile."""
     async with parts.database.as_user(who.user_id) as session:
-        yield Opened(request, parts, session, who, await get_user(session, who))
+        waiting = select(func.count()).where(Publication.needs_you.is_not(None))
+        needs = await session.scalar(waiting) or 0
+        yield Opened(request, parts, session, who, await get_user(session, who), needs)
 
 
 async def _open(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:

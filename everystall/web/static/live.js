@@ -1,9 +1,12 @@
-// Keeps what a page says up to date: asks for its own block every so often while the tab is visible, and at
-// once when it becomes visible. That also tells the server that somebody is watching. Must be the first module:
-// it compares what the server said then with what it says now, before the others touch the page.
+// Keeps what a page says up to date. Each part of it asks for its own block again when the server tells that
+// something of it changed (over a WebSocket, else over server-sent events), every so often anyway while the tab is
+// visible, and at once when it becomes visible: whatever was missed meanwhile, it then shows what is. Must be the
+// first module: it compares what the server said then with what it says now, before the others touch the page.
 //
-// <div data-live="BLOCK" data-every="SECONDS"> holds the block; in it <… data-key="…"> are put in one by one, so
-// that a form that is being filled in stays as it is. data-say is what a screen reader is told when it changes.
+// <div data-live="BLOCK" data-every="SECONDS"> holds the block; data-from is the address that has it, if not this
+// page's; data-about the listings that it is of (ids, or * for all of the seller's). In it <… data-key="…"> are put
+// in one by one, so that a form that is being filled in stays as it is; data-seq counts up with what is shown, and
+// an older one never replaces a newer. data-say is what a screen reader is told when it changes.
 
 const parts = [...document.querySelectorAll("[data-live]")];
 const said = document.getElementById("said");
@@ -26,15 +29,15 @@ function busy(el) {
 }
 
 /** XHR parses into a document without scripts, and Trusted Types have nothing against it. */
-function fetchPart(name) {
+function fetchPart(name, from) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("GET", location.pathname + location.search);
+    request.open("GET", from);
     request.setRequestHeader("X-Part", name);
     request.responseType = "document";
     request.timeout = 20000;
     request.onload = () => {
-      if (new URL(request.responseURL).pathname !== location.pathname) return location.reload(); // signed out
+      if (new URL(request.responseURL).pathname !== new URL(from, location).pathname) return location.reload(); // signed out
       if (request.status !== 200 || !request.response) return reject(new Error(String(request.status)));
       resolve(request.response.body);
     };
@@ -58,7 +61,7 @@ function put(root, fresh, known) {
   } else {
     for (const [key, el] of after) {
       const now = text(el), old = before.get(key);
-      if (known.get(key) === now || busy(old)) continue;
+      if (known.get(key) === now || busy(old) || Number(el.dataset.seq) < Number(old.dataset.seq)) continue;
       old.replaceWith(document.importNode(el, true));
       known.set(key, now);
     }
@@ -67,27 +70,72 @@ function put(root, fresh, known) {
   document.dispatchEvent(new Event("everystall:changed"));
 }
 
+/** Those that wait to hear that something changed: what each is about, and how it asks. */
+const asking = [];
+
 for (const root of parts) {
   const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)]));
   const every = Number(root.dataset.every) * 1000;
-  let timer, asking = false;
+  let timer, under = false, again = false;
   const ask = async () => {
     clearTimeout(timer);
-    if (asking || document.hidden) return;
-    asking = true;
+    if (document.hidden) return;
+    if (under) { again = true; return; }
+    under = true;
     try {
-      put(root, await fetchPart(root.dataset.live), known);
+      put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known);
       away.hidden = true;
     } catch {
       away.hidden = false;
     } finally {
-      asking = false;
-      timer = setTimeout(ask, every);
+      under = false;
+      timer = setTimeout(ask, again ? 100 : every);
+      again = false;
     }
   };
   document.addEventListener("visibilitychange", ask);
   timer = setTimeout(ask, every);
+  if (root.dataset.about) asking.push({ about: root.dataset.about.split(" "), ask });
 }
+
+// ---- told at once ----
+
+/** `changed`: ids of listings, or "*". */
+function tell(changed) {
+  for (const one of asking) {
+    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.ask();
+  }
+}
+
+/** Seconds until it is tried again: more each time, up to half a minute, and not all pages at once. */
+const wait = (tries) => Math.min(30, 2 ** tries) * (0.5 + Math.random()) * 1000;
+
+/** A WebSocket; if it never opened, twice, something between us breaks those, and the events are streamed. */
+function listen(tries = 0, opened = false) {
+  if (document.hidden) return document.addEventListener("visibilitychange", () => listen(tries, opened), { once: true });
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+  let silence;
+  const heard = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => socket.close(), 60_000); // it says that it is there every 20 seconds
+  };
+  socket.onopen = () => { opened = true; tries = 0; heard(); };
+  socket.onmessage = (event) => { heard(); tell(JSON.parse(event.data).listings ?? []); };
+  socket.onclose = (event) => {
+    clearTimeout(silence);
+    if (event.code === 1008) return tell(["*"]); // signed out: a part asks, and leads to the door
+    if (!opened && tries >= 1) return stream();
+    setTimeout(() => listen(tries + 1, opened), wait(tries));
+  };
+}
+
+/** The same by server-sent events, which come back by themselves. Without them each part asks every so often. */
+function stream() {
+  const events = new EventSource("/live/events");
+  events.onmessage = (event) => tell(JSON.parse(event.data).listings ?? []);
+}
+
+if (asking.length) listen();
 
 document.addEventListener("change", (event) => {
   if (event.target.dataset) event.target.dataset.touched = "yes";

@@ -1,0 +1,106 @@
+"""What moves, told to open pages as it happens: over a WebSocket, and over server-sent events where something
+between breaks those. A message says which listings changed; the page asks for its own parts again, so a
+message that never came, or came twice, leaves nothing wrong on it (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from everystall.errors import CrossSite
+from everystall.web import browsers
+from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, find_signed_in
+from everystall.web.listening import ANYTHING
+from everystall.web.pages.opened import OpenedPage
+
+router = APIRouter(include_in_schema=False)
+
+#: Told by migration 0022's triggers.
+CHANNEL: Final = "everystall_moves"
+#: Seconds of silence after which we say that we are there, and see whether the browser is still signed in.
+PING_SECONDS: Final = 20.0
+#: What happens within so many seconds after a message is one message.
+TOGETHER_SECONDS: Final = 0.2
+#: WebSocket close codes: signed out, or never in (RFC 6455: 1008); going away, come back (1001).
+REFUSED, AWAY = 1008, 1001
+
+
+@router.websocket("/live")
+async def watch(socket: WebSocket) -> None:
+    """Messages: `{"listings": ["…"]}`, ids or `*` (the first is that); `{}` says that we are there."""
+    parts: Parts = socket.app.state.parts
+    try:
+        browsers.check_own_page(socket.headers, parts.settings)
+    except CrossSite:
+        await socket.close(REFUSED)
+        return
+    token = browsers.cookie_of(socket.headers, parts.settings)
+    who = await find_signed_in(parts, token, ("browser",)) if token else None
+    if token is None or who is None:
+        await socket.close(REFUSED)
+        return
+    await socket.accept()
+    gone = asyncio.create_task(_until_gone(socket))
+    try:
+        async for message in _moves(parts, who, token, gone):
+            await socket.send_text(message)
+        if not gone.done():
+            await socket.close(AWAY if parts.moves.closed else REFUSED)
+    except (WebSocketDisconnect, RuntimeError):  # it went while we were sending
+        pass
+    finally:
+        gone.cancel()
+
+
+@router.get("/live/events")
+async def stream(parts: AllParts, who: PageSeller) -> StreamingResponse:
+    """The same, as server-sent events."""
+
+    async def events() -> AsyncIterator[str]:
+        async for message in _moves(parts, who, None, None):
+            yield f"data: {message}\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/live/needs")
+async def show_needs(page: OpenedPage) -> HTMLResponse:
+    """How many listings wait for the seller: the count that stands on every page."""
+    return page.show("needs.html")
+
+
+async def _moves(
+    parts: Parts, who: SignedIn, token: str | None, gone: asyncio.Task[None] | None
+) -> AsyncIterator[str]:
+    """Messages until this process ends, the other side has gone or is signed out; of a stream, which has no
+    `token`, for a few minutes: its browser comes back by itself and is asked again who it is."""
+    silent = 0
+    with parts.moves.waiting(who.user_id) as woken:
+        await parts.moves.ready(PING_SECONDS)
+        woken.hear(ANYTHING)  # between the page's own reading and now
+        while not parts.moves.closed and not (gone is not None and gone.done()):
+            tasks = [asyncio.ensure_future(woken.wait()), *([gone] if gone is not None else [])]
+            await asyncio.wait(tasks, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            tasks[0].cancel()
+            if woken.is_set():
+                yield json.dumps({"listings": sorted(woken.take())})
+                await asyncio.sleep(TOGETHER_SECONDS)
+                continue
+            silent += 1
+            if token is None and silent > 10:
+                return
+            if token is not None and await find_signed_in(parts, token, ("browser",)) is None:
+                return
+            yield "{}"
+
+
+async def _until_gone(socket: WebSocket) -> None:
+    """A page says nothing to us; what it sends is thrown away."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass

@@ -1,0 +1,174 @@
+"""What moves is on an open page at once: over a WebSocket, or as a stream, for its own seller only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.pages.conftest import House, sign_in
+
+WAIT = 20.0
+
+
+async def _cookie(house: House, name: str) -> str:
+    page = await house.signed_in(name)
+    cookies = await page.context.cookies()
+    return "; ".join(f"{one['name']}={one['value']}" for one in cookies)
+
+
+def _socket(house: House, cookie: str, **headers: str) -> connect:
+    headers = {"Cookie": cookie, "Origin": house.url, **headers}
+    return connect(f"{house.url.replace('http', 'ws')}/live", additional_headers=headers, proxy=None)
+
+
+async def _publication(house: House, user_id: object, needs_you: bool = False) -> tuple[str, str]:
+    """(its id, its listing's): one of this seller, on an account of its own."""
+    (listing,) = await house.rows(
+        "INSERT INTO listings (user_id, title) VALUES (:user, 'A shirt') RETURNING id", user=user_id
+    )
+    (account,) = await house.rows(
+        "INSERT INTO connections (user_id, public_id, marketplace, base_url) "
+        "VALUES (:user, gen_random_uuid()::text, 'mercari', 'http://mercari.localhost:1') RETURNING id",
+        user=user_id,
+    )
+    (made,) = await house.rows(
+        "INSERT INTO publications (user_id, listing_id, connection_id, marketplace, wanted, wanted_revision) "
+        "VALUES (:user, :listing, :account, 'mercari', 'live', 1) RETURNING id",
+        user=user_id, listing=listing["id"], account=account["id"],
+    )  # fmt: skip
+    return str(made["id"]), str(listing["id"])
+
+
+async def _ask(house: House, id: str) -> None:
+    asks = '{"reason": "challenge", "message": "Look."}'
+    await house.rows(
+        "UPDATE publications SET needs_you = CAST(:asks AS jsonb) WHERE id = :id", asks=asks, id=id
+    )
+
+
+async def _until_told(socket: ClientConnection, listing: str) -> set[str]:
+    """Everything that was told until this listing was."""
+    told: set[str] = set()
+    async with asyncio.timeout(WAIT):
+        while listing not in told:
+            told |= set(json.loads(await socket.recv()).get("listings", []))
+    return told
+
+
+async def _first(socket: ClientConnection) -> None:
+    """From now on everything is told."""
+    assert json.loads(await asyncio.wait_for(socket.recv(), WAIT)) == {"listings": ["*"]}
+
+
+async def test_a_change_is_told_to_its_seller_and_to_nobody_else(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    mine, others = await _publication(house, alice), await _publication(house, bob)
+    async with _socket(house, await _cookie(house, "alice")) as socket:
+        await _first(socket)
+        await _ask(house, others[0])
+        await _ask(house, mine[0])
+        assert await _until_told(socket, mine[1]) == {mine[1]}
+    (row,) = await house.rows("SELECT version FROM publications WHERE id = :id", id=mine[0])
+    assert row["version"] == 1
+
+
+async def test_a_change_of_more_than_a_hundred_is_one_message(house: House):
+    alice = await house.person("alice")
+    await _publication(house, alice)
+    await house.rows("INSERT INTO listings (user_id) SELECT :user FROM generate_series(1, 150)", user=alice)
+    async with _socket(house, await _cookie(house, "alice")) as socket:
+        await _first(socket)
+        await house.rows(
+            """INSERT INTO publications
+                   (user_id, listing_id, connection_id, marketplace, wanted, wanted_revision)
+               SELECT l.user_id, l.id, c.id, 'mercari', 'live', 1 FROM listings l, connections c
+               ON CONFLICT DO NOTHING"""
+        )
+        async with asyncio.timeout(WAIT):
+            assert json.loads(await socket.recv()) == {"listings": ["*"]}
+
+
+@pytest.mark.parametrize(
+    ("cookie", "headers"),
+    [
+        ("", {}),
+        ("everystall=not-one", {}),
+        (None, {"Origin": "http://evil.example"}),
+        (None, {"Host": "evil.example", "Origin": "http://evil.example"}),
+        (None, {"Sec-Fetch-Site": "cross-site"}),
+    ],
+)
+async def test_who_is_not_signed_in_or_not_a_page_of_ours_hears_nothing(house: House, cookie, headers):
+    await house.person("alice")
+    cookie = await _cookie(house, "alice") if cookie is None else cookie
+    with pytest.raises((websockets.InvalidStatus, websockets.ConnectionClosed)):
+        async with _socket(house, cookie, **headers) as socket:
+            await socket.recv()
+
+
+async def test_who_signs_out_is_told_nothing_more(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("everystall.web.live.PING_SECONDS", 0.2)
+    await house.person("alice")
+    async with _socket(house, await _cookie(house, "alice")) as socket:
+        await _first(socket)
+        await house.rows("DELETE FROM api_tokens")
+        await asyncio.wait_for(socket.wait_closed(), WAIT)
+        assert socket.close_code == 1008
+
+
+async def test_the_same_comes_as_a_stream(house: House):
+    alice = await house.person("alice")
+    id, listing = await _publication(house, alice)
+    headers = {"Cookie": await _cookie(house, "alice")}
+    async with (
+        httpx.AsyncClient(base_url=house.url, headers=headers, timeout=WAIT) as client,
+        client.stream("GET", "/live/events") as answer,
+    ):
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.aiter_lines()
+        assert json.loads((await anext(lines)).removeprefix("data: ")) == {"listings": ["*"]}
+        await _ask(house, id)
+        async for line in lines:
+            if line.startswith("data: ") and json.loads(line.removeprefix("data: ")) == {
+                "listings": [listing]
+            }:
+                break
+
+
+@pytest.mark.browser
+async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut(house: House):
+    alice = await house.person("alice")
+    first, second = await _publication(house, alice), await _publication(house, alice)
+    page = await house.signed_in("alice")
+    count = page.locator(".side .count")
+    await page.wait_for_timeout(500)
+    assert await count.count() == 0
+    await _ask(house, first[0])
+    await count.wait_for(timeout=5_000)  # polling would be a minute
+    assert (await count.inner_text()).startswith("1")
+    await house.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    await _ask(house, second[0])  # while nobody listens
+    await page.locator(".side .count", has_text="2").wait_for(timeout=15_000)
+
+
+@pytest.mark.browser
+async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(house: House):
+    alice = await house.person("alice")
+    id, _ = await _publication(house, alice)
+    context = await house.context()
+    page = await context.new_page()
+    await page.add_init_script(  # as behind a proxy that does not know them: it fails before it opens
+        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose({code: 1006}), 10) }"
+        " close() {} }"
+    )
+    await sign_in(page, "alice")
+    async with page.expect_request("**/live/events", timeout=15_000):
+        pass
+    await page.wait_for_timeout(500)
+    await _ask(house, id)
+    await page.locator(".side .count").wait_for(timeout=5_000)
