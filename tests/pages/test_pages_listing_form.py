@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everystall.marketplaces.taxonomy import CATEGORIES
@@ -64,6 +64,7 @@ listings = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(listings)
 def test_a_form_that_nobody_touched_changes_nothing(one):
     found = listing_form.read(sent(one), one)
@@ -71,12 +72,14 @@ def test_a_form_that_nobody_touched_changes_nothing(one):
     assert found.same == set(listing_form.PARTS)
 
 
+@settings(deadline=None)
 @given(listings, listings)
 def test_a_form_that_nobody_touched_changes_nothing_whatever_was_saved_meanwhile(before, now):
     found = listing_form.read(sent(before), now)
     assert (found.values, found.wrong, found.met) == ({}, {}, {})
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_an_amount_is_read_as_it_is_shown(amount):
     assert listing_form.cents(listing_form.dollars(amount))["amount"] == amount

@@ -94,7 +94,8 @@ def read(sent: dict[str, list[str]], listing: ListingOut) -> Sent:
         try:
             mine = part.read(sent)
         except ValueError as error:
-            found.wrong[name] = str(error)
+            if _mark({one: sent[one] for one in shown}) != was:  # else nobody touched it
+                found.wrong[name] = str(error)
             continue
         if mine == now:
             found.same.add(name)
@@ -293,7 +294,7 @@ def _specifics(sent: Texts) -> dict[str, str]:
         if not name:
             raise ValueError(f"Say what “{value[:40]}” is, such as Material.")
         if name in found:
-            raise ValueError(f"“{name[:40]}” stands there twice.")
+            raise ValueError(f"There are two of “{name[:40]}”; one has to go.")
         found[name] = value
     return found
 

@@ -10,14 +10,18 @@ const form = document.getElementById("add-photos");
 const uploads = document.getElementById("uploads");
 const undo = document.getElementById("photo-undo");
 const said = document.getElementById("said");
-/** Photos that are sent at once. */
-const AT_ONCE = 2;
-
 const list = () => document.getElementById("photo-list");
 const ids = () => [...list().children].map((item) => item.dataset.photo);
 
-/** The list and what is needed, as they are now; the focus goes to the button that it was on. */
-async function refresh(photo, action) {
+/** The list and what is needed, as they are now; the focus goes to the button that it was on. One after the other,
+ * so that no older list stands in the end. */
+let before = Promise.resolve();
+function refresh(photo, action) {
+  before = before.then(() => look(photo, action)).catch(() => { said.textContent = "Everystall does not answer."; });
+  return before;
+}
+
+async function look(photo, action) {
   for (const [part, id] of [["photos", "photo-list"], ["needs", "needs"]]) {
     const answer = await ask(location.pathname, { part });
     if (answer.away || answer.status !== 200) return location.reload();
@@ -42,7 +46,7 @@ async function refused(promise) {
 // ---- sending ----
 
 const waiting = [];
-let sending = 0, sent = 0;
+let sending = false, sent = 0;
 
 for (const input of form.querySelectorAll("input[type=file]")) {
   input.classList.add("vh");
@@ -74,10 +78,9 @@ async function next() {
     said.textContent = sent === 1 ? "1 photo is added." : `${sent} photos are added.`;
     sent = 0;
   }
-  if (sending >= AT_ONCE || !waiting.length) return;
+  if (sending || !waiting.length) return; // one by one, so that they stand in the order that they were chosen in
   const one = waiting.shift();
-  sending += 1;
-  next();
+  sending = true;
   one.how.textContent = "Sending";
   const wrong = await refused(ask(path, {
     method: "POST", body: one.file, type: one.file.type || "application/octet-stream", as: "json",
@@ -92,7 +95,7 @@ async function next() {
     sent += 1;
     await refresh();
   }
-  sending -= 1;
+  sending = false;
   next();
 }
 
