@@ -158,7 +158,9 @@ def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
     category may be the site's own menu path, and a condition in its own words."""
     values = snake(own)
     facts = {
-        name: value for name, value in values.items() if name in FactsBody.model_fields.keys() - {"category", "condition"}
+        name: value
+        for name, value in values.items()
+        if name in FactsBody.model_fields.keys() - {"category", "condition"}
     }
     checked = _facts(FactsBody.model_validate(facts), set(facts))
     return {name: checked.get(name, value) for name, value in values.items()}
