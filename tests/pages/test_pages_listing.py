@@ -54,6 +54,7 @@ async def type_in(page, label, text):
     """With scripts: and it is saved."""
     async with page.expect_response(lambda answer: answer.request.method == "POST"):
         await page.get_by_label(label, exact=True).fill(text)
+        await page.get_by_label(label, exact=True).blur()
     await saved(page)
 
 
@@ -164,7 +165,8 @@ async def test_photos_are_put_in_order_deleted_and_brought_back(house, scripts):
 
     await press("Move photo 3 left", [first, third, second])
     if scripts:
-        assert await page.locator("#said").inner_text() == "The photo is moved to 2 of 3."
+        told = page.locator("#said", has_text="The photo is moved to 2 of 3.")
+        await told.wait_for(state="attached")
         assert await page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move photo 2 left"
     await press("Make photo 3 the cover", [second, first, third])
     await press("Move photo 1 right", [first, second, third])
@@ -324,17 +326,17 @@ async def test_a_need_leads_to_its_field(house):
     await begin(page, house)
     await page.locator("#needs").get_by_text("The title is missing").first.click()
     assert await page.evaluate("document.activeElement.id") == "title"
-    await type_in(page, "Category", "Women > Dresses > Midi dresses")
+    await type_in(page, "Category", "women.bags.totes")
     asked = page.locator("#needs a[data-specific]").first
     name = await asked.get_attribute("data-specific")
     await asked.click()
     async with page.expect_response(lambda answer: answer.request.method == "POST"):
-        await page.keyboard.type("Midi")
+        await page.keyboard.type("Leather")
     await saved(page)
     await page.reload()
     first = page.get_by_label("Name of specific 1", exact=True)
     assert await first.input_value() == name
-    assert await page.get_by_label("Value of specific 1", exact=True).input_value() == "Midi"
+    assert await page.get_by_label("Value of specific 1", exact=True).input_value() == "Leather"
 
 
 @BOTH
@@ -420,7 +422,8 @@ async def test_somebody_elses_listing_is_not_there(house):
     for path in paths:
         answer = await page.request.post(
             f"/listings/{id}{path}",
-            multipart={"csrf": csrf, "title": "Bob's", "do": "delete", "end": "yes", "photos": photo(2)},
+            multipart={"csrf": csrf, "title": "Bob's", "do": "delete", "end": "yes"}
+            | ({"photos": photo(2)} if path == "/photos" else {}),
             headers={**HTML, "Origin": house.url},
             max_redirects=0,
         )

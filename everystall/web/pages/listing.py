@@ -318,6 +318,8 @@ async def add_photos(id: str, request: Request, parts: AllParts, who: PageSeller
     except EverystallError as error:
         async with opened(request, parts, who) as page:
             return await _show(page, id, where="photos", error=error)
+    finally:
+        await request.close()  # files that nobody came to read
     return go(f"/listings/{id}", "photos-added", "photos")
 
 
@@ -326,7 +328,7 @@ async def change_photo(id: str, photo: str, page: OpenedPage, request: Request) 
     """`do`: left · right · first · delete"""
     listing_id, photo_id, session = as_id(id), as_id(photo), page.session
     do = (await request.form()).get("do")
-    order = [str(row.id) for row in await photos.photos_of(session, [listing_id])]
+    order = [str(row.id) for row in await listings.photos_of(session, [listing_id])]
     if str(photo_id) not in order:
         raise NotFound
     if do == "delete":
