@@ -33,8 +33,12 @@ run: $(VENV)/ready chromium  ## everystall up: database, web and worker on this 
 
 .PHONY: test
 test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded PostgreSQL and a real Chromium
-	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended" $(ARGS)
+	@$(PY) -m pytest -n 3 --dist worksteal -m "not extended and not longer" $(ARGS)
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
+
+.PHONY: test-longer
+test-longer: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the longer journeys, which `make test` leaves out
+	@$(PY) -m pytest -n 3 --dist worksteal -m "longer and not extended" $(ARGS)
 
 .PHONY: test-extension
 test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extension's pure functions, in Node

@@ -13,10 +13,10 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +41,8 @@ app.add_typer(token, name="token")
 
 #: Exit codes, as a shell has them: 1 for what we explain, 130 for what Ctrl-C broke off.
 FAILED, INTERRUPTED = 1, 130
+#: What ends whatever runs.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
 
@@ -107,7 +109,8 @@ def up(with_parent: WithParent = False) -> None:
     settings = _settings()
     claim_port(settings.everystall_port)
     with opened(settings, own=True, prepared=False) as settings, Children() as children:
-        env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"]}
+        env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"],
+               "PHOTOS_URL": settings.photos_location}  # fmt: skip
         env.pop("DATABASE_ADMIN_URL", None)
         for name in ("worker", "web"):  # they load while we migrate
             children.start(name, name, env=env, hold=True)
@@ -152,7 +155,7 @@ def web(with_parent: WithParent = False) -> None:
 
         end_with_parent()
     with opened(settings) as settings:
-        asyncio.run(_serve(settings, say_first=not with_parent))
+        _run(_serve(settings, say_first=not with_parent))
 
 
 @app.command()
@@ -167,7 +170,7 @@ def worker(with_parent: WithParent = False) -> None:
     if with_parent:
         end_with_parent()
     with opened(settings) as settings:
-        asyncio.run(run(settings))
+        _run(run(settings))
 
 
 @app.command()
@@ -295,6 +298,27 @@ def _settings() -> Settings:
     return loaded
 
 
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run. Until `work` has handlers of its own a signal cancels it: an exception that is raised
+    in the midst of a task would be logged as a traceback too."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    async def cancelled_by_signals() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await work
+
+    try:
+        asyncio.run(cancelled_by_signals())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _progress(done: int, total: int) -> None:
     typer.echo(f"  {done} of {total}", err=True)
 
@@ -318,13 +342,15 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
         def capture_signals(self) -> Iterator[None]:
             """As uvicorn's, which raises the signal once more after a clean end: that would be exit 130,
             and cut our own end short."""
-            ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            before = {each: signal.signal(each, self.handle_exit) for each in ours}
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+            for number in ENDING:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
             try:
                 yield
             finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+                for number in ENDING:
+                    loop.add_signal_handler(number, task.cancel)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Who waits for something to be told is let go first."""

@@ -35,6 +35,11 @@ MINIMUM_VERSION = 15
 RESTING_SECONDS = 10
 #: Under this name a session knows whether the operator's back end is told.
 TELLS_OPERATOR = "everystall.tells_operator"
+#: What to do where roles, tables or functions are missing.
+SET_UP = (
+    "Run `everystall migrate` once, with DATABASE_ADMIN_URL set to a superuser's address of this database: "
+    "it makes tables and roles, the one of DATABASE_URL too."
+)
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
 _MIGRATING = 0x65766572
 
@@ -102,7 +107,8 @@ class Database:
                 wrong = (await connection.execute(text(_PAST_THE_WALL))).scalars().all()
                 ready = (await connection.execute(text(_READY))).scalar_one()
         except (DBAPIError, OSError) as e:
-            raise unreachable(self.engine.url, e) from None
+            refused = unreachable(self.engine.url, e)
+            raise Misconfigured(refused.message, action=f"{refused.action} Is it new? {SET_UP}") from None
         if int(version) // 10_000 < MINIMUM_VERSION:
             raise _too_old(int(version))
         if wrong:
@@ -114,8 +120,8 @@ class Database:
             )
         if not ready:
             raise Misconfigured(
-                f"The database at {where} has not been set up for {name!r}.",
-                action="Run `everystall migrate` with DATABASE_ADMIN_URL set.",
+                f"The database at {where} has not been set up for {name!r}, or not for this version.",
+                action=SET_UP,
             )
 
     async def close(self) -> None:
@@ -204,9 +210,19 @@ WHERE pg_has_role(session_user, r.oid, 'MEMBER')
                   AND c.relkind IN ('r', 'p') AND c.relowner = r.oid))
 """
 
+#: A ring that sealed nothing is not held on to (a first start without SESSION_ENCRYPTION_KEY, say), unless
+#: somebody works who may seal with it in a moment.
+_FORGET_RINGS = """
+DELETE FROM everystall.vault_keys
+WHERE (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+  AND NOT EXISTS (SELECT FROM public.user_keys)
+  AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = :login)
+"""
+
+#: What the login role needs, by the newest function that a migration made.
 _READY = f"""
 SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-               WHERE n.nspname = 'everystall' AND f.proname = 'wake'
+               WHERE n.nspname = 'everystall' AND f.proname = 'knows_ring'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'procrastinate' AND c.relname = 'procrastinate_jobs'
@@ -245,6 +261,7 @@ def migrate(admin_url: str, login_url: str) -> str:
             head = ScriptDirectory.from_config(config).get_current_head()
             _let_in(connection, str(login.username))
             connection.execute(text("RESET ROLE"))
+            connection.execute(text(_FORGET_RINGS), {"login": login.username})
     except OperationalError as e:
         raise unreachable(admin, e) from None
     except (DBAPIError, psycopg.Error) as e:

@@ -39,6 +39,7 @@ def examine(settings: Settings) -> bool:
         ("Chromium", _chromium),
         ("Database, key", _database),
         ("Photos", _photos),
+        *([("Redis", _redis)] if settings.redis_url is not None else []),
         ("Port", _port),
         ("Sites' hosts", _hosts),
     ]
@@ -123,8 +124,8 @@ def _database(settings: Settings, say: Say) -> str:
     if embedded and not Server(settings.everystall_home).exists():
         say(f"Making the database and its key in {settings.everystall_home} (once, some seconds) …")
     from everystall.db import Database  # 0.9 s for which no row before need wait
+    from everystall.vault import rotation
     from everystall.vault.keyring import Keyring
-    from everystall.vault.sessions import Vault
 
     with opened(settings) as filled:
         database = Database(addresses(filled)["DATABASE_URL"])
@@ -133,7 +134,7 @@ def _database(settings: Settings, say: Say) -> str:
             try:
                 await database.check_login()
                 async with database.as_app() as session:  # as web and worker do at their start
-                    await Vault(database, Keyring.load(filled), filled).check_ring(session)
+                    await rotation.check(session, Keyring.load(filled))
                 async with database.engine.connect() as connection:
                     return str((await connection.exec_driver_sql("SHOW server_version")).scalar_one())
             finally:
@@ -145,7 +146,7 @@ def _database(settings: Settings, say: Say) -> str:
 
 
 def _photos(settings: Settings, say: Say) -> str:
-    from everystall.content.photos import Photos  # Pillow and the stores: not for the rows before
+    from everystall.content.photos import OWN_HOME, Photos  # Pillow and the stores: not for the rows before
 
     async def probe() -> str:
         photos = Photos(settings)
@@ -154,7 +155,33 @@ def _photos(settings: Settings, say: Say) -> str:
         finally:
             await photos.close()
 
-    return f"{asyncio.run(probe())}: written, read and deleted"
+    found = f"{asyncio.run(probe())}: written, read and deleted"
+    return f"{found}\n{OWN_HOME}" if settings.photos_of_own_home else found
+
+
+def _redis(settings: Settings, say: Say) -> str:
+    from redis import Redis, RedisError
+
+    assert settings.redis_url is not None
+    try:
+        client = Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2
+        )
+    except ValueError:
+        raise Misconfigured(
+            "REDIS_URL is not the address of a Redis.", action="Write it as redis://:PASSWORD@HOST:6379/0."
+        ) from None
+    known = client.connection_pool.connection_kwargs
+    where = f"{known.get('host', 'the local socket')}:{known.get('port', 6379)}"
+    try:
+        with client:
+            client.ping()
+    except (RedisError, OSError) as e:
+        raise Misconfigured(
+            f"Redis at {where} does not let us in, or does not answer ({type(e).__name__}).",
+            action="Check that it runs, and REDIS_URL. Until then each web counts rate limits by itself.",
+        ) from None
+    return f"{where} answers: webs count rate limits together there"
 
 
 def _hosts(settings: Settings, say: Say) -> str:

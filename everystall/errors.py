@@ -13,7 +13,7 @@
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
     ├── MarketplaceBusy (BrowserEnded)  DatabaseAway  RateLimited    passes by itself: tried again
-    ├── StorageFull  StorageAway                            the operator must act; tried again meanwhile
+    ├── StorageFull  StorageAway  PhotoMissing              the operator must act; tried again meanwhile
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
         └── SealBroken
@@ -392,6 +392,18 @@ class StorageAway(EverystallError):
     status = 503
     fate = "operator"
     action = "It is tried again by itself; whoever runs this installation looks whether the store is up."
+
+
+class PhotoMissing(EverystallError):
+    """The photo store of this process does not have that photo, though it was stored."""
+
+    code = "photo_missing"
+    status = 503
+    fate = "operator"
+    action = (
+        "Whoever runs this installation gives every web and worker the same PHOTOS_URL, and brings the "
+        "photos that lie elsewhere there; nothing was posted or lost."
+    )
 
 
 class DatabaseAway(EverystallError):

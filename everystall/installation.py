@@ -44,7 +44,11 @@ def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> I
             stack.enter_context(HomeLock(settings.everystall_home, "everystall up"))
         server = stack.enter_context(Server(settings.everystall_home))
         settings = settings.model_copy(
-            update={"database_url": SecretStr(server.login), "database_admin_url": SecretStr(server.admin)}
+            update={
+                "database_url": SecretStr(server.login),
+                "database_admin_url": SecretStr(server.admin),
+                "photos_url": settings.photos_location,  # who shares this server shares its folder
+            }
         )
         if prepared:
             prepare(settings)
@@ -66,8 +70,8 @@ def prepare(settings: Settings) -> None:
     keyring = Keyring.load(settings)
 
     async def check() -> None:
-        async with admin(settings) as engine:
-            await rotation.check(engine, keyring)
+        async with admin(settings) as engine, engine.begin() as connection:
+            await rotation.check(connection, keyring)
 
     asyncio.run(check())
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
     browser_cdp_url: SecretStr | None = None
     #: Where this worker stands: it visits accounts of this place, and those that have none.
-    worker_place: str | None = Field(default=None, pattern=PLACE)
+    worker_place: str | None = None
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.
@@ -116,12 +116,36 @@ class Settings(BaseSettings):
     #: mailboxes too, by TLS.
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
-    log_format: str = Field(default="console", pattern="^(json|console)$")
+    log_format: Literal["json", "console"] = "console"
 
     @field_validator("everystall_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("photos_url")
+    @classmethod
+    def _a_store(cls, value: str | None) -> str | None:
+        """A slip of the pen (`s3:/bucket`) is not made as a folder. Which stores: content/photos.py."""
+        if not value:
+            return None
+        scheme, there, rest = value.partition("://")
+        if not value.startswith(("/", "~/")) and (not there or not scheme.isalnum() or not rest):
+            raise ValueError(
+                "is a folder from the root (/srv/photos), or an address such as s3://bucket/path"
+            )
+        if scheme == "file" and not rest.startswith("/"):
+            raise ValueError("has three strokes where it is a file address: file:///srv/photos")
+        return value
+
+    @field_validator("worker_place")
+    @classmethod
+    def _a_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(PLACE, value):
+            raise ValueError(
+                "is small letters, digits and hyphens (home, shop-2), the first no hyphen, 40 at most"
+            )
+        return value
 
     @field_validator("public_url")
     @classmethod
@@ -148,9 +172,14 @@ class Settings(BaseSettings):
         """Whether browsers take cookies marked Secure from us: over https, and on this machine."""
         return self.public_url.startswith("https://") or is_loopback(self.public_host)
 
-    @cached_property
+    @property
     def photos_location(self) -> str:
         return self.photos_url or (self.everystall_home / "photos").as_uri()
+
+    @property
+    def photos_of_own_home(self) -> bool:
+        """Over a database that others may share, photos lie where only who has this data folder looks."""
+        return self.database_url is not None and self.photos_url is None
 
     @field_validator("webhook_secret")
     @classmethod
@@ -204,7 +233,10 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as e:
-        wrong = "; ".join(f"{'.'.join(map(str, x['loc'])).upper()}: {x['msg']}" for x in e.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, x['loc'])).upper()}: {x['msg'].removeprefix('Value error, ')}"
+            for x in e.errors()
+        )
         raise Misconfigured(
             f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."
         ) from None

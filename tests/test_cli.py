@@ -81,7 +81,7 @@ def test_an_unknown_command_is_a_plain_refusal():
     assert "No such command" in shown.stderr
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp_path: Path):
     home, port = str(tmp_path / "home"), str(free_port())
     env = {**clean(), "EVERYSTALL_HOME": home, "EVERYSTALL_PORT": port}
@@ -159,6 +159,15 @@ def test_up_that_is_broken_off_before_it_is_up_says_so_by_its_exit_code(tmp_path
     assert (code, "Traceback" in log) == (130, False), log
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_worker_that_is_ended_while_it_starts_says_so_by_its_exit_code_alone(
+    tmp_path: Path, database_urls, number
+):
+    env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "DATABASE_URL": database_urls.login}
+    code, log = _ended("worker", lambda log: "photos.of_this_home" in log, number, **env)
+    assert (code, "Traceback" in log, "exception" in log) == (130, False, False), log
+
+
 def test_ctrl_c_is_the_good_end_of_a_demo_that_stays_up_and_a_fall_is_not(capfd: pytest.CaptureFixture[str]):
     class Interrupted(Children):
         def ended(self) -> None:
@@ -175,7 +184,7 @@ def test_ctrl_c_is_the_good_end_of_a_demo_that_stays_up_and_a_fall_is_not(capfd:
     assert "/logs" in capfd.readouterr().out
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_path: Path):
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
     keys = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
@@ -207,6 +216,16 @@ def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_pa
         assert "Traceback" not in refused.stderr
         assert "key" in refused.stderr.lower()
         assert keys[1] not in refused.stderr
+
+
+def test_a_first_start_without_the_key_does_not_keep_the_key_out(tmp_path: Path):
+    env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
+    key = base64.b64encode(bytes(range(32))).decode()
+    for more in ({}, {"SESSION_ENCRYPTION_KEY": key}):
+        verified = everystall("keys", "verify", **env, **more)
+        assert verified.returncode == 0, verified.stderr
+        checked = everystall("doctor", **env, **more)
+        assert checked.returncode == 0, checked.stdout
 
 
 def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor(tmp_path: Path):

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pillow_heif
 import pytest
+import structlog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw
 
+from everystall import doctor
 from everystall.content import photos as photos_module
 from everystall.content.photos import PHOTO_DISTANCE, Photos, hamming
-from everystall.errors import Misconfigured, NotFound, PhotoRefused, StorageFull
+from everystall.errors import Misconfigured, NotFound, PhotoMissing, PhotoRefused, StorageFull
 from everystall.marketplaces.base import PhotoRule
 from everystall.settings import Settings
 
@@ -511,9 +513,33 @@ async def test_no_name_but_a_hash_reaches_the_store(photos, name):
         await photos.rendition(name, RULE)
 
 
-async def test_a_photo_that_is_not_there_is_not_found(photos):
-    with pytest.raises(NotFound):
-        await photos.get("0" * 64)
+async def test_a_photo_that_is_not_there_is_the_installations_fault(photos, tmp_path):
+    for wanted in (photos.get("0" * 64), photos.rendition("0" * 64, RULE)):
+        with pytest.raises(PhotoMissing, match="does not have a photo") as missing:
+            await wanted
+        assert missing.value.fate == "operator"
+        assert "PHOTOS_URL" in missing.value.action
+
+
+@pytest.mark.parametrize(
+    ("told", "warns"),
+    [({"database_url": "postgresql://a@db/x"}, True), ({}, False),
+     ({"database_url": "postgresql://a@db/x", "photos_url": "/"}, False)],
+)  # fmt: skip
+async def test_photos_of_one_home_over_a_database_of_many_are_told_at_start_and_by_the_doctor(
+    tmp_path, told, warns
+):
+    given = {name: str(tmp_path) if value == "/" else value for name, value in told.items()}
+    settings = Settings(_env_file=None, everystall_home=tmp_path, **given)
+    store = Photos(settings)
+    try:
+        with structlog.testing.capture_logs() as logged:
+            await store.check()
+    finally:
+        await store.close()
+    assert [line["event"] for line in logged] == ["photos.of_this_home"] * warns
+    said = await asyncio.to_thread(doctor._photos, settings, print)
+    assert ("the same PHOTOS_URL" in said) is warns
 
 
 FULL_DISK = """

@@ -11,7 +11,7 @@ from PIL import Image
 
 from everystall import doctor
 from everystall.content.photos import Photos
-from everystall.errors import Misconfigured, NotFound, StorageAway
+from everystall.errors import Misconfigured, PhotoMissing, StorageAway
 from everystall.marketplaces.base import PhotoRule
 from everystall.settings import Settings
 from everystall.web.app import create_app
@@ -67,14 +67,14 @@ async def test_what_is_stored_is_read_back_and_a_rendition_is_made_once(photos, 
         await other.close()
 
 
-async def test_what_is_missing_or_forgotten_is_not_found(photos):
+async def test_what_is_missing_or_forgotten_is_told_as_missing(photos):
     kept = await photos.put(picture("blue"))
     await photos.rendition(kept.sha256, RULE)
     await photos.forget(kept.sha256)
     for sha256 in (kept.sha256, "0" * 64):
-        with pytest.raises(NotFound):
+        with pytest.raises(PhotoMissing):
             await photos.get(sha256)
-        with pytest.raises(NotFound):
+        with pytest.raises(PhotoMissing):
             await photos.rendition(sha256, RULE)
 
 

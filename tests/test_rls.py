@@ -365,6 +365,7 @@ async def test_an_empty_database_a_wrong_password_and_a_closed_port_are_named(
     with pytest.raises(Misconfigured, match="does not let") as wrong:
         await _check(_as(database_urls.login, None, "wrong-word"))
     assert "wrong-word" not in str(wrong.value)
+    assert "everystall migrate" in wrong.value.action, "the role may be missing"
     with pytest.raises(Misconfigured, match=r"127\.0\.0\.1:1/x"):
         await _check("postgresql://somebody:word@127.0.0.1:1/x")
     for address in ("sqlite:///x.db", "nonsense"):

@@ -96,6 +96,13 @@ def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
         ("SESSION_DAYS", "-31337"),
         ("PACE_SECONDS", "-31337"),
         ("LOG_FORMAT", "hieroglyphs"),
+        ("PHOTOS_URL", "s3:/bucket"),
+        ("PHOTOS_URL", "S3//x"),
+        ("PHOTOS_URL", "pictures"),
+        ("PHOTOS_URL", "./photos"),
+        ("PHOTOS_URL", "file://srv/hidden"),
+        ("WORKER_PLACE", "At Home"),
+        ("WORKER_PLACE", "-attic"),
         ("WEBHOOK_SECRET", "whsec_c2hvcnQtaHVudGVyMg=="),
         ("WEBHOOK_SECRET", "no-prefix-aHVudGVyMi1odW50ZXIyLWh1bnRlcjI="),
         ("WEBHOOK_SECRET", "whsec_not!base64-hunter2-hunter2-hunter2"),
@@ -107,6 +114,13 @@ def test_an_invalid_value_is_named_and_not_shown(monkeypatch, name, value):
         load()
     assert name in caught.value.message
     assert value not in _all_that_is_said(caught.value)
+    assert not set("^{[\\") & set(caught.value.message), "said in words"
+
+
+@pytest.mark.parametrize("value", ["/srv/photos", "~/photos", "file:///srv/photos", "s3://bucket/path"])
+def test_folders_from_the_root_and_addresses_are_photo_stores(monkeypatch, value):
+    monkeypatch.setenv("PHOTOS_URL", value)
+    assert load().photos_location == value
 
 
 def test_every_wrong_setting_is_named_at_once_and_a_right_secret_beside_it_is_not_shown(monkeypatch):

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from everystall.db import Database
+from everystall.db import Database, migrate
 from everystall.errors import BadRequest, EverystallError, Misconfigured, NotFound, SealBroken, SessionMissing
 from everystall.models import Connection
 from everystall.settings import Settings
@@ -418,14 +418,14 @@ async def test_the_only_one_found_signed_out_may_still_be_tried(place, alice, eb
 
 async def test_a_wrong_key_for_an_existing_vault_is_told_at_start_and_at_use(place, alice, ebay, tmp_path):
     await place.save(alice, ebay)
-    await rotation.check(place.admin, place.keyring)
+    await _check(place.admin, place.keyring)
     elsewhere = Settings(_env_file=None, everystall_home=tmp_path / "other")
     for wrong in (
         Keyring.load(elsewhere),  # the same name, k1, with other bytes
         Keyring.load(Settings(_env_file=None, session_encryption_key="00" * 32)),
     ):
         with pytest.raises(Misconfigured) as refused:
-            await rotation.check(place.admin, wrong)
+            await _check(place.admin, wrong)
         assert "Nothing stored was changed" in refused.value.action
         vault = Vault(place.db, wrong, place.settings)
         with pytest.raises(Misconfigured):
@@ -437,8 +437,39 @@ async def test_a_wrong_key_for_an_existing_vault_is_told_at_start_and_at_use(pla
     assert await place.value(alice, ebay) == CANARY
 
 
-async def test_an_empty_vault_takes_any_key(place):
-    await rotation.check(place.admin, place.keyring)
+async def test_an_empty_vault_takes_any_key_and_another_after_migrate_only(place, alice, ebay, database_urls):
+    """Started once with a ring of its own, and then given SESSION_ENCRYPTION_KEY."""
+    await _check(place.admin, place.keyring)
+    other = Keyring.load(Settings(_env_file=None, session_encryption_key="00" * 32))
+    with pytest.raises(Misconfigured, match="None of the ring keys") as refused:
+        await _check(place.admin, other)
+    assert "everystall migrate" in refused.value.action
+    async with place.db.engine.connect():  # somebody is at work and may seal with it
+        await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
+        with pytest.raises(Misconfigured):
+            await _check(place.admin, other)
+    await _gone_home(place)
+    await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
+    await _check(place.admin, other)
+    place.vault = Vault(place.db, other, place.settings)
+    await place.save(alice, ebay)
+    await _gone_home(place)
+    await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
+    with pytest.raises(Misconfigured):
+        await _check(place.admin, place.keyring)
+
+
+async def _gone_home(place):
+    """No web or worker is there any more, and the server has noticed."""
+    await place.db.close()
+    there = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = :login"
+    while await place.sql(there, login=place.db.engine.url.username):
+        await asyncio.sleep(0.01)
+
+
+async def _check(engine, keyring):
+    async with engine.begin() as connection:
+        await rotation.check(connection, keyring)
 
 
 async def _many(place, count):
@@ -570,7 +601,10 @@ async def test_one_broken_row_does_not_stop_the_rotation_of_the_others(place):
 async def test_the_login_role_cannot_rotate(place, alice, ebay, database_urls):
     await place.save(alice, ebay)
     login = create_async_engine(database_urls.login)
-    await rotation.check(login, place.keyring)  # cannot tell, and does not stop the start
+    await _check(login, place.keyring)
+    stranger = Keyring.load(Settings(_env_file=None, session_encryption_key="00" * 32))
+    with pytest.raises(Misconfigured, match="None of the ring keys"):
+        await _check(login, stranger)
     with pytest.raises((Misconfigured, DBAPIError)):
         await rotation.rotate(login, place.keyring, place.settings, rewrap=True)
     await login.dispose()

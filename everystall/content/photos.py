@@ -35,6 +35,7 @@ from everystall.errors import (
     EverystallError,
     Misconfigured,
     NotFound,
+    PhotoMissing,
     PhotoRefused,
     StorageAway,
     StorageFull,
@@ -66,6 +67,11 @@ _NETWORK: Any = {"connect_timeout": "5s", "timeout": "60s"}
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
+#: What is said beforehand where a second process may come to look for photos elsewhere.
+OWN_HOME = (
+    "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, has "
+    "others and cannot post what was added here: then give all of them the same PHOTOS_URL."
+)
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it: 4 were seen, and
 #: more than 10 between different photos (tests/test_photos.py).
 PHOTO_DISTANCE = 10
@@ -99,6 +105,7 @@ class Photos:
 
     def __init__(self, settings: Settings) -> None:
         self._location = settings.photos_location
+        self._own_home = settings.photos_of_own_home
         self._store, self._folder = _open_store(self._location, settings)
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="photos")
         self._children: list[_Child] = []
@@ -113,7 +120,9 @@ class Photos:
         such bucket, wrong keys), StorageAway, StorageFull."""
         name, data = f"probes/{secrets.token_hex(8)}", b"everystall"
         await self._write(name, data)
-        found = await self._read(name)
+        found = b""
+        with suppress(FileNotFoundError):
+            found = await self._read(name)
         try:
             await obstore.delete_async(self._store, name)
         except (BaseError, OSError) as e:
@@ -128,6 +137,8 @@ class Photos:
             await self.probe()
         except StorageAway as e:
             log.warning("photos.store_away", message=e.message)
+        if self._own_home:
+            log.warning("photos.of_this_home", location=_bare(self._location), message=OWN_HOME)
 
     async def close(self) -> None:
         """Ends the children."""
@@ -155,11 +166,16 @@ class Photos:
 
     async def get(self, sha256: str) -> bytes:
         """The original's bytes; what is not they (a link that somebody put into the store, a damaged file)
-        is never handed out. NotFound."""
-        data = await self._read(f"originals/{_hash(sha256)}")
+        is never handed out. PhotoMissing; NotFound for what is no hash."""
+        where = _bare(self._location)
+        try:
+            data = await self._read(f"originals/{_hash(sha256)}")
+        except FileNotFoundError:
+            log.error("photos.missing", sha256=sha256, location=where)
+            raise PhotoMissing(f"The photo store {where} does not have a photo of this listing.") from None
         if hashlib.sha256(data).hexdigest() != sha256:
-            log.error("photos.not_the_original", sha256=sha256)
-            raise NotFound("There is no such photo.")
+            log.error("photos.not_the_original", sha256=sha256, location=where)
+            raise PhotoMissing(f"What the photo store {where} has for a photo of this listing is not it.")
         return data
 
     async def rendition(self, sha256: str, rule: PhotoRule) -> bytes:
@@ -175,7 +191,7 @@ class Photos:
         name = f"renditions/{_hash(sha256)}/{recipe}.jpg"
         try:
             return await self._read(name)
-        except NotFound:
+        except FileNotFoundError:
             pass
         _, made = await self._ask({"do": "render", "rule": wanted}, await self.get(sha256))
         try:
@@ -197,11 +213,12 @@ class Photos:
             raise self._no_store(e, "written") from None
 
     async def _read(self, name: str) -> bytes:
+        """Raises FileNotFoundError."""
         try:
             found = await obstore.get_async(self._store, name)
             return bytes(await found.bytes_async())
         except FileNotFoundError:
-            raise NotFound("There is no such photo.") from None
+            raise
         except (BaseError, OSError) as e:
             raise self._no_store(e, "read") from None
 

@@ -19,7 +19,7 @@ from sqlalchemy import Row, select, tuple_
 
 from everystall.content.photos import Photos
 from everystall.db import Database
-from everystall.errors import NotFound
+from everystall.errors import PhotoMissing
 from everystall.inventory.transfer import BATCH, csv_lines
 from everystall.models import (
     Base,
@@ -90,7 +90,7 @@ async def pack(db: Database, photos: Photos, user_id: UUID) -> AsyncIterator[byt
         async for sha256, content_type in _originals(db, user_id):
             try:
                 data = await photos.get(sha256)
-            except NotFound:
+            except PhotoMissing:
                 lost.append(sha256)
                 continue
             name = f"{PHOTOS}{sha256}.{_ENDINGS.get(content_type, 'bin')}"

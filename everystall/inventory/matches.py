@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.content.photos import Fingerprint, Photos
 from everystall.db import Database
-from everystall.errors import EverystallError, Refused
+from everystall.errors import EverystallError, PhotoMissing, Refused
 from everystall.inventory import links
 from everystall.inventory.matching import Match as Found
 from everystall.inventory.matching import Matches, match
@@ -163,7 +163,8 @@ async def _look(photos: Photos, sha256: str) -> dict[str, Any]:
     try:
         return as_json(await photos.fingerprint(await photos.get(sha256)))
     except EverystallError as e:
-        if e.fate == "operator":  # the store is away, or full: tried again
+        # the store is away, or full: tried again
+        if e.fate == "operator" and not isinstance(e, PhotoMissing):
             raise
         log.warning("matching.photo_not_read", error=e.code)
         return {"views": [], "tints": []}

@@ -57,6 +57,7 @@ ACTIONS_FOR = {
     "photo_refused": ("retry", "give_up"),
     "storage_full": ("retry", "give_up"),
     "storage_away": ("retry", "give_up"),
+    "photo_missing": ("retry", "give_up"),
     "misconfigured": ("retry", "give_up"),
     "posted_twice": ("understood",),
     "sold_twice": ("understood",),

@@ -80,28 +80,41 @@ class Verified:
 # ---- at start -------------------------------------------------------------------------------------
 
 
-async def check(admin: AsyncEngine, keyring: Keyring) -> None:
-    """Is this the ring of this database? One data key per ring key is unwrapped. Misconfigured if not:
-    nothing is written, so nothing is lost. Call it at start, before the first session is saved. A login
-    that does not see all sellers' rows cannot tell: then the first use of a wrong key tells."""
-    async with admin.begin() as connection:
-        if not await _sees_everyone(connection):
-            return
+async def check(connection: AsyncConnection | AsyncSession, keyring: Keyring) -> None:
+    """Is this the ring of this database? At start, before anything is sealed: two machines that each made a
+    ring of their own would seal for themselves only. Raises Misconfigured unless the database knows a key of
+    it, or none at all yet, and each is the one that it knows under its name; what it does not know yet is
+    known from now on. Who sees all sellers' rows also unwraps one data key per ring key."""
+    if await _sees_everyone(connection):
         rows = await connection.execute(
             select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
             .ext(distinct_on(UserKey.kid))
             .order_by(UserKey.kid, UserKey.created_at)
         )
-        samples = rows.all()
-    for kid, wrapped, user_id, version in samples:
-        try:
-            keyring.unwrap(wrapped, kid, user_id, version).wipe()
-        except SealBroken:
-            raise Misconfigured(
-                f"Ring key {kid!r} is not the one that sealed this database's vault.",
-                action="Put the right SESSION_ENCRYPTION_KEY, or this installation's own keys/ring.json "
-                "(from its backup), in place and start again. Nothing stored was changed.",
-            ) from None
+        for kid, wrapped, user_id, version in rows.all():
+            try:
+                keyring.unwrap(wrapped, kid, user_id, version).wipe()
+            except SealBroken:
+                raise _another_ring(f"Ring key {kid!r} here is not the one") from None
+    values = keyring.check_values()
+    known = await connection.execute(text("SELECT everystall.knows_ring(:kids)"), {"kids": list(values)})
+    if not known.scalar_one():
+        raise _another_ring(f"None of the ring keys here ({', '.join(values)}) is one")
+    for kid, value in values.items():
+        known = await connection.execute(
+            text("SELECT everystall.know_key(:kid, :value)"), {"kid": kid, "value": value}
+        )
+        if not known.scalar_one():
+            raise _another_ring(f"Ring key {kid!r} here is not the one")
+
+
+def _another_ring(what: str) -> Misconfigured:
+    return Misconfigured(
+        f"{what} that this database's vault was sealed with.",
+        action="Put the right SESSION_ENCRYPTION_KEY, or the keys/ring.json of the machine that was there "
+        "first, or of its backup, in place and start again. Nothing stored was changed. Where no account was "
+        "ever connected, stop every web and worker and run `everystall migrate`: it forgets the first ring.",
+    )
 
 
 # ---- rotation -------------------------------------------------------------------------------------
@@ -123,7 +136,8 @@ async def rotate(
     (rewrap or reencrypt, and data keys are left under an older key), where only a key is to be retired,
     or where the environment holds the keys (the operator puts the new one in front).
     """
-    await check(admin, keyring)
+    async with admin.begin() as connection:
+        await check(connection, keyring)
     working = rewrap or reencrypt
     unfinished = working and await _count_older(admin, keyring.current) > 0
     if not unfinished and (working or retire is None) and not (keyring.path is None and working):
@@ -401,7 +415,7 @@ async def _everyone(admin: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-async def _sees_everyone(connection: AsyncConnection) -> bool:
+async def _sees_everyone(connection: AsyncConnection | AsyncSession) -> bool:
     found = await connection.execute(
         text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     )

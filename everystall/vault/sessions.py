@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from everystall.errors import BadRequest, Misconfigured, NotFound, SealBroken, SessionMissing
+from everystall.errors import BadRequest, NotFound, SealBroken, SessionMissing
 from everystall.models import Connection, Mailbox, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
@@ -74,21 +74,6 @@ class Vault:
         self._db = db
         self._keyring = keyring
         self._settings = settings
-
-    async def check_ring(self, session: AsyncSession) -> None:
-        """Raises Misconfigured unless the database knows a key of this ring, or none at all yet, and each is
-        the one that it knows under its name; what it does not know yet is known from now on. `session`: the
-        login role's. At start, before anything is sealed: two machines that each made a ring of their own
-        would seal for themselves only."""
-        values = self._keyring.check_values()
-        if not await session.scalar(text("SELECT everystall.knows_ring(:kids)"), {"kids": list(values)}):
-            raise _another_ring(f"None of the ring keys here ({', '.join(values)}) is one")
-        for kid, value in values.items():
-            known = await session.scalar(
-                text("SELECT everystall.know_key(:kid, :value)"), {"kid": kid, "value": value}
-            )
-            if not known:
-                raise _another_ring(f"Ring key {kid!r} here is not the one")
 
     # ---- keeping ----
 
@@ -488,11 +473,3 @@ async def make_data_key(session: AsyncSession, keyring: Keyring, user_id: UUID, 
 
 def _payload(storage: Mapping[str, Any]) -> bytes:
     return json.dumps(storage, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _another_ring(what: str) -> Misconfigured:
-    return Misconfigured(
-        f"{what} that this database's vault was sealed with.",
-        action="Put the right SESSION_ENCRYPTION_KEY, or the keys/ring.json of the machine that was there "
-        "first, or of its backup, in place and start again. Nothing was changed.",
-    )

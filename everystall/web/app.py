@@ -17,6 +17,7 @@ from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import Misconfigured
 from everystall.settings import Settings
+from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.web import (
@@ -148,9 +149,10 @@ async def _parts(
         stack.push_async_callback(database.close)
         await database.check_login()
     if vault is None:
-        vault = Vault(database, Keyring.load(settings), settings)
+        keyring = Keyring.load(settings)
+        vault = Vault(database, keyring, settings)
         async with database.as_app() as session:
-            await vault.check_ring(session)
+            await rotation.check(session, keyring)
     if photos is None:
         photos = Photos(settings)
         stack.push_async_callback(photos.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -33,6 +33,13 @@ from everystall.web.shapes import BlindOut, Body, Done, Line100, NeedsYou, Shape
 router = APIRouter(prefix="/api", tags=["connections"])
 
 
+#: In the API's description.
+PACE: Final = (
+    "Seconds between two posts on this account, 0 to 86,400 (a day); 0: none. null: the installation's "
+    "(PACE_SECONDS), else the marketplace's own human pace."
+)
+
+
 class ConnectionOut(Shape):
     browser_profile_id: str
     marketplace: str
@@ -54,8 +61,7 @@ class ConnectionOut(Shape):
     delists_paused: bool
     #: Where it is visited from: the name that its workers there have (WORKER_PLACE); null: from anywhere.
     place: str | None
-    #: Seconds between two posts; null: the marketplace's own human pace.
-    pace_seconds: float | None
+    pace_seconds: float | None = Field(description=PACE, examples=[45])
     defaults: dict[str, Any]
     #: What may be set in `defaults`, in words.
     defaults_known: dict[str, str]
@@ -77,7 +83,9 @@ class ConnectionBody(Body):
     account_name: Line100 = None
     #: Replaces those that are named; null takes one away.
     defaults: Annotated[dict[str, Any], Field(max_length=100)] | None = None
-    pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = Field(
+        None, description=PACE, examples=[45]
+    )
     place: Annotated[str, Field(pattern=PLACE)] | None = None
 
 

@@ -23,8 +23,8 @@ class Ready(Shape):
     ready: bool
     #: ok, or what is wrong with it
     database: str
-    #: When a worker last said that it lives; null: not in the last minutes. For information: without one
-    #: everything is accepted and waits.
+    #: When a worker last said that it lives (one that was killed: before that); null: none runs. For
+    #: information: without one everything is accepted and waits.
     worker_seen_at: datetime | None
 
 

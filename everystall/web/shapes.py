@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
@@ -159,6 +159,9 @@ class BlindOut(Shape):
     message: str
 
 
+WaitsFor = Literal["pace", "rest", "retry"]
+
+
 class PublicationOut(Pair):
     """The same, as it stands now: what is wanted, what we put there, what was last seen."""
 
@@ -177,10 +180,18 @@ class PublicationOut(Pair):
     actions: list[ActionOut]
     #: It is live there and may sell without our noticing; null: we see the account, or it is not there.
     blind: BlindOut | None
+    #: Why it is not gone on with at once; null: it is, or waits for nothing, or for you (`needsYou`).
+    waits_for: WaitsFor | None = Field(
+        description="pace: the account's pace or daily cap · rest: its marketplace asked for a rest "
+        "(Retry-After) · retry: what failed passes by itself, and is tried again"
+    )
+    #: When it is gone on with, at the soonest.
+    not_before: datetime | None
 
     @classmethod
     def now(cls, row: Publication, account: Connection, actions: list[ActionOut]) -> PublicationOut:
         blind = told_of(account) if row.put == "live" or row.looking else None
+        waits_for = _waits_for(row, account)
         return cls(
             marketplace=row.marketplace,
             browser_profile_id=account.public_id,
@@ -201,7 +212,21 @@ class PublicationOut(Pair):
             relist=row.relist,
             actions=actions,
             blind=BlindOut(**blind) if blind else None,
+            waits_for=waits_for,
+            not_before=row.next_try_at if waits_for else None,
         )
+
+
+def _waits_for(row: Publication, account: Connection) -> WaitsFor | None:
+    """What one waits for by itself, as the rows say it."""
+    now = datetime.now(UTC)
+    if row.needs_you is not None or row.looking or not row.unsettled:
+        return None
+    if row.next_try_at is None or row.next_try_at <= now:
+        return None
+    if row.wanted == "live" and account.rest_until is not None and account.rest_until > now:
+        return "rest"
+    return "pace" if row.next_try_at == row.paced_to else "retry"
 
 
 class ProblemOut(Shape):

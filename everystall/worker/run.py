@@ -30,6 +30,7 @@ from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
 from everystall.notify.send import Mail
 from everystall.settings import Settings
+from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.worker import places
@@ -78,11 +79,11 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await asyncio.gather(driver.get(), photos.warm())  # the first visit shall not wait for either
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stopping.set)
         vault = Vault(db, keyring, settings)
         async with db.as_app() as session:
-            await vault.check_ring(session)
+            await rotation.check(session, keyring)
         tools = Tools(db, vault, photos, settings, driver, stopping)
         mail = Mail(db, vault, settings)
         stack.push_async_callback(mail.close)

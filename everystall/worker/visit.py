@@ -242,7 +242,12 @@ class Visit:
             self._know(row[0])
             work = row.importing or (row.due_id or row.orphan_id) is not None
             first = row.stale and self.check_claimed is None and work
-            if (row.check_due or first) and not self.urgent and row.wanted != "ended":
+            # a browser that came to take something down is there already: what sold here, too, is seen by it,
+            # and nobody has to open another in a minute
+            beside = (
+                row.stale and self.check_claimed is None and row.due_id is None and self._browser is not None
+            )
+            if beside if self.urgent else (row.check_due or first) and row.wanted != "ended":
                 mine = await session.execute(
                     text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking)
                             WHERE id = :id AND lease_fence = :fence AND needs_you IS NULL
@@ -346,7 +351,10 @@ class Visit:
     async def watch(self) -> None:
         """What sold there; the list of what is live is read after it where that shall be."""
         why = await watch.watch(self)
-        if why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
+        if self.urgent:  # others wait for the slot
+            if why is not None:
+                await watch.list_soon(self)
+        elif why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
             self.round = hands.Round(after_sale=why == "sale")
 
     async def _identify(self, page: Page) -> None:

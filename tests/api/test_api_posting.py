@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from everystall.web.pages.connections import find_places
 
 PAIR = {"marketplace", "browserProfileId", "state", "needsYou", "url", "remoteId", "startedAt", "finishedAt"}
 
@@ -67,6 +70,38 @@ async def test_a_job_that_waits_for_the_seller_says_why_and_what_to_press(site, 
     assert (await _job(alice, answer))["status"] == "needs_you", "a job's history stays as it was"
     listing = (await alice.get(f"/api/listings/{job['listingId']}")).json()
     assert listing["publications"][0]["state"] == "live"
+
+
+@pytest.mark.parametrize(
+    ("publication", "account", "waits_for"),
+    [
+        ("paced_to = now() + interval '5 minutes'", "rest_until = NULL", "pace"),
+        ("paced_to = now() + interval '5 minutes'", "rest_until = now() + interval '5 minutes'", "rest"),
+        ("tries = 1", "rest_until = now() - interval '5 minutes'", "retry"),
+    ],
+)
+async def test_what_waits_by_itself_says_for_what_and_until_when(
+    site, alice, publication, account, waits_for
+):
+    profile = await alice.connect("mercari")
+    listing = await alice.listing()
+    await alice.publish(listing, "mercari")
+    path = f"/api/listings/{listing}/publications"
+    (row,) = (await alice.get(path)).json()
+    assert (row["waitsFor"], row["notBefore"]) == (None, None)
+    await site.rows(f"UPDATE connections SET {account}")
+    await site.rows(f"UPDATE publications SET next_try_at = now() + interval '5 minutes', {publication}")
+    (row,) = (await alice.get(path)).json()
+    assert row["waitsFor"] == waits_for
+    left = datetime.fromisoformat(row["notBefore"]) - datetime.now(UTC)
+    assert timedelta(minutes=4) < left < timedelta(minutes=6)
+    async with site.database.as_user(alice.user_id) as session:
+        places = await find_places(session, site.settings)
+    (stand,) = [stand for place in places for stand in place.stands if stand.id == profile]
+    assert (stand.paced, stand.live) == (int(waits_for != "retry"), 0)
+    await site.put(alice, needs_you={"reason": "gone", "message": "m", "url": None, "actions": []})
+    (row,) = (await alice.get(path)).json()
+    assert (row["waitsFor"], row["notBefore"]) == (None, None), "it waits for Alice"
 
 
 # ---- what stands in the way ----

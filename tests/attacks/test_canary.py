@@ -170,7 +170,7 @@ async def test_a_sessions_secrets_are_nowhere_whatever_happens(
     assert [name for name, held in places.items() if _found(mark, held) or _found(shown, held)] == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_an_unforeseen_failure_that_quotes_a_secret_is_logged_without_it(
     stall: Stall, mark: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

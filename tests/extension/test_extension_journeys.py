@@ -69,7 +69,7 @@ async def _connected_where_tokens_rotate(own: Own, *, grace_seconds: float) -> A
     return tab
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     tab = await _connected_where_tokens_rotate(own, grace_seconds=60)
 
@@ -153,7 +153,7 @@ async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_n
         await dialogs[0].dismiss()
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_it_goes_on_after_its_worker_was_stopped(own: Own):
     await own.connect("poshmark")
     await own.a_minute_passes("poshmark")
@@ -318,7 +318,7 @@ async def test_unpairing_takes_everything_back_and_revokes_the_token(own: Own):
     assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_disconnecting_ends_it_on_both_sides(own: Own):
     for name in ("poshmark", "mercari"):
         await own.connect(name)

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from everystall.errors import Misconfigured
+from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
-from everystall.vault.sessions import Vault
 from tests.journeys.conftest import SHIRT, Seller, Stall
 from tests.journeys.test_decisions import (
     FOR_EVER,
@@ -51,7 +51,7 @@ async def test_a_session_that_does_not_say_whose_it_is_never_posts_for_another_a
         assert job["automationResults"][0]["needsYou"]["reason"] == "session_expired"
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_it_is_there_takes_back_post_again(stall: Stall, alice: Seller):
     """Asked to post again, then told where it is, while its page is not to be seen yet: no second click."""
     _impatient(stall)
@@ -126,8 +126,8 @@ async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller
     assert len(stall.live("mercari")) == 1
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("why", ["session_expired", "disconnected"])
+@pytest.mark.longer
+@pytest.mark.parametrize("why", [pytest.param("session_expired", marks=pytest.mark.extended), "disconnected"])
 async def test_taking_down_where_nobody_can_go_says_so_at_once_and_happens_later(
     stall: Stall, alice: Seller, why: str
 ):
@@ -183,13 +183,13 @@ async def test_another_ring_is_refused_at_start_under_whichever_names(stall: Sta
     other = stall.settings.model_copy(update=changed)
     other.everystall_home.mkdir(mode=0o700)
     db = stall.tools.db
+    ours, stranger = Keyring.load(stall.settings), Keyring.load(other)
     async with db.as_app() as session:
-        await stall.tools.vault.check_ring(session)
-        await stall.tools.vault.check_ring(session)
-    stranger = Vault(db, Keyring.load(other), other)
+        await rotation.check(session, ours)
+        await rotation.check(session, ours)
     with pytest.raises(Misconfigured, match=r"not the one|None of the ring keys"):
         async with db.as_app() as session:
-            await stranger.check_ring(session)
+            await rotation.check(session, stranger)
     assert len(await stall.rows("SELECT 1 AS one FROM everystall.vault_keys")) == 1
 
 
@@ -248,7 +248,7 @@ async def test_taken_back_before_the_take_down_began_it_simply_stays(stall: Stal
     assert len(stall.live("mercari")) == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_job_of_which_one_pair_was_taken_back_is_cancelled(stall: Stall, alice: Seller):
     mercari, _ = await _connect(stall, alice, "mercari"), await _connect(stall, alice, "poshmark")
     job = await stall.post(alice, await stall.listing(alice), ["mercari", "poshmark"])

@@ -104,7 +104,7 @@ async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     assert len(stall.events("mercari", "published")) == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -141,8 +141,8 @@ async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
     assert stall.events("ebay", "published") == []
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("what", ["nobody's", "another listing's"])
+@pytest.mark.longer
+@pytest.mark.parametrize("what", ["nobody's", pytest.param("another listing's", marks=pytest.mark.extended)])
 async def test_a_wrong_address_is_not_believed_and_blinds_no_later_look(
     stall: Stall, alice: Seller, what: str
 ):
@@ -175,7 +175,7 @@ async def test_a_wrong_address_is_not_believed_and_blinds_no_later_look(
     assert len(published) == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_giving_up_what_is_not_there_ends_in_cancelled(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice, there=False)
     assert await _press(stall, alice, "give_up") == 200
@@ -250,8 +250,8 @@ async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill
     assert stall.events("mercari", "published") == []
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("marketplace", ["mercari", "poshmark"])
+@pytest.mark.longer
+@pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_of_two_after_post_again_the_newer_is_taken_down(stall: Stall, alice: Seller, marketplace: str):
     profile = await _unresolved(stall, alice, marketplace)
     (first,) = stall.live(marketplace)

@@ -17,6 +17,7 @@ from chaos.workers import driver as driver_of
 from everystall.browser import hosts
 from everystall.browser import session as browser_session
 from everystall.browser.page import Page
+from everystall.content.photos import Photos
 from everystall.demo.show import is_good
 from everystall.errors import LeaseLost, PageChanged
 from everystall.marketplaces import get_adapter
@@ -94,8 +95,8 @@ async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketp
         assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.extended
-@pytest.mark.extended
+@pytest.mark.longer
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("name", "behind"), [("ebay", 0.0), ("ebay", 1.5), ("ebay", 3600.0), ("poshmark", 0.0)]
 )  # Mercari keeps no draft of a click
@@ -128,7 +129,7 @@ async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeat
     assert (job["status"], reason) == (("needs_you", "unresolved") if behind > 60 else ("done", None)), job
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_killed_as_a_draft_was_discarded_it_is_not_posted_again_and_the_seller_is_asked(
     stall, alice, monkeypatch
 ):
@@ -150,7 +151,7 @@ async def test_killed_as_a_draft_was_discarded_it_is_not_posted_again_and_the_se
     assert stall.events("ebay", "published") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_lists_that_were_read_too_early_are_read_again_before_it_is_posted_anew(
     stall, alice, monkeypatch
 ):
@@ -280,6 +281,30 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     stall.sandbox.clear_faults()
     await stall.rows("UPDATE publications SET next_try_at = now() RETURNING id")
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
+
+
+async def test_a_worker_that_has_not_the_photos_blames_itself_and_loses_nothing(stall, alice, tmp_path):
+    """Two hosts, each with photos in its own home."""
+    profile, job = await _posted(stall, alice, "mercari")
+    elsewhere = Photos(stall.settings.model_copy(update={"photos_url": str(tmp_path / "other-home")}))
+    right, stall.tools = stall.tools, dataclasses.replace(stall.tools, photos=elsewhere)
+    try:
+        await stall.visit(profile)
+        assert (await stall.job(alice, job["jobId"]))["status"] == "running"  # another worker may have them
+        await stall.rows("UPDATE publications SET tries = 7, next_try_at = NULL RETURNING id")
+        await stall.visit(profile)
+    finally:
+        stall.tools = right
+        await elsewhere.close()
+    (asked,) = [pair["needsYou"] for pair in (await stall.job(alice, job["jobId"]))["automationResults"]]
+    assert asked["reason"] == "photo_missing"
+    assert str(tmp_path / "other-home") in asked["message"]
+    assert "PHOTOS_URL" in asked["message"]
+    retry = next(action for action in asked["actions"] if action["name"] == "retry")
+    assert (await alice.client.post(retry["href"])).status_code == 200
+    await stall.visit(profile)
+    assert len(stall.live("mercari")) == 1
+    assert len(stall.live("mercari")[0]["photos"]) == 2
 
 
 @pytest.mark.extended
@@ -449,7 +474,7 @@ async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     assert (stall.settings.everystall_home / "evidence" / row["evidence"]["screenshot"]).exists()
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_database_that_is_read_only_for_a_moment_asks_the_seller_nothing(stall, alice):
     """As a server that just became a standby says it, in the middle of a visit."""
     profile, job = await _posted(stall, alice, "mercari")
@@ -514,7 +539,7 @@ async def test_a_worker_that_stood_still_while_filling_asks_the_seller_nothing(s
     assert len(stall.live("poshmark")) == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_dead_driver_is_replaced_at_once(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     gone = driver_of(os.getpid())
@@ -546,7 +571,7 @@ async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):
     assert job["status"] == "done", job
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_second_visit_goes_on_with_what_the_first_rotated(stall, alice, marketplace):
     stall.sandbox.sessions(marketplace, alice.name, rotate=True, grace_seconds=0.5)
     profile, job = await _posted(stall, alice, marketplace)

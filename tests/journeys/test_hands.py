@@ -35,7 +35,7 @@ async def _publication(stall: Stall, profile: str) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_was_ended_by_hand_is_told_and_stays_ended_and_elsewhere_it_stays_live(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
@@ -99,7 +99,7 @@ async def test_what_was_edited_by_hand_stays_and_goes_with_the_next_edit_here(
     assert now["adopted"] == {"description": words}
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_was_deleted_and_posted_anew_by_hand_is_followed_and_goes_with_a_sale(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
@@ -144,7 +144,7 @@ async def test_what_is_posted_anew_by_hand_after_it_was_told_as_gone_is_live_aga
     ]  # fmt: skip
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_take_down_finds_what_was_posted_anew_by_hand_before_anybody_noticed(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
@@ -162,7 +162,7 @@ async def test_a_take_down_finds_what_was_posted_anew_by_hand_before_anybody_not
     assert row["gone_at"] is not None
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_was_posted_anew_by_hand_and_sold_at_once_goes_elsewhere(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -204,7 +204,7 @@ async def test_a_list_that_lags_or_a_page_that_does_not_answer_ends_nothing(
                             " AND type <> 'job.finished'") == []  # fmt: skip
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_quiet_look_is_one_page_and_each_quarter_of_an_hour_one_more(
     stall: Stall, alice: Seller, marketplace: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -45,7 +45,7 @@ async def _waiting(stall: Stall, profile: str) -> list[str]:
     return [row["queue_name"] for row in rows]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_listing_is_taken_down_while_the_only_slot_is_busy_with_a_slow_post(
     stall: Stall, alice: Seller, start_worker: Any
 ):

@@ -120,7 +120,7 @@ async def test_what_is_live_comes_in_with_its_fields_and_whole_photos_once_and_i
     ]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_sale_of_one_of_two_that_were_linked_takes_the_others_down(stall: Stall, alice: Seller):
     profiles = await _had_before(stall, alice)
     await _had_before(stall, alice, ("mercari",), title="Another thing altogether", sku=None, photos=1)
@@ -152,7 +152,7 @@ async def test_a_sale_of_one_of_two_that_were_linked_takes_the_others_down(stall
     }
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_an_import_goes_on_where_it_was_and_what_is_sold_meanwhile_is_gone(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -180,7 +180,7 @@ async def test_an_import_goes_on_where_it_was_and_what_is_sold_meanwhile_is_gone
     assert {one["title"] for one in await _listings(alice)} == {SHIRT["title"], "Still for sale"}
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_photos_that_do_not_come_hold_nothing_up_for_good_and_are_told(stall: Stall, alice: Seller):
     (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
     stall.sandbox.fault("mercari", "down", account="alice", path="/photos/")
@@ -210,7 +210,7 @@ def _around(stall: Stall, verb: str, doing: Callable[..., Awaitable[Any]]) -> No
     stall.tools = replace(stall.tools, get_adapter=lambda name: Around(get_adapter(name), verb, doing))
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize("moment", ["before read", "after read", "after revise"])
 async def test_one_of_several_that_sells_while_it_comes_in_is_counted_once(
     stall: Stall, alice: Seller, moment: str
@@ -257,7 +257,7 @@ async def test_a_list_that_begins_again_has_an_end(stall: Stall, alice: Seller):
     assert asked == [1, 2, 3]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_list_that_cannot_be_read_is_given_up_and_told(stall: Stall, alice: Seller):
     (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
 
@@ -277,7 +277,7 @@ async def test_a_list_that_cannot_be_read_is_given_up_and_told(stall: Stall, ali
     assert told["data"]["status"] == "failed"
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_an_adapter_that_would_click_while_it_reads_is_told_and_nothing_comes_of_it(
     stall: Stall, alice: Seller
 ):

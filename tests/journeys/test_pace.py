@@ -115,7 +115,7 @@ async def test_a_visit_whose_budget_is_spent_goes_behind_those_who_wait(stall, a
     ]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_take_down_waits_for_one_step_of_a_visit_at_most(stall, alice):
     """Asked while the account's own visit posts one of several."""
     profile = await stall.connect(alice, "mercari")

@@ -127,7 +127,7 @@ async def test_posting_pauses_and_goes_on(stall: Stall, alice: Seller):
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_delete_with_end_takes_it_down_everywhere_and_then_forgets_it(stall: Stall, alice: Seller):
     profiles = [await stall.connect(alice, name) for name in ALL]
     listing = await stall.listing(alice)

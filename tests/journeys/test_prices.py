@@ -20,7 +20,7 @@ async def _rule(seller, **body):
     assert (await seller.client.put("/api/prices/rules/mercari", json=body)).status_code == 200
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_rules_price_stands_there_and_a_changed_rules_once_it_is_applied(stall, alice):
     await _rule(alice, minimumNet={"amount": 3000})
     listing, profile = await _live(stall, alice, "mercari")

@@ -81,7 +81,7 @@ async def test_it_goes_down_and_comes_up_again_as_new(stall: Stall, alice: Selle
     assert [one["outcome"] for one in outcomes] == ["ended", "live"]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_sold_in_between_it_stays_down(stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch):
     """Bought after it was seen on its page for the last time, and before the click that takes it down."""
     listing, profiles = await _live(stall, alice, ("mercari",))
@@ -103,7 +103,7 @@ async def test_sold_in_between_it_stays_down(stall: Stall, alice: Seller, monkey
     assert await stall.rows("SELECT quantity_sold FROM listings") == [{"quantity_sold": 1}]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_sold_elsewhere_while_it_is_down_it_stays_down(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -124,7 +124,7 @@ async def test_sold_elsewhere_while_it_is_down_it_stays_down(
     ] * 2  # fmt: skip
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(
     "moment", ["before the click", "after the click", "while it is down", "while it is filled in"]
 )
@@ -166,7 +166,7 @@ async def test_what_was_changed_there_by_hand_stays_up_and_she_is_told(stall: St
     assert (await _publication(stall))["relist"] is None
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_one_that_cannot_be_posted_again_takes_no_other_down(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):

@@ -120,7 +120,7 @@ async def test_an_edit_while_another_is_being_put_is_put_after_it(stall, alice, 
     assert stall.events(marketplace, "edited")[-1]["fields"]["price"] == _price(19)
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     _by_hand(stall, marketplace, title="By hand")
@@ -198,7 +198,7 @@ async def test_a_process_that_dies_after_the_click_has_changed_it_once(
     assert len(stall.events(marketplace, "edited")) == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_them(
     stall, alice, marketplace, monkeypatch
 ):
@@ -219,8 +219,17 @@ async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_th
     assert len(stall.events(marketplace, "edited")) == 1
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("kind", ["error_after", "error_before", "reset_after", "odd_answer", "late_commit"])
+@pytest.mark.longer
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "error_after",
+        *(
+            pytest.param(one, marks=pytest.mark.extended)
+            for one in ("error_before", "reset_after", "odd_answer", "late_commit")
+        ),
+    ],
+)
 async def test_an_answer_that_says_nothing_ends_with_what_is_wanted_there_once(
     stall, alice, marketplace, kind
 ):
@@ -250,7 +259,7 @@ async def test_a_session_that_ends_in_the_middle_waits_for_the_seller_and_goes_o
     assert stall.live(marketplace)[0]["fields"]["price"] == _price(20)
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_refusal_is_told_in_the_sites_words_and_the_old_stands(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     await _edit(alice, listing, description=NEW_TEXT)
@@ -289,7 +298,7 @@ async def test_what_one_marketplace_gets_differently_sends_nobody_elsewhere(stal
     assert stall.events("mercari", "edited") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_cannot_be_changed_there_is_said(stall, alice):
     listing, profile = await _live(stall, alice, "ebay")
     await _edit(alice, listing, category="men.shirts.polos", price=_price(21))
@@ -300,7 +309,7 @@ async def test_what_cannot_be_changed_there_is_said(stall, alice):
     assert entry["fields"]["price"] == _price(21)
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_quantity_is_changed_where_there_is_one(stall, alice):
     listing, profile = await _live(stall, alice, "poshmark", quantity=2)
     await _edit(alice, listing, quantity=3)
@@ -335,7 +344,7 @@ async def test_the_account_keeps_its_pace_between_a_post_and_a_change(stall, ali
     assert stall.events("mercari", "edited") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_change_whose_answer_nobody_knows_waits_too_where_the_marketplace_asked_for_a_rest(
     stall, alice
 ):

@@ -151,7 +151,7 @@ async def test_a_sale_from_before_connecting_delists_nothing(stall: Stall, alice
     assert await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seldom(
     stall: Stall, alice: Seller
 ):
@@ -176,7 +176,7 @@ async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seld
     assert await _seconds_to_check(stall, profiles["mercari"]) > 800
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_visit_begins_with_a_look_at_what_sold(stall: Stall, alice: Seller):
     """Nobody came to check: the next post is what brings a visit there."""
     _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
@@ -187,6 +187,24 @@ async def test_a_visit_begins_with_a_look_at_what_sold(stall: Stall, alice: Sell
     await stall.visit(profiles["poshmark"], lane="urgent")
     assert stall.live("poshmark") == []
     assert [item["fields"]["title"] for item in stall.live("mercari")] == ["The next one"]
+
+
+async def test_who_came_to_take_something_down_sees_what_sold_there_too(stall: Stall, alice: Seller):
+    """Its browser is there already; nobody has to open another in a minute."""
+    _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
+    other = await stall.listing(alice, title="The next one")
+    await stall.post(alice, other, ["mercari", "poshmark"])
+    await stall.visit(*profiles.values())
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    stall.sandbox.buy("poshmark", title="The next one")
+    await stall.rows("UPDATE connections SET watched_at = now() - interval '1 minute' RETURNING id")
+    await stall.visit(profiles["poshmark"], lane="urgent")
+    assert stall.live("poshmark") == []
+    (told,) = await stall.rows("SELECT count(*) FROM events WHERE type = 'sale.detected'")
+    assert told["count"] == 2
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert stall.live("mercari") == []
 
 
 async def test_what_waits_to_be_posted_is_cancelled_and_what_is_being_filled_in_is_not_clicked(
@@ -211,7 +229,7 @@ async def test_what_waits_to_be_posted_is_cancelled_and_what_is_being_filled_in_
     assert await stall.rows("SELECT 1 AS one FROM take_downs") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_was_armed_when_it_sold_elsewhere_is_settled_and_then_taken_down(
     stall: Stall, alice: Seller
 ):
@@ -233,7 +251,7 @@ async def test_what_was_armed_when_it_sold_elsewhere_is_settled_and_then_taken_d
     assert row["gone_at"] is not None
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_posted_again_where_there_is_not(
     stall: Stall, alice: Seller
 ):
@@ -271,7 +289,7 @@ async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_post
     assert [row["outcome"] for row in attempts] == ["sold", "ended"]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
     stall: Stall, alice: Seller, start_worker: Callable[..., None]
 ):
@@ -287,8 +305,8 @@ async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
     assert _of(stall, "ebay", alice)["state"] == "sold"
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("first", ["order", "page"])
+@pytest.mark.longer
+@pytest.mark.parametrize("first", ["order", pytest.param("page", marks=pytest.mark.extended)])
 async def test_a_listing_that_is_being_deleted_goes_with_its_sale(stall: Stall, alice: Seller, first: str):
     listing, profiles = await _live(stall, alice, ("mercari",))
     stall.sandbox.buy("mercari", title=SHIRT["title"])
@@ -368,7 +386,7 @@ async def test_a_cancelled_order_is_told_and_nothing_is_put_back_by_itself(stall
     assert stall.live("mercari") == stall.live("ebay") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_while_an_account_is_signed_out_its_sales_wait_and_are_found_when_it_is_back(
     stall: Stall, alice: Seller
 ):
@@ -399,7 +417,7 @@ async def test_paused_accounts_are_watched_and_taken_down_from(stall: Stall, ali
     assert stall.live("poshmark") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_list_that_cannot_be_read_is_told_once_and_read_when_it_can(stall: Stall, alice: Seller):
     _, profiles = await _live(stall, alice, ("poshmark", "mercari"))
     stall.sandbox.buy("poshmark", title=SHIRT["title"])
@@ -433,7 +451,7 @@ async def test_a_listing_that_stays_up_after_it_sold_elsewhere_is_told_once(stal
     assert stall.live("poshmark") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize("where", ["everywhere", "there"])
 async def test_while_taking_down_is_paused_too_nothing_goes_and_the_seller_hears_at_once(
     stall: Stall, alice: Seller, where: str
@@ -470,7 +488,7 @@ async def test_what_was_to_be_taken_down_when_it_was_paused_waits_and_says_so(st
     assert stall.live("mercari") == []
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari", "poshmark"))
     stall.sandbox.buy("mercari", title=SHIRT["title"])
@@ -493,7 +511,7 @@ async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stal
     assert row["quantity_sold"] == 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize("elsewhere", [1, 2])
 async def test_one_of_several_that_sold_there_while_we_lower_it_is_counted_and_no_question(
     stall: Stall, alice: Seller, elsewhere: int
@@ -519,7 +537,7 @@ async def test_one_of_several_that_sold_there_while_we_lower_it_is_counted_and_n
     assert len(await stall.rows("SELECT 1 AS one FROM sales")) == elsewhere + 1
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_one_of_several_on_all_three(stall: Stall, alice: Seller):
     """Of four: fewer where the site counts, by itself where it was bought there; again where it holds one."""
     overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}

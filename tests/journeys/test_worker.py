@@ -61,7 +61,7 @@ async def _until(stall: Stall, seller: Seller, job: str, seconds: float) -> dict
     return now
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alice, workers):
     await stall.connect(alice, "mercari")
     worker = workers()

@@ -188,7 +188,7 @@ async def test_signing_in_with_the_wrong_password_keeps_the_address_and_the_way_
     assert page.url == f"{house.url}/connections"
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_password_is_changed_and_the_other_browser_is_out(house):
     await house.person("alice")
     page, other = await house.signed_in("alice"), await house.signed_in("alice")

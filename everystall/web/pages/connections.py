@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -68,6 +68,9 @@ class Stand:
     verified: datetime | None
     expires: datetime | None
     pace: str
+    #: Listings that wait for nothing but that, and when the first of them is gone on with.
+    paced: int = 0
+    next_at: datetime | None = None
 
     @property
     def said(self) -> str:
@@ -113,11 +116,19 @@ async def find_places(
     session: AsyncSession, settings: Settings, typed: Mapping[str, Typed] | None = None
 ) -> list[Place]:
     """Every marketplace, with or without accounts. `typed`: what a refused form held, by the account's id."""
-    live = {
-        connection_id: int(count)
-        for connection_id, count in await session.execute(
-            select(Publication.connection_id, func.count())
-            .where((Publication.put == "live") | Publication.looking)
+    paced = Publication.unsettled & Publication.needs_you.is_(None) & (Publication.paced_to > func.now())
+    paced &= Publication.next_try_at == Publication.paced_to
+    there = (Publication.put == "live") | Publication.looking
+    counted = {
+        row.connection_id: row
+        for row in await session.execute(
+            select(
+                Publication.connection_id,
+                func.count().filter(there).label("live"),
+                func.count().filter(paced).label("paced"),
+                func.min(Publication.paced_to).filter(paced).label("next_at"),
+            )
+            .where(there | paced)
             .group_by(Publication.connection_id)
         )
     }
@@ -125,7 +136,11 @@ async def find_places(
     for one in await find_sign_ins(session):
         place = places[one.connection.marketplace]
         id = one.connection.public_id
-        place.stands.append(stand_of(one, settings, live.get(one.connection.id, 0), datetime.now(UTC)))
+        found = counted.get(one.connection.id)
+        stand = stand_of(one, settings, found.live if found else 0, datetime.now(UTC))
+        if found:
+            stand = replace(stand, paced=found.paced, next_at=found.next_at)
+        place.stands.append(stand)
         place.settings[id] = _settings_form(one, settings, (typed or {}).get(id))
     return list(places.values())
 

@@ -211,7 +211,7 @@ async def test_what_the_form_still_asks_for_after_the_click_is_a_refusal_in_its_
         await post(page, DRAFT.model_copy(update={"title": "A replica"}))
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_other_layout_posts_too_and_is_found_by_its_marker(page, ebay):
     ebay.fault(SITE, "layout")
     answer = await post(page)
@@ -298,7 +298,7 @@ async def test_a_draft_is_discarded_quietly_also_when_it_is_gone(page, ebay):
     assert not await ADAPTER.discard_draft(page, armed.filled.draft_id)
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_draft_that_the_site_only_says_it_deleted_is_not_believed_to_be_gone(page, ebay):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(NotPublished):

@@ -87,7 +87,7 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, l
     assert len(edits(ebay)) == edited
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, ebay, live):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(ListingRejected, match="links policy"):
