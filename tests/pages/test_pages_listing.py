@@ -68,8 +68,15 @@ async def photos_of(house, id):
     return [str(row["id"]) for row in rows]
 
 
-@BOTH
-@pytest.mark.parametrize("width", [1440, 390], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("width", "scripts"),
+    [
+        pytest.param(390, True, id="phone"),
+        pytest.param(1440, False, id="desk-without-scripts"),
+        pytest.param(1440, True, id="desk", marks=pytest.mark.extended),
+        pytest.param(390, False, id="phone-without-scripts", marks=pytest.mark.extended),
+    ],
+)
 async def test_a_listing_is_written_with_photos_from_nothing(house, scripts, width):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice", java_script_enabled=scripts, **look("light", width))
@@ -256,7 +263,7 @@ async def test_what_is_wrong_is_told_at_its_field_and_the_rest_is_saved(house, s
 
 
 @BOTH
-@pytest.mark.parametrize("stands", ["mine", "the other"])
+@pytest.mark.parametrize("stands", ["mine", pytest.param("the other", marks=pytest.mark.extended)])
 async def test_two_tabs_never_write_over_each_other(house, scripts, stands):
     await house.person("alice")
     one = await house.signed_in("alice", java_script_enabled=scripts)
@@ -380,7 +387,9 @@ async def test_what_is_live_is_taken_down_before_it_is_deleted(house):
     assert left["asked"]
 
 
-@pytest.mark.parametrize("evil", CORPUS)
+@pytest.mark.parametrize(
+    "evil", [CORPUS[0], *(pytest.param(one, marks=pytest.mark.extended) for one in CORPUS[1:])]
+)
 async def test_what_anybody_wrote_in_a_listing_is_shown_and_never_run(house, evil):
     alice = await house.person("alice", "owner")
     await furnish(house, alice, name=evil)
