@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.pages.conftest import EVIL, furnish
+from tests.pages.conftest import EVIL, furnish, sign_in
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
 
@@ -315,6 +315,21 @@ async def test_nothing_typed_is_lost_while_everystall_is_away(house):
     await saved(page)
     assert (await the_row(house, id))["title"] == "Linen shirt"
     house.complaints[:] = [one for one in house.complaints if "ERR_FAILED" not in one]
+
+
+@pytest.mark.extended
+async def test_nothing_typed_is_lost_by_who_is_signed_out_meanwhile(house):
+    await house.person("alice")
+    page = await house.signed_in("alice")
+    id = await begin(page, house)
+    await house.rows("DELETE FROM api_tokens WHERE kind = 'browser'")
+    await page.get_by_label("Title", exact=True).fill("Linen shirt")
+    await page.locator("#saved", has_text="you are signed out. Sign in in another tab").wait_for()
+    other = await page.context.new_page()
+    await sign_in(other, "alice")
+    await page.locator("#saved[data-state=ok]").wait_for(timeout=40_000)
+    assert await page.get_by_label("Title", exact=True).input_value() == "Linen shirt"
+    assert (await the_row(house, id))["title"] == "Linen shirt"
 
 
 async def test_a_quick_click_elsewhere_saves_what_was_typed_first(house):
