@@ -69,6 +69,33 @@ async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = 
     return found
 
 
+#: What a copy does not have of the original: what it went through, and what names one thing only.
+_ITS_OWN = {"id", "sku", "quantity_sold", "revision", "delete_asked_at", "created_at", "updated_at"}
+
+
+async def copy_of(session: AsyncSession, listing: Listing) -> Listing:
+    """A draft with the same content and photos, and no SKU: that names the original."""
+    made = Listing(
+        **{
+            column.key: getattr(listing, column.key)
+            for column in Listing.__table__.columns
+            if column.key not in _ITS_OWN
+        }
+    )
+    session.add(made)
+    await session.flush()
+    photos = await session.scalars(select(ListingPhoto).where(ListingPhoto.listing_id == listing.id))
+    for photo in photos.all():
+        kept = {
+            column.key: getattr(photo, column.key)
+            for column in ListingPhoto.__table__.columns
+            if column.key not in {"id", "listing_id", "created_at"}
+        }
+        session.add(ListingPhoto(**kept, listing_id=made.id))
+    await session.flush()
+    return made
+
+
 async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
     """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
     listing = await session.get(Listing, listing_id)

@@ -35,7 +35,7 @@ DRAINED = 32 * MEGABYTE
 
 #: Bytes by path, and what to do about more.
 _LIMITS = (
-    (re.compile(r"/api/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
+    (re.compile(r"(/api)?/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
     (re.compile(r"/api/imports/?"), IMPORT, "Send the file in parts, each with the header."),
     (
         re.compile(r"/api/imports/archive/?"),

@@ -155,10 +155,12 @@ def _facts(body: FactsBody, given: set[str] | None) -> dict[str, Any]:
 
 def _own_facts(own: dict[str, Any]) -> dict[str, Any]:
     """One marketplace's own values under our names: facts checked like the listing's own, except that a
-    category may be the site's own menu path."""
+    category may be the site's own menu path, and a condition in its own words."""
     values = snake(own)
     facts = {
-        name: value for name, value in values.items() if name in FactsBody.model_fields.keys() - {"category"}
+        name: value
+        for name, value in values.items()
+        if name in FactsBody.model_fields.keys() - {"category", "condition"}
     }
     checked = _facts(FactsBody.model_validate(facts), set(facts))
     return {name: checked.get(name, value) for name, value in values.items()}

@@ -99,7 +99,8 @@ async def _sent(request: Request) -> AsyncIterator[tuple[str, bytes]]:
         return
     async with request.form(max_files=MOST + 1, max_fields=20) as form:
         for place, (_, value) in enumerate(form.multi_items(), 1):
-            if isinstance(value, UploadFile):
+            # a field for files in which none was chosen sends one that is empty, without a name
+            if isinstance(value, UploadFile) and (value.filename or value.size):
                 name = f"Photo {place} ({(value.filename or 'without a name')[:60]})"
                 yield name, await value.read()
 

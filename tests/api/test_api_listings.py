@@ -142,7 +142,8 @@ async def test_patch_changes_what_is_given_and_counts_the_revision(alice):
 
 
 async def test_a_marketplaces_own_values_are_kept_under_the_apis_names(alice):
-    own = {"ebay": {"title": "Short", "originalPrice": {"amount": 700, "currency": "USD"}, "bestOffer": True},
+    own = {"ebay": {"title": "Short", "originalPrice": {"amount": 700, "currency": "USD"}, "bestOffer": True,
+                    "condition": "Ungraded", "category": "Art > Art Prints"},
            "poshmark": {"package": {"weightOz": 5}}}  # fmt: skip
     made = await alice.post("/api/listings", {"overrides": own})
     assert made.status_code == 201, made.text

@@ -148,7 +148,7 @@ async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts)
     ]  # fmt: skip
     row = page.locator("tr", has_text="Levi's 501")
     assert await row.get_by_text("Needs you", exact=True).is_visible()
-    assert "Poshmark needs you: It was ended there by hand." in await row.locator(".stalls").text_content()
+    assert "Poshmark needs you: It was ended there by hand." in await row.locator(".strip").text_content()
     assert await row.get_by_role("link", name="eBay live").get_attribute("href")
 
     box = page.get_by_role("searchbox")

@@ -120,7 +120,10 @@ async def test_somebody_elses_accounts_are_not_there(house):
         route.path
         for router in PAGES
         for route in router.routes
-        if isinstance(route, APIRoute) and "POST" in route.methods and "{" in route.path
+        if isinstance(route, APIRoute)
+        and "POST" in route.methods
+        and "{" in route.path
+        and not route.path.startswith("/listings/")  # test_pages_listing.py
     ]
     assert len(forms) >= 9  # each of them, of each kind that it can name
     paths = [

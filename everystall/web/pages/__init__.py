@@ -10,6 +10,7 @@ from everystall.web.pages import (
     door,
     extension,
     inventory,
+    listing,
     needs_you,
     reference,
     sales,
@@ -27,6 +28,7 @@ PAGES = (
     stalls.router,
     needs_you.router,
     sales.router,
+    listing.router,
     extension.router,
     reference.router,
 )

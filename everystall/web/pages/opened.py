@@ -54,6 +54,16 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "end": ("Taking it down.", "It is gone when its own page there says so."),
     "relist": ("Relisting.", "It is taken down, seen gone, and posted again as new."),
     "answered": ("Thank you.", "What follows from it is done now."),
+    "listing-saved": ("Saved.", "Where it is live, it is changed there too."),
+    "listing-deleted": ("The listing is deleted.", "Its photos went with it."),
+    "listing-ending": (
+        "It is being taken down.",
+        "Once it is gone everywhere, it is deleted here. This page shows how far that is.",
+    ),
+    "duplicated": ("This is the copy, a draft of its own.", "It has no SKU yet: that named the original."),
+    "photos-added": ("The photos are added.", "The first is the cover."),
+    "photo-moved": ("Moved.", "The first photo is the cover."),
+    "photo-deleted": ("The photo is deleted.", None),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 
