@@ -92,6 +92,10 @@ bench-matching: $(VENV)/ready  ## how often the matching of listings errs, on ma
 bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone elsewhere (two and a half hours); writes docs/sales.md
 	@$(PY) -m benchmarks.sales $(ARGS)
 
+.PHONY: bench-dashboard
+bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: first byte, keystroke to rows, weight (minutes; ARGS=--plans)
+	@$(PY) -m benchmarks.dashboard $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)

@@ -147,6 +147,14 @@ async def plans(here: Place, db: Database, sample: Sample, *settings: str) -> di
     return found
 
 
+async def explained(db: Database, user_id: UUID, ask: Callable[[AsyncSession], Awaitable[Any]]) -> list[str]:
+    """The plan of each statement of `ask`, as it ran."""
+    async with db.as_user(user_id) as session:
+        with _sent(db) as sent:
+            await ask(session)
+        return [await _explain(session, statement, parameters) for statement, parameters in list(sent)]
+
+
 @contextmanager
 def _sent(db: Database) -> Iterator[list[tuple[str, Any]]]:
     """The statements of the block with their parameters, as they go to the driver."""

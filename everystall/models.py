@@ -180,6 +180,13 @@ class Pairing(Owned, Base):
     )
 
 
+#: Title, brand and SKU; an entry of a B-tree holds 2,704 bytes, a character takes up to 4.
+WORDS = (
+    "lower(\"left\"(COALESCE(title, ''::text), 300) || ' '::text || \"left\"(COALESCE(brand, ''::text), 100) "
+    "|| ' '::text || \"left\"(COALESCE(sku, ''::text), 100))"
+)
+
+
 class Listing(Owned, Base):
     """What the seller wrote once (ListingFacts). `revision` counts changes of content."""
 
@@ -211,12 +218,17 @@ class Listing(Owned, Base):
     delete_asked_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    #: What is searched, in lower case: title, brand and SKU, as far as an index holds them.
+    words: Mapped[str] = mapped_column(Computed(WORDS, persisted=True), deferred=True)
     __table_args__ = (
         _owned("listings"),
         CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
         Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
         Index("listings_by_sku", "user_id", "sku", postgresql_where=text("sku IS NOT NULL")),
-    )
+        # a seller's inventory is sought in this index alone (inventory/stock.py)
+        Index("listings_sought", "user_id", text("created_at DESC"), text("id DESC"),
+              postgresql_include=["words", "price_cents", "quantity", "quantity_sold"]),
+    )  # fmt: skip
 
 
 class ListingPhoto(Owned, Base):
@@ -445,6 +457,10 @@ class Publication(Owned, Base):
                   "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND needs_you ->> 'reason' "
                   "IN ('sold_twice', 'sale_cancelled'))))")),
         Index("publications_by_connection", "user_id", "connection_id"),
+        # where each listing is, or was, or shall be, without a look at the rows themselves
+        Index("publications_standing", "user_id", "listing_id", "put", "marketplace",
+              postgresql_include=["asked_at", "relist_asked_at"],
+              postgresql_where=text("wanted = 'live' OR put <> 'nothing'")),
         Index("publications_that_wait", "user_id", text("updated_at DESC"),
               postgresql_where=text("needs_you IS NOT NULL")),
     )  # fmt: skip

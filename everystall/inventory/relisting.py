@@ -7,6 +7,7 @@ that it had there are lost by it, and whoever has the link finds it gone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -155,39 +156,59 @@ async def _ask_for(session: AsyncSession, marketplace: str) -> int:
     return number
 
 
-async def ask(session: AsyncSession, publication: Publication) -> None:
-    """The seller wants this one relisted now. Raises Refused. Waking is the last statement."""
+@dataclass(frozen=True)
+class Standing:
+    """What is live of a publication."""
+
+    since: datetime
+    #: Something of it stands there otherwise than here.
+    differs: bool
+
+
+async def standing(session: AsyncSession, publication_ids: Sequence[UUID]) -> dict[UUID, Standing]:
+    """Of those that are live. One query."""
+    rows = await session.execute(
+        text("""SELECT publication_id, adopted <> '{}' AS differs, coalesce(armed_at, created_at) AS since
+                FROM attempts WHERE publication_id = ANY(:ids) AND outcome = 'live'"""),
+        {"ids": list(publication_ids)},
+    )
+    return {row.publication_id: Standing(row.since, row.differs) for row in rows}
+
+
+def refusal(publication: Publication, stands: Standing | None) -> Refused | None:
+    """Why it is not relisted now; None: it may be. Pure."""
     label, days = MARKETPLACES[publication.marketplace], minimum_days(publication.marketplace)
-    await lock_all(session, [publication.listing_id])
-    await session.refresh(publication)
-    if publication.relist is not None:
-        return
-    if (publication.wanted, publication.put) != ("live", "live"):
-        raise Refused(f"It is not live on {label}.", action="Post it.")
+    if (publication.wanted, publication.put) != ("live", "live") or stands is None:
+        return Refused(f"It is not live on {label}.", action="Post it.")
     if publication.unsettled or publication.looking or publication.needs_you is not None:
-        raise Refused(
+        return Refused(
             f"Something of it is under way on {label}, or waits for you.",
             action="Wait until it is done, or answer it.",
         )
-    row = (
-        await session.execute(
-            text("""SELECT adopted <> '{}' AS differs,
-                           coalesce(armed_at, created_at) > now() - make_interval(days => :days) AS young
-                    FROM attempts WHERE publication_id = :id AND outcome = 'live'"""),
-            {"id": publication.id, "days": days},
-        )
-    ).one()
-    if row.young:
-        raise Refused(
+    if stands.since > datetime.now(UTC) - timedelta(days=days):
+        return Refused(
             f"On {label} a listing stands for {days} day{'s' if days > 1 else ''} before it is relisted.",
             action="Wait for that.",
             days=days,
         )
-    if row.differs:
-        raise Refused(
+    if stands.differs:
+        return Refused(
             f"Something of it stands on {label} otherwise than here: posted again, that would be lost.",
             action="Make it the same here first.",
         )
+    return None
+
+
+async def ask(session: AsyncSession, publication: Publication) -> None:
+    """The seller wants this one relisted now. Raises Refused. Waking is the last statement."""
+    await lock_all(session, [publication.listing_id])
+    await session.refresh(publication)
+    if publication.relist is not None:
+        return
+    stands = await standing(session, [publication.id])
+    refused = refusal(publication, stands.get(publication.id))
+    if refused is not None:
+        raise refused
     await _ask(session, publication)
     await engine.wake(session, [publication.connection_id])
 

@@ -73,8 +73,15 @@ def csv_line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-async def csv_lines(db: Database, user_id: UUID) -> AsyncIterator[str]:
-    """The file, batch by batch, a transaction each."""
+async def csv_lines(db: Database, user_id: UUID, ids: Sequence[UUID] | None = None) -> AsyncIterator[str]:
+    """The file, batch by batch, a transaction each; of these listings only, where they are given."""
+    if ids is not None:
+        yield "\ufeff" + csv_line(COLUMNS)
+        for first in range(0, len(ids), BATCH):
+            async with db.as_user(user_id) as session:
+                rows, _ = await read_batch(session, None, ids[first : first + BATCH])
+            yield "".join(csv_line(row) for row in rows)
+        return
     yield "\ufeff" + csv_line(COLUMNS)  # the mark by which spreadsheets know UTF-8
     after, more = None, True
     while more:
@@ -85,11 +92,13 @@ async def csv_lines(db: Database, user_id: UUID) -> AsyncIterator[str]:
 
 
 async def read_batch(
-    session: AsyncSession, after: tuple[datetime, UUID] | None
+    session: AsyncSession, after: tuple[datetime, UUID] | None, of: Sequence[UUID] | None = None
 ) -> tuple[list[list[str]], tuple[datetime, UUID] | None]:
     """(rows of COLUMNS, where the next batch begins or None at the end): the seller's listings, oldest
-    first, at most BATCH."""
+    first, at most BATCH; `of`: only these."""
     wanted = select(Listing).order_by(Listing.created_at, Listing.id).limit(BATCH)
+    if of is not None:
+        wanted = wanted.where(Listing.id.in_(of))
     if after is not None:
         wanted = wanted.where(tuple_(Listing.created_at, Listing.id) > tuple_(*after))
     listings = list(await session.scalars(wanted))

@@ -3,10 +3,12 @@ too; what it adds is words, forms that work without a script, and the way on aft
 
 from __future__ import annotations
 
-from everystall.web.pages import account, connections, door, extension, reference, today
+from everystall.web.pages import account, bulk, connections, door, extension, inventory, reference, today
 
 PAGES = (
     today.router,
+    inventory.router,
+    bulk.router,
     door.router,
     account.router,
     connections.router,

@@ -1,0 +1,378 @@
+"""Many listings at once: a page that says what will become of each, then that, and how it went."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import FormData
+
+from everystall.errors import BadRequest, Conflict, EverystallError, PricesChanged
+from everystall.inventory import bulk, price_changes, stock
+from everystall.inventory.bulk import MOST, Done, Line
+from everystall.inventory.connections import SignIn, find_sign_ins
+from everystall.inventory.price_changes import Change, Wish
+from everystall.inventory.pricing import HIGHEST_PRICE, dollars
+from everystall.inventory.relisting import LOST
+from everystall.inventory.transfer import csv_lines
+from everystall.marketplaces import MARKETPLACES
+from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
+from everystall.web.listings import delete_listing
+from everystall.web.pages import inventory
+from everystall.web.pages.inventory import Asked, cents_of
+from everystall.web.pages.opened import opened
+
+router = APIRouter()
+
+#: Lines that the page shows of each kind.
+SHOWN: Final = 50
+VERBS: Final = {
+    "post": "Post to all", "reprice": "Reprice", "end": "Delist", "relist": "Relist", "delete": "Delete",
+}  # fmt: skip
+#: What is said of those of which something is done, before and after.
+_WILL: Final = {
+    "post": "will be posted", "reprice": "get another price", "end": "will be taken down",
+    "relist": "will be taken down and posted again", "delete": "will be deleted",
+}  # fmt: skip
+_WAS: Final = {
+    "post": ("is on its way", "are on their way"), "reprice": ("has another price", "have another price"),
+    "end": ("is being taken down", "are being taken down"),
+    "relist": ("is taken down and posted again", "are taken down and posted again"),
+    "delete": ("is deleted, or being taken down and then deleted",
+               "are deleted, or being taken down and then deleted"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Account:
+    """One that a bulk post may go to."""
+
+    id: str
+    label: str
+    name: str | None
+    #: Nothing is posted there before the seller signs in again.
+    away: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a page says before anything is done."""
+
+    verb: str
+    lines: Sequence[Line]
+    accounts: Sequence[Account] = ()
+    #: For `reprice`: title, from, to, where, by listing.
+    prices: Mapping[UUID, tuple[str, str]] | None = None
+    tokens: Sequence[str] = ()
+    #: What is wrong with what was typed, for its field.
+    wrong: str | None = None
+
+    def of(self, outcome: str) -> list[Line]:
+        return [line for line in self.lines if line.outcome == outcome]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The form, read."""
+
+    verb: str
+    ids: Sequence[UUID]
+    accounts: Sequence[str] | None
+    also_live: bool
+    how: str
+    value: str
+    tokens: Sequence[str]
+    key: str
+    sure: bool
+    asked: Asked
+
+    def wish(self) -> Wish | None:
+        """What shall become of the prices. Raises BadRequest in words."""
+        if not self.value:
+            return None
+        if self.how == "set":
+            cents = cents_of(self.value)
+            if not cents:
+                raise BadRequest(
+                    "That is no price.", action="Write an amount in dollars, such as 12 or 12.50."
+                )
+            return Wish("set", price=cents)
+        found = re.fullmatch(r"([+-]?)\s*(\d{1,3}(?:\.\d{1,2})?)\s*%?", self.value.replace("\u2212", "-"))
+        if found is None or not float(found[2]):
+            raise BadRequest(
+                "That is no percentage.", action="Write such as -10 for a tenth less, 5 for more."
+            )
+        return Wish("add", percent=round(float(found[1] + found[2]) * 100))
+
+
+# ---- reading the form -------------------------------------------------------------------------------
+
+
+async def _read(session: AsyncSession, form: FormData) -> Given:
+    """Raises BadRequest; Conflict where other listings match now than were counted."""
+    told = {name: value for name, value in form.items() if isinstance(value, str)}
+    verb, asked = told.get("do", ""), Asked.of(told)
+    if verb not in (*VERBS, "export"):
+        raise BadRequest("There is no such button.", action="Go back to the inventory.")
+    ids = await _chosen(session, form, told, asked, verb)
+    return Given(
+        verb=verb,
+        ids=ids,
+        accounts=_texts(form, "account") if told.get("accounts") == "chosen" else None,
+        also_live=told.get("also_live") == "yes",
+        how="set" if told.get("how") == "set" else "add",
+        value=told.get("value", "").strip()[:20],
+        tokens=_texts(form, "token"),
+        key=told.get("key", ""),
+        sure=told.get("sure") == "yes",
+        asked=asked,
+    )
+
+
+async def _chosen(
+    session: AsyncSession, form: FormData, told: Mapping[str, str], asked: Asked, verb: str
+) -> list[UUID]:
+    most = 1_000_000 if verb == "export" else MOST
+    if told.get("all") == "yes":
+        number = await stock.number_of(session, asked.sought)
+        if told.get("count") != str(number):
+            raise Conflict(
+                f"{number:,} listings match now, not {told.get('count') or 'as many as you saw'}. "
+                "Nothing was done.",
+                action="Look at the list again, and select them anew.",
+            )
+        ids = await stock.ids_of(session, asked.sought, most + 1)
+    else:
+        named = [*told.get("ids", "").split(), *_texts(form, "id")]
+        ids = sorted({as_id(id) for id in named})
+    if not ids:
+        raise BadRequest("No listing is selected.", action="Tick some listings first.")
+    if len(ids) > most:
+        raise BadRequest(
+            f"That is more than {MOST} listings at once.",
+            action="Narrow the list down with a filter, and do it part by part.",
+        )
+    return ids
+
+
+def _texts(form: FormData, name: str) -> list[str]:
+    return [value for value in form.getlist(name) if isinstance(value, str) and value]
+
+
+# ---- the pages --------------------------------------------------------------------------------------
+
+
+@router.post("/inventory/bulk")
+async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """What will become of each; with `sure`, that."""
+    form = await request.form(max_fields=3000)
+    try:
+        async with parts.database.as_user(who.user_id) as session:
+            given = await _read(session, form)
+            plan = await _look(session, given)
+        if not given.sure:
+            return await _show(request, parts, who, given, plan)
+        done = await _do(parts, who, given, plan)
+    except EverystallError as error:
+        if error.status == 404:
+            raise
+        told = {name: value for name, value in form.items() if isinstance(value, str)}
+        async with opened(request, parts, who) as page:
+            return await inventory.show(page, given=told, error=error)
+    async with opened(request, parts, who) as page:
+        return page.show(
+            "bulk_done.html", home=given.asked.url(), verb=given.verb, title=VERBS[given.verb], done=done,
+            was=_WAS[given.verb][done.number != 1], back=given.asked.url(),
+            left=len(plan.lines) - done.number,
+        )  # fmt: skip
+
+
+async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, plan: Plan) -> HTMLResponse:
+    async with opened(request, parts, who) as page:
+        return page.show(
+            "bulk.html",
+            home=given.asked.url(),
+            plan=plan,
+            given=given,
+            verb=given.verb,
+            title=VERBS[given.verb],
+            will=_WILL[given.verb],
+            shown=SHOWN,
+            back=given.asked.url(),
+            key=secrets.token_hex(8),
+            lost=LOST,
+        )
+
+
+@router.post("/inventory/export")
+async def export(request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """The chosen ones as CSV."""
+    form = await request.form(max_fields=3000)
+    try:
+        async with parts.database.as_user(who.user_id) as session:
+            given = await _read(session, form)
+            known = await stock.listings_of(session, given.ids) if len(given.ids) <= MOST else None
+            if known is not None and len(known) < len(given.ids):
+                as_id("")  # one of them is another's: nothing is there
+    except EverystallError as error:
+        if error.status == 404:
+            raise
+        told = {name: value for name, value in form.items() if isinstance(value, str)}
+        async with opened(request, parts, who) as page:
+            return await inventory.show(page, given=told, error=error)
+    name = f"everystall-listings-{datetime.now(UTC):%Y-%m-%d}.csv"
+    return StreamingResponse(
+        csv_lines(parts.database, who.user_id, given.ids),
+        media_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.post("/inventory/undo")
+async def undo(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """Takes back what a bulk post left waiting."""
+    form = await request.form()
+    job_ids = str(form.get("jobs") or "").split()[:MOST]
+    taken, going_on = await bulk.take_back(parts.database, who.user_id, job_ids)
+    async with opened(request, parts, who) as page:
+        return page.show("bulk_undone.html", home="/inventory", taken=taken, going_on=going_on,
+                         asked=len(job_ids))  # fmt: skip
+
+
+# ---- looking ----------------------------------------------------------------------------------------
+
+
+async def _look(session: AsyncSession, given: Given) -> Plan:
+    """Raises NotFound for a listing that is not the seller's."""
+    listings = await stock.listings_of(session, given.ids)
+    if len(listings) < len(given.ids):
+        as_id("")  # as for one that is no id
+    if given.verb == "post":
+        signed = await find_sign_ins(session)
+        accounts = _accounts(signed, given.accounts)
+        by_id = {one.connection.public_id: one for one in signed}
+        there = [by_id[one.id] for one in accounts if one.chosen]
+        return Plan("post", await bulk.look_at_posting(session, listings, there), accounts)
+    if given.verb == "end":
+        return Plan("end", await bulk.look_at_ending(session, listings))
+    if given.verb == "relist":
+        return Plan("relist", await bulk.look_at_relisting(session, listings))
+    if given.verb == "delete":
+        return Plan("delete", await bulk.look_at_deleting(session, listings, given.also_live))
+    return await _look_at_prices(session, given)
+
+
+def _accounts(signed: Sequence[SignIn], chosen: Sequence[str] | None) -> list[Account]:
+    """Those that are connected, in the marketplaces' order. Unless said otherwise, the first of each that
+    somebody is signed in to."""
+    order, first = list(MARKETPLACES), set[str]()
+    found = []
+    for one in sorted(signed, key=lambda one: order.index(one.connection.marketplace)):
+        if one.forgotten:
+            continue
+        row, away = one.connection, one.status != "connected"
+        mine = row.public_id in chosen if chosen is not None else row.marketplace not in first
+        if mine and not away:
+            first.add(row.marketplace)
+        found.append(
+            Account(row.public_id, MARKETPLACES[row.marketplace], row.label or row.account_name, away,
+                    mine and not away)
+        )  # fmt: skip
+    return found
+
+
+async def _look_at_prices(session: AsyncSession, given: Given) -> Plan:
+    wish, wrong = None, None
+    try:
+        wish = given.wish()
+    except BadRequest as error:
+        wrong = f"{error.message} {error.action}"
+    if wish is None:  # how is asked first
+        return Plan(
+            "reprice", [Line(row) for row in await stock.listings_of(session, given.ids)], wrong=wrong
+        )
+    lines, prices, tokens = [], {}, []
+    for ids in _chunks(given.ids):
+        changes = await price_changes.look(session, ids, wish)
+        tokens.append(price_changes.token_of(wish, changes))
+        for change in changes:
+            lines.append(_price_line(change))
+            prices[change.listing.id] = (_money(change.before), _money(change.after))
+    return Plan("reprice", lines, prices=prices, tokens=tokens)
+
+
+def _chunks(ids: Sequence[UUID]) -> list[Sequence[UUID]]:
+    return [ids[at : at + price_changes.MOST] for at in range(0, len(ids), price_changes.MOST)]
+
+
+def _price_line(change: Change) -> Line:
+    line = Line(change.listing)
+    if change.outcome == "changed":
+        places = dict.fromkeys(MARKETPLACES[one.publication.marketplace] for one in change.there)
+        line.places = [(label, "") for label in places] or [("", "")]
+    elif change.outcome == "refused":
+        line.reasons += dict.fromkeys(change.refused)
+    else:
+        line.left.append("It costs that already.")
+    return line
+
+
+def _money(cents: int | None) -> str:
+    if cents is None:
+        return "no price"
+    return dollars(max(-HIGHEST_PRICE, min(cents, HIGHEST_PRICE * 10)))
+
+
+# ---- doing ------------------------------------------------------------------------------------------
+
+
+async def _do(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
+    db, user_id = parts.database, who.user_id
+    if given.verb == "post":
+        if re.fullmatch(r"[0-9a-f]{16}", given.key) is None:
+            raise BadRequest("This form is not one of ours.", action="Go back to the inventory.")
+        return await bulk.post_all(db, user_id, plan.lines, given.key)
+    if given.verb == "end":
+        return await bulk.end_all(db, user_id, plan.lines)
+    if given.verb == "relist":
+        return await bulk.relist_all(db, user_id, plan.lines)
+    if given.verb == "delete":
+        return await _delete(parts, who, plan.lines, end=given.also_live)
+    return await _reprice(parts, who, given)
+
+
+async def _delete(parts: Parts, who: SignedIn, lines: Sequence[Line], *, end: bool) -> Done:
+    async def delete(line: Line) -> list[str]:
+        async with parts.database.as_user(who.user_id) as session:
+            await delete_listing(line.listing.id, session, Response(), end=end)
+        return []
+
+    return await bulk.each(lines, delete)
+
+
+async def _reprice(parts: Parts, who: SignedIn, given: Given) -> Done:
+    """Two hundred in a transaction, each exactly as it was looked at, or not at all."""
+    wish, number, failed = given.wish(), 0, list[tuple[str, str]]()
+    if wish is None:
+        raise BadRequest("To which price?", action="Write a percentage, or a price.")
+    chunks = _chunks(given.ids)
+    if len(chunks) != len(given.tokens):
+        raise PricesChanged
+    for ids, token in zip(chunks, given.tokens, strict=True):
+        try:
+            async with parts.database.as_user(who.user_id) as session:
+                changes = await price_changes.do(session, ids, wish, token)
+        except PricesChanged as error:
+            failed.append((f"{len(ids)} listings", error.message))
+            continue
+        number += sum(change.outcome == "changed" for change in changes)
+    return Done(number, failed)

@@ -1,0 +1,354 @@
+"""The inventory: every listing with where it stands, filtered and ordered as the page's address says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.errors import EverystallError
+from everystall.inventory import stock
+from everystall.inventory.pricing import HIGHEST_PRICE, dollars
+from everystall.inventory.stock import PAGE, SORTS, STALE_DAYS, STATES, VIEWS, Place, Sought
+from everystall.marketplaces import MARKETPLACES
+from everystall.marketplaces.base import CONDITIONS
+from everystall.models import Listing, ListingPhoto, Publication
+from everystall.web.deps import as_id
+from everystall.web.pages.connections import web_address
+from everystall.web.pages.opened import Opened, OpenedPage
+from everystall.web.render import PART
+
+router = APIRouter()
+
+#: Of a seller with more listings the views' numbers come after the page: counting takes as long as the rest.
+MANY: Final = 5_000
+#: Pages that stand on one another; then the list begins anew behind them.
+TALLEST: Final = 6
+
+VIEW_NAMES: Final = {
+    "all": "All", "drafts": "Drafts", "listed": "Listed", "needs-you": "Needs you", "sold": "Sold",
+    "stale": f"Stale {STALE_DAYS} d+",
+}  # fmt: skip
+SORT_NAMES: Final = {
+    "newest": "Newest first", "oldest": "Oldest first",
+    "dearest": "Highest price", "cheapest": "Lowest price",
+    "title": "Title, A to Z", "title-down": "Title, Z to A",
+}  # fmt: skip
+STATE_NAMES: Final = {"posting": "Being posted", "ending": "Being taken down", "ended": "Ended everywhere"}
+PROBLEM_NAMES: Final = {
+    "session_expired": "Needs sign-in", "disconnected": "Account taken away", "challenge": "Challenge",
+    "account_limited": "Account limited", "no_worker": "No worker there", "listing_rejected": "Rejected",
+    "listing_incomplete": "Something is missing", "unresolved": "Posted or not?", "gone": "Gone there",
+    "edited_there": "Edited there", "photo_refused": "Photo refused", "posted_twice": "Posted twice",
+    "sold_twice": "Sold twice", "sale_cancelled": "Order cancelled", "page_changed": "Page changed",
+    "marketplace_busy": "Marketplace busy", "not_published": "Not published", "paused": "Paused",
+    "twin_in_question": "Twin in question", "storage_full": "Photo store full",
+    "storage_away": "Photo store away", "photo_missing": "Photo missing", "misconfigured": "Set up wrongly",
+}  # fmt: skip
+#: Days; less than the first, and more than each.
+AGES: Final = {
+    "-7": "Under a week",
+    "30": "30 days +",
+    "60": "60 days +",
+    "90": "90 days +",
+    "180": "180 days +",
+}
+_POSTING: Final = ("waiting", "composing", "filling", "armed", "reconciling")
+
+
+# ---- the address ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page's address says, as it was typed; what is no word of ours is not there."""
+
+    q: str = ""
+    view: str = "all"
+    on: str = ""
+    off: str = ""
+    state: str = ""
+    problem: str = ""
+    brand: str = ""
+    low: str = ""
+    high: str = ""
+    age: str = ""
+    sort: str = "newest"
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Asked:
+        known = {
+            "view": VIEWS, "on": tuple(MARKETPLACES), "off": tuple(MARKETPLACES), "state": STATES,
+            "problem": tuple(PROBLEM_NAMES), "age": tuple(AGES), "sort": SORTS,
+        }  # fmt: skip
+        found = {}
+        for name in cls.__dataclass_fields__:
+            value = given.get(name)
+            value = value.replace("\x00", "").strip()[:200] if isinstance(value, str) else ""
+            if value and (name not in known or value in known[name]):
+                found[name] = value
+        for name in ("low", "high"):
+            if name in found and cents_of(found[name]) is None:
+                del found[name]
+        return cls(**found)
+
+    @property
+    def sought(self) -> Sought:
+        age = int(self.age or 0)
+        return Sought(
+            words=self.q, view=self.view, on=self.on or None, off=self.off or None, state=self.state or None,
+            problem=self.problem or None, brand=self.brand or None, low=cents_of(self.low),
+            high=cents_of(self.high), older=age if age > 0 else None, younger=-age if age < 0 else None,
+            sort=self.sort,
+        )  # fmt: skip
+
+    def told(self) -> dict[str, str]:
+        """Only what is not as it is anyway."""
+        usual = Asked()
+        return {name: value for name, value in vars(self).items() if value and value != getattr(usual, name)}
+
+    def url(self, **other: Any) -> str:
+        """The page with something otherwise; empty: without it."""
+        names = {key: value for key, value in other.items() if key in self.__dataclass_fields__}
+        more = {key: value for key, value in other.items() if key not in names and value}
+        told = replace(self, **names).told() | more
+        return "/inventory" + (f"?{urlencode(told)}" if told else "")
+
+    def chips(self) -> list[tuple[str, str]]:
+        """What narrows it, in words, and the page without that."""
+        labels = {
+            "on": f"On {MARKETPLACES.get(self.on)}",
+            "off": f"Not on {MARKETPLACES.get(self.off)}",
+            "state": STATE_NAMES.get(self.state, ""),
+            "problem": PROBLEM_NAMES.get(self.problem, ""),
+            "brand": f"Brand: {self.brand}",
+            "low": f"From ${self.low.removeprefix('$')}",
+            "high": f"Up to ${self.high.removeprefix('$')}",
+            "age": AGES.get(self.age, ""),
+        }
+        return [(label, self.url(**{name: ""})) for name, label in labels.items() if getattr(self, name)]
+
+
+def cents_of(text: str) -> int | None:
+    """ "12", "$12.50" """
+    found = re.fullmatch(r"\$?\s*(\d{1,8})(?:\.(\d{1,2}))?", text.replace(",", ""))
+    if found is None:
+        return None
+    return min(int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")), HIGHEST_PRICE)
+
+
+def place_in(text: str, sort: str) -> Place | None:
+    """Where a page in this order ends, as `named` says it. None: that is no place in it."""
+    value, _, id = text.rpartition(" ")
+    try:
+        if sort in ("newest", "oldest"):
+            at = datetime.fromisoformat(value)
+            return (at, UUID(id)) if at.tzinfo is not None else None
+        return (value if sort.startswith("title") else int(value[:12]), UUID(id))
+    except ValueError:
+        return None
+
+
+def named(place: Place) -> str:
+    """Where a page ends, for its address."""
+    by, id = place
+    return f"{by.isoformat() if isinstance(by, datetime) else by} {id}"
+
+
+# ---- a line ---------------------------------------------------------------------------------------
+
+#: What is read of a listing, and of where it stands.
+_SHOWN: Final = (
+    Listing.id, Listing.title, Listing.sku, Listing.condition, Listing.size, Listing.price_cents,
+    Listing.quantity, Listing.quantity_sold, Listing.created_at,
+)  # fmt: skip
+_STANDING: Final = (
+    Publication.listing_id, Publication.marketplace, Publication.wanted, Publication.put, Publication.state,
+    Publication.unsettled, Publication.relist, Publication.needs_you, Publication.url, Publication.version,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stall:
+    """How a listing stands on one marketplace: on · run · bad · sold · end · off, and in words."""
+
+    label: str
+    state: str
+    said: str
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Line:
+    id: str
+    title: str
+    #: SKU, condition, size: those that are told.
+    facts: Sequence[str]
+    tone: str
+    word: str
+    stalls: Sequence[Stall]
+    price: str
+    days: int
+    written: datetime
+    #: Its cover as a small picture.
+    cover: str | None
+    #: Grows with every change of where it stands.
+    seq: int
+
+    @property
+    def said(self) -> str:
+        """For who does not see it change."""
+        return f"{self.title}: {self.word}."
+
+
+async def rows_of(session: AsyncSession, ids: Sequence[UUID], now: datetime) -> list[Line]:
+    """In this order. Three queries, each for no more than is shown."""
+    found = {row.id: row for row in await session.execute(select(*_SHOWN).where(Listing.id.in_(ids)))}
+    standing: dict[UUID, list[Row[Any]]] = {id: [] for id in ids}
+    there = select(*_STANDING).where(Publication.listing_id.in_(ids)).order_by(Publication.id)
+    for row in await session.execute(there):
+        standing[row.listing_id].append(row)
+    covers = await session.execute(
+        select(ListingPhoto.listing_id, ListingPhoto.id).where(
+            ListingPhoto.listing_id.in_(ids), ListingPhoto.position == 0
+        )
+    )
+    cover_of = {row.listing_id: row.id for row in covers}
+    return [_line(found[id], standing[id], cover_of.get(id), now) for id in ids if id in found]
+
+
+def _line(listing: Any, there: Sequence[Row[Any]], cover: UUID | None, now: datetime) -> Line:
+    condition = CONDITIONS.get(listing.condition or "", "")
+    tone, word = status_of(listing, there)
+    return Line(
+        id=str(listing.id),
+        title=listing.title or "Without a title",
+        facts=[fact for fact in (listing.sku, condition, listing.size) if fact],
+        tone=tone,
+        word=word,
+        stalls=[
+            _stall(label, [row for row in there if row.marketplace == name])
+            for name, label in MARKETPLACES.items()
+        ],
+        price="" if listing.price_cents is None else dollars(listing.price_cents),
+        days=max(0, (now - listing.created_at).days),
+        written=listing.created_at,
+        cover=f"/api/listings/{listing.id}/photos/{cover}?size=thumbnail" if cover else None,
+        seq=sum(row.version for row in there),
+    )
+
+
+def status_of(listing: Any, there: Sequence[Row[Any]]) -> tuple[str, str]:
+    """The chip's tone and word: what is most urgent for the seller first."""
+    if any(row.needs_you for row in there):
+        return "bad", "Needs you"
+    if listing.quantity_sold >= listing.quantity:
+        return "sold", "Sold"
+    if any(row.unsettled and row.wanted == "live" and row.put != "live" for row in there):
+        return "run", "Being posted"
+    if any(row.put == "live" and row.wanted == "live" for row in there):
+        return "ok", "Listed"
+    if any(row.put == "live" for row in there):
+        return "run", "Being taken down"
+    if any(row.put in ("ended", "sold") for row in there):
+        return "off", "Ended"
+    return "off", "Draft"
+
+
+_ORDER: Final = ("bad", "run", "sold", "on", "end", "off")
+
+
+def _stall(label: str, there: Sequence[Row[Any]]) -> Stall:
+    """Of several accounts, the one that asks for most."""
+    found = [_standing(label, row) for row in there]
+    return min(found, key=lambda one: _ORDER.index(one.state), default=Stall(label, "off", "not there", None))
+
+
+def _standing(label: str, row: Row[Any]) -> Stall:
+    url = web_address(row.url)
+    if row.needs_you:
+        return Stall(label, "bad", f"needs you: {row.needs_you.get('message') or ''}".rstrip(": "), url)
+    if row.put == "live":
+        if row.relist is not None:
+            return Stall(label, "run", "being relisted", url)
+        if row.wanted == "ended":
+            return Stall(label, "run", "being taken down", url)
+        return Stall(label, "on", "live, being changed" if row.unsettled else "live", url)
+    if row.wanted == "live" and row.unsettled:
+        waits = row.state == "waiting"
+        return Stall(label, "run", "waiting to be posted" if waits else "being posted", None)
+    if row.put == "sold" or row.state == "sold":
+        return Stall(label, "sold", "sold here", url)
+    if row.put == "ended" or row.state == "ended":
+        return Stall(label, "end", "ended", None)
+    return Stall(label, "off", "not there", None)
+
+
+# ---- the page -------------------------------------------------------------------------------------
+
+
+@router.get("/inventory")
+async def show_inventory(page: OpenedPage) -> HTMLResponse:
+    return await show(page)
+
+
+async def show(
+    page: Opened, *, given: Mapping[str, Any] | None = None, error: EverystallError | None = None
+) -> HTMLResponse:
+    """The page as its address, or what a form gave, says; with what went wrong before, if something did."""
+    params = page.request.query_params if given is None else given
+    asked, part = Asked.of(params), page.request.headers.get(PART)
+    pages = _number(params.get("pages"))
+    after = place_in(str(params.get("after") or "").replace("\x00", ""), asked.sort)
+    session, sought, now = page.session, asked.sought, datetime.now(UTC)
+    large = await stock.is_large(session, MANY)
+    counted = part == "views" or (not large and part in (None, "found"))
+    counts = await stock.counts_of(session) if counted else None
+    summed = part == "total" or (not large and part != "views")
+    total = await stock.number_of(session, sought) if summed else None
+    rows, ends = list[Line](), None
+    if part not in ("views", "total"):
+        ids, ends = await stock.page_of(session, sought, after, PAGE * pages)
+        rows = await rows_of(session, ids, now)
+    return page.show(
+        "inventory.html",
+        status=error.status if error else 200,
+        home=asked.url() if error else None,
+        asked=asked,
+        error=error,
+        rows=rows,
+        total=total,
+        counts=counts,
+        more=_more(asked, params, pages, ends),
+        begun=after is not None,
+        views=VIEW_NAMES, sorts=SORT_NAMES, states=STATE_NAMES, problems=PROBLEM_NAMES, ages=AGES,
+        marketplaces=MARKETPLACES,
+    )  # fmt: skip
+
+
+def _number(given: Any) -> int:
+    text = str(given or "")
+    return min(int(text), TALLEST) if text.isascii() and text.isdigit() and int(text[:4]) > 0 else 1
+
+
+def _more(asked: Asked, params: Mapping[str, Any], pages: int, ends: Place | None) -> str | None:
+    """The address of this page with the next fifty under it; of a tall one, of what comes behind it."""
+    if ends is None:
+        return None
+    if pages < TALLEST:
+        return asked.url(pages=pages + 1, after=str(params.get("after") or ""))
+    return asked.url(after=named(ends))
+
+
+def listing_ids(given: Sequence[str]) -> list[UUID]:
+    """Each once, as ticked. Raises NotFound for what cannot be an id."""
+    return [as_id(id) for id in dict.fromkeys(given) if id]

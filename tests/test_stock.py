@@ -1,0 +1,126 @@
+"""A seller's inventory is found by what is in it and how it stands; another's never."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from everystall.inventory import stock
+from everystall.inventory.stock import Sought
+
+NEEDS = '{"reason": "gone", "message": "It is gone."}'
+
+
+@pytest.fixture
+async def shelf(db, admin, alice, bob, make_listing, make_connection):
+    """Five listings of Alice's in five states, one of Bob's; title → id."""
+    accounts = {name: await make_connection(alice, name) for name in ("ebay", "mercari", "poshmark")}
+    made = {}
+
+    async def put(title, days, price, stands=(), **fields):
+        row = await make_listing(alice, title=title, price_cents=price, **fields)
+        made[title] = row.id
+        at = datetime.now(UTC) - timedelta(days=days)
+        await admin.execute("UPDATE listings SET created_at = %s WHERE id = %s", [at, row.id])
+        for name, wanted, is_put, asked in stands:
+            await admin.execute(
+                "INSERT INTO publications (user_id, listing_id, connection_id, marketplace, wanted_revision, "
+                "wanted, put, put_revision, state, needs_you, asked_at) "
+                "VALUES (%s, %s, %s, %s, 1, %s, %s, 1, %s, %s, %s)",
+                [alice, row.id, accounts[name].id, name, wanted, is_put,
+                 "live" if is_put == "live" else "waiting", asked, at],
+            )  # fmt: skip
+
+    await put("Draft 100% wool_scarf", 1, 1000, sku="EV-1200", brand="Acne")
+    await put("Linen shirt", 5, 2500, [("ebay", "live", "live", None), ("mercari", "live", "nothing", None)])
+    await put("Old boots", 90, 9900, [("ebay", "live", "live", None), ("poshmark", "ended", "ended", None)])
+    await put("Lost hat", 10, None, [("poshmark", "ended", "ended", NEEDS)])
+    await put("Sold bag", 70, 5000, [("ebay", "ended", "sold", None)], quantity=1, quantity_sold=1)
+    await put("Cancelled belt", 3, 700, [("ebay", "ended", "nothing", None)], brand="ACNE")
+    await make_listing(bob, title="Linen shirt of Bob's")
+    return made
+
+
+async def titles(db, shelf, whose, **how):
+    async with db.as_user(whose) as session:
+        ids, _ = await stock.page_of(session, Sought(**how))
+        assert await stock.number_of(session, Sought(**how)) == len(ids)
+        assert set(await stock.ids_of(session, Sought(**how), 100)) == set(ids)
+    names = {id: title for title, id in shelf.items()}
+    return [names[id] for id in ids]
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ({"words": "LINEN"}, ["Linen shirt"]),
+        ({"words": "1200 scarf"}, ["Draft 100% wool_scarf"]),
+        ({"words": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"words": "100%"}, ["Draft 100% wool_scarf"]),
+        ({"words": "l_st"}, []),
+        ({"words": "%"}, ["Draft 100% wool_scarf"]),
+        ({"view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"view": "listed"}, ["Linen shirt", "Old boots"]),
+        ({"view": "needs-you"}, ["Lost hat"]),
+        ({"view": "sold"}, ["Sold bag"]),
+        ({"view": "stale"}, ["Old boots"]),
+        ({"on": "ebay"}, ["Linen shirt", "Old boots"]),
+        ({"on": "mercari"}, []),
+        ({"off": "ebay", "view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"state": "posting"}, ["Linen shirt"]),
+        ({"state": "ended"}, ["Lost hat", "Sold bag"]),
+        ({"problem": "gone"}, ["Lost hat"]),
+        ({"problem": "challenge"}, []),
+        ({"brand": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"low": 2500, "high": 5000}, ["Linen shirt", "Sold bag"]),
+        ({"older": 60}, ["Sold bag", "Old boots"]),
+        ({"younger": 4, "view": "drafts", "words": "belt"}, ["Cancelled belt"]),
+    ],
+)
+async def test_what_is_sought_is_found(db, shelf, alice, how, found):
+    assert await titles(db, shelf, alice, **how) == found
+
+
+@pytest.mark.parametrize("sort", stock.SORTS)
+async def test_page_behind_page_shows_each_once_in_its_order(db, shelf, alice, sort):
+    whole = await titles(db, shelf, alice, sort=sort)
+    assert len(whole) == 6
+    seen, after = [], None
+    async with db.as_user(alice) as session:
+        while True:
+            ids, after = await stock.page_of(session, Sought(sort=sort), after, most=2)
+            seen += ids
+            if after is None:
+                break
+    names = {id: title for title, id in shelf.items()}
+    assert [names[id] for id in seen] == whole
+    other = {"newest": "oldest", "dearest": "cheapest", "title": "title-down"}.get(sort)
+    if other:
+        assert whole == list(reversed(await titles(db, shelf, alice, sort=other)))
+    if sort == "title":
+        assert whole[0] == "Cancelled belt"
+
+
+async def test_the_numbers_of_the_views_are_what_the_views_show(db, shelf, alice, bob):
+    async with db.as_user(alice) as session:
+        counts = await stock.counts_of(session)
+        for view in stock.VIEWS:
+            assert counts.of(view) == await stock.number_of(session, Sought(view=view)), view
+    async with db.as_user(bob) as session:
+        counts = await stock.counts_of(session)
+    assert (counts.all, counts.drafts, counts.listed, counts.needs_you) == (1, 1, 0, 0)
+
+
+async def test_nobody_finds_what_is_anothers(db, shelf, bob):
+    async with db.as_user(bob) as session:
+        assert await stock.listings_of(session, list(shelf.values())) == []
+        assert await stock.number_of(session, Sought(words="boots")) == 0
+
+
+async def test_the_longest_title_there_may_be_is_kept_and_found(db, alice, make_listing):
+    row = await make_listing(
+        alice, title="\U0001f9e5" * 1000, brand="\U0001f9e5" * 200, sku="\U0001f9e5" * 100
+    )
+    async with db.as_user(alice) as session:
+        assert await stock.ids_of(session, Sought(words="\U0001f9e5"), 5) == [row.id]
