@@ -79,7 +79,7 @@ async def copy_of(session: AsyncSession, listing: Listing) -> Listing:
         **{
             column.key: getattr(listing, column.key)
             for column in Listing.__table__.columns
-            if column.key not in _ITS_OWN
+            if column.key not in _ITS_OWN and column.computed is None
         }
     )
     session.add(made)

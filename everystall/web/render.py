@@ -124,6 +124,7 @@ def page(
         "here": request.url.path,
         "theme": theme if theme in THEMES else "auto",
         "insecure": not request.app.state.parts.settings.secure_cookies,
+        "needs": 0,  # where it is not counted; the open page asks (needs.html)
         **context,
     }
     block = request.headers.get(PART)
