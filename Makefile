@@ -96,6 +96,10 @@ bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone el
 bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: first byte, keystroke to rows, weight (minutes; ARGS=--plans)
 	@$(PY) -m benchmarks.dashboard $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/ready-dev chromium  ## a picture of every page, on desk and phone, light and dark, into docs/screenshots
+	@EVERYSTALL_TEST_SHOTS=docs/screenshots $(PY) -m pytest -n 2 tests/pages -q -k "pages_of or looks" $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)
 	@$(PY) -m chaos $(if $(SHARD),--shard $(SHARD)) $(if $(SEED),--seed $(SEED)) $(if $(CELL),--cell '$(CELL)') $(ARGS)
