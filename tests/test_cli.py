@@ -139,6 +139,7 @@ def _ended(command: str, when: Callable[[str], bool], number: signal.Signals, **
     return process.wait(timeout=60), log.read_text()
 
 
+@pytest.mark.longer
 def test_web_and_worker_end_well_by_ctrl_c_or_sigterm_once_they_serve(tmp_path: Path):
     port = free_port()
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(port)}
@@ -218,6 +219,7 @@ def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_pa
         assert keys[1] not in refused.stderr
 
 
+@pytest.mark.longer
 def test_a_first_start_without_the_key_does_not_keep_the_key_out(tmp_path: Path):
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
     key = base64.b64encode(bytes(range(32))).decode()

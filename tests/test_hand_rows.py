@@ -125,7 +125,7 @@ async def test_a_check_in_between_lets_a_round_go_on_unless_something_sold(monke
 
     monkeypatch.setattr(watch, "watch", says)
     running = Round(next_page=7)
-    visit = SimpleNamespace(round=running)
+    visit = SimpleNamespace(round=running, urgent=False)
     await Visit.watch(visit)
     assert (visit.round is not running) is anew
     assert visit.round.after_sale is anew

@@ -116,5 +116,5 @@ async def test_a_link_in_the_store_is_not_followed_to_what_is_no_photo(estate: E
     kept.symlink_to(home / "keys" / "ring.json")
     listing, photo_id = estate.ids["listingId"], estate.ids["photoId"]
     answer = await estate.alice.get(f"/api/listings/{listing}/photos/{photo_id}")
-    assert answer.status_code == 404
+    assert (answer.status_code, answer.json()["error"]) == (503, "photo_missing")
     assert b"keys" not in answer.content

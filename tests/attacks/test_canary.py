@@ -73,6 +73,7 @@ def mark() -> str:
     return "canary" + secrets.token_hex(17)
 
 
+@pytest.mark.longer
 async def test_a_sessions_secrets_are_nowhere_whatever_happens(
     stall: Stall, start: Start, mark: str, tmp_path: Path
 ):

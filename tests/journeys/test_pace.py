@@ -51,6 +51,7 @@ async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_accoun
     assert len(stall.events("mercari", "published")) == 2
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("why", ["incomplete", "down"])
 async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_next(stall, alice, why):
     """And where it is the marketplace that does not answer, the next one waits for its own."""

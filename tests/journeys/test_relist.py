@@ -152,6 +152,7 @@ async def test_killed_anywhere_it_goes_on(
     assert (await _publication(stall))["relist"] is None
 
 
+@pytest.mark.longer
 async def test_what_was_changed_there_by_hand_stays_up_and_she_is_told(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari",))
     await _months_pass(stall)
@@ -195,6 +196,7 @@ async def test_one_that_cannot_be_posted_again_takes_no_other_down(
     assert sorted(item["state"] for item in stall.ledger("mercari")) == ["ended", "live", "live"]
 
 
+@pytest.mark.longer
 async def test_while_the_account_rests_nothing_is_taken_down(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari",))
     await _months_pass(stall)

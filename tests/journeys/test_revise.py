@@ -141,6 +141,7 @@ async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, 
     ("answer", "title"),
     [("put_mine", "Mine"), pytest.param("keep_theirs", "By hand", marks=pytest.mark.extended)],
 )
+@pytest.mark.longer
 async def test_the_same_field_changed_here_and_there_is_asked(stall, alice, bob, marketplace, answer, title):
     listing, profile = await _live(stall, alice, marketplace)
     _by_hand(stall, marketplace, title="By hand")
@@ -273,6 +274,7 @@ async def test_a_refusal_is_told_in_the_sites_words_and_the_old_stands(stall, al
     assert stall.live(marketplace)[0]["fields"]["description"] == NEW_TEXT
 
 
+@pytest.mark.longer
 async def test_a_take_down_wins_over_an_edit(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     await _edit(alice, listing, price=_price(21))

@@ -127,6 +127,7 @@ async def test_sold_on_one_it_goes_on_the_others_and_nothing_else_is_touched(
     assert len(await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'")) == 1
 
 
+@pytest.mark.longer
 async def test_a_sale_from_before_connecting_delists_nothing(stall: Stall, alice: Seller):
     """The same thing was sold there by hand once."""
     storage = await stall.sign_in("mercari", alice.name)
@@ -189,6 +190,7 @@ async def test_a_visit_begins_with_a_look_at_what_sold(stall: Stall, alice: Sell
     assert [item["fields"]["title"] for item in stall.live("mercari")] == ["The next one"]
 
 
+@pytest.mark.longer
 async def test_who_came_to_take_something_down_sees_what_sold_there_too(stall: Stall, alice: Seller):
     """Its browser is there already; nobody has to open another in a minute."""
     _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
@@ -207,6 +209,7 @@ async def test_who_came_to_take_something_down_sees_what_sold_there_too(stall: S
     assert stall.live("mercari") == []
 
 
+@pytest.mark.longer
 async def test_what_waits_to_be_posted_is_cancelled_and_what_is_being_filled_in_is_not_clicked(
     stall: Stall, alice: Seller
 ):

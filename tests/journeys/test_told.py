@@ -15,6 +15,7 @@ from tests.receiver import Receiver
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 
+@pytest.mark.longer
 async def test_a_post_a_lost_sign_in_and_a_take_down_are_each_told_once(stall: Stall, alice: Seller):
     near = stall.settings.model_copy(update={"webhook_allow_private": True})
     mail = Mail(stall.tools.db, stall.tools.vault, near)

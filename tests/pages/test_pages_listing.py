@@ -262,6 +262,7 @@ async def test_what_is_wrong_is_told_at_its_field_and_the_rest_is_saved(house, s
     assert (await the_row(house, id))["price_cents"] == 1250
 
 
+@pytest.mark.longer
 @BOTH
 @pytest.mark.parametrize("stands", ["mine", pytest.param("the other", marks=pytest.mark.extended)])
 async def test_two_tabs_never_write_over_each_other(house, scripts, stands):
@@ -297,6 +298,7 @@ async def test_two_tabs_never_write_over_each_other(house, scripts, stands):
     assert await one.get_by_label("Title", exact=True).input_value() == wanted
 
 
+@pytest.mark.longer
 async def test_nothing_typed_is_lost_while_everystall_is_away(house):
     await house.person("alice")
     page = await house.signed_in("alice")
@@ -388,6 +390,7 @@ async def test_a_listing_is_duplicated_and_deleted(house, scripts):
     house.complaints[:] = [one for one in house.complaints if "status of 404" not in one]
 
 
+@pytest.mark.longer
 async def test_what_is_live_is_taken_down_before_it_is_deleted(house):
     alice = await house.person("alice")
     await furnish(house, alice)

@@ -56,6 +56,7 @@ async def passes(page, name, heading=None):
     assert not wrong, f"{name}: {wrong}"
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_who_is_not_signed_in(house, scheme, width):
     token = await first_owner(house.database)
@@ -117,6 +118,7 @@ async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await passes(page, "reference")
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_who_comes_and_goes(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
@@ -144,6 +146,7 @@ async def test_the_pages_of_who_comes_and_goes(house, scheme, width):
     await passes(page, "farewell", "Your account is deleted")
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_what_goes_wrong(house, scheme, width):
     page = await (await house.context(**look(scheme, width))).new_page()
