@@ -219,9 +219,11 @@ WHERE (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_use
   AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = :login)
 """
 
-#: What the login role needs, by the newest function that a migration made.
+#: What the login role needs, and the newest column that a migration made.
 _READY = f"""
-SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+SELECT EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = to_regclass('public.listings') AND attname = 'words')
+   AND EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
                WHERE n.nspname = 'everystall' AND f.proname = 'knows_ring'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
-from everystall.errors import EverystallError, Refused
+from everystall.errors import EverystallError, NotFound, Refused
 from everystall.inventory import jobs, pricing, relisting
 from everystall.inventory.connections import SignIn
 from everystall.inventory.listings import facts_with
@@ -225,8 +225,11 @@ async def take_back(db: Database, user_id: UUID, job_ids: Sequence[str]) -> tupl
     seller's is not there."""
     taken, going_on = 0, 0
     for job_id in job_ids:
-        async with db.as_user(user_id) as session:
-            cancelled = await jobs.cancel(session, job_id)
+        try:
+            async with db.as_user(user_id) as session:
+                cancelled = await jobs.cancel(session, job_id)
+        except NotFound:
+            continue
         going_on += len(cancelled.going_on)
         taken += any(pair.state == "cancelled" for pair in cancelled.pairs)
     return taken, going_on

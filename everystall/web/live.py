@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from everystall.errors import CrossSite
+from everystall.errors import CrossSite, RateLimited
 from everystall.web import browsers
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, find_signed_in
+from everystall.web.limits import EVERYTHING, asked_from
 from everystall.web.listening import ANYTHING
 from everystall.web.pages.opened import OpenedPage
 
@@ -25,10 +27,12 @@ router = APIRouter(include_in_schema=False)
 CHANNEL: Final = "everystall_moves"
 #: Seconds of silence after which we say that we are there, and see whether the browser is still signed in.
 PING_SECONDS: Final = 20.0
+#: So long a stream goes on.
+STREAM_SECONDS: Final = 200.0
 #: What happens within so many seconds after a message is one message.
 TOGETHER_SECONDS: Final = 0.2
-#: WebSocket close codes: signed out, or never in (RFC 6455: 1008); going away, come back (1001).
-REFUSED, AWAY = 1008, 1001
+#: WebSocket close codes: signed out, or never in; going away, come back; too many.
+REFUSED, AWAY, LATER = 1008, 1001, 1013
 
 
 @router.websocket("/live")
@@ -41,6 +45,12 @@ async def watch(socket: WebSocket) -> None:
         await socket.close(REFUSED)
         return
     token = browsers.cookie_of(socket.headers, parts.settings)
+    try:
+        if not parts.limits.knows(token):
+            await parts.limits.spend(EVERYTHING, asked_from(socket.scope))
+    except RateLimited:
+        await socket.close(LATER)
+        return
     who = await find_signed_in(parts, token, ("browser",)) if token else None
     if token is None or who is None:
         await socket.close(REFUSED)
@@ -80,24 +90,28 @@ async def _moves(
 ) -> AsyncIterator[str]:
     """Messages until this process ends, the other side has gone or is signed out; of a stream, which has no
     `token`, for a few minutes: its browser comes back by itself and is asked again who it is."""
-    silent = 0
+    began = asked = time.monotonic()
     with parts.moves.waiting(who.user_id) as woken:
         await parts.moves.ready(PING_SECONDS)
         woken.hear(ANYTHING)  # between the page's own reading and now
         while not parts.moves.closed and not (gone is not None and gone.done()):
-            tasks = [asyncio.ensure_future(woken.wait()), *([gone] if gone is not None else [])]
-            await asyncio.wait(tasks, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            tasks[0].cancel()
+            waiting = asyncio.ensure_future(woken.wait())
+            try:
+                ends = [waiting] if gone is None else [waiting, gone]
+                await asyncio.wait(ends, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if token is None and time.monotonic() - began > STREAM_SECONDS:
+                return
+            if token is not None and time.monotonic() - asked >= PING_SECONDS:
+                asked = time.monotonic()
+                if await find_signed_in(parts, token, ("browser",)) is None:
+                    return
             if woken.is_set():
                 yield json.dumps({"listings": sorted(woken.take())})
                 await asyncio.sleep(TOGETHER_SECONDS)
-                continue
-            silent += 1
-            if token is None and silent > 10:
-                return
-            if token is not None and await find_signed_in(parts, token, ("browser",)) is None:
-                return
-            yield "{}"
+            else:
+                yield "{}"
 
 
 async def _until_gone(socket: WebSocket) -> None:

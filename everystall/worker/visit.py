@@ -75,9 +75,9 @@ _DUE = f"""
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL))"""
 _FOUND = (
-    column("check_due", Boolean), column("stale", Boolean), column("due_id", Uuid), column("wanted", TEXT),
-    column("put", TEXT), column("state", TEXT), column("looking", Boolean), column("relist", TEXT),
-    column("orphan_id", Uuid), column("importing", Boolean),
+    column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
+    column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
+    column("relist", TEXT), column("orphan_id", Uuid), column("importing", Boolean),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
@@ -92,6 +92,9 @@ NEXT = select(Connection, *_FOUND).from_statement(
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
+           coalesce(c.needs_you IS NULL
+                    AND c.next_check_at <= now() + make_interval(secs => {CHECKING_SECONDS})
+                    AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
            orphan.publication_id AS orphan_id,
            NOT :urgent AND {_IMPORTING} AS importing
@@ -245,7 +248,7 @@ class Visit:
             # a browser that came to take something down is there already: what sold here, too, is seen by it,
             # and nobody has to open another in a minute
             beside = (
-                row.stale and self.check_claimed is None and row.due_id is None and self._browser is not None
+                row.soon and self.check_claimed is None and row.due_id is None and self._browser is not None
             )
             if beside if self.urgent else (row.check_due or first) and row.wanted != "ended":
                 mine = await session.execute(
@@ -351,10 +354,9 @@ class Visit:
     async def watch(self) -> None:
         """What sold there; the list of what is live is read after it where that shall be."""
         why = await watch.watch(self)
-        if self.urgent:  # others wait for the slot
-            if why is not None:
-                await watch.list_soon(self)
-        elif why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
+        if self.urgent and why == "due":
+            return  # others wait for the slot; it is as due for the next visit
+        if why == "sale" or (why == "due" and self.round is None):  # else the one that is under way goes on
             self.round = hands.Round(after_sale=why == "sale")
 
     async def _identify(self, page: Page) -> None:

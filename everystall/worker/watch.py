@@ -124,15 +124,6 @@ async def _next(visit: Visit) -> None:
     await hasten(visit)
 
 
-async def list_soon(visit: Visit) -> None:
-    """The list of what is live is read by the next visit, which is sent soon."""
-    async with visit.lease.transaction() as session:
-        await session.execute(
-            text("UPDATE connections SET next_list_at = now(), next_check_at = now() WHERE id = :id"),
-            {"id": visit.lease.connection_id},
-        )
-
-
 async def hasten(visit: Visit) -> None:
     """What is live here and elsewhere is looked at soon on both sides, also where it was alone until now. In
     a transaction of its own: two accounts that go live at once wait for nothing of each other's."""

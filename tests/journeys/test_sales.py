@@ -200,7 +200,7 @@ async def test_who_came_to_take_something_down_sees_what_sold_there_too(stall: S
     stall.sandbox.buy("mercari", title=SHIRT["title"])
     await _check(stall, profiles["mercari"])
     stall.sandbox.buy("poshmark", title="The next one")
-    await stall.rows("UPDATE connections SET watched_at = now() - interval '1 minute' RETURNING id")
+    await stall.rows("UPDATE connections SET next_check_at = now() + interval '30 s' RETURNING id")
     await stall.visit(profiles["poshmark"], lane="urgent")
     assert stall.live("poshmark") == []
     (told,) = await stall.rows("SELECT count(*) FROM events WHERE type = 'sale.detected'")

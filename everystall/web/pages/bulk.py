@@ -165,7 +165,8 @@ async def _chosen(
 
 
 def _texts(form: FormData, name: str) -> list[str]:
-    return [value for value in form.getlist(name) if isinstance(value, str) and value]
+    found = (value.replace("\0", "") for value in form.getlist(name) if isinstance(value, str))
+    return [value for value in found if value]
 
 
 # ---- the pages --------------------------------------------------------------------------------------
@@ -178,6 +179,8 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
     try:
         async with parts.database.as_user(who.user_id) as session:
             given = await _read(session, form)
+            if given.verb not in VERBS:
+                raise BadRequest("There is no such button.", action="Go back to the inventory.")
             plan = await _look(session, given)
         if not given.sure:
             return await _show(request, parts, who, given, plan)

@@ -337,7 +337,7 @@ async def show(
 
 def _number(given: Any) -> int:
     text = str(given or "")
-    return min(int(text), TALLEST) if text.isascii() and text.isdigit() and int(text[:4]) > 0 else 1
+    return max(1, min(int(text[:4]), TALLEST)) if text.isascii() and text.isdigit() else 1
 
 
 def _more(asked: Asked, params: Mapping[str, Any], pages: int, ends: Place | None) -> str | None:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -167,7 +167,8 @@ async def _tally(
 
 
 Told = Annotated[Tally, Depends(_tally)]
-Text = Annotated[str, Form(max_length=200)]
+#: No database holds a NUL, so nothing of ours has one in its name.
+Text = Annotated[str, Form(max_length=200), AfterValidator(lambda text: text.replace("\0", ""))]
 
 
 # ---- what waits --------------------------------------------------------------------------------------
