@@ -179,9 +179,9 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
     try:
         async with parts.database.as_user(who.user_id) as session:
             given = await _read(session, form)
-            if given.verb not in VERBS:
-                raise BadRequest("There is no such button.", action="Go back to the inventory.")
             plan = await _look(session, given)
+        if given.verb not in VERBS:
+            raise BadRequest("There is no such button.", action="Go back to the inventory.")
         if not given.sure:
             return await _show(request, parts, who, given, plan)
         done = await _do(parts, who, given, plan)
