@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
-from everystall.errors import BadRequest, Conflict, EverystallError, PricesChanged
+from everystall.errors import BadRequest, Conflict, EverystallError, NotFound, PricesChanged
 from everystall.inventory import bulk, price_changes, stock
 from everystall.inventory.bulk import MOST, Done, Line
 from everystall.inventory.connections import SignIn, find_sign_ins
@@ -180,8 +180,8 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
         async with parts.database.as_user(who.user_id) as session:
             given = await _read(session, form)
             plan = await _look(session, given)
-        if given.verb not in VERBS:
-            raise BadRequest("There is no such button.", action="Go back to the inventory.")
+        if given.verb not in VERBS:  # what is exported has an address of its own
+            raise NotFound
         if not given.sure:
             return await _show(request, parts, who, given, plan)
         done = await _do(parts, who, given, plan)
