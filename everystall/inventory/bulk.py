@@ -222,14 +222,17 @@ async def _each_place(
 
 async def take_back(db: Database, user_id: UUID, job_ids: Sequence[str]) -> tuple[int, int]:
     """Cancels these jobs: (taken back, what is being submitted at this moment and goes on). What is not the
-    seller's is not there."""
-    taken, going_on = 0, 0
+    seller's is not there; NotFound if that is all of them."""
+    taken, going_on, found = 0, 0, 0
     for job_id in job_ids:
         try:
             async with db.as_user(user_id) as session:
                 cancelled = await jobs.cancel(session, job_id)
         except NotFound:
             continue
+        found += 1
         going_on += len(cancelled.going_on)
         taken += any(pair.state == "cancelled" for pair in cancelled.pairs)
+    if not found:
+        raise NotFound
     return taken, going_on
