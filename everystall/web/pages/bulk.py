@@ -186,17 +186,24 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
             return await _show(request, parts, who, given, plan)
         done = await _do(parts, who, given, plan)
     except EverystallError as error:
-        if error.status == 404:
-            raise
-        told = {name: value for name, value in form.items() if isinstance(value, str)}
-        async with opened(request, parts, who) as page:
-            return await inventory.show(page, given=told, error=error)
+        return await _refused(request, parts, who, form, error)
     async with opened(request, parts, who) as page:
         return page.show(
             "bulk_done.html", home=given.asked.url(), verb=given.verb, title=VERBS[given.verb], done=done,
             was=_WAS[given.verb][done.number != 1], back=given.asked.url(),
             left=len(plan.lines) - done.number,
         )  # fmt: skip
+
+
+async def _refused(
+    request: Request, parts: Parts, who: SignedIn, form: FormData, error: EverystallError
+) -> Response:
+    """The inventory as it was asked for, with what is wrong; what is another's is not there."""
+    if error.status == 404:
+        raise error
+    told = {name: value for name, value in form.items() if isinstance(value, str)}
+    async with opened(request, parts, who) as page:
+        return await inventory.show(page, given=told, error=error)
 
 
 async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, plan: Plan) -> HTMLResponse:
@@ -225,13 +232,9 @@ async def export(request: Request, parts: AllParts, who: PageSeller) -> Response
             given = await _read(session, form)
             known = await stock.listings_of(session, given.ids) if len(given.ids) <= MOST else None
             if known is not None and len(known) < len(given.ids):
-                as_id("")  # one of them is another's: nothing is there
+                raise NotFound  # one of them is another's: nothing is there
     except EverystallError as error:
-        if error.status == 404:
-            raise
-        told = {name: value for name, value in form.items() if isinstance(value, str)}
-        async with opened(request, parts, who) as page:
-            return await inventory.show(page, given=told, error=error)
+        return await _refused(request, parts, who, form, error)
     name = f"everystall-listings-{datetime.now(UTC):%Y-%m-%d}.csv"
     return StreamingResponse(
         csv_lines(parts.database, who.user_id, given.ids),
