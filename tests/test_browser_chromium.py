@@ -57,6 +57,13 @@ def test_an_installed_one_is_found_before_playwrights(bare):
     assert find_chromium(settings()) == installed
 
 
+def test_what_lies_behind_a_start_script_comes_before_the_script(bare, monkeypatch):
+    program(bare / "bin" / "chromium")
+    behind = program(bare / "lib" / "chromium")
+    monkeypatch.setattr(chromium, "PLACES", (str(behind),))
+    assert find_chromium(settings()) == behind
+
+
 def test_a_browser_that_does_not_start_is_not_taken_for_one(bare):
     broken = program(bare / "broken")
     broken.write_text("#!/bin/sh\nexit 127\n")

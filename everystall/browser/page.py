@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds between two looks for a target, and between two looks for an obstacle meanwhile.
-POLL = 0.03
+#: Seconds between two looks for an obstacle while a target is looked for.
 OBSTACLE_POLL = 0.2
 State = Literal["visible", "attached"]
 #: What Playwright says when the page went away under what we did: nobody's fault, passes by itself.
@@ -81,6 +80,15 @@ def translated(deadline: Deadline | None = None) -> Iterator[None]:
         if _MOVED_ON.search(said):
             raise MarketplaceBusy("The page went on to another one meanwhile.") from e
         raise PageChanged("The page does not work as we know it.") from e
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait between two looks: short at first, longer the longer it takes. Each look is a round
+    trip for each locator; where many pages are slow at once, looking would be what slows them."""
+    pause = 0.03
+    while True:
+        yield pause
+        pause = min(pause * 1.3, 0.3)
 
 
 class Page:
@@ -154,13 +162,14 @@ class Page:
         """Until the address matches the regular expression."""
         end = time.monotonic() + (seconds or self._settings.page_seconds)
         looked = time.monotonic()
+        pause = pauses()
         while not re.search(pattern, self.raw.url):
             if time.monotonic() - looked > OBSTACLE_POLL:
                 looked = time.monotonic()
                 await self.look_out()
             if time.monotonic() > end:
                 raise MarketplaceBusy("The marketplace did not go on to the next page.")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(next(pause))
 
     # ---- acting ----
 
@@ -244,16 +253,18 @@ class Page:
 
     async def wait_gone(self, target: Target, *, seconds: float | None = None) -> None:
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
+        pause = pauses()
         while await self.has(target):
             if time.monotonic() > end:
                 await self.look_out()
                 raise PageChanged(f"This did not go away: {target.intent}.")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(next(pause))
 
     async def first(self, *targets: Target, seconds: float | None = None) -> int:
         """Which of them shows first, as its place."""
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
         looked = time.monotonic()
+        pause = pauses()
         while True:
             for place, target in enumerate(targets):
                 if await self.has(target):
@@ -264,7 +275,7 @@ class Page:
             if time.monotonic() > end:
                 await self.look_out()
                 raise self._absent(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(next(pause))
 
     # ---- reading ----
 
@@ -435,6 +446,7 @@ class Page:
         Rungs 2 to 4 (likeness, model, agent) belong here, before PageChanged is raised."""
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
         looked = time.monotonic()
+        pause = pauses()
         while True:
             with self._translated():
                 for locator in self._locators(target):
@@ -452,7 +464,7 @@ class Page:
                         f"This is on the page {several} times, where one is expected: {target.intent}."
                     )
                 raise self._absent(f"We do not find this on the page: {target.intent}.")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(next(pause))
 
     def _absent(self, said: str) -> EverystallError:
         """Of a page that lacks what makes it, nothing can be said but that."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 UPLOAD_SECONDS = 120.0
 ANSWER_SECONDS = 15.0
 #: Seconds between two looks for what the page is still busy with.
-LOOK = 0.03
+LOOK = 0.1
 #: How often the drafts are read, a second apart, until one that was deleted is not among them any more.
 LOOKS_FOR_DRAFT = 3
 #: Pages of one list that are read when nothing known turns up.

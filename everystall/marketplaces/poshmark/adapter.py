@@ -291,7 +291,7 @@ async def _begin_draft(page: Page, photos: Sequence[PhotoFile], drafted: Drafted
             return
         if refused:
             return
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
 
 
 async def _choose_category(page: Page, path: Sequence[str]) -> None:
@@ -372,7 +372,7 @@ async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
             break
         if time.monotonic() > end:
             raise MarketplaceBusy(f"{LABEL} did not take the photos in time.")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     if await page.has(on.MODAL_TITLE):
         await page.look_out()
         raise MarketplaceBusy(f"{LABEL} says: {' '.join(await page.texts(on.MODAL_BODY))[:300]}")
@@ -447,7 +447,7 @@ async def _answer(page: Page, done: str, then: Target | None = None) -> Publishe
                 if says_no(said, on.REFUSALS):
                     raise ListingRejected(f"{LABEL} says: {said}")
                 return Published(said=said)
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
     await page.look_out()
     return Published()
 
