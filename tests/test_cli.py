@@ -241,6 +241,7 @@ def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor
     assert "CHROMIUM" in shown.stdout
 
 
+@pytest.mark.longer
 def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done(tmp_path: Path):
     home = tmp_path / "home"
     env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(free_port()), "COLUMNS": "300"}

@@ -169,6 +169,7 @@ def test_a_worker_whose_event_loop_stands_still_does_not_click_either(worker, tm
     assert chromiums(tmp_path) == []
 
 
+@pytest.mark.longer
 def test_without_a_stop_the_same_click_comes(worker):
     """So that the test above can fail."""
     process = worker("click", 20)

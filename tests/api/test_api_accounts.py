@@ -223,6 +223,7 @@ async def test_of_ten_thousand_tries_at_once_ten_are_looked_at(site, sam, databa
     assert sum(row is not None for row in given) == 10
 
 
+@pytest.mark.longer
 async def test_guessing_over_http_at_once_is_slow_and_finds_nothing(site, sam):
     answers = await asyncio.gather(
         *(sign_in(site, sam.email, f"guess number {n}", address=f"203.0.113.{n}") for n in range(20))
@@ -237,6 +238,7 @@ async def test_guessing_over_http_at_once_is_slow_and_finds_nothing(site, sam):
     assert (await sign_in(site, sam.email, address="198.51.100.1")).status_code == 200
 
 
+@pytest.mark.longer
 async def test_of_a_flood_of_passwords_some_are_refused_and_the_next_is_taken(site, sam):
     answers = await asyncio.gather(
         *(sign_in(site, f"nobody{n}@example.com", "x", address=f"10.{n}.0.1") for n in range(60))

@@ -31,6 +31,7 @@ ASKED = """() => {
 }"""
 
 
+@pytest.mark.longer
 async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Callable[[], str]):
     for name in MARKETPLACES:
         await own.sign_in(name)
@@ -357,6 +358,7 @@ async def test_a_browser_whose_token_was_revoked_keeps_nothing(own: Own):
     assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
 
 
+@pytest.mark.longer
 async def test_a_hostile_page_and_a_hostile_extension_get_nothing(paired: Paired, tmp_path: Path):
     hostile = tmp_path / "hostile"
     hostile.mkdir()
@@ -419,6 +421,7 @@ async def test_a_hostile_page_and_a_hostile_extension_get_nothing(paired: Paired
         assert own.connection("poshmark")["status"] == "connected"
 
 
+@pytest.mark.longer
 async def test_pairing_needs_only_the_keyboard_and_refuses_what_is_unsafe(
     stage: Stage, new_seller: Callable[[], str], tmp_path: Path
 ):
@@ -427,7 +430,8 @@ async def test_pairing_needs_only_the_keyboard_and_refuses_what_is_unsafe(
     async with own_browser(stage, tmp_path) as browser:
         popup = await browser.popup()
         keyboard = popup.keyboard
-        await keyboard.type("http://192.0.2.7:8720")  # the first field has the focus
+        await popup.locator("#server:focus").wait_for()  # the first field has the focus
+        await keyboard.type("http://192.0.2.7:8720")
         await keyboard.press("Tab")
         await keyboard.type(code.lower())
         await keyboard.press("Enter")

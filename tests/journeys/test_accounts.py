@@ -77,6 +77,7 @@ async def test_the_last_session_that_worked_posts_where_the_newest_is_signed_out
     assert good.alive
 
 
+@pytest.mark.longer
 async def test_after_a_sign_out_that_was_told_no_earlier_sign_in_goes_on(stall: Stall, alice: Seller):
     marketplace = "mercari"
     profile = await stall.connect(alice, marketplace)
@@ -234,6 +235,7 @@ async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_
 
 
 @pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.longer
 async def test_a_log_out_that_is_told_during_a_visit_is_looked_at_in_it(
     stall: Stall, alice: Seller, newer: bool
 ):

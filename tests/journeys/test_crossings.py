@@ -34,6 +34,7 @@ async def _live(stall: Stall, seller: Seller, profile: str, marketplace: str = "
     return listing
 
 
+@pytest.mark.longer
 async def test_a_session_that_does_not_say_whose_it_is_never_posts_for_another_account(
     stall: Stall, alice: Seller
 ):
@@ -114,6 +115,7 @@ async def test_what_was_seen_sold_is_not_posted_again(stall: Stall, alice: Selle
     assert (sale["data"]["remoteId"], sale["data"]["quantity"]) == (sold["listing_id"], 1)
 
 
+@pytest.mark.longer
 async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     job = await stall.post(alice, await stall.listing(alice), ["mercari"])

@@ -92,6 +92,7 @@ async def _unresolved(
     return profile
 
 
+@pytest.mark.longer
 async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice)
     (item,) = stall.live("mercari")
@@ -229,6 +230,7 @@ async def test_take_it_down_during_the_click_settles_it_first_and_then_takes_it_
 @pytest.mark.parametrize(
     "then", ["nothing", *(pytest.param(one, marks=pytest.mark.extended) for one in ("down", "captcha"))]
 )
+@pytest.mark.longer
 async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill_does(
     stall: Stall, alice: Seller, then: str
 ):
@@ -347,6 +349,7 @@ async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_co
 
 
 @pytest.mark.parametrize("error", [pytest.param(AccountLimited, marks=pytest.mark.extended), PageChanged])
+@pytest.mark.longer
 async def test_a_look_that_fails_is_not_repeated_at_once(
     stall: Stall, alice: Seller, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ):

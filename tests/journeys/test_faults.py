@@ -33,6 +33,7 @@ async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("kind", ["error_after", pytest.param("reset_after", marks=pytest.mark.extended)])
+@pytest.mark.longer
 async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, marketplace, kind):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind=kind, times=1)
@@ -81,6 +82,7 @@ async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, ma
 
 
 @pytest.mark.parametrize("kind", ["error_before", pytest.param("reset_before", marks=pytest.mark.extended)])
+@pytest.mark.longer
 async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketplace, kind):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind=kind, times=1)
@@ -187,6 +189,7 @@ async def test_lists_that_were_read_too_early_are_read_again_before_it_is_posted
     assert after[: after.index("posted")] == ["read", "read", "read"], seen
 
 
+@pytest.mark.longer
 async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="late_commit", seconds=2, times=1)
@@ -219,6 +222,7 @@ async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
         ("item_limit", "account_limited"),
     ],
 )
+@pytest.mark.longer
 async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     stall, alice, marketplace, kind, reason
 ):  # fmt: skip
@@ -260,6 +264,7 @@ async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconne
     assert len(stall.live(marketplace)) == 1
 
 
+@pytest.mark.longer
 async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="soft_reject", times=1000)
@@ -270,6 +275,7 @@ async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
     assert stall.live(marketplace) == []
 
 
+@pytest.mark.longer
 async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="down", times=1000)
@@ -283,6 +289,7 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
 
+@pytest.mark.longer
 async def test_a_worker_that_has_not_the_photos_blames_itself_and_loses_nothing(stall, alice, tmp_path):
     """Two hosts, each with photos in its own home."""
     profile, job = await _posted(stall, alice, "mercari")

@@ -70,6 +70,7 @@ async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
     assert (await _publication(stall, profiles[marketplace]))["put"] == "sold"
 
 
+@pytest.mark.longer
 async def test_what_was_edited_by_hand_stays_and_goes_with_the_next_edit_here(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -183,6 +184,7 @@ async def test_what_was_posted_anew_by_hand_and_sold_at_once_goes_elsewhere(
     assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
 
 
+@pytest.mark.longer
 async def test_a_list_that_lags_or_a_page_that_does_not_answer_ends_nothing(
     stall: Stall, alice: Seller, marketplace: str
 ):

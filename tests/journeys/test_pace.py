@@ -30,6 +30,7 @@ async def _two_posts(stall: Stall, seller: Seller) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize("form", ["seconds", pytest.param("date", marks=pytest.mark.extended)])
+@pytest.mark.longer
 async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_account(stall, alice, form):
     profile, jobs = await _two_posts(stall, alice)
     after = "120" if form == "seconds" else formatdate(time.time() + 120, usegmt=True)
@@ -100,6 +101,7 @@ async def test_a_page_that_says_too_fast_stops_the_posts_and_asks_the_seller(sta
     assert len(stall.events("mercari", "refused")) == 1
 
 
+@pytest.mark.longer
 async def test_a_visit_whose_budget_is_spent_goes_behind_those_who_wait(stall, alice, bob, monkeypatch):
     """Though somebody woke its account meanwhile, before the other came."""
     hers, _ = await _two_posts(stall, alice)

@@ -43,6 +43,7 @@ async def test_what_moves_the_price_is_off_unless_the_seller_chose_it(stall: Sta
         assert not any(row["draft"]["options"].values())
 
 
+@pytest.mark.longer
 async def test_nothing_that_the_seller_wrote_is_dropped_without_a_word(stall: Stall, alice: Seller):
     """What has no field is told by `check`; what only the category's form turns out to lack, afterwards."""
     profile = await stall.connect(alice, "ebay")

@@ -173,6 +173,7 @@ async def test_what_is_gone_meanwhile_is_told_and_not_put_again(stall, alice, ma
     assert stall.live(marketplace) == []
 
 
+@pytest.mark.longer
 async def test_a_process_that_dies_after_the_click_has_changed_it_once(
     stall, alice, marketplace, monkeypatch
 ):

@@ -345,6 +345,7 @@ async def test_a_sale_that_its_own_page_told_first_is_not_counted_again_with_its
     assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
 
 
+@pytest.mark.longer
 async def test_sold_twice_at_once_is_told_with_both_orders_and_nothing_is_cancelled(
     stall: Stall, alice: Seller
 ):

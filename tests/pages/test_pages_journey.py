@@ -14,7 +14,9 @@ from everystall.web.invitations import first_owner
 from tests.pages.conftest import PASSWORD, furnish, sign_in
 
 pytestmark = pytest.mark.browser
-BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
+BOTH = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+)
 
 
 def api(house, token):
@@ -94,6 +96,7 @@ async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, s
 
 
 @BOTH
+@pytest.mark.longer
 async def test_an_account_is_named_paused_asked_for_and_disconnected(house, scripts):
     alice = await house.person("alice")
     await furnish(house, alice)
@@ -132,6 +135,7 @@ async def test_an_account_is_named_paused_asked_for_and_disconnected(house, scri
     assert [row["marketplace"] for row in kept] == ["ebay", "mercari", "poshmark"]
 
 
+@pytest.mark.longer
 async def test_an_account_with_live_listings_is_disconnected_only_by_who_says_yes(house):
     alice = await house.person("alice")
     await furnish(house, alice)
@@ -156,6 +160,7 @@ async def test_an_account_with_live_listings_is_disconnected_only_by_who_says_ye
     assert await account.get_by_role("button", name="Pause").count() == 0
 
 
+@pytest.mark.longer
 async def test_a_wrong_field_says_what_is_wrong_keeps_what_was_typed_and_has_the_focus(house):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice")
@@ -208,6 +213,7 @@ async def test_the_password_is_changed_and_the_other_browser_is_out(house):
     assert other.url == f"{house.url}/"
 
 
+@pytest.mark.longer
 async def test_an_invitation_makes_an_account_of_its_own_that_sees_nothing_of_the_owners(house):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice")
@@ -233,6 +239,7 @@ async def test_an_invitation_makes_an_account_of_its_own_that_sees_nothing_of_th
     assert await bobs.get_by_role("link", name="Sign in").is_visible()
 
 
+@pytest.mark.longer
 async def test_the_account_is_deleted_by_address_and_password_and_backups_are_spoken_of(house):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice")
@@ -269,6 +276,7 @@ async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(hous
     assert "Needs you" in await page.locator("#said").inner_text()
 
 
+@pytest.mark.longer
 async def test_today_says_which_listings_wait_and_what_for(house):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice")

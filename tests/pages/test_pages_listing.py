@@ -16,7 +16,9 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
 
 pytestmark = pytest.mark.browser
-BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
+BOTH = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+)
 DESCRIPTION = "A linen shirt, worn twice.\n\nNo stains, no holes. Smoke-free home."
 
 
@@ -151,6 +153,7 @@ async def stands(page, order):
 
 
 @BOTH
+@pytest.mark.longer
 async def test_photos_are_put_in_order_deleted_and_brought_back(house, scripts):
     await house.person("alice")
     page = await house.signed_in("alice", java_script_enabled=scripts)
@@ -197,6 +200,7 @@ async def test_photos_are_put_in_order_deleted_and_brought_back(house, scripts):
         assert await photos_of(house, id) == [now[2], now[0], now[1]]
 
 
+@pytest.mark.longer
 async def test_a_photo_that_is_none_says_so_and_the_others_are_added(house):
     await house.person("alice")
     page = await house.signed_in("alice")
@@ -218,6 +222,7 @@ async def test_a_photo_that_is_none_says_so_and_the_others_are_added(house):
     await plain.get_by_role("alert").get_by_text("notes.jpg").wait_for()
 
 
+@pytest.mark.longer
 async def test_a_photo_comes_by_drop_and_by_paste(house):
     await house.person("alice")
     page = await house.signed_in("alice")
@@ -237,6 +242,7 @@ async def test_a_photo_comes_by_drop_and_by_paste(house):
 
 
 @BOTH
+@pytest.mark.longer
 async def test_what_is_wrong_is_told_at_its_field_and_the_rest_is_saved(house, scripts):
     await house.person("alice")
     page = await house.signed_in("alice", java_script_enabled=scripts)
@@ -344,6 +350,7 @@ async def test_a_quick_click_elsewhere_saves_what_was_typed_first(house):
     assert (await the_row(house, id))["title"] == "Linen shirt"
 
 
+@pytest.mark.longer
 async def test_a_need_leads_to_its_field(house):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice")
@@ -364,6 +371,7 @@ async def test_a_need_leads_to_its_field(house):
 
 
 @BOTH
+@pytest.mark.longer
 async def test_a_listing_is_duplicated_and_deleted(house, scripts):
     await house.person("alice")
     page = await house.signed_in("alice", java_script_enabled=scripts)
@@ -468,6 +476,7 @@ async def test_somebody_elses_listing_is_not_there(house):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_the_editor_as_it_looks(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice", **look(scheme, width))

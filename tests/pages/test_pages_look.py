@@ -81,6 +81,7 @@ async def test_the_pages_of_who_is_not_signed_in(house, scheme, width):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_the_pages_of_a_newcomer(house, scheme, width):
     await house.person("alice", "owner")
     page = await house.signed_in("alice", **look(scheme, width))
@@ -91,6 +92,7 @@ async def test_the_pages_of_a_newcomer(house, scheme, width):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     page = await house.signed_in("alice", **look(scheme, width))

@@ -12,7 +12,9 @@ from tests.pages.standing import account, attempt, listing, publication, questio
 from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
-BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
+BOTH = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+)
 HTML = {"Accept": "text/html"}
 #: A picture of one pixel.
 PNG = bytes.fromhex(
@@ -105,6 +107,7 @@ async def counted(house, user):
         return await needs_you_count(session)
 
 
+@pytest.mark.longer
 async def test_everything_that_waits_is_there_the_worst_first_and_counted_as_on_every_page(house):
     alice = await house.person("alice")
     ids = await everything(house, alice)
@@ -194,6 +197,7 @@ async def test_several_of_one_account_are_answered_at_once(house, scripts):
     assert len(waits) == 5
 
 
+@pytest.mark.longer
 async def test_what_is_not_a_listings_is_ended_too_and_at_last_nothing_waits(house):
     alice = await house.person("alice")
     await everything(house, alice)
@@ -259,6 +263,7 @@ async def test_a_sale_that_is_not_taken_down_elsewhere_is_the_worst_and_a_mail_t
     assert await counted(house, alice) == await page.locator("article.ask").count() == 9
 
 
+@pytest.mark.longer
 async def test_what_was_answered_meanwhile_is_no_error_and_what_does_not_fit_is_said(house):
     alice = await house.person("alice")
     ids = await everything(house, alice)
@@ -328,6 +333,7 @@ async def test_nobody_sees_or_answers_what_waits_for_another_and_no_picture_of_t
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))

@@ -35,6 +35,7 @@ async def sold(house, user, title="Linen shirt", number=1):
     return shirt
 
 
+@pytest.mark.longer
 async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere(house):
     alice = await house.person("alice")
     shirt = await sold(house, alice, number=3)
@@ -78,6 +79,7 @@ async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(ho
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))

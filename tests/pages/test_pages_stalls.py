@@ -11,7 +11,9 @@ from tests.pages.standing import account, attempt, listing, publication, questio
 from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
-BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
+BOTH = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+)
 EBAY = {"payment_policy": "Immediate", "return_policy": "30 days", "shipping_policy": "Ground"}
 
 
@@ -256,6 +258,7 @@ async def test_an_open_page_follows_what_happens(house):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     await three(house, alice)
