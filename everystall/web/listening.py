@@ -77,6 +77,10 @@ class Listening:
             if not self._waiting[key]:
                 del self._waiting[key]
 
+    def count(self, user_id: UUID) -> int:
+        """Of this seller, how many wait here."""
+        return len(self._waiting.get(str(user_id), ()))
+
     async def ready(self, seconds: float) -> None:
         """Returns when what is committed from now on will be heard, or after `seconds`."""
         with contextlib.suppress(TimeoutError):

@@ -31,6 +31,8 @@ PING_SECONDS: Final = 20.0
 STREAM_SECONDS: Final = 200.0
 #: What happens within so many seconds after a message is one message.
 TOGETHER_SECONDS: Final = 0.2
+#: Pages of one seller that are told at once, by one process; a page beyond these asks every so often itself.
+MOST_PAGES: Final = 40
 #: WebSocket close codes: signed out, or never in; going away, come back; too many.
 REFUSED, AWAY, LATER = 1008, 1001, 1013
 
@@ -55,6 +57,9 @@ async def watch(socket: WebSocket) -> None:
     if token is None or who is None:
         await socket.close(REFUSED)
         return
+    if parts.moves.count(who.user_id) >= MOST_PAGES:
+        await socket.close(LATER)
+        return
     await socket.accept()
     gone = asyncio.create_task(_until_gone(socket))
     try:
@@ -71,6 +76,8 @@ async def watch(socket: WebSocket) -> None:
 @router.get("/live/events")
 async def stream(parts: AllParts, who: PageSeller) -> StreamingResponse:
     """The same, as server-sent events."""
+    if parts.moves.count(who.user_id) >= MOST_PAGES:
+        raise RateLimited("Too many of your pages are open at once.", retry_after=30)
 
     async def events() -> AsyncIterator[str]:
         async for message in _moves(parts, who, None, None):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack, suppress
 
 import httpx
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from everystall.web import live
 from tests.pages.conftest import House, sign_in
 
 WAIT = 20.0
@@ -91,6 +93,31 @@ async def test_a_change_of_more_than_a_hundred_is_one_message(house: House):
         )
         async with asyncio.timeout(WAIT):
             assert json.loads(await socket.recv()) == {"listings": ["*"]}
+
+
+async def test_pages_without_end_are_not_told_and_others_still_are(house: House):
+    await house.person("alice")
+    bob = await house.person("bob")
+    cookie, bobs = await _cookie(house, "alice"), await _cookie(house, "bob")
+    async with AsyncExitStack() as stack:
+        for _ in range(live.MOST_PAGES):
+            await _first(await stack.enter_async_context(_socket(house, cookie)))
+        with pytest.raises(websockets.InvalidStatus):
+            async with _socket(house, cookie):
+                pass
+        async with httpx.AsyncClient(base_url=house.url, headers={"Cookie": cookie}) as client:
+            assert (await client.get("/live/events")).status_code == 429
+        mine = await _publication(house, bob)
+        async with _socket(house, bobs) as socket:
+            await _first(socket)
+            await _ask(house, mine[0])
+            assert await _until_told(socket, mine[1]) == {mine[1]}
+    async with asyncio.timeout(WAIT):
+        while True:
+            with suppress(websockets.InvalidStatus):  # until it knows that they have gone
+                async with _socket(house, cookie) as socket:
+                    await _first(socket)
+                    break
 
 
 @pytest.mark.parametrize(
