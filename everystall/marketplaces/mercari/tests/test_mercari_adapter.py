@@ -17,6 +17,7 @@ from everystall.errors import (
     SessionExpired,
 )
 from everystall.marketplaces.base import Draft, Money, PhotoFile, Published
+from everystall.marketplaces.mercari import pages as on
 from everystall.marketplaces.mercari.adapter import ADAPTER
 from everystall.worker.compare import compare, differing
 
@@ -282,6 +283,12 @@ async def test_a_draft_left_behind_is_deleted_and_a_missing_one_is_fine(page, me
     assert await ADAPTER.discard_draft(page, draft.id)
     assert [one["state"] for one in listings(mercari)] == ["ended"]
     assert not await ADAPTER.discard_draft(page, draft.id)
+
+
+async def test_a_note_that_all_is_well_is_no_failure(page, mercari):
+    await page.goto("/mypage/listings/active/?done=deleted", ready=on.LISTINGS)
+    assert await page.raw.get_by_test_id("Toast").inner_text() == "Your listing was deleted."
+    assert not await page.has(on.FAILED)
 
 
 @pytest.mark.extended
