@@ -96,6 +96,10 @@ bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone el
 bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: first byte, keystroke to rows, weight (minutes; ARGS=--plans)
 	@$(PY) -m benchmarks.dashboard $(ARGS)
 
+.PHONY: lighthouse
+lighthouse: $(VENV)/ready-dev benchmarks/lighthouse/node_modules/.ready chromium  ## what Lighthouse says of the pages (ten minutes); writes docs/lighthouse.md
+	@$(PY) -m benchmarks.lighthouse $(ARGS)
+
 .PHONY: screenshots
 screenshots: $(VENV)/ready-dev chromium  ## a picture of every page, on desk and phone, light and dark, into docs/screenshots
 	@EVERYSTALL_TEST_SHOTS=docs/screenshots $(PY) -m pytest -n 2 tests/pages -q -k "pages_of or looks" $(ARGS)
@@ -191,6 +195,11 @@ extension/node_modules/.ready: $(VENV)/ready-dev extension/package-lock.json
 	@echo "Setting up: what checks the extension"
 	@$(NPM) ci --silent --no-audit --no-fund --ignore-scripts || { \
 	  echo "npm could not install what extension/package-lock.json lists: is the npm registry reachable?" >&2; exit 1; }
+	@touch $@
+
+benchmarks/lighthouse/node_modules/.ready: $(VENV)/ready-dev benchmarks/lighthouse/package-lock.json
+	@echo "Setting up: Lighthouse"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix benchmarks/lighthouse ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 # The clone itself, without a build: its folder on the path of .venv, and the command `everystall`.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,10 @@ _FILL = (
 # ---- the page over HTTP -----------------------------------------------------------------------------
 
 
-async def over_http(url: str, cookies: dict[str, str], say: Callable[[str], None]) -> dict[str, int]:
+async def over_http(url: str, cookie: str, say: Callable[[str], None]) -> dict[str, int]:
     """Says first bytes; the weight of the page's parts."""
     weights: dict[str, int] = {}
-    async with httpx.AsyncClient(base_url=url, cookies=cookies, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"Cookie": cookie}, timeout=60) as client:
         say(f"\nFirst byte, ms, of {TIMES} (goal: p95 ≤ {FIRST_BYTE})")
         for name, address in PAGES.items():
             await _told(say, name, FIRST_BYTE, partial(_first_byte, client, address))
@@ -188,15 +189,14 @@ _KEY = """async (text) => {
 }"""
 
 
-async def in_a_browser(url: str, token: str, settings: Settings, say: Callable[[str], None]) -> None:
+async def in_a_browser(url: str, cookie: str, settings: Settings, say: Callable[[str], None]) -> None:
     """From a keystroke until its rows are in the page."""
     words = ["j", "ja", "jac", "jack", "e", "ev", "ev-4", "ev-47", "ev-471", "ev-4711", "coach b", "zeppelin"]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(settings), args=list(LAUNCH_ARGS)
         )
-        signed_in = {"Cookie": f"{browsers.cookie_name(settings)}={token}"}
-        context = await browser.new_context(base_url=url, extra_http_headers=signed_in)
+        context = await browser.new_context(base_url=url, extra_http_headers={"Cookie": cookie})
         page = await context.new_page()
         await page.goto("/inventory")
         await page.wait_for_load_state("networkidle")
@@ -239,9 +239,11 @@ async def measure(listings: int, *, with_plans: bool) -> None:
             await _measure(here, home, user_id, say, with_plans=with_plans)
 
 
-async def _measure(
-    here: Place, home: Path, user_id: UUID, say: Callable[[str], None], *, with_plans: bool
-) -> None:
+@contextlib.asynccontextmanager
+async def dashboard(
+    here: Place, home: Path, user_id: UUID
+) -> AsyncIterator[tuple[Settings, Database, str]]:  # fmt: skip
+    """A web that serves this place, and the cookie of the seller's browser."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     settings = Settings(
@@ -256,16 +258,7 @@ async def _measure(
     async with db.as_user(user_id) as session:
         token, _ = await browsers.open_browser(session, user_id, "Chrome")
     try:
-        if with_plans:
-            await plans(db, user_id, say)
-        weights = await over_http(settings.public_url, {browsers.cookie_name(settings): token}, say)
-        total = sum(weights.values())
-        say(f"\nWeight without photos, bytes (goal: ≤ {WEIGHT:,})")
-        for name, size in weights.items():
-            say(f"  {name:32} {size:8,}")
-        say(f"  {'together':32} {total:8,}   {'met' if total <= WEIGHT else 'NOT MET'}")
-        here.query("TRUNCATE listing_photos")  # there are no files behind them
-        await in_a_browser(settings.public_url, token, settings, say)
+        yield settings, db, f"{browsers.cookie_name(settings)}={token}"
     finally:
         server.should_exit = True
         await serving
@@ -273,6 +266,22 @@ async def _measure(
         await app.state.parts.moves.close()
         await photos.close()
         await db.close()
+
+
+async def _measure(
+    here: Place, home: Path, user_id: UUID, say: Callable[[str], None], *, with_plans: bool
+) -> None:
+    async with dashboard(here, home, user_id) as (settings, db, cookie):
+        if with_plans:
+            await plans(db, user_id, say)
+        weights = await over_http(settings.public_url, cookie, say)
+        total = sum(weights.values())
+        say(f"\nWeight without photos, bytes (goal: ≤ {WEIGHT:,})")
+        for name, size in weights.items():
+            say(f"  {name:32} {size:8,}")
+        say(f"  {'together':32} {total:8,}   {'met' if total <= WEIGHT else 'NOT MET'}")
+        here.query("TRUNCATE listing_photos")  # there are no files behind them
+        await in_a_browser(settings.public_url, cookie, settings, say)
 
 
 def main() -> None:
