@@ -1,5 +1,5 @@
-"""`make lighthouse`: what Lighthouse says of the dashboard's pages, on desk and phone, the median of five, with
-a seller's 2,000 listings and photos behind them. Writes docs/lighthouse.md. About ten minutes.
+"""`make lighthouse`: what Lighthouse says of the dashboard's pages, on desk and phone, the median of five,
+with a seller's 2,000 listings and photos behind them. Writes docs/lighthouse.md. About ten minutes.
 
 It drives the local Chromium; nothing leaves the machine.
 """
@@ -132,9 +132,9 @@ def write(told: list[tuple[str, str, dict[str, float], set[str]]], times: int) -
 # Lighthouse
 
 Measured by `make lighthouse` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())} with Everystall
-{__version__}, Lighthouse 13.5.0 and {os.cpu_count()} cores: medians of {times}, a seller with {LISTINGS:,} listings
-and photos, the local Chromium ([benchmarks/lighthouse.py](../benchmarks/lighthouse.py)). *Phone* is Lighthouse's own
-slowed-down phone. Goal: {GOAL}.
+{__version__}, Lighthouse 13.5.0 and {os.cpu_count()} cores: medians of {times}, a seller with {LISTINGS:,}
+listings and photos, the local Chromium ([benchmarks/lighthouse.py](../benchmarks/lighthouse.py)). *Phone* is
+Lighthouse's own slowed-down phone. Goal: {GOAL}.
 
 | page | on | performance | accessibility | audits below 0.9, last run | |
 |---|---|---|---|---|---|
