@@ -96,6 +96,10 @@ bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone el
 bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: first byte, keystroke to rows, weight (minutes; ARGS=--plans)
 	@$(PY) -m benchmarks.dashboard $(ARGS)
 
+.PHONY: bench-live
+bench-live: $(VENV)/ready chromium  ## from a step to the screen with 200 pages open and 50 jobs (three minutes); writes docs/live.md
+	@$(PY) -m benchmarks.open_pages $(ARGS)
+
 .PHONY: lighthouse
 lighthouse: $(VENV)/ready-dev benchmarks/lighthouse/node_modules/.ready chromium  ## what Lighthouse says of the pages (ten minutes); writes docs/lighthouse.md
 	@$(PY) -m benchmarks.lighthouse $(ARGS)
