@@ -288,9 +288,9 @@ def write(light: list[float], chromium: list[float], missed: int, seconds: float
 
 Measured by `make bench-live` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())},
 {seconds:.0f} seconds, with Everystall {__version__} and {os.cpu_count()} cores: {PAGES} sellers have the
-page open that shows where a listing stands, for {JOBS} of them a job runs on three marketplaces whose steps
-only report, one every {STEP_SECONDS:.0f} seconds each. The time is from the step's commit until the page has its
-new state. All but one of the pages are clients that hear and ask as the page's script does
+page open that shows where a listing stands, for {JOBS} of them a job runs on three marketplaces whose
+steps only report, one every {STEP_SECONDS:.0f} seconds each. The time is from the step's commit until the
+page has its new state. All but one of the pages are clients that hear and ask as the page's script does
 ([benchmarks/open_pages.py](../benchmarks/open_pages.py)); one is a real one in Chromium. Pages and jobs run
 on the same machine.
 
