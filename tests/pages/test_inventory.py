@@ -144,7 +144,7 @@ async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts)
     assert len(await titles(page)) == 7
     views = page.get_by_role("navigation", name="Views")
     assert [" ".join(view.split()) for view in await views.get_by_role("link").all_inner_texts()] == [
-        "All 7", "Drafts 2", "Listed 3", "Needs you 1", "Sold 1", "Stale 60 d+ 1",
+        "All 7", "Drafts 2", "Live 3", "Needs you 1", "Sold 1", "Stale 60 d+ 1",
     ]  # fmt: skip
     row = page.locator("tr", has_text="Levi's 501")
     assert await row.get_by_text("Needs you", exact=True).is_visible()
@@ -370,7 +370,7 @@ async def test_an_open_page_shows_what_happens_to_a_listing_while_another_is_tic
         "WHERE listing_id = CAST(:id AS uuid)",
         id=made["Fossil chronograph watch"],
     )
-    await page.locator("tr", has_text="Fossil").get_by_text("Listed", exact=True).wait_for()
+    await page.locator("tr", has_text="Fossil").get_by_text("Live", exact=True).wait_for()
     assert await page.get_by_label("Select Carhartt").is_checked()
 
 

@@ -14,6 +14,7 @@ from everystall.web.pages import (
     needs_you,
     reference,
     sales,
+    saved_views,
     stalls,
     today,
 )
@@ -22,6 +23,7 @@ PAGES = (
     today.router,
     inventory.router,
     bulk.router,
+    saved_views.router,
     door.router,
     account.router,
     connections.router,
