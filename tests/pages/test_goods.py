@@ -10,6 +10,8 @@ import pytest
 
 from tests.pages.conftest import EVIL, visiting
 from tests.pages.standing import listing
+from tests.pages.test_inventory import fill
+from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
 
@@ -123,7 +125,7 @@ async def test_views_are_kept_renamed_and_deleted_by_who_they_are_of(house):
             assert said in answer.text
         (row,) = await house.rows("SELECT id, name, query FROM saved_views")
         await page.post(
-            "/inventory/views", do="rename", id=str(row["id"]), name=EVIL[:40], query=row["query"]
+            "/inventory/views", do="rename", kept=str(row["id"]), name=EVIL[:40], query=row["query"]
         )
         shown = await page.get("/inventory")
         assert "&gt;&lt;img src=x" in shown
@@ -131,11 +133,11 @@ async def test_views_are_kept_renamed_and_deleted_by_who_they_are_of(house):
     async with visiting(house, "bob") as page:
         for do in ("rename", "delete"):
             await page.post(
-                "/inventory/views", status=404, do=do, id=str(row["id"]), name="mine", query="q=x"
+                "/inventory/views", status=404, do=do, kept=str(row["id"]), name="mine", query="q=x"
             )
         assert "data-kept" not in await page.get("/inventory")
     async with visiting(house, "alice") as page:
-        await page.post("/inventory/views", do="delete", id=str(row["id"]), query=row["query"])
+        await page.post("/inventory/views", do="delete", kept=str(row["id"]), query=row["query"])
     assert await house.rows("SELECT 1 FROM saved_views") == []
 
 
@@ -215,3 +217,50 @@ async def test_cells_are_edited_with_keys_alone(house):
     await page.keyboard.press("Escape")
     (row,) = await house.rows("SELECT sku, quantity, price_cents FROM listings WHERE title = 'Red shirt'")
     assert tuple(row.values()) == ("B-9", 3, 2500)
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_shelf_looks_as_it_should(house, scheme, width):
+    alice = await house.person("alice", "owner")
+    await fill(house, alice)
+    await house.rows(
+        "UPDATE listings SET location = 'Shelf ' || left(sku, 4), labels = '{summer,to mend}', "
+        "cost_cents = price_cents / 3 WHERE title < 'L'"
+    )
+    await house.rows(
+        "INSERT INTO saved_views (user_id, name, query) VALUES (:id, 'To mend', 'label=to+mend')", id=alice
+    )
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/inventory?label=to+mend")
+    await page.locator(".keep summary").click()
+    await passes(page, "goods-view")
+    await page.goto("/inventory?look=grid")
+    await page.get_by_label("Select Fossil chronograph watch").check()
+    await passes(page, "goods-grid")
+    await page.get_by_role("button", name="Label", exact=True).click()
+    await page.get_by_label("Add a label").fill("winter")
+    await page.get_by_role("button", name="Look", exact=True).click()
+    await passes(page, "goods-label")
+    await page.get_by_role("button", name="Change 1 listing").click()
+    await passes(page, "goods-labelled")
+    await page.goto("/inventory")
+    if width > 1000:
+        await page.locator("tr", has_text="Fossil").locator(".c-price").click()
+        await page.get_by_label("Price of Fossil").fill("70")
+        await passes(page, "goods-cell")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("Price saved.", exact=True).first.wait_for()
+        await passes(page, "goods-cell-saved")
+        await page.keyboard.press("Control+k")
+        await page.get_by_role("combobox", name="A page").fill("s")
+        await page.locator("#palette-list small").first.wait_for()
+        await passes(page, "goods-palette")
+        await page.keyboard.press("Escape")
+    await page.get_by_role("link", name="Fossil chronograph watch").click()
+    await page.get_by_text("Templates", exact=True).click()
+    await page.get_by_label("Keep this listing's as a template").fill("Small parcel")
+    await page.get_by_label("Text under each description").fill("From a home without smoke.")
+    await page.get_by_role("button", name="Keep it").click()
+    await page.get_by_text("The template is kept.").wait_for()
+    await passes(page, "goods-template")

@@ -12,6 +12,7 @@ from everystall.web.pages import (
     inventory,
     listing,
     needs_you,
+    palette,
     reference,
     sales,
     saved_views,
@@ -33,4 +34,5 @@ PAGES = (
     listing.router,
     extension.router,
     reference.router,
+    palette.router,
 )

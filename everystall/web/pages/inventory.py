@@ -33,6 +33,8 @@ router = APIRouter()
 
 #: Of a seller with more listings the views' numbers come after the page: counting takes as long as the rest.
 MANY: Final = 5_000
+#: Listings that are shown while somebody types: more than a screen holds, and half of a page's time.
+TYPED: Final = 25
 #: Pages that stand on one another; then the list begins anew behind them.
 TALLEST: Final = 6
 
@@ -324,7 +326,8 @@ async def show(
     total = await stock.number_of(session, sought) if summed else None
     rows, ends = list[Line](), None
     if part not in ("views", "total"):
-        ids, ends = await stock.page_of(session, sought, after, PAGE * pages)
+        most = TYPED if params.get("typed") else PAGE * pages
+        ids, ends = await stock.page_of(session, sought, after, most)
         rows = await rows_of(session, ids, now, "card" if asked.look else "thumbnail")
     kept = await saved_views.views_of(session) if part != "total" else []
     labels, locations = await stock.words_in_use(session) if counted else ([], [])
@@ -337,7 +340,7 @@ async def show(
         rows=rows,
         total=total,
         counts=counts,
-        more=_more(asked, params, pages, ends),
+        more=_more(asked, params, 0 if params.get("typed") else pages, ends),
         begun=after is not None,
         templates=await listing_templates.templates_of(session) if part is None else [],
         kept=kept,

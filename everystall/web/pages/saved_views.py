@@ -45,10 +45,10 @@ async def change_views(request: Request, parts: AllParts, who: PageSeller) -> Re
 async def _change(session: AsyncSession, user_id: UUID, form: Mapping[str, str], asked: Asked) -> str:
     do, name = form.get("do"), form.get("name", "").replace("\0", "")
     if do == "rename":
-        await saved_views.rename(session, as_id(form.get("id", "")), name)
+        await saved_views.rename(session, as_id(form.get("kept", "")), name)
         return "view-renamed"
     if do == "delete":
-        await session.delete(await saved_views.get_view(session, as_id(form.get("id", ""))))
+        await session.delete(await saved_views.get_view(session, as_id(form.get("kept", ""))))
         return "view-deleted"
     if not asked.query:
         raise BadRequest("That is all that you have.", action="Choose a filter or an order first.")

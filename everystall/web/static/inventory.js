@@ -170,6 +170,7 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
+document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 clear.hidden = false;
 everything.closest("label").hidden = true;
 seek.querySelector(".seek-go").hidden = true;
