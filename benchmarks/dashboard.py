@@ -230,7 +230,8 @@ async def plans(db: Database, user_id: UUID, say: Callable[[str], None]) -> None
         "not on eBay": lambda s: stock.page_of(s, Sought(off="ebay")),
         "a label that few have": lambda s: stock.page_of(s, Sought(label="to mend")),
         "a place": lambda s: stock.page_of(s, Sought(location="Shelf 17")),
-        "labels and places in use": stock.words_in_use,
+        "labels in use": stock.labels_in_use,
+        "places in use": stock.locations_in_use,
         "the numbers of the views": stock.counts_of,
     }
     for name, ask in asked.items():

@@ -234,15 +234,20 @@ async def counts_of(session: AsyncSession) -> Counts:
     return Counts(**row._mapping)
 
 
-async def words_in_use(session: AsyncSession) -> tuple[list[str], list[str]]:
-    """The seller's labels and locations, each once. Two walks over the entries of an index each."""
-    labels = await session.scalars(
+async def labels_in_use(session: AsyncSession) -> list[str]:
+    """The seller's labels, each once: a walk over the entries of an index."""
+    found = await session.scalars(
         text("SELECT DISTINCT unnest(labels) AS one FROM listings WHERE labels <> '{}' ORDER BY 1 LIMIT 300")
     )
-    locations = await session.scalars(
+    return list(found)
+
+
+async def locations_in_use(session: AsyncSession) -> list[str]:
+    """Where the seller's things lie, the same."""
+    found = await session.scalars(
         text("SELECT DISTINCT location FROM listings WHERE location IS NOT NULL ORDER BY 1 LIMIT 300")
     )
-    return list(labels), list(locations)
+    return list(found)
 
 
 async def is_large(session: AsyncSession, many: int) -> bool:

@@ -148,8 +148,8 @@ async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts)
     ]  # fmt: skip
     row = page.locator("tr", has_text="Levi's 501")
     assert await row.get_by_text("Needs you", exact=True).is_visible()
-    assert "Poshmark needs you: It was ended there by hand." in await row.locator(".strip").text_content()
-    assert await row.get_by_role("link", name="eBay live").get_attribute("href")
+    assert "Poshmark Needs you: It was ended there by hand." in await row.locator(".strip").text_content()
+    assert await row.get_by_role("link", name="eBay Live").get_attribute("href")
 
     box = page.get_by_role("searchbox")
     await box.fill("ev-1203")
@@ -370,7 +370,7 @@ async def test_an_open_page_shows_what_happens_to_a_listing_while_another_is_tic
         "WHERE listing_id = CAST(:id AS uuid)",
         id=made["Fossil chronograph watch"],
     )
-    await page.locator("tr", has_text="Fossil").get_by_text("Live", exact=True).wait_for()
+    await page.locator("tr", has_text="Fossil").locator(".c-status", has_text="Live").wait_for()
     assert await page.get_by_label("Select Carhartt").is_checked()
 
 

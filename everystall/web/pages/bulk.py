@@ -243,11 +243,10 @@ async def _refused(
 
 async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, plan: Plan) -> HTMLResponse:
     async with opened(request, parts, who) as page:
-        labels, locations = await stock.words_in_use(page.session) if given.verb == "label" else ([], [])
         return page.show(
             "bulk.html",
-            labels=labels,
-            locations=locations,
+            labels=await stock.labels_in_use(page.session) if given.verb == "label" else [],
+            locations=await stock.locations_in_use(page.session) if given.verb == "label" else [],
             home=given.asked.url(),
             plan=plan,
             given=given,

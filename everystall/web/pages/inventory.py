@@ -330,7 +330,8 @@ async def show(
         ids, ends = await stock.page_of(session, sought, after, most)
         rows = await rows_of(session, ids, now, "card" if asked.look else "thumbnail")
     kept = await saved_views.views_of(session) if part != "total" else []
-    labels, locations = await stock.words_in_use(session) if counted else ([], [])
+    labels = await stock.labels_in_use(session) if counted else []
+    locations = await stock.locations_in_use(session) if counted else []
     return page.show(
         "inventory.html",
         status=error.status if error else 200,

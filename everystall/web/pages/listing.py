@@ -142,7 +142,7 @@ async def _show(
         places=MARKETPLACES,
         others=_others(listing),
         most=photos.MOST,
-        locations=(await stock.words_in_use(page.session))[1],
+        locations=await stock.locations_in_use(page.session),
         standing=any(one.put == "live" for one in listing.publications) or isinstance(error, ListingLive),
         where=where,
         error=error,
