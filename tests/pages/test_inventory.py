@@ -12,7 +12,7 @@ from PIL import Image
 from everystall.content.photos import Photos
 from everystall.inventory.publications import ACTIONS_FOR
 from everystall.web.pages.inventory import PROBLEM_NAMES
-from tests.pages.conftest import EVIL
+from tests.pages.conftest import EVIL, visiting
 from tests.pages.test_pages_journey import BOTH
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -430,20 +430,18 @@ async def test_what_was_written_into_a_listing_is_shown_and_never_run(house):
         await page.locator("[data-all-shown]").check()
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["sort=dearest&after=x%20y", "after=2026-01-01T00:00:00%20zz", "pages=0", "pages=99999999999",
-     "low=abc&high=-1", "view=nope&on=nope&age=1", "q=%00&brand=%00", "after=" + "9" * 300,
-     "sort=title&after=%00%2000000000-0000-0000-0000-000000000000",
-     "after=2026-01-01T00:00:00%2000000000-0000-0000-0000-000000000000"],
-)  # fmt: skip
-async def test_an_address_that_somebody_bent_is_still_a_page(house, query):
+async def test_an_address_that_somebody_bent_is_still_a_page(house):
     alice = await house.person("alice")
     await write(house, alice, "Plain tee")
-    page = await house.signed_in("alice", java_script_enabled=False)
-    answer = await page.goto(f"/inventory?{query}")
-    assert answer.status == 200
-    assert await page.get_by_role("heading", name="Inventory").is_visible()
+    async with visiting(house, "alice") as page:
+        for query in (
+            "sort=dearest&after=x%20y", "after=2026-01-01T00:00:00%20zz", "pages=0", "pages=99999999999",
+            "low=abc&high=-1", "view=nope&on=nope&age=1", "q=%00&brand=%00", "after=" + "9" * 300,
+            "label=%00&location=%00", "typed=yes&pages=9", "look=nope",
+            "sort=title&after=%00%2000000000-0000-0000-0000-000000000000",
+            "after=2026-01-01T00:00:00%2000000000-0000-0000-0000-000000000000",
+        ):  # fmt: skip
+            assert "<h1>Inventory</h1>" in await page.get(f"/inventory?{query}"), query
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
