@@ -7,7 +7,7 @@ import re
 import httpx
 
 from everystall.web import browsers
-from tests.pages.conftest import PASSWORD, visiting
+from tests.pages.conftest import PASSWORD, furnish, visiting
 
 
 async def test_the_proof_in_a_page_is_another_each_time_and_good_each_time(house):
@@ -50,3 +50,16 @@ async def test_who_asks_decides_whether_a_page_is_packed(house):
         nobody.headers["Cookie"] = signed.headers["set-cookie"].partition(";")[0]
         assert "<h1>Inventory</h1>" in (await nobody.get("/inventory")).text
         assert "content-encoding" not in (await nobody.get("/inventory")).headers
+
+
+async def test_an_open_page_leaves_alone_what_says_the_same_with_another_proof(house):
+    await furnish(house, await house.person("alice"))
+    page = await house.signed_in("alice")
+    await page.goto("/connections")
+    await page.wait_for_load_state("networkidle")
+    forms = "document.querySelector('[data-live=accounts] [data-key] form').closest('[data-key]')"
+    await page.evaluate(f"{forms}.mark = 'the same'")
+    async with page.expect_response(lambda answer: answer.request.headers.get("x-part") == "accounts"):
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.wait_for_timeout(500)
+    assert await page.evaluate(f"{forms}.mark") == "the same"
