@@ -71,6 +71,10 @@ PAGES = {
     "on eBay, from $50, by price": "/inventory?on=ebay&low=50&sort=dearest",
     "by title": "/inventory?sort=title",
     "a brand": "/inventory?brand=Coach",
+    "a label that a tenth has": "/inventory?label=summer",
+    "a label that few have": "/inventory?label=to+mend",
+    "a place": "/inventory?location=Shelf+17",
+    "as cards": "/inventory?look=grid",
 }
 #: What comes after a page, for itself.
 PARTS = {"the numbers of the views": "views", "how many match": "total"}
@@ -97,11 +101,13 @@ _FILL = (
        SELECT id, 'bp_' || m, m, 'http://' || m || '.localhost' FROM users,
        unnest(ARRAY['poshmark', 'mercari', 'ebay']) m""",
     """INSERT INTO listings (user_id, title, description, brand, category, condition, size, price_cents, sku,
-           quantity_sold, created_at)
+           quantity_sold, created_at, location, labels, cost_cents)
        SELECT u.id, b || ' ' || (%(things)s::text[])[1 + n %% 7] || ', lot ' || n,
            repeat('Worn twice, washed cold, no flaws that I can see. ', 12), b,
            'men.shirts.casual', 'good', 'M', 500 + (n * 7919) %% 20000, 'EV-' || n,
-           (n %% 10 = 1)::int, now() - n * interval '7 minutes'
+           (n %% 10 = 1)::int, now() - n * interval '7 minutes', 'Shelf ' || n %% 400,
+           CASE WHEN n %% 2500 = 3 THEN ARRAY['summer', 'to mend'] WHEN n %% 10 = 3 THEN ARRAY['summer']
+                ELSE '{}' END, 300 + n %% 900
        FROM generate_series(1, %(listings)s) n,
             LATERAL (SELECT (%(brands)s::text[])[1 + n %% 10] AS b) x, users u""",
     """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
@@ -128,7 +134,9 @@ _FILL = (
 async def over_http(url: str, cookie: str, say: Callable[[str], None]) -> dict[str, int]:
     """Says first bytes; the weight of the page's parts."""
     weights: dict[str, int] = {}
-    async with httpx.AsyncClient(base_url=url, headers={"Cookie": cookie}, timeout=60) as client:
+    # as browsers say it of a link in one of our pages
+    asked = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin"}
+    async with httpx.AsyncClient(base_url=url, headers=asked, timeout=60) as client:
         say(f"\nFirst byte, ms, of {TIMES} (goal: p95 ≤ {FIRST_BYTE})")
         for name, address in PAGES.items():
             await _told(say, name, FIRST_BYTE, partial(_first_byte, client, address))
@@ -136,7 +144,8 @@ async def over_http(url: str, cookie: str, say: Callable[[str], None]) -> dict[s
         for name, part in PARTS.items():
             await _told(say, name, None, partial(_first_byte, client, "/inventory", part))
         page = await client.get("/inventory")
-        weights["the page"] = len(page.content)
+        say(f"\nThe page unpacked: {len(page.content):,} bytes")
+        weights["the page"] = await _on_the_wire(client, "/inventory")
         for path in sorted({part.split('"')[0] for part in page.text.split('"/static/')[1:]}):
             weights[path.split("?")[0]] = await _on_the_wire(client, f"/static/{path}")
         weights["the font"] = await _on_the_wire(client, "/static/inter-5.3.0-latin.woff2")
@@ -220,6 +229,10 @@ async def plans(db: Database, user_id: UUID, say: Callable[[str], None]) -> None
         "drafts": lambda s: stock.page_of(s, Sought(view="drafts")),
         "listed": lambda s: stock.page_of(s, Sought(view="listed")),
         "not on eBay": lambda s: stock.page_of(s, Sought(off="ebay")),
+        "a label that few have": lambda s: stock.page_of(s, Sought(label="to mend")),
+        "a place": lambda s: stock.page_of(s, Sought(location="Shelf 17")),
+        "labels in use": stock.labels_in_use,
+        "places in use": stock.locations_in_use,
         "the numbers of the views": stock.counts_of,
     }
     for name, ask in asked.items():

@@ -213,6 +213,10 @@ class Listing(Owned, Base):
     shipping_payer: Mapped[str | None]
     specifics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    #: The seller's own, never sent anywhere (listings.PRIVATE): where it lies, what one of it cost, labels.
+    location: Mapped[str | None]
+    cost_cents: Mapped[int | None] = mapped_column(BigInteger)
+    labels: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     #: Set by DELETE ?end=true: the row goes when its last publication has ended.
     delete_asked_at: Mapped[datetime | None]
@@ -223,11 +227,16 @@ class Listing(Owned, Base):
     __table_args__ = (
         _owned("listings"),
         CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
+        CheckConstraint("cost_cents >= 0", name="cost_not_negative"),
         Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
         Index("listings_by_sku", "user_id", "sku", postgresql_where=text("sku IS NOT NULL")),
         # a seller's inventory is sought in this index alone (inventory/stock.py)
         Index("listings_sought", "user_id", text("created_at DESC"), text("id DESC"),
               postgresql_include=["words", "price_cents", "quantity", "quantity_sold"]),
+        Index("listings_by_location", "user_id", "location", text("created_at DESC"), text("id DESC"),
+              postgresql_where=text("location IS NOT NULL")),
+        Index("listings_labelled", "user_id", text("created_at DESC"), text("id DESC"),
+              postgresql_include=["labels"], postgresql_where=text("labels <> '{}'")),
     )  # fmt: skip
 
 
@@ -246,17 +255,46 @@ class ListingPhoto(Owned, Base):
     width: Mapped[int]
     height: Mapped[int]
     byte_size: Mapped[int]
+    #: Degrees clockwise by which it is turned wherever it is shown or sent; the original stays as it is.
+    turn: Mapped[int] = mapped_column(server_default=text("0"))
     #: photos.Fingerprint, by which it is known on a marketplace; null: not looked at yet.
     fingerprint: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
         _points_to("listings", "listing_id"),
+        CheckConstraint("turn IN (0, 90, 180, 270)", name="turn_known"),
         UniqueConstraint("listing_id", "position", deferrable=True, initially="DEFERRED",
                          name="listing_photos_place"),
         UniqueConstraint("listing_id", "sha256", name="listing_photos_once"),
         Index("listing_photos_by_listing", "user_id", "listing_id", "position"),
         Index("listing_photos_by_hash", "sha256"),
     )  # fmt: skip
+
+
+class SavedView(Owned, Base):
+    """What of the inventory a seller looks at again and again, under a name of theirs."""
+
+    __tablename__ = "saved_views"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    name: Mapped[str]
+    #: The page's address behind its `?`.
+    query: Mapped[str]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (UniqueConstraint("user_id", "name", name="saved_views_once"),)
+
+
+class ListingTemplate(Owned, Base):
+    """What several listings begin with: parcel, postage, policies, the end of the description."""
+
+    __tablename__ = "listing_templates"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    name: Mapped[str]
+    #: inventory/templates.py
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (UniqueConstraint("user_id", "name", name="listing_templates_once"),)
 
 
 class Connection(Owned, Base):

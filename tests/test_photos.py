@@ -25,7 +25,7 @@ from everystall import doctor
 from everystall.content import photos as photos_module
 from everystall.content.photos import PHOTO_DISTANCE, Photos, hamming
 from everystall.errors import Misconfigured, NotFound, PhotoMissing, PhotoRefused, StorageFull
-from everystall.marketplaces.base import PhotoRule
+from everystall.marketplaces.base import PhotoRule, photo_name
 from everystall.settings import Settings
 
 pillow_heif.register_heif_opener()  # to write HEIC here; what reads it is the child
@@ -717,3 +717,20 @@ async def test_a_photo_that_was_cut_or_framed_is_known_by_one_of_its_views(photo
 def test_hamming_counts_bits():
     assert hamming("0" * 16, "f" * 16) == 64
     assert hamming("00000000000000ff", "00000000000000fe") == 1
+
+
+@pytest.mark.parametrize(
+    ("turn", "at"), [(0, (30, 100)), (90, (100, 30)), (180, (170, 100)), (270, (100, 170))]
+)
+async def test_a_photo_is_turned_clockwise(photos, turn, at):
+    image = Image.new("RGB", (200, 200), "blue")
+    image.paste((255, 0, 0), (0, 0, 60, 200))  # red at the left
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    sha256 = (await photos.put(out.getvalue())).sha256
+    seen = decoded(await photos.rendition(photo_name(sha256, turn), RULE)).getpixel(at)
+    assert seen[0] > 200
+    assert seen[2] < 60
+    assert await photos.get(sha256) == out.getvalue()
+    looks = [await photos.fingerprint(out.getvalue(), by) for by in (0, turn)]
+    assert (looks[0] == looks[1]) == (turn == 0)

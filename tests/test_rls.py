@@ -67,6 +67,8 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(u)s, %(l)s, 1, 2000)""",
         """INSERT INTO relist_rules (user_id, marketplace, after_days, between_days, per_day)
            VALUES (%(u)s, 'poshmark', 30, 30, 5)""",
+        "INSERT INTO saved_views (user_id, name, query) VALUES (%(u)s, 'Bags', 'q=bag')",
+        "INSERT INTO listing_templates (user_id, name, facts) VALUES (%(u)s, 'Light parcel', '{}')",
         """INSERT INTO listing_sources (user_id, source, key, listing_id, import_id, facts)
            VALUES (%(u)s, 'vendoo', 'sku:A-17', %(l)s, %(x)s, '{}')""",
         """INSERT INTO sales (id, user_id, connection_id, order_id, listing_id, publication_id, title,

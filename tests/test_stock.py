@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, text
+from sqlalchemy.dialects import postgresql
 
 from everystall.inventory import stock
 from everystall.inventory.stock import Sought
+from everystall.models import Listing
 
 NEEDS = '{"reason": "gone", "message": "It is gone."}'
 
@@ -32,13 +35,23 @@ async def shelf(db, admin, alice, bob, make_listing, make_connection):
                  "live" if is_put == "live" else "waiting", asked, at],
             )  # fmt: skip
 
-    await put("Draft 100% wool_scarf", 1, 1000, sku="EV-1200", brand="Acne")
+    await put(
+        "Draft 100% wool_scarf", 1, 1000, sku="EV-1200", brand="Acne", location="A 1", labels=["wool", "gift"]
+    )
     await put("Linen shirt", 5, 2500, [("ebay", "live", "live", None), ("mercari", "live", "nothing", None)])
     await put("Old boots", 90, 9900, [("ebay", "live", "live", None), ("poshmark", "ended", "ended", None)])
     await put("Lost hat", 10, None, [("poshmark", "ended", "ended", NEEDS)])
     await put("Sold bag", 70, 5000, [("ebay", "ended", "sold", None)], quantity=1, quantity_sold=1)
-    await put("Cancelled belt", 3, 700, [("ebay", "ended", "nothing", None)], brand="ACNE")
-    await make_listing(bob, title="Linen shirt of Bob's")
+    await put(
+        "Cancelled belt",
+        3,
+        700,
+        [("ebay", "ended", "nothing", None)],
+        brand="ACNE",
+        labels=["gift"],
+        location="B 2",
+    )
+    await make_listing(bob, title="Linen shirt of Bob's", labels=["bobs", "gift"], location="A 1")
     return made
 
 
@@ -73,6 +86,10 @@ async def titles(db, shelf, whose, **how):
         ({"problem": "gone"}, ["Lost hat"]),
         ({"problem": "challenge"}, []),
         ({"brand": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"label": "gift"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+        ({"label": "wool", "location": "A 1"}, ["Draft 100% wool_scarf"]),
+        ({"label": "gif"}, []),
+        ({"location": "A 1"}, ["Draft 100% wool_scarf"]),
         ({"low": 2500, "high": 5000}, ["Linen shirt", "Sold bag"]),
         ({"older": 60}, ["Sold bag", "Old boots"]),
         ({"younger": 4, "view": "drafts", "words": "belt"}, ["Cancelled belt"]),
@@ -110,6 +127,36 @@ async def test_the_numbers_of_the_views_are_what_the_views_show(db, shelf, alice
     async with db.as_user(bob) as session:
         counts = await stock.counts_of(session)
     assert (counts.all, counts.drafts, counts.listed, counts.needs_you) == (1, 1, 0, 0)
+
+
+async def test_the_words_in_use_are_the_sellers_own(db, shelf, alice, bob):
+    async with db.as_user(alice) as session:
+        assert await stock.labels_in_use(session) == ["gift", "wool"]
+        assert await stock.locations_in_use(session) == ["A 1", "B 2"]
+    async with db.as_user(bob) as session:
+        assert await stock.labels_in_use(session) == ["bobs", "gift"]
+        assert await stock.locations_in_use(session) == ["A 1"]
+
+
+async def test_labels_and_locations_are_found_by_their_indexes(db, admin, alice, make_listing):
+    for number in range(60):
+        place = f"P{number % 20}"
+        await make_listing(alice, title=f"Thing {number}", location=place, labels=[f"l{number % 20}"])
+    for sought, index in (
+        (Sought(label="l3"), "listings_labelled"),
+        (Sought(location="P3"), "listings_by_location"),
+    ):
+        async with db.as_user(alice) as session:
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+            await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+            asked = select(Listing.id).where(*stock.conditions(sought)).order_by(
+                Listing.created_at.desc(), Listing.id.desc()
+            )  # fmt: skip
+            literal = asked.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+            plan = "\n".join(await session.scalars(text(f"EXPLAIN {literal}")))
+            assert index in plan, plan
+            assert "Sort" not in plan, plan
+            assert len((await session.scalars(asked)).all()) == 3
 
 
 async def test_nobody_finds_what_is_anothers(db, shelf, bob):

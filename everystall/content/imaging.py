@@ -96,7 +96,7 @@ def reply(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         if request["do"] == "dhash":
             return {"ok": dhash(data)}, b""
         if request["do"] == "fingerprint":
-            return {"ok": fingerprint(data)}, b""
+            return {"ok": fingerprint(data, request["turn"])}, b""
         return {"ok": True}, render(data, **request["rule"])
     except Unusable as e:
         return {"refused": str(e)}, b""
@@ -121,13 +121,16 @@ def look(data: bytes) -> dict[str, Any]:
     return {"width": width, "height": height, "content_type": content_type}
 
 
-def render(data: bytes, longest_side: int, quality: int, ratio: float | None, max_bytes: int) -> bytes:
-    """A JPEG: upright, sRGB, no metadata, the whole photo on white in the ratio asked for, no side longer
-    than asked for, never enlarged, quality (then size) lowered until it fits `max_bytes`."""
+def render(
+    data: bytes, longest_side: int, quality: int, ratio: float | None, max_bytes: int, turn: int = 0
+) -> bytes:
+    """A JPEG: upright, then turned clockwise by so many degrees, sRGB, no metadata, the whole photo on white
+    in the ratio asked for, no side longer than asked for, never enlarged, quality (then size) lowered until
+    it fits `max_bytes`."""
     image = _open(data)
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (longest_side, longest_side))  # decodes at 1/2, 1/4, 1/8 where that is enough
-    upright = _on_white(_upright(image))
+    upright = _on_white(_clockwise(_upright(image), turn))
     while True:
         placed = _fitted(upright, longest_side, ratio)
         for step in range(quality, min(MIN_QUALITY, quality) - 1, -9):
@@ -148,13 +151,13 @@ def dhash(data: bytes) -> str:
     return _difference(_on_white(_upright(image)))
 
 
-def fingerprint(data: bytes) -> dict[str, Any]:
+def fingerprint(data: bytes, turn: int = 0) -> dict[str, Any]:
     """{"views": dhashes of the whole, of its MIDDLES and of it without plain margins, "tints": the mean [red,
     green, blue] of the centre of each}. A site that cuts a photo to one of these middles, or lays it on a
     plain ground, leaves one view as it was; a dhash knows no colour, hence the tints."""
     image = _open(data)
     image.draft("RGB", (160, 160))
-    photo = _on_white(_upright(image))
+    photo = _on_white(_clockwise(_upright(image), turn))
     views = [photo, *(_middle(photo, ratio) for ratio in MIDDLES), _without_margins(photo)]
     return {"views": [_difference(view) for view in views], "tints": [_tint(view) for view in views]}
 
@@ -232,6 +235,14 @@ def _upright(image: Image.Image) -> Image.Image:
         image.load()
         return image
     return ImageOps.exif_transpose(image)
+
+
+#: Pillow turns the other way round.
+_TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+
+
+def _clockwise(image: Image.Image, turn: int) -> Image.Image:
+    return image.transpose(_TURNS[turn]) if turn else image
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -40,7 +40,7 @@ from everystall.errors import (
     StorageAway,
     StorageFull,
 )
-from everystall.marketplaces.base import PhotoFacts, PhotoRule
+from everystall.marketplaces.base import PhotoFacts, PhotoRule, photo_of
 from everystall.settings import Settings
 
 log = structlog.get_logger()
@@ -69,6 +69,9 @@ _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 #: What a list shows of a photo: 96 pixels wide, on a screen that has two for each.
 THUMBNAIL = PhotoRule(max_count=1, longest_side=192, quality=80, max_bytes=24_000)
+
+#: What a grid shows of it: 240 pixels wide, the same.
+CARD = PhotoRule(max_count=1, longest_side=480, quality=80, max_bytes=80_000)
 
 #: What is said beforehand where a second process may come to look for photos elsewhere.
 OWN_HOME = (
@@ -181,15 +184,19 @@ class Photos:
             raise PhotoMissing(f"What the photo store {where} has for a photo of this listing is not it.")
         return data
 
-    async def rendition(self, sha256: str, rule: PhotoRule) -> bytes:
-        """The JPEG that a site takes: upright, sRGB, without metadata, the whole photo fitted on white and
-        never cropped or enlarged. Made once, then kept."""
-        wanted = {
+    async def rendition(self, photo: str, rule: PhotoRule) -> bytes:
+        """The JPEG that a site takes of a photo (its name, base.photo_name): upright and turned as its seller
+        wants it, sRGB, without metadata, the whole photo fitted on white and never cropped or enlarged. Made
+        once, then kept."""
+        sha256, turn = photo_of(photo)
+        wanted: dict[str, Any] = {
             "longest_side": rule.longest_side,
             "quality": rule.quality,
             "ratio": rule.ratio,
             "max_bytes": rule.max_bytes,
         }
+        if turn:
+            wanted["turn"] = turn
         recipe = hashlib.sha256(json.dumps([RENDERING, wanted], sort_keys=True).encode()).hexdigest()[:16]
         name = f"renditions/{_hash(sha256)}/{recipe}.jpg"
         try:
@@ -272,16 +279,16 @@ class Photos:
         (`hamming` ≤ PHOTO_DISTANCE), far for another. PhotoRefused if it is none."""
         return str(await self._look("dhash", data))
 
-    async def fingerprint(self, data: bytes) -> Fingerprint:
+    async def fingerprint(self, data: bytes, turn: int = 0) -> Fingerprint:
         """What a photo is known by after a marketplace cut, framed, shrank or recompressed it. PhotoRefused
         if it is none."""
-        found = await self._look("fingerprint", data)
+        found = await self._look("fingerprint", data, turn=turn)
         return Fingerprint.of(found)
 
-    async def _look(self, what: str, data: bytes) -> Any:
+    async def _look(self, what: str, data: bytes, **how: Any) -> Any:
         if len(data) > MAX_BYTES:
             raise PhotoRefused(f"The photo has more than {MAX_BYTES // 1_000_000} MB.", action=_TAKES)
-        found, _ = await self._ask({"do": what}, data)
+        found, _ = await self._ask({"do": what, **how}, data)
         return found
 
     async def _ask(self, request: dict[str, Any], data: bytes) -> tuple[Any, bytes]:

@@ -26,11 +26,13 @@ from everystall.models import (
     Connection,
     Listing,
     ListingPhoto,
+    ListingTemplate,
     PriceDrop,
     PriceRule,
     Publication,
     RelistRule,
     Sale,
+    SavedView,
 )
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ _LEFT_OUT: Final = {"user_id", "publication_id", "connection_id", "next_try_at",
                     "next_look_at", "words", "version"}  # fmt: skip
 _RULES: Final[Mapping[str, type[Base]]] = {
     "priceRules": PriceRule, "priceDrops": PriceDrop, "relistRules": RelistRule,
+    "savedViews": SavedView, "templates": ListingTemplate,
 }  # fmt: skip
 _PARTS: Final[Mapping[str, Any]] = {
     "photos": (ListingPhoto, ListingPhoto.position), "publications": (Publication, Publication.created_at),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -18,13 +18,16 @@ from everystall.db import Database
 from everystall.errors import EverystallError, NotFound, Refused
 from everystall.inventory import jobs, pricing, relisting
 from everystall.inventory.connections import SignIn
-from everystall.inventory.listings import facts_with
+from everystall.inventory.listings import facts_with, find_listing
 from everystall.inventory.publications import act
+from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import Listing, ListingPhoto, Publication
+from everystall.models import Job, Listing, ListingPhoto, Publication
 
 #: Listings at once: each takes 10 to 30 ms, and somebody waits for the answer.
 MOST: Final = 500
+#: Of one listing.
+MOST_LABELS: Final = 12
 
 
 @dataclass
@@ -53,6 +56,37 @@ class Done:
     failed: Sequence[tuple[str, str]]
     #: Of what was posted: their jobs, which may be cancelled while they wait.
     jobs: Sequence[str] = ()
+    #: What was changed and may be as it was again.
+    changes: Sequence[Changed] = ()
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Of one listing: what it said before and says now, under names of `POST /api/listings`."""
+
+    id: str
+    was: Mapping[str, Any]
+    now: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What shall become of labels, and of where things lie. None: it stays."""
+
+    add: str | None = None
+    drop: str | None = None
+    #: "" takes it away.
+    location: str | None = None
+
+    def of(self, listing: Listing) -> dict[str, Any]:
+        """`labels` and `location` of it then. Raises Refused."""
+        labels = [label for label in listing.labels if label != self.drop]
+        if self.add is not None and self.add not in labels:
+            labels.append(self.add)
+        if len(labels) > MOST_LABELS:
+            raise Refused(f"It has {MOST_LABELS} labels already.")
+        place = listing.location if self.location is None else self.location or None
+        return {"labels": labels, "location": place}
 
 
 # ---- looking --------------------------------------------------------------------------------------
@@ -147,6 +181,25 @@ async def look_at_deleting(session: AsyncSession, listings: Sequence[Listing], e
     return [line if not line.reasons else Line(line.listing, reasons=line.reasons) for line in lines.values()]
 
 
+def look_at_labelling(listings: Sequence[Listing], wish: Labelling) -> list[Line]:
+    lines = [Line(listing) for listing in listings]
+    for line in lines:
+        try:
+            meant = wish.of(line.listing)
+        except Refused as error:
+            line.reasons.append(error.message)
+            continue
+        if meant == labelled(line.listing):
+            line.left.append("It is so already.")
+        else:
+            line.places.append(("", str(line.listing.id)))
+    return lines
+
+
+def labelled(listing: Listing) -> dict[str, Any]:
+    return {"labels": list(listing.labels), "location": listing.location}
+
+
 async def _publications(session: AsyncSession, ids: Sequence[UUID]) -> Sequence[Publication]:
     rows = await session.scalars(
         select(Publication)
@@ -174,7 +227,12 @@ async def each(lines: Sequence[Line], do: Callable[[Line], Awaitable[Sequence[st
 
 
 async def post_all(db: Database, user_id: UUID, lines: Sequence[Line], key: str) -> Done:
-    """A job per listing, each with an idempotency key of its own: pressed twice it is one."""
+    """A job per listing, each with an idempotency key of its own: pressed twice it is one, and the answer is
+    the first one's, whatever became of it since."""
+    keys = {f"bulk {key} {line.listing.id}": line for line in lines}
+    async with db.as_user(user_id) as session:
+        known = select(Job.idempotency_key, Job.id).where(Job.idempotency_key.in_(keys))
+        before = {keys[row.idempotency_key].listing.id: row.id for row in await session.execute(known)}
 
     async def post(line: Line) -> list[str]:
         async with db.as_user(user_id) as session:
@@ -184,7 +242,8 @@ async def post_all(db: Database, user_id: UUID, lines: Sequence[Line], key: str)
             )
             return [posted.job.id]
 
-    return await each(lines, post)
+    done = await each([line for line in lines if line.listing.id not in before], post)
+    return Done(len(before) + done.number, done.failed, [*before.values(), *done.jobs])
 
 
 async def end_all(db: Database, user_id: UUID, lines: Sequence[Line]) -> Done:
@@ -218,6 +277,25 @@ async def _each_place(
         return []
 
     return await each(lines, all_of)
+
+
+async def label_all(db: Database, user_id: UUID, lines: Sequence[Line], wish: Labelling) -> Done:
+    """Nobody has to go anywhere for it."""
+    changes = list[Changed]()
+
+    async def label(line: Line) -> list[str]:
+        async with db.as_user(user_id) as session:
+            listing = await find_listing(session, line.listing.id, lock=True)
+            await session.refresh(listing)
+            was, now = labelled(listing), wish.of(listing)
+            for name, value in now.items():
+                setattr(listing, name, value)
+            await changed(session, listing, now)
+        changes.append(Changed(str(line.listing.id), was, now))
+        return []
+
+    done = await each(lines, label)
+    return Done(done.number, done.failed, changes=changes)
 
 
 async def take_back(db: Database, user_id: UUID, job_ids: Sequence[str]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from everystall.errors import ImportRunning
 from everystall.inventory.incoming import own
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
-from everystall.inventory.revisions import touch
+from everystall.inventory.revisions import changed, touch
 from everystall.models import Import, ImportRow, Listing, ListingPhoto, ListingSource
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ _CONTENT: Mapping[str, Any] = {
     "title": None, "description": None, "brand": None, "category": None, "size": None, "condition": None,
     "colors": [], "tags": [], "price_cents": None, "original_price_cents": None, "quantity": 1, "sku": None,
     "package": {}, "ships_from_zip": None, "shipping_payer": None, "specifics": {}, "overrides": {},
+    "location": None, "cost_cents": None, "labels": [],
 }  # fmt: skip
 
 
@@ -290,7 +291,7 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
             if decision.outcome == "updated":
                 for name, value in decision.changes.items():
                     setattr(listing, name, value)
-                await touch(session, listing)
+                await changed(session, listing, decision.changes)
         elif decision.outcome == "created":
             decision.listing_id = _create(session, doing, row)
         if row.originals and _is_its_listing(decision):

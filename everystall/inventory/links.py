@@ -44,7 +44,8 @@ log = structlog.get_logger()
 
 #: What the earlier takes from the later where it says nothing itself.
 _FILLED = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "price_cents",
-           "original_price_cents", "sku", "package", "ships_from_zip", "shipping_payer")  # fmt: skip
+           "original_price_cents", "sku", "package", "ships_from_zip", "shipping_payer", "location",
+           "cost_cents", "labels")  # fmt: skip
 #: What goes along with the publications, and back; and their sources, which have no id of their own.
 _FOLLOWS: tuple[Any, ...] = (Sale, DoubleSale, Job)
 #: What stays with the later listing, and is kept to be put back with it.
@@ -323,8 +324,9 @@ async def _as_json(session: AsyncSession, table: str, column: str, id: UUID) -> 
 
 async def _put_back(session: AsyncSession, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     table: Table = model.__table__
-    names = ", ".join(column.name for column in table.columns if column.computed is None)
+    known = [column.name for column in table.columns if column.computed is None]
     for row in rows:
+        names = ", ".join(name for name in known if name in row)  # one of before a column came has it not
         await session.execute(
             text(f"INSERT INTO {table.name} ({names}) SELECT {names} "
                  f"FROM jsonb_populate_record(NULL::{table.name}, CAST(:row AS jsonb))"),

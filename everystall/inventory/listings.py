@@ -12,6 +12,9 @@ from everystall.errors import NotFound
 from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
 from everystall.models import Listing, ListingPhoto, Publication
 
+#: What is never sent anywhere: an edit of these is none where the listing is live.
+PRIVATE = frozenset({"location", "cost_cents", "labels"})
+
 
 async def facts_of(session: AsyncSession, listing: Listing) -> ListingFacts:
     """What the seller wrote, with the photos in their order. One query."""
@@ -45,11 +48,19 @@ def facts_with(listing: Listing, photos: Sequence[ListingPhoto]) -> ListingFacts
         shipping_payer=listing.shipping_payer,
         specifics=listing.specifics,
         photos=tuple(
-            PhotoFacts(sha256=p.sha256, width=p.width, height=p.height, content_type=p.content_type)
+            PhotoFacts(
+                sha256=p.sha256, width=size[0], height=size[1], content_type=p.content_type, turn=p.turn
+            )
             for p in photos
+            for size in [size_of(p)]
         ),
         overrides=listing.overrides,
     )
+
+
+def size_of(photo: ListingPhoto) -> tuple[int, int]:
+    """Width and height in pixels, as it is shown."""
+    return (photo.height, photo.width) if photo.turn in (90, 270) else (photo.width, photo.height)
 
 
 async def find_listing(session: AsyncSession, listing_id: UUID, *, lock: bool = False) -> Listing:

@@ -25,7 +25,7 @@ from everystall.inventory.matching import Match as Found
 from everystall.inventory.matching import Matches, match
 from everystall.inventory.traits import LiveListing
 from everystall.marketplaces import get_form
-from everystall.marketplaces.base import Money, strip_marker
+from everystall.marketplaces.base import Money, photo_name, photo_of, strip_marker
 from everystall.models import ListingPhoto, Match, Matching
 from everystall.notify import messages
 
@@ -90,7 +90,7 @@ async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: da
             if not unseen:
                 lot = await _load(session)
                 break
-        looks = [(id, await _look(photos, sha256)) for id, sha256 in unseen]
+        looks = [(id, await _look(photos, name)) for id, name in unseen]
         async with db.as_user(user_id) as session:
             for id, look in looks:
                 await session.execute(
@@ -149,19 +149,20 @@ async def _renew(session: AsyncSession, claimed_until: datetime) -> datetime | N
 
 
 async def _unseen(session: AsyncSession) -> list[tuple[UUID, str]]:
-    """Photos that nobody looked at yet."""
+    """Photos that nobody looked at yet, by their names."""
     rows = await session.execute(
-        select(ListingPhoto.id, ListingPhoto.sha256)
+        select(ListingPhoto.id, ListingPhoto.sha256, ListingPhoto.turn)
         .where(ListingPhoto.fingerprint.is_(None), text(f"listing_id IN ({_PHOTOS})"))
         .limit(BATCH)
     )
-    return [(row.id, row.sha256) for row in rows]
+    return [(row.id, photo_name(row.sha256, row.turn)) for row in rows]
 
 
-async def _look(photos: Photos, sha256: str) -> dict[str, Any]:
+async def _look(photos: Photos, name: str) -> dict[str, Any]:
     """What is no photo any more looks like nothing."""
     try:
-        return as_json(await photos.fingerprint(await photos.get(sha256)))
+        sha256, turn = photo_of(name)
+        return as_json(await photos.fingerprint(await photos.get(sha256), turn))
     except EverystallError as e:
         # the store is away, or full: tried again
         if e.fate == "operator" and not isinstance(e, PhotoMissing):

@@ -5,6 +5,7 @@ An edit is no job: it raises what is wanted, and the visits put it (worker/revis
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.inventory import pricing
-from everystall.inventory.listings import facts_of
+from everystall.inventory.listings import PRIVATE, facts_of
 from everystall.inventory.publications import change, held, live_attempt
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import ListingFacts, strip_marker
 from everystall.models import Connection, Listing, Publication
+
+
+async def changed(session: AsyncSession, listing: Listing, names: Collection[str]) -> None:
+    """These columns of it changed. What is the seller's own alone is no new revision: nobody has to go."""
+    if set(names) <= PRIVATE:
+        listing.updated_at = func.clock_timestamp()
+        await session.flush()
+        await session.refresh(listing)
+    else:
+        await touch(session, listing)
 
 
 async def touch(session: AsyncSession, listing: Listing) -> None:

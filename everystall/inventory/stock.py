@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, TextClause, and_, exists, func, not_, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.models import Listing, Publication
@@ -51,6 +51,8 @@ class Sought:
     #: A reason for which it waits for the seller (publications.ACTIONS_FOR).
     problem: str | None = None
     brand: str | None = None
+    label: str | None = None
+    location: str | None = None
     low: int | None = None
     high: int | None = None
     older: int | None = None
@@ -76,6 +78,10 @@ class Counts:
 
     def of(self, view: str) -> int:
         return int(getattr(self, view.replace("-", "_")))
+
+
+#: Has a label at all: what the index of those says of itself (migration 0027).
+LABELLED: Final = text("listings.labels <> '{}'")
 
 
 # ---- what is sought -------------------------------------------------------------------------------
@@ -127,10 +133,12 @@ def _of_state(state: str) -> ColumnElement[bool]:
     )
 
 
-def conditions(sought: Sought, now: datetime | None = None) -> list[ColumnElement[bool]]:
+def conditions(sought: Sought, now: datetime | None = None) -> list[ColumnElement[bool] | TextClause]:
     """Of `listings`."""
     now = now or datetime.now(UTC)
-    found = [Listing.words.contains(word, autoescape=True) for word in sought.words.lower().split()[:_WORDS]]
+    found: list[ColumnElement[bool] | TextClause] = [
+        Listing.words.contains(word, autoescape=True) for word in sought.words.lower().split()[:_WORDS]
+    ]
     found += _of_view(sought.view, now)
     if sought.on is not None:
         found.append(_stands(Publication.put == "live", Publication.marketplace == sought.on))
@@ -145,6 +153,11 @@ def conditions(sought: Sought, now: datetime | None = None) -> list[ColumnElemen
         )
     if sought.brand is not None:
         found.append(func.lower(Listing.brand) == sought.brand.lower())
+    if sought.label is not None:
+        # the first condition is the index's own
+        found += [LABELLED, Listing.labels.any_() == sought.label]
+    if sought.location is not None:
+        found.append(Listing.location == sought.location)
     if sought.low is not None:
         found.append(Listing.price_cents >= sought.low)
     if sought.high is not None:
@@ -219,6 +232,22 @@ async def counts_of(session: AsyncSession) -> Counts:
     stale = datetime.now(UTC) - timedelta(days=STALE_DAYS)
     row = (await session.execute(_COUNT, {"stale": stale})).one()
     return Counts(**row._mapping)
+
+
+async def labels_in_use(session: AsyncSession) -> list[str]:
+    """The seller's labels, each once: a walk over the entries of an index."""
+    found = await session.scalars(
+        text("SELECT DISTINCT unnest(labels) AS one FROM listings WHERE labels <> '{}' ORDER BY 1 LIMIT 300")
+    )
+    return list(found)
+
+
+async def locations_in_use(session: AsyncSession) -> list[str]:
+    """Where the seller's things lie, the same."""
+    found = await session.scalars(
+        text("SELECT DISTINCT location FROM listings WHERE location IS NOT NULL ORDER BY 1 LIMIT 300")
+    )
+    return list(found)
 
 
 async def is_large(session: AsyncSession, many: int) -> bool:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.marketplaces import MARKETPLACES
+from everystall.marketplaces.base import photo_name
 from everystall.models import Listing, ListingPhoto, Publication
 
 #: Listings that are read at once.
@@ -30,7 +32,8 @@ PACKAGE: Final = ("weight_oz", "length_in", "width_in", "height_in")
 COLUMNS: Final = (
     "listing_id", "sku", "title", "description", "brand", "category", "size", "condition", "colors", "tags",
     "price", "original_price", "currency", "quantity", "quantity_sold", *PACKAGE, "ships_from_zip",
-    "shipping_payer", "specifics", "overrides", "photos", *MARKETPLACES, "created_at", "updated_at",
+    "shipping_payer", "specifics", "overrides", "location", "cost", "labels", "photos",
+    *MARKETPLACES, "created_at", "updated_at",
 )  # fmt: skip
 
 #: The signs that begin a formula in some spreadsheet, the full-width ones of East Asian settings too.
@@ -67,9 +70,12 @@ def unlisted(cell: str) -> list[str]:
     return [word for word in cell.replace("\r\n", "\n").split("\n") if word.strip()]
 
 
-def csv_line(cells: Sequence[str]) -> str:
+def csv_line(cells: Sequence[str | Decimal]) -> str:
+    """Text is guarded; a number is one to a spreadsheet too, and begins no formula."""
     out = io.StringIO()
-    csv.writer(out, quoting=csv.QUOTE_ALL).writerow([guarded(cell) for cell in cells])
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerow(
+        [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
     return out.getvalue()
 
 
@@ -105,11 +111,11 @@ async def read_batch(
     ids = [listing.id for listing in listings]
     photos: dict[UUID, list[str]] = {id: [] for id in ids}
     for photo in await session.execute(
-        select(ListingPhoto.listing_id, ListingPhoto.sha256)
+        select(ListingPhoto.listing_id, ListingPhoto.sha256, ListingPhoto.turn)
         .where(ListingPhoto.listing_id.in_(ids))
         .order_by(ListingPhoto.position)
     ):
-        photos[photo.listing_id].append(photo.sha256)
+        photos[photo.listing_id].append(photo_name(photo.sha256, photo.turn))
     places: dict[UUID, dict[str, list[str]]] = {id: {} for id in ids}
     for row in await session.scalars(
         select(Publication).where(Publication.listing_id.in_(ids)).order_by(Publication.id)
@@ -131,6 +137,8 @@ def _row(listing: Listing, photos: Sequence[str], places: Mapping[str, Sequence[
         "tags": in_lines(listing.tags),
         "price": _money(listing.price_cents),
         "original_price": _money(listing.original_price_cents),
+        "cost": _money(listing.cost_cents),
+        "labels": in_lines(listing.labels),
         "specifics": _json(listing.specifics),
         "overrides": _json(listing.overrides),
         "photos": "\n".join(photos),

@@ -115,13 +115,34 @@ class Package(_Frozen):
     height_in: float | None = None
 
 
+#: Degrees clockwise by which a seller may have turned a photo.
+TURNS = (0, 90, 180, 270)
+
+
+def photo_name(sha256: str, turn: int) -> str:
+    """What an original is called with its turn: turned otherwise it is another photo, wherever it is sent."""
+    return f"{sha256}@{turn}" if turn else sha256
+
+
+def photo_of(name: str) -> tuple[str, int]:
+    """(hash, turn) of what `photo_name` made; what it did not make is a hash, turned by nothing."""
+    sha256, _, turn = name.partition("@")
+    return (sha256, int(turn)) if turn in map(str, TURNS[1:]) else (name, 0)
+
+
 class PhotoFacts(_Frozen):
-    """A stored original, turned upright: `sha256` of its bytes is its name in the object store."""
+    """A stored original: `sha256` of its bytes is its name in the object store. Width and height are as it is
+    shown: upright, and turned as the seller wants it."""
 
     sha256: str
     width: int
     height: int
     content_type: str
+    turn: int = 0
+
+    @property
+    def name(self) -> str:
+        return photo_name(self.sha256, self.turn)
 
 
 class ListingFacts(_Frozen):
@@ -204,7 +225,7 @@ class Draft(_Frozen):
     shipping: Mapping[str, Any] = {}
     #: What moves the price if left alone: smart_pricing, offers, promotion. False unless chosen.
     options: Mapping[str, bool] = {}
-    #: sha256 of the originals, in order; the renditions come as PhotoFile.
+    #: Names of the originals (photo_name), in order; the renditions come as PhotoFile.
     photos: tuple[str, ...] = ()
 
 

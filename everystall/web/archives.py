@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 
 from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
+from everystall.marketplaces.base import photo_of
 from everystall.models import Import, ImportRow, ListingPhoto
 from everystall.web.deps import AllParts, Parts, Seller
 from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
@@ -97,7 +98,7 @@ async def _keep(
 ) -> dict[str, dict[str, Any]]:
     """Hash → facts of each photo that the rows name and that is in the store now. What the seller has already
     is not looked at again; of what others have nothing is believed: the archive brings the bytes."""
-    named = list(dict.fromkeys(sha256 for row in rows for sha256 in row.photos[:MOST]))
+    named = list(dict.fromkeys(photo_of(name)[0] for row in rows for name in row.photos[:MOST]))
     wanted = [sha256 for sha256 in named if sha256 in archive.photos]
     known: dict[str, dict[str, Any]] = {}
     for begin in range(0, len(wanted), BATCH):
@@ -122,11 +123,12 @@ async def _keep(
 
 def _name_originals(rows: Sequence[ImportRow], known: Mapping[str, dict[str, Any]]) -> None:
     for row in rows:
-        mine = [sha256 for sha256 in dict.fromkeys(row.photos) if sha256 in known][:MOST]
-        row.originals = [known[sha256] for sha256 in mine]
-        row.photos = [sha256 for sha256 in row.photos if sha256 not in mine]
+        turns = dict(map(photo_of, row.photos))
+        mine = [sha256 for sha256 in turns if sha256 in known][:MOST]
+        row.originals = [known[sha256] | {"turn": turns[sha256]} for sha256 in mine]
+        row.photos = [name for name in row.photos if photo_of(name)[0] not in mine]
 
 
 def _say_what_is_missing(rows: Sequence[ImportRow], there: frozenset[str]) -> None:
     for row in rows:
-        row.photos = [sha256 for sha256 in row.photos if sha256 not in there]
+        row.photos = [name for name in row.photos if photo_of(name)[0] not in there]

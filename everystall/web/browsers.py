@@ -136,6 +136,25 @@ def csrf_token(key: bytes, token_id: UUID) -> str:
     return hmac.new(key, token_id.bytes, hashlib.sha256).hexdigest()
 
 
+def masked(token: str) -> str:
+    """The same, otherwise each time: a page that holds it may be packed, and how well it packs says nothing
+    of it (BREACH)."""
+    mask = secrets.token_bytes(len(token) // 2)
+    return mask.hex() + _crossed(mask, bytes.fromhex(token))
+
+
+def _unmasked(given: str) -> str:
+    """What `masked` was given; a token that came as it is stays so."""
+    half = len(given) // 2
+    if not re.fullmatch(r"[0-9a-f]{128}", given):
+        return given
+    return _crossed(bytes.fromhex(given[:half]), bytes.fromhex(given[half:]))
+
+
+def _crossed(one: bytes, other: bytes) -> str:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True)).hex()
+
+
 async def check_csrf(request: Request, settings: Settings, key: bytes, token_id: UUID) -> None:
     """For requests that change something and came with a cookie. Raises CrossSite."""
     check_own_page(request.headers, settings)
@@ -146,7 +165,7 @@ async def check_csrf(request: Request, settings: Settings, key: bytes, token_id:
     if given is None and is_form and request.url.path != _LARGE:
         given = (await request.form()).get("csrf")
     good = csrf_token(key, token_id)
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), good.encode()):
+    if not isinstance(given, str) or not hmac.compare_digest(_unmasked(given).encode(), good.encode()):
         await request.close()  # files of its form, if that was read
         raise CrossSite
 

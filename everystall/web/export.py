@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from everystall.inventory.archive import pack
+from everystall.inventory.takings import csv_of_sales
 from everystall.inventory.transfer import csv_lines
 from everystall.web.deps import AllParts, Seller
 
@@ -25,6 +26,22 @@ async def export_listings(parts: AllParts, who: Seller) -> StreamingResponse:
     name = f"everystall-listings-{datetime.now(UTC):%Y-%m-%d}.csv"
     return StreamingResponse(
         csv_lines(parts.database, who.user_id),
+        media_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get(
+    "/sales.csv",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The file."}},
+)
+async def export_sales(parts: AllParts, who: Seller) -> StreamingResponse:
+    """All sales, the first that was seen first: for what, the marketplace's fee by its published table, what
+    the thing cost you, and what is left of it (empty where one of these is not known, or it is cancelled)."""
+    name = f"everystall-sales-{datetime.now(UTC):%Y-%m-%d}.csv"
+    return StreamingResponse(
+        csv_of_sales(parts.database, who.user_id),
         media_type="text/csv; charset=utf-8; header=present",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

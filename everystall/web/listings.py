@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.errors import BadRequest, ListingLive, listed
 from everystall.inventory import jobs, pricing
-from everystall.inventory.listings import facts_of, facts_with, find_listing
+from everystall.inventory.bulk import MOST_LABELS
+from everystall.inventory.listings import facts_of, facts_with, find_listing, size_of
 from everystall.inventory.price_drops import Next, next_of
 from everystall.inventory.pricing import Priced
 from everystall.inventory.publications import want_ended
-from everystall.inventory.revisions import touch
+from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS, ListingFacts
 from everystall.marketplaces.taxonomy import find_category, near
@@ -31,6 +32,7 @@ from everystall.web.deps import ListingId, Seller, Transaction, as_id
 from everystall.web.publications import publications_of
 from everystall.web.shapes import (
     Body,
+    CostBody,
     Line60,
     Line100,
     Line200,
@@ -44,6 +46,7 @@ from everystall.web.shapes import (
     PublicationOut,
     Shape,
     camel,
+    one_line,
     snake,
     written,
 )
@@ -79,6 +82,10 @@ def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("is a whole number")
     return value
+
+
+def _each_once(value: list[str]) -> list[str]:
+    return list(dict.fromkeys(value))
 
 
 Word = Annotated[str, Field(min_length=1, max_length=100)]
@@ -129,6 +136,13 @@ class ListingBody(FactsBody):
     quantity: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=100_000)] = 1
     #: Per marketplace, what stands there instead: {"ebay": {"title": "…", "price": {…}}}
     overrides: dict[Marketplace, Annotated[dict[str, Any], Field(max_length=60)]] | None = None
+    #: Your own, sent nowhere: where it lies, what one of it cost you, labels.
+    location: Line100 = None
+    cost: CostBody | None = None
+    labels: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=40), AfterValidator(one_line)]],
+        Field(max_length=MOST_LABELS), AfterValidator(_each_once),
+    ] | None = None  # fmt: skip
 
     def columns(self, given: set[str] | None = None) -> dict[str, Any]:
         """The listing's columns; only the fields given, if that is said."""
@@ -137,11 +151,16 @@ class ListingBody(FactsBody):
             if name in values:
                 money = values.pop(name)
                 values[f"{name}_cents"] = money["amount"] if money else None
+        if given is None or "cost" in given:
+            values["cost_cents"] = self.cost.amount if self.cost else None
+        for name in ("location", "labels"):
+            if given is None or name in given:
+                values[name] = getattr(self, name)
         if given is None or "quantity" in given:
             values["quantity"] = self.quantity
         if given is None or "overrides" in given:
             values["overrides"] = {place: _own_facts(own) for place, own in (self.overrides or {}).items()}
-        empty: dict[str, Any] = {"colors": [], "tags": [], "package": {}, "specifics": {}}
+        empty: dict[str, Any] = {"colors": [], "tags": [], "package": {}, "specifics": {}, "labels": []}
         return {name: empty.get(name) if value is None else value for name, value in values.items()}
 
 
@@ -192,8 +211,11 @@ class PhotoOut(Shape):
     photo_id: str
     #: 0 is the cover.
     position: int
+    #: Pixels, as it is shown.
     width: int
     height: int
+    #: Degrees clockwise by which it is turned wherever it is shown or sent.
+    turn: int
     content_type: str
     byte_size: int
     sha256: str
@@ -201,8 +223,9 @@ class PhotoOut(Shape):
 
     @classmethod
     def of(cls, row: ListingPhoto) -> PhotoOut:
+        width, height = size_of(row)
         return cls(
-            photo_id=str(row.id), position=row.position, width=row.width, height=row.height,
+            photo_id=str(row.id), position=row.position, width=width, height=height, turn=row.turn,
             content_type=row.content_type, byte_size=row.byte_size, sha256=row.sha256,
             url=f"/api/listings/{row.listing_id}/photos/{row.id}",
         )  # fmt: skip
@@ -293,6 +316,10 @@ class ListingOut(Shape):
     shipping_payer: str | None
     specifics: dict[str, str]
     overrides: dict[str, dict[str, Any]]
+    #: Your own, sent nowhere.
+    location: str | None
+    cost: MoneyOut | None
+    labels: list[str]
     #: Counts the changes of content.
     revision: int
     photos: list[PhotoOut]
@@ -386,7 +413,7 @@ async def get_listing(listing_id: ListingId, session: Transaction) -> ListingOut
 @router.patch("/{listingId}")
 async def patch_listing(listing_id: ListingId, body: ListingBody, session: Transaction) -> ListingOut:
     """Changes what is given; null clears. A change of content makes a new revision, and is put wherever the
-    listing is live: `publications` show how far that is."""
+    listing is live: `publications` show how far that is. Location, cost and labels are no content."""
     check_overrides(body)
     listing = await find_listing(session, listing_id, lock=True)
     values = body.columns(body.model_fields_set)
@@ -397,11 +424,11 @@ async def patch_listing(listing_id: ListingId, body: ListingBody, session: Trans
                 {"field": "quantity", "message": f"is at least {listing.quantity_sold}, the number sold"}
             ],
         )
-    changed = {name: value for name, value in values.items() if getattr(listing, name) != value}
-    if changed:
-        for name, value in changed.items():
+    other = {name: value for name, value in values.items() if getattr(listing, name) != value}
+    if other:
+        for name, value in other.items():
             setattr(listing, name, value)
-        await touch(session, listing)
+        await changed(session, listing, other)
     return (await _shown(session, [listing]))[0]
 
 
@@ -568,7 +595,7 @@ def _listing(
 
     same = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "quantity",
             "quantity_sold", "sku", "ships_from_zip", "shipping_payer", "specifics", "revision",
-            "delete_asked_at", "created_at", "updated_at")  # fmt: skip
+            "delete_asked_at", "created_at", "updated_at", "location", "labels")  # fmt: skip
     return ListingOut(
         **{name: getattr(row, name) for name in same},
         listing_id=str(row.id),
@@ -577,6 +604,7 @@ def _listing(
         prices=prices,
         next_drop=NextDropOut.of(drop, row.currency) if drop else None,
         original_price=money(row.original_price_cents),
+        cost=money(row.cost_cents),
         package=PackageOut(**row.package),
         overrides={place: _own_shown(own) for place, own in row.overrides.items()},
         photos=photos,

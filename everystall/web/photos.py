@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,10 +12,11 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
-from everystall.content.photos import THUMBNAIL
+from everystall.content.photos import CARD, THUMBNAIL
 from everystall.errors import BadRequest, NotFound, PhotoRefused
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import touch
+from everystall.marketplaces.base import PhotoRule, photo_name
 from everystall.models import Listing, ListingPhoto
 from everystall.web.deps import AllParts, ListingId, PhotoId, Seller, Transaction
 from everystall.web.listings import PhotoOut, photos_of
@@ -24,6 +25,7 @@ from everystall.web.shapes import Body, Shape
 router = APIRouter(prefix="/api/listings/{listingId}/photos", tags=["photos"])
 
 MOST = 40
+_SMALL: Mapping[str, PhotoRule] = {"thumbnail": THUMBNAIL, "card": CARD}
 
 
 class PhotosOut(Shape):
@@ -149,6 +151,26 @@ async def order_photos(listing_id: ListingId, body: OrderBody, session: Transact
     return await _shown(session, listing)
 
 
+class TurnBody(Body):
+    #: Degrees clockwise, from the original as it came: 0, 90, 180 or 270.
+    turn: Literal[0, 90, 180, 270]
+
+
+@router.patch("/{photoId}")
+async def turn_photo(
+    listing_id: ListingId, photo_id: PhotoId, body: TurnBody, session: Transaction
+) -> PhotosOut:
+    """How it is turned wherever it is shown or sent; the original stays as it is. A change of content: where
+    the listing is live, its photos are sent anew."""
+    listing = await find_listing(session, listing_id, lock=True)
+    photo = await _find(session, listing_id, photo_id)
+    if photo.turn != body.turn:
+        photo.turn, photo.fingerprint = body.turn, None
+        await session.flush()
+        await touch(session, listing)
+    return await _shown(session, listing)
+
+
 @router.delete("/{photoId}")
 async def delete_photo(listing_id: ListingId, photo_id: PhotoId, session: Transaction) -> PhotosOut:
     listing = await find_listing(session, listing_id, lock=True)
@@ -171,21 +193,29 @@ async def get_photo(
     photo_id: PhotoId,
     parts: AllParts,
     who: Seller,
-    size: Annotated[Literal["original", "thumbnail"], Query()] = "original",
+    size: Annotated[Literal["original", "thumbnail", "card"], Query()] = "original",
 ) -> Response:
-    """The original's bytes; or a JPEG of at most 192 pixels a side."""
+    """The original's bytes as they came; or, turned as you want it, a JPEG of at most 192 (thumbnail) or 480
+    (card) pixels a side."""
     async with parts.database.as_user(who.user_id) as session:
         photo = await _find(session, listing_id, photo_id)
-    small = size == "thumbnail"
-    made = parts.photos.rendition(photo.sha256, THUMBNAIL) if small else parts.photos.get(photo.sha256)
+    name = photo_name(photo.sha256, photo.turn)
+    rule = _SMALL.get(size)
+    made = parts.photos.rendition(name, rule) if rule else parts.photos.get(photo.sha256)
+    # who turns it asks at another address (`photo_at`)
     return Response(
         await made,
-        media_type="image/jpeg" if small else photo.content_type,
+        media_type="image/jpeg" if rule else photo.content_type,
         headers={
             "Cache-Control": "private, max-age=31536000, immutable",
-            "ETag": f'"{photo.sha256}{"-small" if small else ""}"',
+            "ETag": f'"{f"{name}-{size}" if rule else photo.sha256}"',
         },
     )
+
+
+def photo_at(listing_id: UUID, photo_id: UUID, turn: int, size: str = "thumbnail") -> str:
+    """Where it is seen, small. Browsers keep it: turned otherwise it has another address."""
+    return f"/api/listings/{listing_id}/photos/{photo_id}?size={size}" + (f"&turn={turn}" if turn else "")
 
 
 async def _find(session: AsyncSession, listing_id: UUID, photo_id: UUID) -> ListingPhoto:

@@ -119,6 +119,13 @@ class MoneyBody(Body):
     currency: Literal["USD"] = "USD"
 
 
+class CostBody(Body):
+    """What one of it cost the seller, in cents. 0 is known too: it was a gift, or found."""
+
+    amount: Annotated[int, Field(strict=True, ge=0, le=HIGHEST_PRICE)]
+    currency: Literal["USD"] = "USD"
+
+
 class MoneyOut(Shape):
     amount: int
     currency: str

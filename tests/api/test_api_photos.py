@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from PIL import Image
 
 from everystall.errors import StorageFull
-from tests.api.conftest import photo
+from everystall.inventory import pricing
+from everystall.inventory.imports import bring_in
+from everystall.inventory.listings import facts_of, find_listing
+from tests.api.conftest import live_listing, photo
 
 
 def _files(*numbers: int):
@@ -143,3 +148,45 @@ async def test_a_deleted_photo_closes_the_gap(alice):
         (ids[2], 1),
     ]
     assert (await alice.get(f"/api/listings/{listing}/photos/{ids[0]}")).status_code == 404
+
+
+async def test_a_photo_is_turned_wherever_it_is_seen_or_sent_and_its_original_is_kept(site, alice, bob):
+    made, _ = await live_listing(site, alice, "mercari", photos=1)
+    before = (await alice.get(f"/api/listings/{made}")).json()
+    (photo,) = before["photos"]
+    original = (await alice.get(photo["url"])).content
+    small = (await alice.get(photo["url"] + "?size=thumbnail")).content
+    assert photo["turn"] == 0
+    for turn, size in ((90, "height"), (180, "width"), (0, "width"), (270, "height")):
+        answer = await alice.client.patch(photo["url"], json={"turn": turn})
+        assert answer.status_code == 200, answer.text
+        (now,) = answer.json()["photos"]
+        assert (now["turn"], now["width"], now["sha256"]) == (turn, photo[size], photo["sha256"])
+    assert (await alice.get(photo["url"])).content == original
+    shown = await alice.get(photo["url"] + "?size=thumbnail")
+    assert Image.open(io.BytesIO(shown.content)).size == Image.open(io.BytesIO(small)).size[::-1]
+    after = (await alice.get(f"/api/listings/{made}")).json()
+    assert after["revision"] == before["revision"] + 4
+    (row,) = await site.rows("SELECT put_revision, wanted_revision FROM publications")
+    assert row["put_revision"] < row["wanted_revision"], "somebody has to go and send it anew"
+    async with site.database.as_user(alice.user_id) as session:
+        facts = await facts_of(session, await find_listing(session, UUID(made)))
+    draft, _, _ = pricing.compose("mercari", facts, None, {})
+    assert draft.photos == (f"{photo['sha256']}@270",)
+    again = await alice.client.patch(photo["url"], json={"turn": 270})
+    assert again.json()["revision"] == after["revision"]
+    for bad in ({"turn": 45}, {"turn": "90"}, {}, {"turn": -90}):
+        assert (await alice.client.patch(photo["url"], json=bad)).status_code == 422
+    assert (await bob.client.patch(photo["url"], json={"turn": 90})).status_code == 404
+
+
+async def test_a_turned_photo_leaves_and_comes_back_turned(site, alice, bob):
+    made = await alice.listing(photos=1)
+    (photo,) = (await alice.get(f"/api/listings/{made}")).json()["photos"]
+    await alice.client.patch(photo["url"], json={"turn": 90})
+    archive = (await alice.get("/api/export")).content
+    files = {"file": ("mine.zip", archive, "application/zip")}
+    assert (await bob.client.post("/api/imports/archive", files=files)).status_code == 202
+    await bring_in(site.database, asyncio.Event())
+    (brought,) = (await bob.get("/api/listings")).json()["listings"]
+    assert [(one["sha256"], one["turn"]) for one in brought["photos"]] == [(photo["sha256"], 90)]

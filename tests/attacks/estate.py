@@ -63,6 +63,9 @@ async def furnish(site: Site) -> Estate:
     for path in ("/api/prices/drops", f"/api/listings/{listing}/price-drops"):
         falls = {"cents": 100, "everyDays": 30, "floor": {"amount": 1000}}
         assert (await alice.client.put(path, json=falls)).status_code == 200
+    template = await made(
+        f"/api/listings/{listing}/templates", {"name": f"Template {CANARY}", "footer": CANARY}
+    )
     photo = (await alice.get(f"/api/listings/{listing}")).json()["photos"][0]
     hook = await made("/api/webhooks", {"url": f"https://example.com/{CANARY}", "label": CANARY})
     sent = await made(f"/api/webhooks/{hook['id']}/test")
@@ -109,6 +112,7 @@ async def furnish(site: Site) -> Estate:
         "invitationId": invitation["id"],
         "importId": brought["importId"],
         "matchId": str(match["id"]),
+        "templateId": template["templateId"],
     }
     tokens = {
         "api": token["token"],

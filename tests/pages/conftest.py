@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -87,6 +90,44 @@ class House:
         page = await (await self.context(**how)).new_page()
         await sign_in(page, name)
         return page
+
+
+class Visitor:
+    """Somebody's pages as plain forms, where nothing needs a browser."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def get(self, path: str, part: str | None = None, status: int = 200) -> str:
+        answer = await self.client.get(path, headers={"X-Part": part} if part else {})
+        assert answer.status_code == status, (path, answer.status_code)
+        return answer.text
+
+    async def post(self, path: str, status: int = 200, **fields: Any) -> httpx.Response:
+        """With the proof of a page of ours; follows to the page that it leads to."""
+        csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', await self.get("/account"))
+        assert csrf is not None
+        answer = await self.client.post(path, data={"csrf": csrf[1], **fields})
+        assert answer.status_code == status, (path, answer.status_code, answer.text[:2000])
+        return answer
+
+
+@asynccontextmanager
+async def visiting(house: House, name: str) -> AsyncIterator[Visitor]:
+    """Somebody signed in, over HTTP alone."""
+    headers = {"Accept": "text/html", "Origin": house.url, "Sec-Fetch-Site": "same-origin"}
+    async with httpx.AsyncClient(
+        base_url=house.url, headers=headers, follow_redirects=True, timeout=60
+    ) as client:
+        given = {"email": f"{name}@example.com", "password": PASSWORD}
+        answer = await client.post("/sign-in", data=given)
+        assert answer.status_code == 200, answer.text
+        # secure, which browsers send to this machine all the same
+        kept = {one.name: one.value or "" for one in client.cookies.jar}
+        client.cookies.clear()
+        for name_of_it, value in kept.items():
+            client.cookies.set(name_of_it, value, domain="127.0.0.1")
+        yield Visitor(client)
 
 
 async def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
-from tests.pages.conftest import EVIL
+from everystall.marketplaces import get_form
+from everystall.marketplaces.fees import fee_of
+from tests.pages.conftest import EVIL, visiting
 from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -56,13 +61,38 @@ async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere
     figures = await page.locator(".facts").first.inner_text()
     assert "2 orders" in figures  # the cancelled one does not count
     assert "$50.00" in figures
-    await page.get_by_text("By month, as a table").click()
-    assert "$50.00 (2)" in await page.locator(".months").inner_text()
+    await page.get_by_text("By month and marketplace, as tables").click()
+    assert "$50.00 (2)" in await page.locator(".months").first.inner_text()
     await house.person("bob")
     bobs = await house.signed_in("bob")
     await bobs.goto("/sales")
     assert await bobs.get_by_text("Nothing sold yet.").is_visible()
     assert "Linen" not in await bobs.content()
+
+
+async def test_what_is_left_is_after_the_fee_and_what_it_cost(house):
+    alice, _ = await house.person("alice"), await house.person("bob")
+    await sold(house, alice, number=3)
+    async with visiting(house, "alice") as page:
+        before = await page.get("/sales")
+        assert "2 orders have no cost yet." in before
+        fee = fee_of(get_form("ebay").FEES, 2500, "men.shirts.casual")
+        assert f"${(5000 - 2 * fee) / 100:.2f}" in before
+        await house.rows("UPDATE listings SET cost_cents = 2900")
+        after = await page.get("/sales")
+        assert "no cost yet" not in after
+        left = 5000 - 2 * fee - 5800
+        assert f"-${-left / 100:.2f}" in after
+        for part in ("<desc", 'class="loss"', "$58.00", "Sales by marketplace"):
+            assert part in after
+        file = list(csv.DictReader(io.StringIO((await page.get("/api/export/sales.csv")).lstrip("\ufeff"))))
+        assert [row["order_id"] for row in file] == ["o-2", "o-1", "o-0"]
+        assert (file[2]["price"], file[2]["cost"]) == ("25.00", "29.00")
+        assert file[2]["left"] == f"-{(400 + fee) / 100:.2f}"
+        assert (file[0]["left"], file[0]["cost"], bool(file[0]["cancelled_at"])) == ("", "", True)
+    async with visiting(house, "bob") as page:
+        assert "o-1" not in await page.get("/api/export/sales.csv")
+        assert "Nothing sold yet." in await page.get("/sales")
 
 
 async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):
@@ -87,5 +117,5 @@ async def test_how_it_looks(house, scheme, width):
     await passes(page, "sales-none")
     await sold(house, alice, number=5)
     await page.goto("/sales")
-    await page.get_by_text("By month, as a table").click()
+    await page.get_by_text("By month and marketplace, as tables").click()
     await passes(page, "sales")

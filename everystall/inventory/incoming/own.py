@@ -25,7 +25,7 @@ NAME = "everystall"
 LABEL = "Everystall"
 #: Kept letter by letter.
 _TEXTS = ("sku", "title", "description", "brand", "category", "size", "condition", "ships_from_zip",
-          "shipping_payer")  # fmt: skip
+          "shipping_payer", "location")  # fmt: skip
 #: What a row without id and SKU is known by.
 _LASTING = {"title", "description", "brand", "category", "size", "condition", "colors"}
 
@@ -68,7 +68,7 @@ def _take(row: Row, cells: dict[str, str], there: set[str]) -> None:
     for name in _TEXTS:
         if name in there:
             row.facts[name] = cells.get(name) or None
-    for name in ("colors", "tags"):
+    for name in ("colors", "tags", "labels"):
         if name in there:
             row.facts[name] = unlisted(cells.get(name, ""))
     _take_prices(row, cells, there)
@@ -94,9 +94,11 @@ def _take_prices(row: Row, cells: dict[str, str], there: set[str]) -> None:
             "Write prices in US dollars, and USD here.",
         )  # fmt: skip
         return
-    for name in ("price", "original_price"):
+    for name in ("price", "original_price", "cost"):
         cell = cells.get(name, "").strip()
-        if cell:
+        if name == "cost" and re.fullmatch(r"\$?0+(\.0*)?", cell):
+            row.facts[name] = {"amount": 0, "currency": "USD"}  # a gift, or found
+        elif cell:
             take_money(row, name, name, cell)
         elif name in there:
             row.facts[name] = None

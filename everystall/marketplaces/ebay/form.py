@@ -148,7 +148,7 @@ def compose(
         condition=condition, colors=tuple(aspects[name] for name in COLOR_ASPECTS if name in aspects),
         sku=(facts.sku or "").strip() or None, specifics=aspects, shipping=shipping,
         options={name: own.get(name) is True for name in ("offers", "promotion")},
-        photos=tuple(photo.sha256 for photo in facts.photos),
+        photos=tuple(photo.name for photo in facts.photos),
     ), [], notes  # fmt: skip
 
 

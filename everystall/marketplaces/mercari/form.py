@@ -139,7 +139,7 @@ def compose(
     return Draft(
         title=title, description=description, price=facts.price, category=category, brand=brand, size=size,
         condition=condition, shipping=draft_shipping, options={"smart_pricing": smart}, specifics=specifics,
-        photos=tuple(photo.sha256 for photo in facts.photos),
+        photos=tuple(photo.name for photo in facts.photos),
     ), [], notes  # fmt: skip
 
 

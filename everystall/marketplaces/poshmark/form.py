@@ -136,7 +136,7 @@ def compose(
         title=title, description=description, price=facts.price, original_price=facts.original_price,
         quantity=facts.quantity, category=category, brand=brand, size=size, condition=condition,
         colors=colors, tags=tags, sku=sku, specifics=specifics, shipping={"discount": discount},
-        options={"smart_sell": smart}, photos=tuple(photo.sha256 for photo in facts.photos),
+        options={"smart_sell": smart}, photos=tuple(photo.name for photo in facts.photos),
     ), [], notes  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from everystall.web.pages import (
     inventory,
     listing,
     needs_you,
+    palette,
     reference,
     sales,
+    saved_views,
     stalls,
     today,
 )
@@ -22,6 +24,7 @@ PAGES = (
     today.router,
     inventory.router,
     bulk.router,
+    saved_views.router,
     door.router,
     account.router,
     connections.router,
@@ -31,4 +34,5 @@ PAGES = (
     listing.router,
     extension.router,
     reference.router,
+    palette.router,
 )

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from everystall.errors import BadRequest, Conflict, EverystallError, NotFound, PricesChanged
 from everystall.inventory import bulk, price_changes, stock
-from everystall.inventory.bulk import MOST, Done, Line
+from everystall.inventory.bulk import MOST, Changed, Done, Labelling, Line
 from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.price_changes import Change, Wish
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
 from everystall.inventory.relisting import LOST
 from everystall.inventory.transfer import csv_lines
 from everystall.marketplaces import MARKETPLACES
+from everystall.models import Listing
+from everystall.web.answers import complaint
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
-from everystall.web.listings import delete_listing
+from everystall.web.listings import ListingBody, delete_listing, get_listing, patch_listing
 from everystall.web.pages import inventory
 from everystall.web.pages.inventory import Asked, cents_of
 from everystall.web.pages.opened import opened
@@ -35,15 +40,18 @@ router = APIRouter()
 #: Lines that the page shows of each kind.
 SHOWN: Final = 50
 VERBS: Final = {
-    "post": "Post to all", "reprice": "Reprice", "end": "Delist", "relist": "Relist", "delete": "Delete",
+    "post": "Post to all", "reprice": "Reprice", "label": "Label", "end": "Delist", "relist": "Relist",
+    "delete": "Delete",
 }  # fmt: skip
 #: What is said of those of which something is done, before and after.
 _WILL: Final = {
-    "post": "will be posted", "reprice": "get another price", "end": "will be taken down",
+    "post": "will be posted", "reprice": "get another price", "label": "get other labels or another place",
+    "end": "will be taken down",
     "relist": "will be taken down and posted again", "delete": "will be deleted",
 }  # fmt: skip
 _WAS: Final = {
     "post": ("is on its way", "are on their way"), "reprice": ("has another price", "have another price"),
+    "label": ("is labelled", "are labelled"),
     "end": ("is being taken down", "are being taken down"),
     "relist": ("is taken down and posted again", "are taken down and posted again"),
     "delete": ("is deleted, or being taken down and then deleted",
@@ -75,6 +83,8 @@ class Plan:
     tokens: Sequence[str] = ()
     #: What is wrong with what was typed, for its field.
     wrong: str | None = None
+    #: What shall be done is asked first.
+    asks: bool = False
 
     def of(self, outcome: str) -> list[Line]:
         return [line for line in self.lines if line.outcome == outcome]
@@ -94,6 +104,26 @@ class Given:
     key: str
     sure: bool
     asked: Asked
+    #: For `label`: as typed.
+    add: str = ""
+    drop: str = ""
+    place: str = ""
+    no_place: bool = False
+
+    def labelling(self) -> Labelling | None:
+        """Raises BadRequest in words."""
+        try:
+            body = ListingBody.model_validate(
+                {"labels": [one for one in (self.add, self.drop) if one], "location": self.place}
+            )
+        except ValidationError as error:
+            raise BadRequest(
+                f"That {complaint(error.errors()[0])}.", action="Write something shorter, in one line."
+            ) from None
+        place = "" if self.no_place else body.location
+        if not (self.add or self.drop or place is not None):
+            return None
+        return Labelling(self.add or None, self.drop or None, place)
 
     def wish(self) -> Wish | None:
         """What shall become of the prices. Raises BadRequest in words."""
@@ -135,6 +165,10 @@ async def _read(session: AsyncSession, form: FormData) -> Given:
         key=told.get("key", ""),
         sure=told.get("sure") == "yes",
         asked=asked,
+        add=told.get("add", "").replace("\0", "").strip(),
+        drop=told.get("drop", "").replace("\0", "").strip(),
+        place=told.get("place", "").replace("\0", "").strip(),
+        no_place=told.get("no_place") == "yes",
     )
 
 
@@ -192,6 +226,7 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
             "bulk_done.html", home=given.asked.url(), verb=given.verb, title=VERBS[given.verb], done=done,
             was=_WAS[given.verb][done.number != 1], back=given.asked.url(),
             left=len(plan.lines) - done.number,
+            changes=json.dumps([vars(one) for one in done.changes]) if done.changes else None,
         )  # fmt: skip
 
 
@@ -210,6 +245,8 @@ async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, pla
     async with opened(request, parts, who) as page:
         return page.show(
             "bulk.html",
+            labels=await stock.labels_in_use(page.session) if given.verb == "label" else [],
+            locations=await stock.locations_in_use(page.session) if given.verb == "label" else [],
             home=given.asked.url(),
             plan=plan,
             given=given,
@@ -251,7 +288,44 @@ async def undo(request: Request, parts: AllParts, who: PageSeller) -> HTMLRespon
     taken, going_on = await bulk.take_back(parts.database, who.user_id, job_ids)
     async with opened(request, parts, who) as page:
         return page.show("bulk_undone.html", home="/inventory", taken=taken, going_on=going_on,
-                         asked=len(job_ids))  # fmt: skip
+                         asked=len(job_ids), changes=False)  # fmt: skip
+
+
+@router.post("/inventory/undo/changes")
+async def undo_changes(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """What a bulk changed is as it was, wherever nobody changed it since."""
+    changes = _changes(str((await request.form()).get("changes") or ""))
+    found, back = 0, 0
+    for one in changes:
+        async with parts.database.as_user(who.user_id) as session:
+            try:
+                listing = await get_listing(as_id(one.id), session)
+            except NotFound:
+                continue
+            found += 1
+            told = listing.model_dump(mode="json", by_alias=True)
+            if any(told[name] != value for name, value in one.now.items()):
+                continue
+            await patch_listing(as_id(one.id), ListingBody.model_validate(one.was), session)
+            back += 1
+    if not found:
+        raise NotFound
+    async with opened(request, parts, who) as page:
+        return page.show("bulk_undone.html", home="/inventory", taken=back, going_on=0, asked=found,
+                         changes=True)  # fmt: skip
+
+
+def _changes(text: str) -> list[Changed]:
+    """What a page of ours put into its form. Raises BadRequest for what it did not."""
+    try:
+        found = [Changed(str(one["id"]), dict(one["was"]), dict(one["now"])) for one in json.loads(text)]
+        for one in found:
+            if not one.was.keys() == one.now.keys() <= {"labels", "location", "price"}:
+                raise ValueError
+            ListingBody.model_validate(one.was)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadRequest("This form is not one of ours.", action="Go back to the inventory.") from None
+    return found[:MOST]
 
 
 # ---- looking ----------------------------------------------------------------------------------------
@@ -272,9 +346,22 @@ async def _look(session: AsyncSession, given: Given) -> Plan:
         return Plan("end", await bulk.look_at_ending(session, listings))
     if given.verb == "relist":
         return Plan("relist", await bulk.look_at_relisting(session, listings))
+    if given.verb == "label":
+        return _look_at_labels(listings, given)
     if given.verb == "delete":
         return Plan("delete", await bulk.look_at_deleting(session, listings, given.also_live))
     return await _look_at_prices(session, given)
+
+
+def _look_at_labels(listings: Sequence[Listing], given: Given) -> Plan:
+    wish, wrong = None, None
+    try:
+        wish = given.labelling()
+    except BadRequest as error:
+        wrong = f"{error.message} {error.action}"
+    if wish is None:
+        return Plan("label", [Line(row) for row in listings], wrong=wrong, asks=True)
+    return Plan("label", bulk.look_at_labelling(listings, wish))
 
 
 def _accounts(signed: Sequence[SignIn], chosen: Sequence[str] | None) -> list[Account]:
@@ -304,8 +391,9 @@ async def _look_at_prices(session: AsyncSession, given: Given) -> Plan:
         wrong = f"{error.message} {error.action}"
     if wish is None:  # how is asked first
         return Plan(
-            "reprice", [Line(row) for row in await stock.listings_of(session, given.ids)], wrong=wrong
-        )
+            "reprice", [Line(row) for row in await stock.listings_of(session, given.ids)], wrong=wrong,
+            asks=True,
+        )  # fmt: skip
     lines, prices, tokens = [], {}, []
     for ids in _chunks(given.ids):
         changes = await price_changes.look(session, ids, wish)
@@ -346,7 +434,14 @@ async def _do(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
     if given.verb == "post":
         if re.fullmatch(r"[0-9a-f]{16}", given.key) is None:
             raise BadRequest("This form is not one of ours.", action="Go back to the inventory.")
-        return await bulk.post_all(db, user_id, plan.lines, given.key)
+        chosen = "\n".join([given.key, *sorted(given.accounts or ())])
+        key = hashlib.sha256(chosen.encode()).hexdigest()[:32]  # another choice is another wish
+        return await bulk.post_all(db, user_id, plan.lines, key)
+    if given.verb == "label":
+        wish = given.labelling()
+        if wish is None:
+            raise BadRequest("Which label, or which place?", action="Write one of them.")
+        return await bulk.label_all(db, user_id, plan.lines, wish)
     if given.verb == "end":
         return await bulk.end_all(db, user_id, plan.lines)
     if given.verb == "relist":
@@ -367,7 +462,7 @@ async def _delete(parts: Parts, who: SignedIn, lines: Sequence[Line], *, end: bo
 
 async def _reprice(parts: Parts, who: SignedIn, given: Given) -> Done:
     """Two hundred in a transaction, each exactly as it was looked at, or not at all."""
-    wish, number, failed = given.wish(), 0, list[tuple[str, str]]()
+    wish, number, failed, done = given.wish(), 0, list[tuple[str, str]](), list[Changed]()
     if wish is None:
         raise BadRequest("To which price?", action="Write a percentage, or a price.")
     chunks = _chunks(given.ids)
@@ -381,4 +476,13 @@ async def _reprice(parts: Parts, who: SignedIn, given: Given) -> Done:
             failed.append((f"{len(ids)} listings", error.message))
             continue
         number += sum(change.outcome == "changed" for change in changes)
-    return Done(number, failed)
+        done += [
+            Changed(str(one.listing.id), {"price": _as_body(one.before)}, {"price": _as_body(one.after)})
+            for one in changes
+            if one.outcome == "changed"
+        ]
+    return Done(number, failed, changes=done)
+
+
+def _as_body(cents: int | None) -> dict[str, Any] | None:
+    return None if cents is None else {"amount": cents, "currency": "USD"}

@@ -16,7 +16,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError
-from everystall.inventory import stock
+from everystall.inventory import listing_templates, saved_views, stock
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
 from everystall.inventory.stock import PAGE, SORTS, STALE_DAYS, STATES, VIEWS, Place, Sought
 from everystall.marketplaces import MARKETPLACES
@@ -25,17 +25,21 @@ from everystall.models import Listing, ListingPhoto, Publication
 from everystall.web.deps import as_id
 from everystall.web.pages.connections import web_address
 from everystall.web.pages.opened import Opened, OpenedPage
+from everystall.web.pages.states import word_of, word_of_all
+from everystall.web.photos import photo_at
 from everystall.web.render import PART
 
 router = APIRouter()
 
 #: Of a seller with more listings the views' numbers come after the page: counting takes as long as the rest.
 MANY: Final = 5_000
+#: Listings that are shown while somebody types: more than a screen holds, and half of a page's time.
+TYPED: Final = 25
 #: Pages that stand on one another; then the list begins anew behind them.
 TALLEST: Final = 6
 
 VIEW_NAMES: Final = {
-    "all": "All", "drafts": "Drafts", "listed": "Listed", "needs-you": "Needs you", "sold": "Sold",
+    "all": "All", "drafts": "Drafts", "listed": "Live", "needs-you": "Needs you", "sold": "Sold",
     "stale": f"Stale {STALE_DAYS} d+",
 }  # fmt: skip
 SORT_NAMES: Final = {
@@ -43,7 +47,7 @@ SORT_NAMES: Final = {
     "dearest": "Highest price", "cheapest": "Lowest price",
     "title": "Title, A to Z", "title-down": "Title, Z to A",
 }  # fmt: skip
-STATE_NAMES: Final = {"posting": "Being posted", "ending": "Being taken down", "ended": "Ended everywhere"}
+STATE_NAMES: Final = {"posting": "On its way", "ending": "Taking down", "ended": "Ended everywhere"}
 PROBLEM_NAMES: Final = {
     "session_expired": "Needs sign-in", "disconnected": "Account taken away", "challenge": "Challenge",
     "account_limited": "Account limited", "no_worker": "No worker there", "listing_rejected": "Rejected",
@@ -62,7 +66,6 @@ AGES: Final = {
     "90": "90 days +",
     "180": "180 days +",
 }
-_POSTING: Final = ("waiting", "composing", "filling", "armed", "reconciling")
 
 
 # ---- the address ----------------------------------------------------------------------------------
@@ -79,16 +82,21 @@ class Asked:
     state: str = ""
     problem: str = ""
     brand: str = ""
+    label: str = ""
+    location: str = ""
     low: str = ""
     high: str = ""
     age: str = ""
     sort: str = "newest"
+    #: grid: as cards; else as a table.
+    look: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Asked:
         known = {
             "view": VIEWS, "on": tuple(MARKETPLACES), "off": tuple(MARKETPLACES), "state": STATES,
             "problem": tuple(PROBLEM_NAMES), "age": tuple(AGES), "sort": SORTS,
+            "look": ("grid",),
         }  # fmt: skip
         found = {}
         for name in cls.__dataclass_fields__:
@@ -106,7 +114,8 @@ class Asked:
         age = int(self.age or 0)
         return Sought(
             words=self.q, view=self.view, on=self.on or None, off=self.off or None, state=self.state or None,
-            problem=self.problem or None, brand=self.brand or None, low=cents_of(self.low),
+            problem=self.problem or None, brand=self.brand or None, label=self.label or None,
+            location=self.location or None, low=cents_of(self.low),
             high=cents_of(self.high), older=age if age > 0 else None, younger=-age if age < 0 else None,
             sort=self.sort,
         )  # fmt: skip
@@ -115,6 +124,16 @@ class Asked:
         """Only what is not as it is anyway."""
         usual = Asked()
         return {name: value for name, value in vars(self).items() if value and value != getattr(usual, name)}
+
+    @property
+    def query(self) -> str:
+        """What stands behind the `?` of the address."""
+        return urlencode(self.told())
+
+    @property
+    def unfiltered(self) -> str:
+        """The page with its view, order and look alone."""
+        return Asked(view=self.view, sort=self.sort, look=self.look).url()
 
     def url(self, **other: Any) -> str:
         """The page with something otherwise; empty: without it."""
@@ -131,6 +150,8 @@ class Asked:
             "state": STATE_NAMES.get(self.state, ""),
             "problem": PROBLEM_NAMES.get(self.problem, ""),
             "brand": f"Brand: {self.brand}",
+            "label": f"Label: {self.label}",
+            "location": f"Lies in: {self.location}",
             "low": f"From ${self.low.removeprefix('$')}",
             "high": f"Up to ${self.high.removeprefix('$')}",
             "age": AGES.get(self.age, ""),
@@ -169,7 +190,8 @@ def named(place: Place) -> str:
 #: What is read of a listing, and of where it stands.
 _SHOWN: Final = (
     Listing.id, Listing.title, Listing.sku, Listing.condition, Listing.size, Listing.price_cents,
-    Listing.quantity, Listing.quantity_sold, Listing.created_at,
+    Listing.quantity, Listing.quantity_sold, Listing.created_at, Listing.location, Listing.cost_cents,
+    Listing.labels,
 )  # fmt: skip
 _STANDING: Final = (
     Publication.listing_id, Publication.marketplace, Publication.wanted, Publication.put, Publication.state,
@@ -178,7 +200,7 @@ _STANDING: Final = (
 
 
 @dataclass(frozen=True)
-class Stall:
+class Mark:
     """How a listing stands on one marketplace: on · run · bad · sold · end · off, and in words."""
 
     label: str
@@ -191,12 +213,17 @@ class Stall:
 class Line:
     id: str
     title: str
-    #: SKU, condition, size: those that are told.
+    sku: str
+    #: Condition, size, where it lies: those that are told.
     facts: Sequence[str]
+    labels: Sequence[str]
     tone: str
     word: str
-    stalls: Sequence[Stall]
+    marks: Sequence[Mark]
+    quantity: int
+    sold: int
     price: str
+    cost: str
     days: int
     written: datetime
     #: Its cover as a small picture.
@@ -210,87 +237,69 @@ class Line:
         return f"{self.title}: {self.word}."
 
 
-async def rows_of(session: AsyncSession, ids: Sequence[UUID], now: datetime) -> list[Line]:
-    """In this order. Three queries, each for no more than is shown."""
+async def rows_of(
+    session: AsyncSession, ids: Sequence[UUID], now: datetime, size: str = "thumbnail"
+) -> list[Line]:
+    """In this order, with covers of this size. Three queries, each for no more than is shown."""
     found = {row.id: row for row in await session.execute(select(*_SHOWN).where(Listing.id.in_(ids)))}
     standing: dict[UUID, list[Row[Any]]] = {id: [] for id in ids}
     there = select(*_STANDING).where(Publication.listing_id.in_(ids)).order_by(Publication.id)
     for row in await session.execute(there):
         standing[row.listing_id].append(row)
     covers = await session.execute(
-        select(ListingPhoto.listing_id, ListingPhoto.id).where(
+        select(ListingPhoto.listing_id, ListingPhoto.id, ListingPhoto.turn).where(
             ListingPhoto.listing_id.in_(ids), ListingPhoto.position == 0
         )
     )
-    cover_of = {row.listing_id: row.id for row in covers}
+    cover_of = {row.listing_id: photo_at(row.listing_id, row.id, row.turn, size) for row in covers}
     return [_line(found[id], standing[id], cover_of.get(id), now) for id in ids if id in found]
 
 
-def _line(listing: Any, there: Sequence[Row[Any]], cover: UUID | None, now: datetime) -> Line:
+def _line(listing: Any, there: Sequence[Row[Any]], cover: str | None, now: datetime) -> Line:
     condition = CONDITIONS.get(listing.condition or "", "")
-    tone, word = status_of(listing, there)
+    tone, word = word_of_all(listing, there)
     return Line(
         id=str(listing.id),
         title=listing.title or "Without a title",
-        facts=[fact for fact in (listing.sku, condition, listing.size) if fact],
+        sku=listing.sku or "",
+        facts=[fact for fact in (condition, listing.size, listing.location) if fact],
+        labels=listing.labels,
         tone=tone,
         word=word,
-        stalls=[
-            _stall(label, [row for row in there if row.marketplace == name])
+        marks=[
+            _mark(label, [row for row in there if row.marketplace == name])
             for name, label in MARKETPLACES.items()
         ],
+        quantity=listing.quantity,
+        sold=listing.quantity_sold,
         price="" if listing.price_cents is None else dollars(listing.price_cents),
+        cost="" if listing.cost_cents is None else dollars(listing.cost_cents),
         days=max(0, (now - listing.created_at).days),
         written=listing.created_at,
-        cover=f"/api/listings/{listing.id}/photos/{cover}?size=thumbnail" if cover else None,
+        cover=cover,
         seq=sum(row.version for row in there),
     )
 
 
-def status_of(listing: Any, there: Sequence[Row[Any]]) -> tuple[str, str]:
-    """The chip's tone and word: what is most urgent for the seller first."""
-    if any(row.needs_you for row in there):
-        return "bad", "Needs you"
-    if listing.quantity_sold >= listing.quantity:
-        return "sold", "Sold"
-    if any(row.unsettled and row.wanted == "live" and row.put != "live" for row in there):
-        return "run", "Being posted"
-    if any(row.put == "live" and row.wanted == "live" for row in there):
-        return "ok", "Listed"
-    if any(row.put == "live" for row in there):
-        return "run", "Being taken down"
-    if any(row.put in ("ended", "sold") for row in there):
-        return "off", "Ended"
-    return "off", "Draft"
-
-
+#: A tone → the look of a mark.
+_LOOKS: Final = {"bad": "bad", "run": "run", "info": "run", "ok": "on", "sold": "sold", "off": "end"}
 _ORDER: Final = ("bad", "run", "sold", "on", "end", "off")
 
 
-def _stall(label: str, there: Sequence[Row[Any]]) -> Stall:
+def _mark(label: str, there: Sequence[Row[Any]]) -> Mark:
     """Of several accounts, the one that asks for most."""
     found = [_standing(label, row) for row in there]
-    return min(found, key=lambda one: _ORDER.index(one.state), default=Stall(label, "off", "not there", None))
+    return min(found, key=lambda one: _ORDER.index(one.state), default=Mark(label, "off", "not there", None))
 
 
-def _standing(label: str, row: Row[Any]) -> Stall:
-    url = web_address(row.url)
-    if row.needs_you:
-        return Stall(label, "bad", f"needs you: {row.needs_you.get('message') or ''}".rstrip(": "), url)
-    if row.put == "live":
-        if row.relist is not None:
-            return Stall(label, "run", "being relisted", url)
-        if row.wanted == "ended":
-            return Stall(label, "run", "being taken down", url)
-        return Stall(label, "on", "live, being changed" if row.unsettled else "live", url)
-    if row.wanted == "live" and row.unsettled:
-        waits = row.state == "waiting"
-        return Stall(label, "run", "waiting to be posted" if waits else "being posted", None)
-    if row.put == "sold" or row.state == "sold":
-        return Stall(label, "sold", "sold here", url)
-    if row.put == "ended" or row.state == "ended":
-        return Stall(label, "end", "ended", None)
-    return Stall(label, "off", "not there", None)
+def _standing(label: str, row: Row[Any]) -> Mark:
+    tone, word = word_of(row)
+    if row.state == "cancelled":
+        return Mark(label, "off", "not there", None)
+    said = f"{word}: {row.needs_you.get('message') or ''}".rstrip(": ") if row.needs_you else word
+    shown = row.put in ("live", "sold") or row.needs_you
+    state = "on" if word == "To be changed" else _LOOKS[tone]
+    return Mark(label, state, said, web_address(row.url) if shown else None)
 
 
 # ---- the page -------------------------------------------------------------------------------------
@@ -317,8 +326,12 @@ async def show(
     total = await stock.number_of(session, sought) if summed else None
     rows, ends = list[Line](), None
     if part not in ("views", "total"):
-        ids, ends = await stock.page_of(session, sought, after, PAGE * pages)
-        rows = await rows_of(session, ids, now)
+        most = TYPED if params.get("typed") else PAGE * pages
+        ids, ends = await stock.page_of(session, sought, after, most)
+        rows = await rows_of(session, ids, now, "card" if asked.look else "thumbnail")
+    kept = await saved_views.views_of(session) if part != "total" else []
+    labels = await stock.labels_in_use(session) if counted else []
+    locations = await stock.locations_in_use(session) if counted else []
     return page.show(
         "inventory.html",
         status=error.status if error else 200,
@@ -328,8 +341,13 @@ async def show(
         rows=rows,
         total=total,
         counts=counts,
-        more=_more(asked, params, pages, ends),
+        more=_more(asked, params, 0 if params.get("typed") else pages, ends),
         begun=after is not None,
+        templates=await listing_templates.templates_of(session) if part is None else [],
+        kept=kept,
+        kept_now=next((one for one in kept if one.query == asked.query), None),
+        labels=labels,
+        locations=locations,
         views=VIEW_NAMES, sorts=SORT_NAMES, states=STATE_NAMES, problems=PROBLEM_NAMES, ages=AGES,
         marketplaces=MARKETPLACES,
     )  # fmt: skip

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
+from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
 from pydantic.alias_generators import to_snake
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, EverystallError, ListingLive, NotFound
+from everystall.inventory import stock
 from everystall.inventory.listings import copy_of, find_listing
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import COLORS, CONDITIONS, MARKER_LENGTH
 from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category
-from everystall.models import Connection
-from everystall.web import listings, photos
+from everystall.models import Connection, Publication
+from everystall.web import listing_templates, listings, photos
+from everystall.web.answers import complaint
 from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.listings import CheckedOut, ListingOut
 from everystall.web.pages import listing_form
+from everystall.web.pages.connections import web_address
 from everystall.web.pages.listing_form import OWN, Sent
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
+from everystall.web.pages.states import word_of
 from everystall.web.render import PART
-from everystall.web.shapes import ProblemOut, PublicationOut
+from everystall.web.shapes import ProblemOut
 
 router = APIRouter()
 
 #: Colours that the form asks for at least, and at most.
 COLOURS: Final = (3, 10)
-_MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Stall:
-    """How the listing stands with one marketplace, or with one account of several there."""
+class Needs:
+    """What one marketplace still needs, or one account of several there; and how the listing stands there."""
 
     key: str
     label: str
@@ -66,9 +71,12 @@ class Stall:
 
 
 @router.post("/inventory/new")
-async def begin(page: OpenedPage) -> Response:
-    """An empty draft, opened."""
-    made = await listings.create_listing(listings.ListingBody(), page.session, page.who)
+async def begin(page: OpenedPage, template: Annotated[str, Form(max_length=60)] = "") -> Response:
+    """A draft, empty or begun from a template, opened."""
+    if template:
+        made = await listing_templates.begin_from_template(as_id(template), page.session, page.who)
+    else:
+        made = await listings.create_listing(listings.ListingBody(), page.session, page.who)
     return go(f"/listings/{made.id}")
 
 
@@ -85,6 +93,7 @@ async def show_listing(id: str, page: OpenedPage) -> HTMLResponse:
 
 @router.get("/listings/{id}/photos")
 @router.get("/listings/{id}/photos/{photo}")
+@router.get("/listings/{id}/templates")
 @router.get("/listings/{id}/duplicate")
 @router.get("/listings/{id}/delete")
 async def lead_back(id: str) -> Response:
@@ -98,8 +107,10 @@ async def _show(
     sent: Sent | None = None,
     where: str | None = None,
     error: EverystallError | None = None,
+    template: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """`sent`: a form of which not all could be saved. `where` the other form was refused, with `error`."""
+    """`sent`: a form of which not all could be saved. `where` the other form was refused, with `error`;
+    `template`: what was typed of one."""
     listing = await listings.get_listing(as_id(id), page.session)
     unsaved = {**sent.wrong, **sent.met} if sent else {}
     texts, marks = listing_form.texts(listing), listing_form.marks(listing)
@@ -107,7 +118,7 @@ async def _show(
         for name in unsaved:
             texts |= {one: sent.texts[one] for one in listing_form.PARTS[name].show(listing)}
             marks[name] = sent.was[name]
-    stalls = await stalls_of(page.session, listing)
+    needs = await needs_of(page.session, listing)
     status = error.status if error else 409 if sent and sent.met else 422 if unsaved else 200
     return page.show(
         "listing.html",
@@ -118,8 +129,8 @@ async def _show(
         marks=marks,
         wrong=sent.wrong if sent else {},
         met=sent.met if sent else {},
-        stalls=stalls,
-        specifics=_specifics(texts, stalls),
+        needs_of=needs,
+        specifics=_specifics(texts, needs),
         colours=_colours(texts),
         sizes=_sizes(listing),
         limits=_limits(),
@@ -131,17 +142,20 @@ async def _show(
         places=MARKETPLACES,
         others=_others(listing),
         most=photos.MOST,
+        locations=await stock.locations_in_use(page.session),
         standing=any(one.put == "live" for one in listing.publications) or isinstance(error, ListingLive),
         where=where,
         error=error,
+        templates=(await listing_templates.list_templates(page.session)).templates,
+        template=template or {},
     )
 
 
-def _specifics(texts: Mapping[str, Sequence[str]], stalls: Sequence[Stall]) -> list[tuple[str, str]]:
+def _specifics(texts: Mapping[str, Sequence[str]], needs_of: Sequence[Needs]) -> list[tuple[str, str]]:
     """Those that are told, those that a marketplace asks for, and an empty line."""
     told = [pair for pair in zip(texts["specific_name"], texts["specific_value"], strict=False) if any(pair)]
     names = {name.casefold() for name, _ in told}
-    asked = dict.fromkeys(need.specific for stall in stalls for need in stall.needs if need.specific)
+    asked = dict.fromkeys(need.specific for one in needs_of for need in one.needs if need.specific)
     return [*told, *((name, "") for name in asked if name.casefold() not in names), ("", "")]
 
 
@@ -202,7 +216,7 @@ async def save(id: str, page: OpenedPage, request: Request) -> Response:
         marks={name: now[name] if name in sent.same else was for name, was in sent.was.items()},
         wrong=sent.wrong,
         met=sent.met,
-        stalls=await stalls_of(page.session, listing),
+        needs_of=await needs_of(page.session, listing),
         sizes=_sizes(listing),
     )
 
@@ -231,7 +245,7 @@ async def _save(session: AsyncSession, id: str, texts: dict[str, list[str]]) -> 
 # ---- what each marketplace needs -------------------------------------------------------------------
 
 
-async def stalls_of(session: AsyncSession, listing: ListingOut) -> list[Stall]:
+async def needs_of(session: AsyncSession, listing: ListingOut) -> list[Needs]:
     """By the check that posting goes by too; every account."""
     checked = (await listings.check_listing(as_id(listing.id), session)).marketplaces
     ids = [one.browser_profile_id for one in checked if one.browser_profile_id]
@@ -241,12 +255,17 @@ async def stalls_of(session: AsyncSession, listing: ListingOut) -> list[Stall]:
         )
     )
     names = {row.public_id: row.label or row.account_name for row in rows}
-    there = {one.browser_profile_id: one for one in listing.publications}
+    standing = await session.execute(
+        select(Connection.public_id, Publication)
+        .join(Publication, Publication.connection_id == Connection.id)
+        .where(Publication.listing_id == as_id(listing.id))
+    )
+    there = {row.public_id: row.Publication for row in standing}
     several = {
         one.marketplace for one in checked if sum(two.marketplace == one.marketplace for two in checked) > 1
     }
     return [
-        _stall(
+        _needs(
             one,
             listing,
             names.get(one.browser_profile_id or "") if one.marketplace in several else None,
@@ -256,27 +275,18 @@ async def stalls_of(session: AsyncSession, listing: ListingOut) -> list[Stall]:
     ]
 
 
-def _stall(one: CheckedOut, listing: ListingOut, account: str | None, there: PublicationOut | None) -> Stall:
+def _needs(one: CheckedOut, listing: ListingOut, account: str | None, there: Publication | None) -> Needs:
     needs = [_need(problem, one, listing) for problem in one.problems]
-    if there is not None and there.needs_you is not None:
-        tone, word = "bad", "Needs you"
-    elif there is not None and there.state == "sold":
-        tone, word = "sold", "Sold"
-    elif there is not None and there.put == "live":
-        tone, word = "ok", "Live"
-    elif there is not None and there.state in _MOVING:
-        tone, word = "run", "Being posted"
-    elif needs:
-        tone, word = "warn", f"{len(needs)} to do"
-    else:
-        tone, word = "ok", "Ready"
-    return Stall(
+    tone, word = ("warn", f"{len(needs)} to do") if needs else ("ok", "Ready")
+    if there is not None and (there.needs_you is not None or there.state not in ("ended", "cancelled")):
+        tone, word = word_of(there)
+    return Needs(
         key=one.browser_profile_id or one.marketplace,
         label=one.label,
         account=account,
         tone=tone,
         word=word,
-        url=there.url if there is not None and there.put == "live" else None,
+        url=web_address(there.url) if there is not None and there.put == "live" else None,
         needs=needs,
         notes=[_plain(note.message, one.label) for note in one.notes],
         price=one.price,
@@ -325,21 +335,67 @@ async def add_photos(id: str, request: Request, parts: AllParts, who: PageSeller
 
 @router.post("/listings/{id}/photos/{photo}")
 async def change_photo(id: str, photo: str, page: OpenedPage, request: Request) -> Response:
-    """`do`: left · right · first · delete"""
+    """`do`: left · right · first · turn · delete"""
     listing_id, photo_id, session = as_id(id), as_id(photo), page.session
     do = (await request.form()).get("do")
-    order = [str(row.id) for row in await listings.photos_of(session, [listing_id])]
+    rows = await listings.photos_of(session, [listing_id])
+    order = [str(row.id) for row in rows]
     if str(photo_id) not in order:
         raise NotFound
     if do == "delete":
         await photos.delete_photo(listing_id, photo_id, session)
         return go(f"/listings/{id}", "photo-deleted", "photos")
+    if do == "turn":
+        turn = next(row.turn for row in rows if row.id == photo_id)
+        body = photos.TurnBody.model_validate({"turn": (turn + 90) % 360})
+        await photos.turn_photo(listing_id, photo_id, body, session)
+        return go(f"/listings/{id}", "photo-turned", "photos")
     place = order.index(str(photo_id))
     order.insert(
         {"left": max(0, place - 1), "right": place + 1, "first": 0}.get(str(do), place), order.pop(place)
     )
     await photos.order_photos(listing_id, photos.OrderBody(photo_ids=order), session)
     return go(f"/listings/{id}", "photo-moved", "photos")
+
+
+# ---- templates ----
+
+
+@router.post("/listings/{id}/templates")
+async def change_templates(id: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """`do`: save · apply · delete"""
+    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    try:
+        async with parts.database.as_user(who.user_id) as session:
+            said = await _change_templates(session, as_id(id), form)
+    except NotFound:
+        raise
+    except EverystallError as error:
+        async with opened(request, parts, who) as page:
+            return await _show(page, id, where="templates", error=error, template=form)
+    return go(f"/listings/{id}", said, "templates")
+
+
+async def _change_templates(session: AsyncSession, listing_id: UUID, form: Mapping[str, str]) -> str:
+    do = form.get("do")
+    if do in ("apply", "delete"):
+        template_id = as_id(form.get("template", ""))
+        if do == "delete":
+            await listing_templates.delete_template(template_id, session)
+            return "template-deleted"
+        await listing_templates.apply_template(listing_id, template_id, session)
+        return "template-applied"
+    given = {"name": form.get("name", "").strip(), "footer": form.get("footer", "").replace("\r\n", "\n")}
+    try:
+        body = listing_templates.TemplateBody.model_validate(given)
+    except ValidationError as error:
+        found = error.errors()[0]
+        what = "The name" if found["loc"][:1] == ("name",) else "The text"
+        raise BadRequest(
+            f"{what} {complaint(found)}.", action="Give it a name, such as Light parcel."
+        ) from None
+    await listing_templates.create_template(listing_id, body, session)
+    return "template-saved"
 
 
 # ---- duplicate and delete --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +42,14 @@ class Part:
     read: Callable[[Texts], Any]
 
 
+@dataclass(frozen=True)
+class Met:
+    """What a part was changed to elsewhere: in words, and its mark."""
+
+    said: str
+    mark: str
+
+
 @dataclass
 class Sent:
     """A form as it was sent, beside the listing as it stands."""
@@ -53,7 +62,7 @@ class Sent:
     #: Part → what is wrong with it.
     wrong: dict[str, str] = field(default_factory=dict)
     #: Part → what it was changed to elsewhere, since this page was opened.
-    met: dict[str, str] = field(default_factory=dict)
+    met: dict[str, Met] = field(default_factory=dict)
     #: Part → the mark that came with it.
     was: dict[str, str] = field(default_factory=dict)
 
@@ -78,15 +87,15 @@ def marks(listing: ListingOut) -> dict[str, str]:
 
 
 def read(sent: dict[str, list[str]], listing: ListingOut) -> Sent:
-    """What the form changes. `keep` and `take` name parts that were changed elsewhere too, and whose value
-    stands."""
+    """What the form changes. Of parts that were changed elsewhere too, `keep` names those whose value here
+    stands, with the mark of the other that its seller saw; `take` those whose other value does."""
     found = Sent(sent)
     keep, take = sent.get("keep", []), sent.get("take", [])
     for name, part in PARTS.items():
         shown = part.show(listing)
         if name in take or not all(one in sent for one in shown):
             continue
-        found.was[name] = was = sent.get(f"was.{name}", [""])[0]
+        found.was[name] = was = _was(name, part, sent, shown)
         now = _value(part, listing)
         if {one: sent[one] for one in shown} == shown:
             found.same.add(name)
@@ -101,11 +110,20 @@ def read(sent: dict[str, list[str]], listing: ListingOut) -> Sent:
             found.same.add(name)
         elif _mark(mine) == was:
             pass  # as the page was opened: somebody else's change stands
-        elif was and was != _mark(now) and name not in keep:
-            found.met[name] = ", ".join(filter(None, (one for each in shown.values() for one in each)))
+        elif was and was != _mark(now) and f"{name} {_mark(now)}" not in keep:
+            said = ", ".join(filter(None, (one for each in shown.values() for one in each)))
+            found.met[name] = Met(said, _mark(now))
         else:
             found.values[name] = mine
     return found
+
+
+def _was(name: str, part: Part, sent: Texts, shown: Texts) -> str:
+    """The mark that came with a part; of a form that says instead what it showed (`seen.…`), that one's."""
+    if all(f"seen.{one}" in sent for one in shown):
+        with suppress(ValueError):
+            return _mark(part.read({one: sent[f"seen.{one}"] for one in shown}))
+    return sent.get(f"was.{name}", [""])[0]
 
 
 def body_of(sent: Sent, listing: ListingOut) -> ListingBody | None:
@@ -245,6 +263,16 @@ def _tags(sent: Texts) -> list[str]:
     return list(dict.fromkeys(filter(None, (one.strip() for one in re.split(r"[,\n]", sent["tags"][0])))))
 
 
+def _labels(sent: Texts) -> list[str]:
+    return list(dict.fromkeys(filter(None, (one.strip() for one in re.split(r"[,\n]", sent["labels"][0])))))
+
+
+def _cost(sent: Texts) -> dict[str, Any] | None:
+    """As a price; but a gift cost nothing."""
+    text = _one(sent, "cost")
+    return {"amount": 0, "currency": "USD"} if re.fullmatch(r"\$?\s*0+(\.0{0,2})?", text) else cents(text)
+
+
 def _quantity(sent: Texts) -> int:
     text = _one(sent, "quantity")
     if not re.fullmatch(r"\d{1,9}", text):
@@ -326,6 +354,9 @@ PARTS: Final[Mapping[str, Part]] = {
     "price": _money("price"),
     "original_price": _money("original_price"),
     "quantity": Part(lambda listing: {"quantity": [str(listing.quantity)]}, _quantity),
+    "cost": Part(_money("cost").show, _cost),
+    "location": _text("location"),
+    "labels": Part(lambda listing: {"labels": [", ".join(listing.labels)]}, _labels),
     "package": Part(_package_texts, _package),
     "specifics": Part(_specifics_texts, _specifics),
     **{f"{place}.{name}": _own(place, name) for place in MARKETPLACES for name in OWN},

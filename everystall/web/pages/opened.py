@@ -61,8 +61,15 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
         "Once it is gone everywhere, it is deleted here. This page shows how far that is.",
     ),
     "duplicated": ("This is the copy, a draft of its own.", "It has no SKU yet: that named the original."),
+    "template-saved": ("The template is kept.", "New listings can begin from it."),
+    "template-applied": ("The template is applied.", "Parcel, postage and policies are as it says."),
+    "template-deleted": ("The template is deleted.", "Listings that were begun from it stay as they are."),
+    "view-saved": ("The view is kept.", "It stands beside the others above the list."),
+    "view-renamed": ("The view has another name.", None),
+    "view-deleted": ("The view is deleted.", "What it showed is shown still: it can be saved again."),
     "photos-added": ("The photos are added.", "The first is the cover."),
     "photo-moved": ("Moved.", "The first photo is the cover."),
+    "photo-turned": ("Turned.", "It is sent like this wherever the listing is live; the original is kept."),
     "photo-deleted": ("The photo is deleted.", None),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
@@ -80,7 +87,7 @@ class Opened:
 
     def show(self, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """The page, by the name of its template."""
-        csrf = browsers.csrf_token(self.parts.csrf_key, self.who.token_id)
+        csrf = browsers.masked(browsers.csrf_token(self.parts.csrf_key, self.who.token_id))
         reader = Reader(self.user.email, self.user.role, csrf)
         said = SAID.get(self.request.query_params.get("said", ""))
         return page(self.request, name, reader=reader, status=status, said=said, needs=self.needs, **context)

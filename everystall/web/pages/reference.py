@@ -104,7 +104,8 @@ async def show_reference(request: Request, parts: AllParts) -> HTMLResponse:
     if who is not None:
         async with parts.database.as_user(who.user_id) as session:
             user = await get_user(session, who)
-        reader = Reader(user.email, user.role, browsers.csrf_token(parts.csrf_key, who.token_id))
+        csrf = browsers.masked(browsers.csrf_token(parts.csrf_key, who.token_id))
+        reader = Reader(user.email, user.role, csrf)
     return page(
         request,
         "reference.html",

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.marketplaces.fees import fee_of
-from everystall.models import Connection, Listing, Sale
+from everystall.inventory import takings
+from everystall.inventory.takings import Month, Taking, together
+from everystall.marketplaces import MARKETPLACES
+from everystall.models import Connection, Listing
 from everystall.web import sales
 from everystall.web.deps import as_id
 from everystall.web.pages.opened import OpenedPage
 
 router = APIRouter()
 
-#: Months that the sums are of.
-MONTHS: Final = 12
-#: Of the chart, in its own units.
+#: Of a chart, in its own units: how high its bars and what is below them are together.
 HEIGHT: Final = 120
-_TOLD: Final = {
+_BY: Final = {
     "orders": None,
     "page": "The listing's own page says so; its order was not seen yet.",
     "mail": "By the marketplace's mail alone: we could not look there.",
@@ -51,26 +50,12 @@ class Sold:
     name: str | None
     at: datetime
     exact: bool
-    price: int | None
-    fee: int | None
+    taking: Taking
     quantity: int
     order: str | None
     remark: str | None
     cancelled: datetime | None
     ended: Sequence[Ended]
-
-    @property
-    def left(self) -> int | None:
-        return None if self.price is None or self.fee is None else self.price - self.fee
-
-
-@dataclass
-class Sum:
-    """Of one marketplace in one month."""
-
-    number: int = 0
-    cents: int = 0
-    fees: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,24 +63,20 @@ class Bar:
     """A part of a month's bar: whose, from where and how high, in units of the chart."""
 
     label: str
-    place: int
+    #: Which of the marketplaces; what is left is of all.
+    place: str
     y: float
     height: float
     cents: int
 
 
-@dataclass
-class Month:
-    first: datetime
-    sums: dict[str, Sum] = field(default_factory=dict)
-    bars: list[Bar] = field(default_factory=list)
+@dataclass(frozen=True)
+class Chart:
+    """Bars by month, the oldest first; `zero` is where nothing is."""
 
-    @property
-    def all(self) -> Sum:
-        parts = self.sums.values()
-        return Sum(
-            sum(one.number for one in parts), sum(one.cents for one in parts), sum(one.fees for one in parts)
-        )
+    zero: float
+    bars: Sequence[Sequence[Bar]]
+    said: str
 
 
 @router.get("/sales")
@@ -103,8 +84,8 @@ async def show_sales(
     page: OpenedPage, cursor: Annotated[str | None, Query(max_length=200)] = None
 ) -> HTMLResponse:
     found = await sales.list_sales(page.session, limit=50, cursor=cursor)
-    months = await months_of(page.session, datetime.now(UTC))
-    total = Month(datetime.now(UTC), {str(place): one.all for place, one in enumerate(months)}).all
+    months = await takings.months_of(page.session, datetime.now(UTC))
+    by_place = {name: together(one.sums[name] for one in months if name in one.sums) for name in MARKETPLACES}
     return page.show(
         "sales.html",
         sold=await _sold(page.session, found.sales),
@@ -112,16 +93,19 @@ async def show_sales(
         first=cursor is None,
         months=months,
         names=MARKETPLACES,
-        total=total,
+        total=together(one.all for one in months),
+        by_place={name: one for name, one in by_place.items() if one.number},
+        sold_chart=chart_of_sales(months),
+        left_chart=chart_of_left(months),
     )
 
 
 async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[Sold]:
     ids = {as_id(row.listing_id) for row in rows if row.listing_id}
-    categories = {
-        str(id): category
-        for id, category in await session.execute(
-            select(Listing.id, Listing.category).where(Listing.id.in_(ids))
+    listings = {
+        str(row.id): row
+        for row in await session.execute(
+            select(Listing.id, Listing.category, Listing.cost_cents).where(Listing.id.in_(ids))
         )
     }
     names = {
@@ -135,18 +119,19 @@ async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[So
             key=row.sale_id, title=row.title, label=MARKETPLACES[row.marketplace],
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
             name=names.get(row.browser_profile_id), at=row.sold_at or row.observed_at,
-            exact=row.sold_at is None or row.sold_at_exact, price=row.price.amount if row.price else None,
-            fee=_fee(row.marketplace, row.price.amount if row.price else None,
-                     categories.get(row.listing_id or "")),
-            quantity=row.quantity, order=row.order_id, remark=_TOLD[row.told_by], cancelled=row.cancelled_at,
+            exact=row.sold_at is None or row.sold_at_exact,
+            taking=_taking(row, listings.get(row.listing_id or "")),
+            quantity=row.quantity, order=row.order_id, remark=_BY[row.told_by], cancelled=row.cancelled_at,
             ended=[_ended(row, down) for down in row.take_downs],
         )
         for row in rows
     ]  # fmt: skip
 
 
-def _fee(marketplace: str, price: int | None, category: str | None) -> int | None:
-    return None if price is None else fee_of(get_form(marketplace).FEES, price, category)
+def _taking(sale: sales.SaleOut, listing: Any) -> Taking:
+    category, cost = (listing.category, listing.cost_cents) if listing is not None else (None, None)
+    price = sale.price.amount if sale.price else None
+    return Taking.of(sale.marketplace, price, category, cost, sale.quantity)
 
 
 def _ended(sale: sales.SaleOut, down: sales.TakeDownOut) -> Ended:
@@ -172,49 +157,45 @@ def lasted(time: timedelta) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
-# ---- by month ----------------------------------------------------------------------------------------
+# ---- charts --------------------------------------------------------------------------------------------
 
 
-async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
-    """The last twelve, the oldest first; of orders that stand. A listing's fee is of its category."""
-    months = [Month(_back(now, number)) for number in reversed(range(MONTHS))]
-    came = func.coalesce(Sale.sold_at, Sale.observed_at)
-    month = func.date_trunc("month", came, "UTC").label("month")
-    rows = await session.execute(
-        select(
-            month, Connection.marketplace, Sale.price_cents, Listing.category, func.count().label("number")
-        )
-        .join(Connection, Connection.id == Sale.connection_id)
-        .outerjoin(Listing, Listing.id == Sale.listing_id)
-        .where(came >= months[0].first, Sale.cancelled_at.is_(None))
-        .group_by(month, Connection.marketplace, Sale.price_cents, Listing.category)
-    )
-    by_first = {one.first: one for one in months}
-    for row in rows:
-        one = by_first.get(row.month.astimezone(UTC))
-        if one is None:  # a site's clock is ahead of ours
-            continue
-        part = one.sums.setdefault(row.marketplace, Sum())
-        part.number += row.number
-        part.cents += (row.price_cents or 0) * row.number
-        part.fees += (_fee(row.marketplace, row.price_cents, row.category) or 0) * row.number
-    _draw(months)
-    return months
-
-
-def _back(now: datetime, number: int) -> datetime:
-    """The first of the month so many before this one."""
-    months = now.year * 12 + now.month - 1 - number
-    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
-
-
-def _draw(months: Sequence[Month]) -> None:
+def chart_of_sales(months: Sequence[Month]) -> Chart:
+    """What they sold for, a part of each bar per marketplace."""
     highest = max((one.all.cents for one in months), default=0) or 1
+    bars = []
     for one in months:
-        y = float(HEIGHT)
+        y, parts = float(HEIGHT), list[Bar]()
         for place, (marketplace, label) in enumerate(MARKETPLACES.items()):
-            part: Mapping[str, Sum] = one.sums
-            if marketplace in part and part[marketplace].cents:
-                height = part[marketplace].cents / highest * (HEIGHT - 8)
+            cents = one.sums[marketplace].cents if marketplace in one.sums else 0
+            if cents:
+                height = cents / highest * (HEIGHT - 8)
                 y -= height
-                one.bars.append(Bar(label, place, round(y, 1), round(height, 1), part[marketplace].cents))
+                parts.append(Bar(label, f"s{place}", round(y, 1), round(height, 1), cents))
+        bars.append(parts)
+    return Chart(HEIGHT, bars, _told(months, "cents"))
+
+
+def chart_of_left(months: Sequence[Month]) -> Chart:
+    """What is left of that, of all marketplaces together; below the line, where it cost more."""
+    each = [one.all.left for one in months]
+    highest, lowest = max(0, *each), min(0, *each)
+    scale = (HEIGHT - 8) / ((highest - lowest) or 1)
+    zero = round(8 + highest * scale, 1) if highest or lowest else float(HEIGHT)
+    bars = [
+        [Bar("Left", "gain" if cents > 0 else "loss", round(min(zero, zero - cents * scale), 1),
+             round(abs(cents) * scale, 1), cents)] if cents else []
+        for cents in each
+    ]  # fmt: skip
+    return Chart(zero, bars, _told(months, "left"))
+
+
+def _told(months: Sequence[Month], what: str) -> str:
+    """The same in a sentence, for who does not see it."""
+    said = [
+        f"{one.first:%b %Y} {'-' if cents < 0 else ''}${abs(cents) / 100:,.2f}"
+        for one in months
+        if one.all.number
+        for cents in [getattr(one.all, what)]
+    ]
+    return "; ".join(said) or "Nothing yet"

@@ -28,38 +28,19 @@ from everystall.web.pages.buttons import Button, buttons_of, offered, press
 from everystall.web.pages.connections import web_address
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.pages.reasons import said_field
+from everystall.web.pages.states import COUNTED, OVER, STEP, STEPS, word_of
+from everystall.web.photos import photo_at
 from everystall.web.publications import actions_of
 from everystall.web.shapes import NoteOut, PublicationOut
 
 router = APIRouter()
 
-#: The way of a post, as its seller reads it: state → which step of these it is.
-STEPS: Final = ("Waiting", "Opening", "Filling in", "Sent, looking for it", "Live")
-_STEP: Final = {"waiting": 0, "composing": 1, "filling": 2, "armed": 3, "reconciling": 3}
-#: state → (tone, word), where nothing more has to be said of it.
-_WORDS: Final = {
-    "waiting": ("info", STEPS[0]),
-    "composing": ("run", STEPS[1]),
-    "filling": ("run", STEPS[2]),
-    "armed": ("run", STEPS[3]),
-    "reconciling": ("run", STEPS[3]),
-    "live": ("ok", STEPS[4]),
-    "revising": ("run", "Changing"),
-    "ending": ("run", "Taking down"),
-    "ended": ("off", "Ended"),
-    "sold": ("sold", "Sold"),
-    "cancelled": ("off", "Not posted"),
-}
-#: States in which somebody is at it: how long is counted.
-_COUNTED: Final = ("composing", "filling", "armed", "reconciling", "revising", "ending")
 #: What to do about what is refused, for who has this page before them: the errors themselves speak of JSON.
 _ACTIONS: Final = {
     "listing_incomplete": "Fill in what is missing, or leave that account out.",
     "session_missing": "Sign in there and connect it again, or leave that account out.",
     "not_found": "Load the page again.",
 }
-#: It can be posted there (again).
-_POSTABLE: Final = (None, "ended", "sold", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -164,7 +145,7 @@ async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID)
             stalls.append(Stall(marketplace, marketplace, label, None, "off", "No account yet"))
     choices, several = await _choices(session, settings, listing, user, sign_ins, there, waiting)
     photo = await session.scalar(
-        select(ListingPhoto.id).where(ListingPhoto.listing_id == listing_id, ListingPhoto.position == 0)
+        select(ListingPhoto).where(ListingPhoto.listing_id == listing_id, ListingPhoto.position == 0)
     )
     last = await session.scalar(
         select(Job.id).where(Job.listing_id == listing_id).order_by(Job.created_at.desc(), Job.id.desc())
@@ -172,7 +153,7 @@ async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID)
     return Stalls(
         id=str(listing_id),
         title=listing.title or "A listing without a title",
-        photo=f"/api/listings/{listing_id}/photos/{photo}?size=thumbnail" if photo else None,
+        photo=photo_at(listing_id, photo.id, photo.turn) if photo else None,
         stalls=stalls,
         choices=choices,
         several=several,
@@ -203,7 +184,7 @@ def _stall(
     label = MARKETPLACES[account.marketplace]
     name = account.label or account.account_name
     shown = PublicationOut.now(row, account, actions_of(row, account.public_id))
-    tone, word = _word(row)
+    tone, word = word_of(row)
     read_back = row.read_back if row.put == "live" and row.read_back else {}
     return Stall(
         key=account.public_id,
@@ -214,10 +195,10 @@ def _stall(
         tone=tone,
         word=word,
         seq=row.version,
-        step=_STEP.get(row.state)
+        step=STEP.get(row.state)
         if row.put != "live" and row.wanted == "live" and not row.needs_you
         else None,
-        since=row.updated_at if row.state in _COUNTED and row.needs_you is None else None,
+        since=row.updated_at if row.state in COUNTED and row.needs_you is None else None,
         why=why_waiting(row, account, user, settings, now, waiting),
         url=web_address(row.url) if row.put == "live" else None,
         same=[said_field(name) for name, equal in read_back.items() if equal],
@@ -228,19 +209,6 @@ def _stall(
         look_there=web_address(shown.needs_you.url) if shown.needs_you else None,
         buttons=buttons_of(offered(shown), label),
     )
-
-
-def _word(row: Publication) -> tuple[str, str]:
-    """(tone, word)"""
-    if row.needs_you is not None:
-        return "bad", "Needs you"
-    if row.relist is not None and row.put == "live":
-        return "run", "Relisting"
-    if row.wanted == "ended" and row.put == "live" and row.state == "live":
-        return _WORDS["ending"]
-    if row.state == "live" and row.unsettled:
-        return "info", "To be changed"
-    return _WORDS[row.state]
 
 
 def why_waiting(
@@ -302,7 +270,7 @@ async def _choices(
     choices = []
     for found in checked.marketplaces:
         one = by_id.get(found.browser_profile_id or "")
-        if one is None or states[one.connection.public_id] not in _POSTABLE:
+        if one is None or states[one.connection.public_id] not in (None, *OVER):
             continue
         fresh = one.connection.id not in there
         alone = number[found.marketplace] == 1

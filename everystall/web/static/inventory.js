@@ -109,7 +109,13 @@ seek.addEventListener("input", () => {
   if (now === typed) return;
   typed = now;
   history.replaceState(null, "", `${location.pathname}${now ? `?${now}` : ""}`);
-  for (const view of document.querySelectorAll(".views a")) { // what was typed goes along
+  for (const look of document.querySelectorAll(".looks a")) {
+    const there = query();
+    if (look.dataset.look) there.set("look", look.dataset.look);
+    else there.delete("look");
+    look.search = there;
+  }
+  for (const view of document.querySelectorAll(".views a:not([data-kept])")) { // what was typed goes along
     const there = query(), own = new URL(view.href).searchParams.get("view");
     if (own) there.set("view", own);
     else there.delete("view");
@@ -155,6 +161,7 @@ document.addEventListener("keydown", (event) => {
     j: () => move(1),
     k: () => move(-1),
     x: () => row?.querySelector("[name=id]").click(),
+    e: () => row && document.dispatchEvent(new CustomEvent("everystall:edit", { detail: here })),
     "?": () => document.getElementById("keys").showModal(),
   };
   const act = keys[event.key] ?? keys[event.key.toLowerCase()];
@@ -163,6 +170,7 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
+document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 clear.hidden = false;
 everything.closest("label").hidden = true;
 seek.querySelector(".seek-go").hidden = true;

@@ -167,11 +167,20 @@ box.addEventListener("submit", async (event) => {
   event.preventDefault();
   const action = event.submitter.value;
   if (action === "delete") return remove(item);
+  if (action === "turn") return turn(item);
   if (action === "left") item.previousElementSibling?.before(item);
   if (action === "right") item.nextElementSibling?.after(item);
   if (action === "first") list().prepend(item);
   await order(item.dataset.photo, action);
 });
+
+/** A quarter clockwise. */
+async function turn(item) {
+  const turned = (Number(item.dataset.turn) + 90) % 360;
+  const wrong = await refused(ask(item.dataset.url, { method: "PATCH", body: JSON.stringify({ turn: turned }), type: "application/json", as: "json" }));
+  await refresh(item.dataset.photo, "turn");
+  said.textContent = wrong ?? "The photo is turned clockwise.";
+}
 
 // ---- deleting, and back ----
 
@@ -191,6 +200,8 @@ async function remove(item) {
     const rest = answer.found.photos.map((one) => one.photoId).slice(0, -1);
     rest.splice(place, 0, back);
     await refused(ask(path, { method: "PUT", body: JSON.stringify({ photoIds: rest }), type: "application/json", as: "json" }));
+    const turned = Number(item.dataset.turn);
+    if (turned) await refused(ask(`${path}/${back}`, { method: "PATCH", body: JSON.stringify({ turn: turned }), type: "application/json", as: "json" }));
     await refresh(back, "delete");
     said.textContent = "The photo is back.";
   });

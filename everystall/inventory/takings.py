@@ -1,0 +1,178 @@
+"""What sales bring in: what they went for, what the marketplaces take of it, what the things cost, and what
+is left. By month and marketplace, and as a file.
+
+Fees are reckoned from the published tables by the listing's category; what a thing cost is what its seller
+says of it now. Postage is in none of it. Cancelled orders bring nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from everystall.db import Database
+from everystall.inventory.transfer import BATCH, csv_line
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces.fees import fee_of
+from everystall.models import Connection, Listing, Sale
+
+#: Months that the sums are of.
+MONTHS: Final = 12
+COLUMNS: Final = (
+    "sold_at", "seen_at", "marketplace", "account", "order_id", "title", "sku", "quantity", "price", "fee",
+    "cost", "left", "currency", "cancelled_at", "listing_id",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taking:
+    """Of one item of an order, in cents; None: not known."""
+
+    price: int | None
+    fee: int | None
+    cost: int | None
+
+    @classmethod
+    def of(
+        cls, marketplace: str, price: int | None, category: str | None, cost: int | None, quantity: int
+    ) -> Taking:
+        """`cost`: of one; `price`: of the item as the order has it."""
+        fee = None if price is None else fee_of(get_form(marketplace).FEES, price, category)
+        return cls(price, fee, None if cost is None else cost * quantity)
+
+    @property
+    def left(self) -> int | None:
+        """After the fee; and after the cost, where that is known."""
+        return None if self.price is None or self.fee is None else self.price - self.fee - (self.cost or 0)
+
+
+@dataclass
+class Sum:
+    """Of several."""
+
+    number: int = 0
+    cents: int = 0
+    fees: int = 0
+    cost: int = 0
+    #: Of how many nobody said what the thing cost.
+    costless: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.cents - self.fees - self.cost
+
+    def add(self, taking: Taking, number: int) -> None:
+        self.number += number
+        self.cents += (taking.price or 0) * number
+        self.fees += (taking.fee or 0) * number
+        self.cost += (taking.cost or 0) * number
+        self.costless += number if taking.cost is None else 0
+
+
+def together(sums: Iterable[Sum]) -> Sum:
+    found = Sum()
+    for one in sums:
+        for name in vars(found):
+            setattr(found, name, getattr(found, name) + getattr(one, name))
+    return found
+
+
+@dataclass
+class Month:
+    first: datetime
+    #: By marketplace.
+    sums: dict[str, Sum] = field(default_factory=dict)
+
+    @property
+    def all(self) -> Sum:
+        return together(self.sums.values())
+
+
+async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
+    """The last twelve, the oldest first. One query."""
+    months = [Month(_back(now, number)) for number in reversed(range(MONTHS))]
+    came = _came()
+    month = func.date_trunc("month", came, "UTC").label("month")
+    alike = (month, Connection.marketplace, Sale.price_cents, Sale.quantity, Listing.category,
+             Listing.cost_cents)  # fmt: skip
+    rows = await session.execute(
+        _joined(select(*alike, func.count().label("number")))
+        .where(came >= months[0].first, Sale.cancelled_at.is_(None))
+        .group_by(*alike)
+    )
+    by_first = {one.first: one for one in months}
+    for row in rows:
+        one = by_first.get(row.month.astimezone(UTC))
+        if one is None:  # a site's clock is ahead of ours
+            continue
+        taking = Taking.of(row.marketplace, row.price_cents, row.category, row.cost_cents, row.quantity)
+        one.sums.setdefault(row.marketplace, Sum()).add(taking, row.number)
+    return months
+
+
+def _came() -> ColumnElement[datetime]:
+    return func.coalesce(Sale.sold_at, Sale.observed_at)
+
+
+def _joined(wanted: Select[Any]) -> Select[Any]:
+    return wanted.join(Connection, Connection.id == Sale.connection_id).outerjoin(
+        Listing, Listing.id == Sale.listing_id
+    )
+
+
+def _back(now: datetime, number: int) -> datetime:
+    """The first of the month so many before this one."""
+    months = now.year * 12 + now.month - 1 - number
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+
+# ---- as a file --------------------------------------------------------------------------------------
+
+
+async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
+    """All of them, what was seen first comes first; batch by batch, a transaction each."""
+    yield "\ufeff" + csv_line(COLUMNS)
+    columns: tuple[Any, ...] = (
+        Sale, Connection.marketplace, Connection.label, Connection.account_name, Listing.category,
+        Listing.cost_cents, Listing.sku,
+    )  # fmt: skip
+    wanted = _joined(select(*columns)).order_by(Sale.observed_at, Sale.id).limit(BATCH)
+    batch = wanted
+    while True:
+        async with db.as_user(user_id) as session:
+            rows = (await session.execute(batch)).all()
+        yield "".join(csv_line(_cells(row)) for row in rows)
+        if len(rows) < BATCH:
+            return
+        last = rows[-1].Sale
+        batch = wanted.where(tuple_(Sale.observed_at, Sale.id) > tuple_(last.observed_at, last.id))
+
+
+def _cells(row: Any) -> list[str | Decimal]:
+    sale = row.Sale
+    taking = Taking.of(row.marketplace, sale.price_cents, row.category, row.cost_cents, sale.quantity)
+    if sale.cancelled_at is not None:
+        taking = Taking(sale.price_cents, None, None)
+    left = taking.left if taking.cost is not None else None
+    return [
+        _time(sale.sold_at), _time(sale.observed_at), MARKETPLACES[row.marketplace],
+        row.label or row.account_name or "", sale.order_id or "", sale.title, row.sku or "",
+        str(sale.quantity), _money(taking.price), _money(taking.fee), _money(taking.cost),
+        _money(left), sale.currency, _time(sale.cancelled_at), str(sale.listing_id or ""),
+    ]  # fmt: skip
+
+
+def _money(cents: int | None) -> str | Decimal:
+    """Dollars; nothing where it is not known."""
+    return "" if cents is None else Decimal(cents).scaleb(-2)
+
+
+def _time(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone(UTC).isoformat()
