@@ -8,14 +8,19 @@ schedules a future job (its lock would hold the account's place meanwhile).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import procrastinate
+import psycopg
 import structlog
 from procrastinate import exceptions
-from procrastinate.jobs import Status
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.worker import Worker
+from psycopg_pool import PoolClosed
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -49,7 +54,63 @@ def make_app(database_url: str) -> procrastinate.App:
         min_size=1,
         max_size=8,
     )
-    return procrastinate.App(connector=connector)
+    app = procrastinate.App(connector=connector)
+    app.job_manager = _Jobs(connector)
+    return app
+
+
+class _Jobs(JobManager):
+    """procrastinate's, over a database that may be away for a moment: what runs goes on, and its end is told
+    once the database is back. (By itself a worker of procrastinate stops then: it takes nothing new until
+    all that runs has ended, and gives no sign of life meanwhile, so that others take its visits over.)"""
+
+    #: When it was last found away, by time.monotonic().
+    away_at: float | None = None
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        with self._may_be_away("fetch"):
+            return await super().fetch_job(queues, worker_id)
+        return None
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        with self._may_be_away("sign of life"):
+            await super().update_heartbeat(worker_id)
+
+    async def defer_periodic_job(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
+        with self._may_be_away("tick"):
+            return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+        return None
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        while True:
+            with self._may_be_away("listen"):
+                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        while True:
+            with self._may_be_away("finish"):
+                try:
+                    return await super().finish_job(job, status, delete_job)
+                except exceptions.ConnectorException as e:
+                    if not isinstance(e.__cause__, psycopg.errors.RaiseException):
+                        raise
+                    log.info("engine.ended_elsewhere", job=job.id)  # rescued, or it had ended all the same
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+    @contextmanager
+    def _may_be_away(self, at: str) -> Iterator[None]:
+        away = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+        try:
+            yield
+        except exceptions.ConnectorException as e:
+            if not isinstance(e.__cause__, away) or isinstance(e.__cause__, PoolClosed):
+                raise
+            self.away_at = time.monotonic()
+            log.warning("engine.database_away", at=at, error=type(e.__cause__).__name__)
 
 
 async def wake(
@@ -110,7 +171,11 @@ def _forget(session: Session) -> None:
 
 
 async def rescue(app: procrastinate.App) -> int:
-    """Hands on the visits of workers whose signs of life stopped; how many."""
+    """Hands on the visits of workers whose signs of life stopped; how many. After the database was away
+    everybody is given the time for one."""
+    jobs = app.job_manager
+    if isinstance(jobs, _Jobs) and jobs.away_at and time.monotonic() - jobs.away_at < STALLED_SECONDS:
+        return 0
     stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
     for job in stalled:
         try:
@@ -159,8 +224,8 @@ async def run_lanes(
 async def _run_lane(
     app: procrastinate.App, lane: str, queues: list[str], number: int, grace_seconds: float
 ) -> None:
-    """procrastinate's worker ends by itself when a sign of life could not be given (the database
-    restarts, say); the lane does not.
+    """procrastinate's worker ends by itself when something of it fails; the lane does not. It stops to give
+    signs of life as soon as it is told to stop, while visits run that may take a minute yet: so we give them.
 
     It is told to stop and not cancelled: while it begins, a cancellation may get lost where a connection is
     waited for (asyncio.wait_for of Python 3.11), and it would work on for ever."""
@@ -175,18 +240,29 @@ async def _run_lane(
                 fetch_job_polling_interval=POLL_SECONDS,
                 delete_jobs="always",
                 install_signal_handlers=False,
-                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                update_heartbeat_interval=86_400.0,  # ours, below
                 stalled_worker_timeout=STALLED_SECONDS,
                 shutdown_graceful_timeout=grace_seconds,
             )
             working = asyncio.create_task(worker.run(), name=lane)  # type: ignore[no-untyped-call]
+            living = asyncio.create_task(_give_signs_of_life(app, worker), name=f"{lane} lives")
             try:
                 await asyncio.shield(working)
             except asyncio.CancelledError:
                 worker.stop()  # type: ignore[no-untyped-call]
                 await working
                 raise
+            finally:
+                living.cancel()
             log.warning("engine.lane_ended", lane=lane)
         except exceptions.ConnectorException as e:
             log.warning("engine.database_away", lane=lane, error=type(e.__cause__ or e).__name__)
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _give_signs_of_life(app: procrastinate.App, worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        if worker.worker_id is not None:
+            with suppress(exceptions.ConnectorException):
+                await app.job_manager.update_heartbeat(worker.worker_id)

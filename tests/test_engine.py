@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+import structlog.testing
+from procrastinate import exceptions
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -38,7 +40,7 @@ async def _until(condition, seconds=10.0):
 
 
 @asynccontextmanager
-async def _worker(url, body, **slots):
+async def _worker(url, body, grace=2.0, **slots):
     """A real worker whose visits are `body(connection_id, lane)`."""
     app = engine.make_app(url)
 
@@ -48,7 +50,7 @@ async def _worker(url, body, **slots):
 
     async with app.open_async():
         lanes = asyncio.create_task(
-            engine.run_lanes(app, slots or {"urgent": 1, "visits": 2}, grace_seconds=2)
+            engine.run_lanes(app, slots or {"urgent": 1, "visits": 2}, grace_seconds=grace), name="the lanes"
         )
         try:
             yield app
@@ -555,6 +557,108 @@ async def test_a_lane_goes_on_after_the_database_threw_its_connections_out(db, a
             return len(visited) == 2
 
         await _until(twice, 15)
+
+
+async def test_what_runs_goes_on_and_others_are_taken_while_the_database_was_away(db, admin, database_urls):
+    """What ran ends once, and keeps nobody waiting."""
+    began, release, visited = [], asyncio.Event(), []
+
+    async def body(connection_id, lane):
+        began.append(connection_id)
+        if len(began) == 1:
+            await release.wait()
+        visited.append(connection_id)
+
+    first, second = uuid4(), uuid4()
+    async with _worker(database_urls.login, body, grace=30) as app:
+        await _wake(db, [first])
+
+        async def one():
+            return began == [first]
+
+        await _until(one)
+        ask, cut = app.connector.execute_query_one_async, 4
+
+        async def cut_off(query, **values):
+            nonlocal cut
+            if "fetch_job" in query and cut:
+                cut -= 1
+                raise exceptions.ConnectorException from psycopg.errors.AdminShutdown("it restarts")
+            return await ask(query, **values)
+
+        app.connector.execute_query_one_async = cut_off
+
+        async def all_cut():
+            return cut == 0
+
+        await _until(all_cut, 15)
+        await _wake(db, [second])
+
+        async def two():
+            return visited == [second]
+
+        await _until(two, 15)
+        release.set()
+
+        async def over():
+            return not await _jobs(admin)
+
+        await _until(over, 15)
+    assert visited == [second, first]
+
+
+async def test_after_the_database_was_away_nobody_is_taken_over_at_once(db, admin, database_urls):
+    await _wake(db, [account := uuid4()])
+    await _die(admin, account)
+    app = engine.make_app(database_urls.login)
+    async with app.open_async():
+        app.job_manager.away_at = time.monotonic()
+        assert await engine.rescue(app) == 0
+        app.job_manager.away_at -= engine.STALLED_SECONDS
+        assert await engine.rescue(app) == 1
+
+
+async def test_the_end_of_what_was_handed_on_meanwhile_is_no_error(db, admin, database_urls):
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def body(connection_id, lane):
+        began.set()
+        await release.wait()
+
+    async with _worker(database_urls.login, body):
+        await _wake(db, [uuid4()])
+        await asyncio.wait_for(began.wait(), 5)
+        await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+        with structlog.testing.capture_logs() as logs:
+            release.set()
+
+            async def said():
+                return any(line["event"] == "engine.ended_elsewhere" for line in logs)
+
+            await _until(said)
+
+
+async def test_a_stopping_worker_keeps_what_it_still_does(db, admin, database_urls, monkeypatch):
+    monkeypatch.setattr(engine, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "STALLED_SECONDS", 1.0)
+    began, release, account = asyncio.Event(), asyncio.Event(), uuid4()
+
+    async def body(connection_id, lane):
+        began.set()
+        await release.wait()
+
+    async with _worker(database_urls.login, body, grace=20) as app:
+        await _wake(db, [account])
+        await asyncio.wait_for(began.wait(), 5)
+        (lanes,) = [task for task in asyncio.all_tasks() if task.get_name() == "the lanes"]
+        lanes.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0.25)
+            assert await engine.rescue(app) == 0
+        release.set()
+        await asyncio.wait([lanes], timeout=10)
+        assert lanes.done()
+    assert await _jobs(admin) == []
 
 
 async def test_a_frozen_process_in_the_middle_of_a_transaction_stops_nobody_for_long(
