@@ -201,11 +201,12 @@ def _too_old(version: int) -> Misconfigured:
 _PAST_THE_WALL = f"""
 SELECT DISTINCT CASE WHEN r.rolname = session_user THEN '' ELSE 'may become ' || r.rolname || ', ' END
        || CASE WHEN r.rolsuper THEN 'a superuser' WHEN r.rolbypassrls THEN 'BYPASSRLS'
+               WHEN r.rolcreaterole THEN 'CREATEROLE' -- may make itself a member of others
                WHEN r.rolname = '{ENGINE}' THEN 'the engine' ELSE 'the owner of tables' END
 FROM pg_roles r
 WHERE pg_has_role(session_user, r.oid, 'MEMBER')
   AND (NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) OR r.rolname = session_user)
-  AND (r.rolsuper OR r.rolbypassrls OR r.rolname IN ('{OWNER}', '{ENGINE}')
+  AND (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolname IN ('{OWNER}', '{ENGINE}')
        OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
                   AND c.relkind IN ('r', 'p') AND c.relowner = r.oid))
 """

@@ -341,6 +341,7 @@ async def test_a_superuser_is_refused_at_start(database_urls):
     ("make", "why"),
     [
         ("ALTER ROLE {role} BYPASSRLS", "BYPASSRLS"),
+        ("ALTER ROLE {role} CREATEROLE", "CREATEROLE"),
         ("GRANT everystall_owner TO {role}", "owner"),
         ("GRANT everystall_engine TO {role}", "engine"),
         ("GRANT {other} TO {role}", "may become"),
