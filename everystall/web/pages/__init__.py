@@ -14,6 +14,7 @@ from everystall.web.pages import (
     needs_you,
     reference,
     sales,
+    sitting,
     stalls,
     today,
 )
@@ -30,5 +31,6 @@ PAGES = (
     sales.router,
     listing.router,
     extension.router,
+    sitting.router,
     reference.router,
 )
