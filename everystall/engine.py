@@ -30,11 +30,12 @@ from everystall.db import driver_url, session_options
 log = structlog.get_logger()
 
 #: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
-#: messages: webhooks · imports: files of listings.
+#: messages: webhooks · imports: files of listings · sittings: sellers at a worker's browser.
 #: Each has slots of its own in every worker.
-LANES = ("urgent", "visits", "ticks", "messages", "imports")
-#: In these an account with a place waits in a queue of its place: `visits@home`.
+LANES = ("urgent", "visits", "ticks", "messages", "imports", "sittings")
 VISITING = ("urgent", "visits")
+#: In these an account with a place waits in a queue of its place: `visits@home`.
+PLACED = (*VISITING, "sittings")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
@@ -122,7 +123,7 @@ async def wake(
     All wake-ups of a transaction are sent together as its last statement, so none locks a waiting job
     longer than the commit takes, and two transactions always ask in the same order: no deadlock. An
     account that is not the seller's makes the commit fail (InsufficientPrivilege)."""
-    if lane not in VISITING:
+    if lane not in PLACED:
         raise ValueError(f"nobody is woken in the lane {lane!r}")
     _to_wake(session).setdefault(f"{lane} back" if back else lane, set()).update(connection_ids)
 
@@ -153,7 +154,7 @@ def _send(session: Session) -> None:
     waiting: dict[str, set[UUID]] = dict(session.info[_TO_WAKE])
     session.info[_TO_WAKE].clear()
     session.flush()
-    for asked in ("urgent", "visits", "urgent back", "visits back"):
+    for asked in ("urgent", "visits", "urgent back", "visits back", "sittings"):
         if waiting.get(asked):
             lane, _, back = asked.partition(" ")
             session.execute(
@@ -217,7 +218,7 @@ async def run_lanes(
         raise ValueError(f"there is no lane {', '.join(sorted(unknown))}")
     async with asyncio.TaskGroup() as lanes:
         for lane, number in slots.items():
-            queues = [lane, f"{lane}@{place}"] if place and lane in VISITING else [lane]
+            queues = [lane, f"{lane}@{place}"] if place and lane in PLACED else [lane]
             lanes.create_task(_run_lane(app, lane, queues, number, grace_seconds), name=f"lane {lane}")
 
 

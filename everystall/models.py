@@ -371,7 +371,8 @@ class MarketplaceSession(Owned, Base):
     seq: Mapped[int] = mapped_column(BigInteger)
     dek_version: Mapped[int]
     sealed: Mapped[bytes]
-    #: extension: handed over by the seller · visit: written back by a worker
+    #: extension: handed over by the seller · visit: written back by a worker · worker: the seller signed in
+    #: there, in the worker's browser
     origin: Mapped[str]
     captured_at: Mapped[datetime]
     #: Bound into the seal. At most 7 days after the last proof, 60 after the last consent.
@@ -385,7 +386,7 @@ class MarketplaceSession(Owned, Base):
     __table_args__ = (
         _points_to("connections", "connection_id"),
         UniqueConstraint("connection_id", "seq", name="sessions_seq"),
-        _in("origin", ("extension", "visit")),
+        _in("origin", ("extension", "visit", "worker")),
         Index("sessions_by_expiry", "expires_at"),
     )
 
@@ -419,6 +420,45 @@ class VaultAudit(Owned, Base):
     purpose: Mapped[str]
     at: Mapped[datetime] = _now()
     __table_args__ = (Index("vault_audit_by_connection", "user_id", "connection_id", text("at DESC")),)
+
+
+class Sitting(Owned, Base):
+    """A seller at a worker's browser: a challenge is answered there, or a sign-in made. Nobody deletes
+    one."""
+
+    __tablename__ = "sittings"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    connection_id: Mapped[UUID]
+    #: challenge: with the account's session · sign_in: with none
+    purpose: Mapped[str]
+    #: The browser or the token that asked for it, by its name.
+    asked_by: Mapped[str]
+    asked_at: Mapped[datetime] = _now()
+    #: It is over then; moved on while the seller is there.
+    until: Mapped[datetime]
+    #: Where the worker serves it; null while nobody does.
+    address: Mapped[str | None]
+    #: Of the last ticket that was given out and not used yet.
+    ticket_hash: Mapped[bytes | None]
+    opened_at: Mapped[datetime | None]
+    #: When the seller was last there.
+    seen_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    #: done · closed: the seller left it at that · left: nobody was there for ten minutes · long: it took half
+    #: an hour · failed: the browser could not be opened
+    outcome: Mapped[str | None]
+    #: What came of it, as its seller reads it.
+    said: Mapped[str | None]
+    __table_args__ = (
+        _owned("sittings"),
+        _points_to("connections", "connection_id"),
+        _in("purpose", ("challenge", "sign_in")),
+        _in("outcome", ("done", "closed", "left", "long", "failed")),
+        Index("sittings_by_user", "user_id", text("asked_at DESC")),
+        Index("sittings_by_connection", "user_id", "connection_id"),
+        Index("sittings_one_open", "connection_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
 
 
 class Publication(Owned, Base):

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.
     worker_urgent: int = Field(default=2, ge=1, le=64)
+    #: Sellers at once at browsers of this worker, each in one of their own besides the above.
+    worker_sittings: int = Field(default=2, ge=1, le=64)
+    #: Where the web reaches this worker while a seller sits at its browser: http, a host and a port, where it
+    #: then listens; none = a free port of 127.0.0.1.
+    worker_url: str | None = None
     #: Seconds between two posts on one account; none = each marketplace's own human pace.
     pace_seconds: float | None = Field(default=None, ge=0)
     #: New listings per account and day; none = each marketplace's own.
@@ -146,6 +151,18 @@ class Settings(BaseSettings):
                 "is small letters, digits and hyphens (home, shop-2), the first no hyphen, 40 at most"
             )
         return value
+
+    @field_validator("worker_url")
+    @classmethod
+    def _a_host_and_a_port(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "http://127.0.0.1:1")
+            plain = parts.scheme == "http" and parts.hostname and parts.port and parts.username is None
+        except ValueError:
+            plain = False
+        if not plain or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("is written as http://10.0.0.5:8730: a host of this machine, and a port")
+        return value.rstrip("/") if value else None
 
     @field_validator("public_url")
     @classmethod

@@ -11,7 +11,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
              "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
              "take_mailboxes", "late_take_downs", "due_live_imports", "take_matching",
-             "matching_due", "publication_counts", "publications_move"}  # fmt: skip
+             "matching_due", "due_sittings", "publication_counts", "publications_move"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go"}
 #: And who may call each, beside the login role.

@@ -81,6 +81,8 @@ async def stocked(db, admin, alice, make_listing, make_connection):
         "INSERT INTO sale_rules (user_id, last_unit_on) VALUES (%(u)s, %(c)s)",
         """INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace)
            VALUES (%(u)s, %(x)s, %(p)s, 'poshmark')""",
+        """INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until)
+           VALUES (%(u)s, %(c)s, 'sign_in', 'x', now())""",
         "INSERT INTO live_imports (id, user_id, connection_id) VALUES (%(x)s, %(u)s, %(c)s)",
         """INSERT INTO live_import_items (user_id, import_id, remote_id, position, title)
            VALUES (%(u)s, %(x)s, 'm1', 0, 'a shirt')""",

@@ -134,6 +134,12 @@ class Browser:
             "cookies": [one for one in cookies if _within(str(one.get("domain", "")).lstrip("."), domains)],
         })  # fmt: skip
 
+    async def cookie_names(self) -> set[str]:
+        """Of the marketplace's cookies that are there now."""
+        with translated():
+            cookies = await self._context.cookies(self.base_url)
+        return {str(one.get("name")) for one in cookies}
+
 
 @asynccontextmanager
 async def open_browser(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,7 @@ from everystall.vault.sessions import Vault
 
 #: connected: a session that is not known to be signed out · expired: there was one · missing: none
 Status = Literal["connected", "expired", "missing"]
+_LETTERS = string.ascii_lowercase + string.digits
 #: needs_you of an account that the seller took away and whose history is kept.
 DISCONNECTED = "disconnected"
 #: needs_you of an account whose place has no worker.
@@ -95,6 +98,21 @@ async def get_connection(session: AsyncSession, public_id: str, *, lock: bool = 
     if found is None:
         raise NotFound(f"There is no account of yours {public_id[:60]!r}.")
     return found
+
+
+def make_connection(user_id: UUID, marketplace: str, base_url: str) -> Connection:
+    """A new account, which the caller keeps."""
+    short = "".join(secrets.choice(_LETTERS) for _ in range(10))
+    return Connection(
+        user_id=user_id, public_id=f"bp_{marketplace}_{short}", marketplace=marketplace, base_url=base_url
+    )
+
+
+async def go_on(session: AsyncSession, connection: Connection) -> None:
+    """The seller did what the account waited for; so what waited there goes on. The caller wakes it."""
+    reason = (connection.needs_you or {}).get("reason")
+    connection.needs_you = None
+    await release_all(session, connection, str(reason))
 
 
 async def disconnect(session: AsyncSession, vault: Vault, connection: Connection) -> None:

@@ -7,8 +7,6 @@ connection. What is kept is sealed by the vault in the caller's transaction.
 from __future__ import annotations
 
 import json
-import secrets
-import string
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.errors import BadRequest, SealBroken, SessionMissing, WhichAccount
-from everystall.inventory.connections import described, get_connection
+from everystall.inventory.connections import described, get_connection, make_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Account
 from everystall.models import Connection, Publication, User
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
 
-_LETTERS = string.ascii_lowercase + string.digits
 #: chrome.cookies and browser.cookies → Playwright; what is missing or "unspecified" is Lax, as browsers do.
 _SAME_SITE = {"no_restriction": "None", "none": "None", "lax": "Lax", "strict": "Strict"}
 #: Questions that a new session answers.
@@ -64,9 +61,16 @@ class Taken:
 
 
 async def take(
-    session: AsyncSession, vault: Vault, settings: Settings, user_id: UUID, given: Handover
+    session: AsyncSession,
+    vault: Vault,
+    settings: Settings,
+    user_id: UUID,
+    given: Handover,
+    *,
+    proved: Account | None = None,
 ) -> Taken:
-    """Keeps the session and wakes its account; all in the caller's transaction.
+    """Keeps the session and wakes its account; all in the caller's transaction. `proved`: a visit has just
+    seen it signed in as that account, in the worker's own browser.
 
     Raises BadRequest (no cookie of that marketplace, captured too long ago), SessionMissing (nothing in it
     is still valid), NotFound, WhichAccount.
@@ -90,7 +94,7 @@ async def take(
         "languages": list(given.languages),
         "timeZone": given.time_zone,
     }
-    account = _read_account(given.marketplace, storage)
+    account = proved or _read_account(given.marketplace, storage)
     # two hand-overs at once must not make two connections of one account
     await session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
@@ -102,7 +106,10 @@ async def take(
     await session.flush()
     if not new:
         storage |= await _storage_kept(vault, user_id, connection, given)
-    await vault.save(session, user_id, connection, storage, captured_at=given.captured_at)
+    await vault.save(
+        session, user_id, connection, storage,
+        captured_at=given.captured_at, origin="worker" if proved else "extension",
+    )  # fmt: skip
     if given.time_zone is not None:
         await session.execute(
             update(User)
@@ -242,6 +249,9 @@ async def _connection_for(
                 return connection, False
         if asked is not None and asked.account_id is None:
             return asked, False  # the seller says it is this one, and nobody else's id is on it
+        for connection in there:
+            if connection.account_id is None and connection.session_seq == 0:
+                return connection, True  # a sign-in in the worker's browser was begun, and came to nothing
     elif asked is not None:
         return asked, False
     elif len(there) == 1:
@@ -252,11 +262,7 @@ async def _connection_for(
             f"{MARKETPLACES[given.marketplace]}.",
             connections=[described(connection) for connection in there],
         )
-    short = "".join(secrets.choice(_LETTERS) for _ in range(10))
-    connection = Connection(
-        user_id=user_id, public_id=f"bp_{given.marketplace}_{short}", marketplace=given.marketplace,
-        base_url=base_url,
-    )  # fmt: skip
+    connection = make_connection(user_id, given.marketplace, base_url)
     session.add(connection)
     return connection, True
 

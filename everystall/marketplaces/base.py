@@ -468,6 +468,8 @@ class Form(Protocol):
     SIGN_IN_COOKIES: tuple[str, ...]
     #: Addresses that the site shows to who is not signed in, as regular expressions of Python and JavaScript.
     SIGN_IN_PAGES: tuple[str, ...]
+    #: Where somebody who is signed out signs in.
+    SIGN_IN_PATH: str
     BASE_URL: str
     #: A regular expression whose first group is the listing's id in a listing's URL.
     REMOTE_ID: str

@@ -71,6 +71,10 @@ def visit_of(request: Request) -> Visit:
     return visit
 
 
+#: Where the page that asks for a person sends the answer.
+ANSWER = "/person"
+
+
 class Site:
     """One practice site: an ASGI app that plays the faults, knows the session and drifts."""
 
@@ -124,7 +128,13 @@ class Site:
             "drift": {"seed": setting.seed, "strength": setting.strength},
         }
         html = self.templates.get_template(template).render(
-            **{"practice": practice, "account": visit.account if visit else None, "site": self} | context
+            **{
+                "practice": practice,
+                "asked_at": request.url.path,
+                "account": visit.account if visit else None,
+                "site": self,
+            }
+            | context
         )
         return HTMLResponse(html, status_code)
 
@@ -209,6 +219,8 @@ class Site:
             await asyncio.sleep(0.5 if slow.seconds is None else slow.seconds)
         if not _is_page(request):
             return None
+        if path == ANSWER and request.method == "POST" and session is not None:
+            return await self._answered(request, session)
         latency = take(self.marketplace, name, "page", kind="latency", path=path)
         if latency is not None:
             await asyncio.sleep(1.0 if latency.seconds is None else latency.seconds)
@@ -227,6 +239,14 @@ class Site:
                 return self._captcha_page(request)
             return self.page(request, "captcha.html", 403)
         return None
+
+    async def _answered(self, request: Request, session: Session) -> Response:
+        """Somebody showed that they are a person: none is asked for any more, and they are led back."""
+        async with request.form() as sent:
+            back = str(sent.get("from") or "/")
+        self.world.faults.end(self.marketplace, session.account.name, "captcha")
+        self.world.ledger.record("person_shown", marketplace=self.marketplace, account=session.account.name)
+        return RedirectResponse(back if back.startswith("/") and not back.startswith("//") else "/", 303)
 
     async def _run(
         self, request: Request, session: Session | None, token: str | None, scope: Scope, receive: Receive,

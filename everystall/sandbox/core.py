@@ -35,7 +35,8 @@ In an endpoint (plain Starlette: `async def sell(request) -> Response`):
 - lists show only `world.listed(marketplace, account, "live")` (honours index lag), an item's own page only
   if `item.page_shown()`; everything else of `items()` is the owner's and the ledger's.
 - faults that a site must play itself: `site.layout(request)` is "a" or "b"; all others are played by
-  Site: latency, slow, down, too_many, session_expired, login_wall, captcha (override by `captcha_page`).
+  Site: latency, slow, down, too_many, session_expired, login_wall, captcha (override by `captcha_page`;
+  its page has a form that posts `from` to `/person`, by which a person ends it).
 - drift: names (ids, classes, `attr=value` pairs) and labels of the Vocabulary are replaced in every HTML,
   JS and CSS answer of the site by Site itself, so HTML, JS and CSS must write them alike; JSON answers
   are left alone. For strength 3 mark containers whose children may be reordered and wrapped with
@@ -278,6 +279,13 @@ class Faults:
                         self._faults.remove(fault)
                 return fault
         return None
+
+    def end(self, marketplace: str, account: str, kind: str) -> None:
+        self._faults = [
+            one
+            for one in self._faults
+            if (one.marketplace, one.kind) != (marketplace, kind) or one.account not in (None, account)
+        ]
 
     def clear(self) -> None:
         self._faults.clear()

@@ -85,9 +85,10 @@ class Vault:
         storage: Mapping[str, Any],
         *,
         captured_at: datetime,
-        origin: Literal["extension", "visit"] = "extension",
+        origin: Literal["extension", "worker"] = "extension",
     ) -> int:
-        """Seals what the seller hands over, inside the caller's transaction; its sequence number.
+        """Seals what the seller hands over, inside the caller's transaction; its sequence number. Of origin
+        `worker` a visit has just seen it signed in.
 
         A capture time in the future counts as now. BadRequest if it is older than a session may be.
         """
@@ -111,8 +112,9 @@ class Vault:
                 f"That session was captured more than {self._settings.session_days:g} days ago.",
                 action="Open the marketplace, so that it is captured anew, and send that.",
             )
+        worked_at = now if origin == "worker" else None
         await self._keep(session, user_id, connection.id, marketplace, seq, _payload(storage), origin,
-                         captured_at, now, expires_at, worked_at=None)  # fmt: skip
+                         captured_at, now, expires_at, worked_at=worked_at)  # fmt: skip
         return int(seq)
 
     async def save_rotated(

@@ -46,6 +46,7 @@ from everystall.web import (
     relisting,
     sales,
     sessions,
+    sittings,
     vocabulary,
     webhooks,
 )
@@ -64,6 +65,7 @@ ROUTERS = (
     invitations.router,
     pairings.router,
     sessions.router,
+    sittings.router,
     connections.router,
     jobs.router,
     listings.router,
@@ -125,6 +127,7 @@ def create_app(
     for page in PAGES:
         app.include_router(page, include_in_schema=False)
     app.include_router(live.router)
+    app.include_router(sittings.live)
     app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)

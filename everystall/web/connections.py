@@ -21,6 +21,7 @@ from everystall.inventory.connections import (
     disconnect,
     find_sign_ins,
     get_connection,
+    go_on,
     place_attended,
 )
 from everystall.inventory.publications import PAUSED, drop_pace, release_all
@@ -171,8 +172,7 @@ async def resume_connection(browserProfileId: str, session: Transaction) -> Conn
     await release_all(session, connection, PAUSED)
     reason = (connection.needs_you or {}).get("reason")
     if reason not in (None, "session_expired", DISCONNECTED):
-        connection.needs_you = None
-        await release_all(session, connection, str(reason))
+        await go_on(session, connection)
     shown = await _fresh(session, browserProfileId)
     await engine.wake(session, [connection.id])
     return shown

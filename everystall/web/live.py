@@ -14,12 +14,11 @@ from typing import Final
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from everystall.errors import CrossSite, RateLimited
-from everystall.web import browsers
+from everystall.errors import RateLimited
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, find_signed_in
-from everystall.web.limits import EVERYTHING, asked_from
 from everystall.web.listening import ANYTHING
 from everystall.web.pages.opened import OpenedPage
+from everystall.web.sockets import AWAY, LATER, REFUSED, let_in
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,30 +32,15 @@ STREAM_SECONDS: Final = 200.0
 TOGETHER_SECONDS: Final = 0.2
 #: Pages of one seller that are told at once, by one process; a page beyond these asks every so often itself.
 MOST_PAGES: Final = 40
-#: WebSocket close codes: signed out, or never in; going away, come back; too many.
-REFUSED, AWAY, LATER = 1008, 1001, 1013
 
 
 @router.websocket("/live")
 async def watch(socket: WebSocket) -> None:
     """Messages: `{"listings": ["…"]}`, ids or `*` (the first is that); `{}` says that we are there."""
-    parts: Parts = socket.app.state.parts
-    try:
-        browsers.check_own_page(socket.headers, parts.settings)
-    except CrossSite:
-        await socket.close(REFUSED)
+    found = await let_in(socket)
+    if found is None:
         return
-    token = browsers.cookie_of(socket.headers, parts.settings)
-    try:
-        if not parts.limits.knows(token):
-            await parts.limits.spend(EVERYTHING, asked_from(socket.scope))
-    except RateLimited:
-        await socket.close(LATER)
-        return
-    who = await find_signed_in(parts, token, ("browser",)) if token else None
-    if token is None or who is None:
-        await socket.close(REFUSED)
-        return
+    parts, who, token = found
     if parts.moves.count(who.user_id) >= MOST_PAGES:
         await socket.close(LATER)
         return

@@ -64,7 +64,9 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     await pace.heed(visit, error)
     if error.fate != "seller":
         visit.turn_is_over = False
-    if isinstance(error, SessionExpired | SessionMissing | SealBroken):
+    if isinstance(error, SessionExpired | ChallengeShown) and await _handed_over(visit, error):
+        await dropped(visit, publication_id)
+    elif isinstance(error, SessionExpired | SessionMissing | SealBroken):
         if await _try_last_good(visit, error):
             await dropped(visit, publication_id)
             return
@@ -91,6 +93,12 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
             await failed(visit, publication_id, lost)
             return
         await flag(visit, publication_id, reason_of(error), error.message, picture)
+
+
+async def _handed_over(visit: Visit, error: EverystallError) -> bool:
+    """The seller sits at this very browser, and has answered what it asks."""
+    sitter = visit.sitting
+    return sitter is not None and sitter.attended and await sitter.hand_over(error)
 
 
 async def _session_lost(visit: Visit) -> EverystallError | None:

@@ -35,6 +35,7 @@ from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.worker import places
 from everystall.worker.mailboxes import Mailboxes
+from everystall.worker.seats import Seats
 from everystall.worker.visit import Tools, visit
 
 log = structlog.get_logger()
@@ -84,7 +85,8 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         vault = Vault(db, keyring, settings)
         async with db.as_app() as session:
             await rotation.check(session, keyring)
-        tools = Tools(db, vault, photos, settings, driver, stopping)
+        seats = await stack.enter_async_context(Seats(db, vault, settings).open())
+        tools = Tools(db, vault, photos, settings, driver, stopping, seats=seats)
         mail = Mail(db, vault, settings)
         stack.push_async_callback(mail.close)
         watched = Mailboxes(db, vault, settings)
@@ -92,7 +94,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         app = make_app(url, tools, mail, watched)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
-                 "messages": 1, "imports": 1}  # fmt: skip
+                 "messages": 1, "imports": 1, "sittings": settings.worker_sittings}  # fmt: skip
         place = settings.worker_place
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
@@ -188,6 +190,9 @@ async def find_due(db: Database) -> int:
                 found = await session.scalars(text("SELECT everystall.due_live_imports(:n)"), {"n": BATCH})
                 if ids := sorted({*found}):
                     await engine.wake(session, ids, "visits")
+                asked = await session.scalars(text("SELECT everystall.due_sittings(:n)"), {"n": BATCH})
+                if ids := sorted({*asked}):
+                    await engine.wake(session, ids, "sittings")
             for lane in ("urgent", "visits"):
                 ids = [row.connection_id for row in rows if row.lane == lane]
                 if ids:

@@ -12,7 +12,7 @@ import json
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -54,9 +54,11 @@ from everystall.worker import (
     reconcile,
     relist,
     revise,
+    sitting,
     watch,
 )
 from everystall.worker.lease import Lease
+from everystall.worker.seats import Seats
 
 log = structlog.get_logger()
 
@@ -127,6 +129,8 @@ class Tools:
     #: Where the marketplaces are reached; the simulation (tests/simulation) brings its own.
     get_adapter: Callable[[str], Adapter] = get_adapter
     open_browser: Callable[..., AbstractAsyncContextManager[Browser]] = open_browser
+    #: Where sellers sit at this worker's browsers; none: at no browser of this process.
+    seats: Seats | None = None
     #: What is done about one due row, instead of what a visit does. The benchmarks' asks no marketplace.
     step: Callable[[Visit, Due], Awaitable[None]] | None = None
 
@@ -183,6 +187,10 @@ class Visit:
         self.tools = tools
         self.lease = lease
         self.urgent = lane == "urgent"
+        #: It begins with its seller at the browser, if they wait for one.
+        self.begins_sitting = lane == "sittings"
+        #: The seller who sits at the browser that is open.
+        self.sitting: sitting.Sitter | None = None
         #: The account, read anew by every publish: the seller may change its defaults meanwhile.
         self.connection: Connection
         #: What the opened session is used for, for the vault's audit.
@@ -213,9 +221,14 @@ class Visit:
     # ---- the loop ----
 
     async def run(self) -> None:
-        began, steps = time.monotonic(), 0
-        done = False
+        steps, done, budget = 0, False, BUDGET_SECONDS
         try:
+            if self.begins_sitting:
+                if not await sitting.begin(self):
+                    done = True
+                    return
+                budget = sitting.AFTER_SECONDS
+            began = time.monotonic()
             while not self.tools.stopping.is_set():
                 due = await self._next()
                 if due is None:
@@ -225,7 +238,7 @@ class Visit:
                     break
                 await self._do(due)
                 steps += 1
-                if steps >= BUDGET_STEPS or time.monotonic() - began > BUDGET_SECONDS:
+                if steps >= BUDGET_STEPS or time.monotonic() - began > budget:
                     break
         finally:
             await self._close()
@@ -242,7 +255,7 @@ class Visit:
             if row is None:
                 lease.lost.set()
                 raise LeaseLost
-            self._know(row[0])
+            self.know(row[0])
             work = row.importing or (row.due_id or row.orphan_id) is not None
             first = row.stale and self.check_claimed is None and work
             # a browser that came to take something down is there already: what sold here, too, is seen by it,
@@ -269,7 +282,7 @@ class Visit:
                 return Due("list")
             return Due("import") if row.importing else None
 
-    def _know(self, connection: Connection) -> None:
+    def know(self, connection: Connection) -> None:
         """The account as it stands."""
         if not hasattr(self, "connection"):
             structlog.contextvars.bind_contextvars(marketplace=connection.marketplace)
@@ -448,6 +461,26 @@ class Visit:
                 await self._identify(self._browser.page)
         return self._browser.page
 
+    @property
+    def browser(self) -> Browser | None:
+        return self._browser
+
+    @property
+    def has_session(self) -> bool:
+        """The open browser has the account's own session, as it was sealed."""
+        return self._opened is not None
+
+    async def blank_page(self, said: Storage) -> Page:
+        """The page of a browser that is signed in nowhere and says this of itself."""
+        await self._end_browser()
+        self.stored = said
+        self._browser = await self._start_browser(said)
+        return self._browser.page
+
+    def while_open(self, held: AbstractContextManager[object]) -> None:
+        """Held until the browser ends."""
+        self._stack.enter_context(held)
+
     async def _start_browser(self, stored: Storage) -> Browser:
         return await self._stack.enter_async_context(
             self.tools.open_browser(
@@ -510,6 +543,9 @@ class Visit:
 
     async def _end_browser(self) -> None:
         browser, self._browser = self._browser, None
+        sitter, self.sitting = self.sitting, None
+        if sitter is not None:
+            await sitter.over()
         if browser is not None:
             if browser.unlisted_hosts:
                 log.info("browser.unlisted_hosts", hosts=sorted(browser.unlisted_hosts))

@@ -97,6 +97,12 @@ async def furnish(site: Site) -> Estate:
         "INSERT INTO matches (user_id, one_id, other_id, points) VALUES (:u, :one, :other, 5) RETURNING id",
         u=alice.user_id, one=min(listing, hat), other=max(listing, hat),
     )  # fmt: skip
+    (sitting,) = await site.rows(
+        "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until, said) SELECT user_id, id, "
+        "'challenge', :by, now() + interval '1 hour', :by FROM connections WHERE public_id = :id "
+        "RETURNING id",
+        id=profile, by=f"Firefox {CANARY}",
+    )  # fmt: skip
     browser = (await alice.get("/api/browsers")).json()["browsers"][0]["id"]
     extension = (await alice.get("/api/extensions")).json()["extensions"][0]["id"]
     ids = {
@@ -111,6 +117,7 @@ async def furnish(site: Site) -> Estate:
         "extensionId": extension,
         "invitationId": invitation["id"],
         "importId": brought["importId"],
+        "sittingId": str(sitting["id"]),
         "matchId": str(match["id"]),
         "templateId": template["templateId"],
     }

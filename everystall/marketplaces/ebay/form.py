@@ -41,6 +41,7 @@ BASE_URL = "https://www.ebay.com"
 COOKIE_DOMAINS = ("ebay.com",)
 SIGN_IN_COOKIES = ("s", "ds1")  # a guess: NOTES.md
 SIGN_IN_PAGES = (r"^https?://signin\.ebay\.", r"/signin/?($|\?)")
+SIGN_IN_PATH = "/signin/"
 REMOTE_ID = r"/itm/(?:[^/?#]+/)?(\d{12})(?:[/?#]|$)"
 LIMITS = Limits(
     title=80, description=4000, price_min=99, price_max=99_999_999, quantity_max=9999, colors=1, sku=50,
@@ -440,5 +441,5 @@ def _problem(field: str, code: Any, said: str, limit: int | float | str | None =
 
 __all__: Sequence[str] = (
     "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID",
-    "SIGN_IN_COOKIES", "SIGN_IN_PAGES", "compose", "read_account",
+    "SIGN_IN_COOKIES", "SIGN_IN_PAGES", "SIGN_IN_PATH", "compose", "read_account",
 )  # fmt: skip

@@ -43,6 +43,7 @@ BASE_URL = "https://www.mercari.com"
 COOKIE_DOMAINS = ("mercari.com",)
 SIGN_IN_COOKIES = ("_mwus",)
 SIGN_IN_PAGES = (r"/login/?($|\?)",)
+SIGN_IN_PATH = "/login/"
 REMOTE_ID = r"/us/item/(m\d+)"
 LIMITS = Limits(
     title=80, description=1000, price_min=100, price_max=200_000, quantity_max=1, colors=0,
@@ -384,5 +385,5 @@ def _json(text: str) -> Mapping[str, Any]:
 
 __all__: Sequence[str] = (
     "BASE_URL", "CAPABILITIES", "COOKIE_DOMAINS", "DEFAULTS", "LABEL", "LIMITS", "REMOTE_ID",
-    "SIGN_IN_COOKIES", "SIGN_IN_PAGES", "compose", "read_account",
+    "SIGN_IN_COOKIES", "SIGN_IN_PAGES", "SIGN_IN_PATH", "compose", "read_account",
 )  # fmt: skip

@@ -42,6 +42,7 @@ BASE_URL = "https://poshmark.com"
 COOKIE_DOMAINS = ("poshmark.com",)
 SIGN_IN_COOKIES = ("jwt", "ui")
 SIGN_IN_PAGES = (r"://[^/]+/login([/?#]|$)",)
+SIGN_IN_PATH = "/login"
 REMOTE_ID = r"/listing/(?:[^/?#]*-)?([0-9a-f]{24})(?:[/?#]|$)"
 LIMITS = Limits(
     title=80, description=1500, price_min=300, price_max=100_000_000, whole_dollars=True, quantity_max=99,

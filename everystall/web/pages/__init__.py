@@ -16,6 +16,7 @@ from everystall.web.pages import (
     reference,
     sales,
     saved_views,
+    sitting,
     stalls,
     today,
 )
@@ -33,6 +34,7 @@ PAGES = (
     sales.router,
     listing.router,
     extension.router,
+    sitting.router,
     reference.router,
     palette.router,
 )

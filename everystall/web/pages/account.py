@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from everystall.errors import BadRequest, Conflict, EverystallError, LastOwner, ListingLive, LogInFailed
+from everystall.inventory.sittings import find_sittings
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Publication
-from everystall.web import account, browsers, invitations, pairings
+from everystall.web import account, browsers, invitations, pairings, sittings
 from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.render import page as fill
@@ -26,6 +27,8 @@ router = APIRouter()
 Text = Annotated[str, Form(max_length=2000)]
 #: Openings of the vault that one page lists.
 OPENINGS = 10
+#: Sittings that it lists, the newest.
+SITTINGS = 10
 
 
 @router.get("/account")
@@ -68,6 +71,7 @@ async def _show(
         tokens=await account.find_tokens(session, "api"),
         audit=await account.read_audit(session, cursor=cursor, limit=OPENINGS),
         cursor=cursor,
+        sat=[(sittings.shown(*one), one[1]) for one in await find_sittings(session, SITTINGS)],
         names=MARKETPLACES,
         invitations=await invitations.find_invitations(session, page.who) if owner else [],
         live=live or 0,

@@ -24,7 +24,16 @@ _SURE: Final = {
     "relist": ("Relist it on {label}?", f"It is taken down and posted again as new. {LOST}", "Relist"),
 }
 #: The one that most people press comes first and stands out.
-_PRIMARY: Final = ("retry", "it_is_there", "put_mine", "understood", "reconnect", "resume", "put_back")
+_PRIMARY: Final = (
+    "retry",
+    "it_is_there",
+    "put_mine",
+    "understood",
+    "open_here",
+    "reconnect",
+    "resume",
+    "put_back",
+)
 _BAD: Final = ("end",)
 RELIST: Final = ActionOut(name="relist", label="Relist", method="POST", href="")
 

@@ -47,6 +47,8 @@ class Matter:
     url: str | None = None
     #: The seller says when it is done.
     resume: bool = False
+    #: What a button says that opens the worker's browser for it.
+    open_here: str | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,15 @@ def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
         )
     if one.forgotten:
         return Matter("off", "Disconnected")
+    if one.status != "connected" and row.session_seq == 0 and row.account_id is None:
+        return Matter(
+            "bad",
+            "Not signed in yet",
+            f"You began to sign in to {label} here, and did not finish.",
+            "Sign in here now, or connect the account in the extension. Disconnect it to forget about it.",
+            row.base_url,
+            open_here="Sign in here",
+        )
     if one.status != "connected":
         return Matter(
             "bad",
@@ -181,8 +192,9 @@ def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
             f"Everystall is not signed in to {label} any more.",
             f"Nothing is posted, checked or taken down there until it is. Open {label} in a browser that you "
             "paired and sign in: the new sign-in is handed over by itself. If it is not within a minute, "
-            "press Sync now in the extension.",
+            "press Sync now in the extension. Or sign in here, in a browser of Everystall's own.",
             row.base_url,
+            open_here="Sign in here",
         )
     if (row.needs_you or {}).get("reason") == NO_WORKER:
         return Matter(
@@ -199,6 +211,7 @@ def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
             f"Everything for this account waits. Open {label}, do what it asks for, then go on.",
             web_address(row.needs_you.get("url")) or row.base_url,
             resume=True,
+            open_here="Open it here" if row.needs_you.get("reason") == "challenge" else None,
         )
     if row.paused_at is not None:
         return Matter(

@@ -24,9 +24,10 @@ from everystall.inventory import mailboxes, questions
 from everystall.inventory.connections import DISCONNECTED, NO_WORKER
 from everystall.inventory.pairs import NeedsYou
 from everystall.inventory.questions import OF_ACCOUNT, Asked, Group
+from everystall.inventory.sittings import PURPOSES
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Attempt, Connection, Mailbox, Publication, Sale, User, WebhookEndpoint
-from everystall.web import connections, hints, sessions, webhooks
+from everystall.web import connections, hints, sessions, sittings, webhooks
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
 from everystall.web.pages.buttons import Button, button, buttons_of, one_first, press
 from everystall.web.pages.connections import web_address
@@ -246,6 +247,10 @@ def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Any])
     if group.reason == "paused" or (asked is not None and group.reason not in _NOT_RESUMED):
         text = "Go on" if group.reason == "paused" else "I did it, go on"
         buttons.insert(0, button("resume", text, label))
+    if asked is not None and group.reason in PURPOSES:
+        signs_in = PURPOSES[group.reason] == "sign_in"
+        text = "Sign in here" if signs_in else "Open it here"
+        buttons.insert(len(buttons) if signs_in else 0, button("open_here", text, label))
     bulk = [name for name in ("retry", "give_up") if any(_offers(one, name) for one in group.asked)]
     if any(one.name == "resume" for one in buttons):
         bulk = [name for name in bulk if name != "retry"]
@@ -589,6 +594,11 @@ async def answer_account(
                     await connections.resume_connection(account, session)
             elif action == "reconnect":
                 await sessions.refresh_sessions(sessions.WhichBody(browser_profile_id=account), session, who)
+            elif action == "open_here":
+                sitting, _ = await sittings.ask(
+                    session, who, parts.settings, account=account, marketplace=None
+                )
+                return RedirectResponse(f"/sittings/{sitting.id}", 303)
             else:
                 raise BadRequest("There is no such button.", action="Load the page again.")
     except ValidationError:

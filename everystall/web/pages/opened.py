@@ -32,6 +32,7 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
         "A browser that you paired hands it over within a minute, while it is open and signed in there.",
     ),
     "saved": ("Saved.", "It counts from the next post on."),
+    "answered-already": ("Nothing waits for you there any more.", "It is visited by itself."),
     "disconnected": ("Disconnected.", "The sign-in that was kept here is deleted."),
     "paused-all": (
         "Everything is paused.",

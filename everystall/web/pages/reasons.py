@@ -26,7 +26,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "session_expired": Reason(
         "Sign in to {label} again",
         "Open {label} in a browser that you paired and sign in: the new sign-in is handed over by itself, "
-        "and everything goes on.",
+        "and everything goes on. Or sign in here, in a browser of Everystall's own.",
         1,
     ),
     "disconnected": Reason(
@@ -40,7 +40,10 @@ REASONS: Final[Mapping[str, Reason]] = {
         1,
     ),
     "challenge": Reason(
-        "{label} asks for a person", "Open {label}, do what it asks for, then say that you did.", 1
+        "{label} asks for a person",
+        "Open it here: you see the very page that asks, and answer it. Or do what it asks for in your own "
+        "browser, then say that you did.",
+        1,
     ),
     "account_limited": Reason(
         "{label} takes no more for now", "Read what it says on its own page, then try again.", 1
