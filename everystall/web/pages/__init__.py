@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from everystall.web.pages import (
     account,
+    backups,
     bulk,
     connections,
     door,
@@ -23,6 +24,7 @@ PAGES = (
     inventory.router,
     bulk.router,
     door.router,
+    backups.router,
     account.router,
     connections.router,
     stalls.router,
