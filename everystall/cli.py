@@ -13,7 +13,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,10 @@ from everystall import __version__
 from everystall.errors import EverystallError, Misconfigured
 
 if TYPE_CHECKING:
+    from everystall.backup.keeper import Keeper
+    from everystall.processes import Children
     from everystall.settings import Settings
+    from everystall.vault.keyring import Keyring
 
 app = typer.Typer(
     name="everystall",
@@ -100,6 +103,7 @@ def up(with_parent: WithParent = False) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
+    from everystall.backup.keeper import Keeper
     from everystall.installation import addresses, first_owner_link, is_working, opened, prepare
     from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
 
@@ -130,8 +134,12 @@ def up(with_parent: WithParent = False) -> None:
             typer.echo(f"  a token  {home}{command()} token create --email ADDRESS-OF-YOUR-ACCOUNT")
             _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")
-            while (ended := children.ended()) is None:
-                time.sleep(0.5)
+            errands = {**env, **addresses(settings)}
+            with Keeper(settings, errands) as keeper:
+                while (ended := children.ended()) is None:
+                    if keeper.look():
+                        _restore(keeper, children, env, settings)
+                    time.sleep(0.5)
         except KeyboardInterrupt:
             typer.echo("Ending: visits finish their step (Ctrl-C again: at once).", err=True)
             return
@@ -139,6 +147,37 @@ def up(with_parent: WithParent = False) -> None:
             f"The {ended[0]} ended by itself with code {ended[1]}, so everything was ended.",
             action="See what it says above, mend it and start again; nothing is lost.",
         )
+
+
+def _restore(keeper: Keeper, children: Children, env: Mapping[str, str], settings: Settings) -> None:
+    """Web and worker stopped, the backup put back, both started again; and if they do not work with it, what
+    was here before."""
+    import time
+
+    from everystall.backup.shelf import State
+    from everystall.installation import is_working
+    from everystall.processes import wait_until
+
+    def start() -> None:
+        began = time.time()
+        for name in ("worker", "web"):
+            children.start(name, name, env=env)
+        wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
+
+    typer.echo("Restoring a backup: web and worker stop meanwhile.", err=True)
+    children.stop()
+    point = keeper.restore()
+    try:
+        start()
+    except Misconfigured as e:
+        if point is None:
+            raise
+        children.stop()
+        keeper.restore(point)
+        keeper.shelf.tell(
+            State("restore", "failed", message=f"{e.message} All is as before.", action=e.action)
+        )
+        start()
 
 
 @app.command()
@@ -203,6 +242,81 @@ def migrate() -> None:
 
     with opened(_settings(), prepared=False) as settings:
         typer.echo(bring_up_to_date(settings))
+
+
+# ---- backups --------------------------------------------------------------------------------------
+
+
+@app.command()
+def backup(
+    to: Annotated[
+        Path | None, typer.Option(help="A file, instead of one in EVERYSTALL_HOME/backups.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--for-up", hidden=True)] = None,
+    with_parent: WithParent = False,
+) -> None:
+    """Write everything to one encrypted file: database, photos, key ring. Others may go on meanwhile."""
+    from everystall.backup.making import make, make_on_shelf
+    from everystall.installation import opened
+    from everystall.processes import end_with_parent, forbid_core_dumps
+    from everystall.vault.keyring import Keyring
+
+    forbid_core_dumps()
+    if with_parent:
+        end_with_parent()
+    settings = _settings()
+    passphrase = None
+    if to is not None and to.exists():
+        raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
+    if to is not None and settings.backup_passphrase is None:
+        passphrase = typer.prompt("A passphrase that opens it", hide_input=True, confirmation_prompt=True)
+    with opened(settings, prepared=kind is None) as settings:
+        keyring = Keyring.load(settings)
+        with _told(settings, "backup", asked=kind is not None) as progress:
+            if to is None:
+                made = make_on_shelf(settings, keyring, kind or "asked", progress)
+            else:
+                made = to.absolute()
+                make(settings, keyring, made, passphrase=passphrase, progress=progress)
+        typer.echo(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A backup.", show_default=False)] = None,
+    for_up: Annotated[bool, typer.Option("--for-up", hidden=True)] = False,
+    with_parent: WithParent = False,
+) -> None:
+    """Put everything back to how it was when FILE was made. Stop web and workers first.
+
+    What is here now is kept as a backup before. Afterwards posting is paused for everybody: docs/backup.md.
+    """
+    from everystall.backup.restoring import put_back
+    from everystall.backup.shelf import Shelf
+    from everystall.installation import opened
+    from everystall.processes import end_with_parent, forbid_core_dumps
+    from everystall.vault.keyring import Keyring
+
+    forbid_core_dumps()
+    if with_parent:
+        end_with_parent()
+    if file is None and not for_up:
+        raise typer.BadParameter("Which backup?", param_hint="FILE")
+    with opened(_settings(), own=not for_up, prepared=False) as settings:
+        keyring = Keyring.load(settings)
+        with _told(settings, "restore", asked=for_up) as progress:
+            if file is None:
+                shelf = Shelf(settings)
+                name, key = shelf.take(keyring)
+                file = shelf.path(name)
+            else:
+                key = _key_of(file, settings, keyring)
+            done, point = put_back(file, key, settings, keyring, progress)
+        typer.echo(f"All is as it was at {done.made:%Y-%m-%d %H:%M} UTC: {done.photos} photos, "
+                   f"{done.sessions} sign-ins that open, {done.broken} that do not.")  # fmt: skip
+        if point is not None:
+            typer.echo(f"What was here before is in {point}.")
+        typer.echo("Posting is paused for everybody, and everybody has to sign in again.")
 
 
 # ---- looking after it -----------------------------------------------------------------------------
@@ -317,6 +431,53 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _key_of(file: Path, settings: Settings, keyring: Keyring) -> bytes:
+    """By the key ring, BACKUP_PASSPHRASE, or what is typed in."""
+    from everystall.backup.shelf import find_key
+    from everystall.errors import BackupRefused
+
+    if not file.is_file():
+        raise BackupRefused(f"There is no file {file}.", action="Name a backup.")
+    set_ = settings.backup_passphrase
+    try:
+        return find_key(file, keyring, set_.get_secret_value() if set_ is not None else None)[1]
+    except BackupRefused as refused:
+        if not refused.details.get("passphrase"):
+            raise
+    return find_key(file, keyring, typer.prompt("Its passphrase", hide_input=True))[1]
+
+
+@contextmanager
+def _told(settings: Settings, what: str, *, asked: bool) -> Iterator[Callable[[int, int], None]]:
+    """How far it is: to the terminal, or to the pages where it was asked for there."""
+    import time
+
+    from everystall.backup.shelf import Shelf, State
+
+    if not asked:
+        yield lambda done, total: _progress(done, total) if done % 500 == 0 else None
+        return
+    shelf, last = Shelf(settings), 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            shelf.tell(State(what, "runs", done, total))
+
+    shelf.tell(State(what, "runs"))
+    try:
+        yield progress
+    except EverystallError as e:
+        shelf.tell(State(what, "failed", message=e.message, action=e.action))
+        raise
+    except BaseException as e:
+        said = f"It was broken off ({type(e).__name__}); all is as before."
+        shelf.tell(State(what, "failed", message=said, action="Try again; the log says more."))
+        raise
+    shelf.tell(State(what, "done"))
 
 
 def _progress(done: int, total: int) -> None:

@@ -255,15 +255,10 @@ def migrate(admin_url: str, login_url: str) -> str:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
             if version // 10_000 < MINIMUM_VERSION:
                 raise _too_old(version)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATING})
-            _make_roles(connection, login)
+            begin(connection, login)
             connection.execute(text(f"SET ROLE {OWNER}"))
             before = MigrationContext.configure(connection).get_current_revision()
-            config = migrations(connection)
-            command.upgrade(config, "head")
-            head = ScriptDirectory.from_config(config).get_current_head()
-            _let_in(connection, str(login.username))
-            connection.execute(text("RESET ROLE"))
+            head = upgrade(connection, login)
             connection.execute(text(_FORGET_RINGS), {"login": login.username})
     except OperationalError as e:
         raise unreachable(admin, e) from None
@@ -279,6 +274,45 @@ def migrate(admin_url: str, login_url: str) -> str:
         engine.dispose()
     done = f"already at {head}" if before == head else f"now at {head}"
     return f"The database at {place(admin)} is {done}; {login.username} may log in."
+
+
+def begin(connection: Connection, login: URL) -> None:
+    """In this transaction nobody else migrates; the roles are there."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATING})
+    _make_roles(connection, login)
+
+
+def upgrade(connection: Connection, login: URL, revision: str = "head") -> str | None:
+    """Brings the tables to a revision and lets the login role in; the newest that there is. After `begin`."""
+    connection.execute(text(f"SET ROLE {OWNER}"))
+    config = migrations(connection)
+    command.upgrade(config, revision)
+    _let_in(connection, str(login.username))
+    connection.execute(text("RESET ROLE"))
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def knows(connection: Connection, revision: str) -> bool:
+    """Whether it is one of this version's migrations."""
+    scripts = ScriptDirectory.from_config(migrations(connection)).walk_revisions()
+    return any(script.revision == revision for script in scripts)
+
+
+def clear(connection: Connection) -> None:
+    """Drops all that is ours, tables and functions and queue; what others put beside it stays, and keeps it
+    from being dropped where it hangs on it."""
+    connection.execute(text("DROP SCHEMA IF EXISTS everystall CASCADE"))
+    connection.execute(text("DROP SCHEMA IF EXISTS procrastinate CASCADE"))
+    found = connection.execute(
+        text(
+            "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace "
+            "AND c.relkind = 'r' AND c.relowner = CAST(:owner AS regrole)"
+        ),
+        {"owner": OWNER},
+    )
+    tables = found.scalars().all()
+    if tables:
+        connection.execute(text(f"DROP TABLE {', '.join(tables)}"))
 
 
 def migrations(connection: Connection) -> Config:

@@ -152,6 +152,14 @@ class ImportRunning(Refused):
     action = "Wait until the import named in `importId` is done, and send it again."
 
 
+class BackupRefused(Refused):
+    """That file cannot be restored."""
+
+    code = "backup_refused"
+    status = 422
+    action = "Choose another backup; nothing was changed."
+
+
 class ListingIncomplete(Refused):
     """The listing lacks something that a marketplace needs."""
 

@@ -101,6 +101,8 @@ class User(Base):
     pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))
     #: Where the seller is (IANA), as the browser said with the last session that it handed over.
     time_zone: Mapped[str | None]
+    #: The moment of the backup that was restored; null once they went on posting after it.
+    restored_to: Mapped[datetime | None]
     __table_args__ = (_in("role", ("owner", "seller")),)
 
 

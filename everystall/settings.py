@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL",
+            "BACKUP_PASSPHRASE")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -60,8 +61,10 @@ class Settings(BaseSettings):
     photos_s3_path_style: bool = True
     #: Where rate limits are counted when several webs run; none = in each web's memory.
     redis_url: SecretStr | None = None
-    #: Days that the operator keeps backups; what is said to who deletes an account.
+    #: Days for which backups are kept, and what is said to who deletes an account; 0: none at night.
     backup_days: int = Field(default=30, ge=0, le=3650)
+    #: Opens backups on another machine; none: only where this key ring is.
+    backup_passphrase: SecretStr | None = None
     #: Days for which events and the log of their messages, finished jobs, and pictures of failures are kept.
     event_days: int = Field(default=30, ge=2, le=3650)
     job_days: int = Field(default=365, ge=7, le=3650)

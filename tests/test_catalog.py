@@ -244,7 +244,7 @@ async def test_nobody_makes_himself_the_owner(admin):
              AND privilege_type IN ('UPDATE', 'INSERT')""",
     )
     assert {row["column_name"] for row in rows} == {
-        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since", "time_zone"
+        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since", "time_zone", "restored_to"
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from everystall.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
-    [], ["demo"], ["up"], ["web"], ["worker"], ["sandbox"], ["migrate"], ["doctor"],
+    [], ["demo"], ["up"], ["web"], ["worker"], ["sandbox"], ["migrate"], ["doctor"], ["backup"], ["restore"],
     ["keys"], ["keys", "rotate"], ["keys", "verify"], ["token"], ["token", "create"],
 ]  # fmt: skip
 

@@ -235,6 +235,22 @@ class Keyring:
         older = [kid for kid in self.kids if kid != self.current]
         return [envelope.subkey(self._key(kid), purpose) for kid in (self.current, *older)]
 
+    def key_bytes(self) -> list[bytes]:
+        """The keys themselves, the current one first: for backups, which nothing else opens."""
+        self.refresh()
+        older = [kid for kid in self.kids if kid != self.current]
+        return [self._key(kid) for kid in (self.current, *older)]
+
+    def for_backup(self) -> dict[str, Any]:
+        """All of it, unsealed: it goes into a sealed archive and nowhere else."""
+        self.refresh()
+        return {"format": FORMAT, "current": self.current, "keys": self._keys}
+
+    @classmethod
+    def of_backup(cls, stored: Mapping[str, Any]) -> Keyring:
+        """What `for_backup` gave, to unwrap with; of no file."""
+        return cls(stored["current"], stored["keys"], None, None)
+
     # ---- changing ----
 
     def rotate(self) -> str:

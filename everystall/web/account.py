@@ -152,14 +152,14 @@ async def get_user(session: AsyncSession, who: SignedIn) -> User:
 async def change_password(parts: Parts, request: Request, who: SignedIn, old: str | None, new: str) -> None:
     """Every other browser is signed out. Raises LogInFailed for a wrong old one, BadRequest for a poor new
     one."""
-    user = await _prove(parts, request, who, old)
+    user = await prove(parts, request, who, old)
     hashed = await hash_password(new, user.email)
     async with parts.database.as_user(who.user_id) as session:
         await session.execute(update(User).where(User.id == who.user_id).values(password_hash=hashed))
         await session.execute(delete(ApiToken).where(ApiToken.kind == "browser", ApiToken.id != who.token_id))
 
 
-async def _prove(parts: Parts, request: Request, who: SignedIn, password: str | None) -> User:
+async def prove(parts: Parts, request: Request, who: SignedIn, password: str | None) -> User:
     """The account, after its password was given (if it has one): a borrowed cookie or token is not enough."""
     async with parts.database.as_user(who.user_id) as session:
         user = await get_user(session, who)
@@ -495,7 +495,8 @@ class DeletedOut(Shape):
 RETIRE: Final = (
     "The sessions in them are sealed by your key, which was sealed by the installation's; they are beyond "
     "anybody's reach already when the operator runs `everystall keys rotate --rewrap`, then "
-    "`everystall keys rotate --retire` with the old key, and keeps no copy of it."
+    "`everystall keys rotate --retire` with the old key, and keeps no copy of it; backups of Everystall's "
+    "own hold one until they are gone."
 )
 
 
@@ -514,7 +515,7 @@ async def delete_account(
     that nobody else has, and pictures of failures. Raises LogInFailed, BadRequest (`confirm` is not the
     address), ListingLive unless `force`, LastOwner.
     """
-    user = await _prove(parts, request, who, password)
+    user = await prove(parts, request, who, password)
     if confirm.strip().lower() != user.email:
         raise BadRequest("That is not this account's address.", action="Type your e-mail address to confirm.")
     async with parts.database.as_user(who.user_id) as session:

@@ -237,7 +237,8 @@ async def pause_all(session: Transaction, who: Seller, delists: bool = False) ->
 @router.post("/resume")
 async def resume_all(session: Transaction, who: Seller) -> Done:
     """Goes on; an account that was paused by itself stays paused."""
-    await session.execute(update(User).where(User.id == who.user_id).values(paused_at=None, pause_ends=False))
+    going_on = {"paused_at": None, "pause_ends": False, "restored_to": None}
+    await session.execute(update(User).where(User.id == who.user_id).values(**going_on))
     ids = await _release_paused(session)
     if ids:
         await engine.wake(session, ids)

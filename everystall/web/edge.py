@@ -28,6 +28,8 @@ SESSION = 2 * MEGABYTE
 IMPORT = 20 * MEGABYTE
 #: An inventory with its photos: on the disk while it is read, never in memory.
 ARCHIVE = 10 * 1024 * MEGABYTE
+#: The whole of an installation, the same way.
+BACKUP = 100 * 1024 * MEGABYTE
 JSON = MEGABYTE
 #: Bytes beyond the limit that are read and thrown away, so that the sender gets to read our answer
 #: instead of a reset connection.
@@ -41,6 +43,11 @@ _LIMITS = (
         re.compile(r"/api/imports/archive/?"),
         ARCHIVE,
         "Send it in parts: listings.csv in each, and some of the photos.",
+    ),
+    (
+        re.compile(r"/account/backup/upload/?|/first/restore/?"),
+        BACKUP,
+        "Put the file on the machine and use `everystall restore`.",
     ),
     (re.compile(r"/api/sessions/sync/?"), SESSION, "Send that marketplace's own cookies and storage only."),
     (re.compile(r".*", re.DOTALL), JSON, "Send less at once."),

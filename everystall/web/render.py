@@ -80,6 +80,12 @@ def how_many(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
+def said_size(size: int) -> str:
+    """ "820 kB", "3.4 MB", "1.2 GB" """
+    return next(f"{size / unit:.3g} {name}" for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+                if size >= unit or name == "kB")  # fmt: skip
+
+
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("everystall.web"),
     autoescape=True,
@@ -88,7 +94,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.globals.update(static=static, version=__version__)
-_ENVIRONMENT.filters.update(said_time=said_time, how_many=how_many)
+_ENVIRONMENT.filters.update(said_time=said_time, how_many=how_many, said_size=said_size)
 # known to every template, and to a block that is filled in alone, where no import of its template has run
 _ENVIRONMENT.globals.update(vars(_ENVIRONMENT.get_template("parts.html").module))
 

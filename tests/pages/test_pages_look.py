@@ -3,6 +3,7 @@ axe-core calls serious."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from sqlalchemy import text
 
+from everystall.backup.making import make
+from everystall.backup.shelf import Shelf, State
+from everystall.vault.keyring import Keyring
 from everystall.web.invitations import first_owner
 from tests.pages.conftest import PASSWORD, furnish
 
@@ -67,6 +71,8 @@ async def test_the_pages_of_who_is_not_signed_in(house, scheme, width):
     await page.get_by_label("Password", exact=True).fill("alice@example.com")
     await page.get_by_role("button", name="Make my account").click()
     await passes(page, "first-refused")
+    await page.get_by_text("Restore from a backup").click()
+    await passes(page, "first-restore")
     await page.goto("/sign-in?next=/connections")
     await passes(page, "sign-in")
     await page.get_by_label("E-mail address").fill("alice@example.com")
@@ -118,6 +124,32 @@ async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await page.goto("/api/docs")
     await page.locator("details").nth(5).locator("summary").click()
     await passes(page, "reference")
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_backups(house, scheme, width):
+    await furnish(house, await house.person("alice", "owner"))
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/account/backup")
+    await passes(page, "backup-by-hand")
+    shelf, keyring = Shelf(house.settings), Keyring.load(house.settings)
+    for kind, passphrase in (("night", None), ("before", None), ("asked", "four stalls in the rain")):
+        shelf.make()
+        settings = house.settings.model_copy(update={"pbkdf2_iterations": 100_000})
+        await asyncio.to_thread(make, settings, keyring, shelf.new(kind), passphrase=passphrase)
+    shelf.look_after()
+    shelf.tell(State("backup", "runs", 812, 2310))
+    await page.goto("/account/backup")
+    await passes(page, "backup-runs")
+    shelf.tell(State("backup", "failed", message="There is not enough room.", action="Make room."))
+    await page.reload()
+    await page.get_by_text("Restore one of these").click()
+    await page.get_by_text("Restore a file").click()
+    await passes(page, "backup-restore")
+    await house.rows("UPDATE users SET restored_to = now() - interval '9 hours', paused_at = now()")
+    await page.goto("/")
+    await passes(page, "today-restored")
 
 
 @pytest.mark.longer

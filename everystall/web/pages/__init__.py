@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from everystall.web.pages import (
     account,
+    backups,
     bulk,
     connections,
     door,
@@ -27,6 +28,7 @@ PAGES = (
     bulk.router,
     saved_views.router,
     door.router,
+    backups.router,
     account.router,
     connections.router,
     stalls.router,

@@ -272,6 +272,7 @@ async def _show(
         stands=[stand for place in places for stand in place.stands],
         browsers_paired=bool(await find_tokens(page.session, "extension")),
         paused=page.user.paused_at is not None,
+        restored_to=page.user.restored_to,
         delists_paused=page.user.pause_ends,
         error=error,
         wrong=id,

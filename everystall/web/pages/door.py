@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from everystall.backup.shelf import Shelf
 from everystall.errors import BadRequest, Conflict, EverystallError, LogInFailed
 from everystall.web import account, browsers, invitations
 from everystall.web.deps import AllParts, PageSeller, PageTransaction, Parts, find_signed_in, own_page
@@ -83,9 +84,11 @@ async def _join(
     request: Request, parts: Parts, token: str, *, email: str = "", error: EverystallError | None = None
 ) -> HTMLResponse:
     invited = await invitations.look_at(parts.database, token)
+    state = Shelf(parts.settings).state() if invited.email is None else None
     return page(
         request, "join.html", status=error.status if error else 200, token=token, invited=invited,
-        first=invited.email is None, email=email, error=error,
+        first=invited.email is None, email=email, error=error, refused=None,
+        failed=state if state is not None and state.what == "restore" and state.step == "failed" else None,
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         steps=steps,
         paused=paused,
         delists_paused=page.user.pause_ends,
+        restored_to=page.user.restored_to,
         asked=await _waiting(session),
         **figures,
     )

@@ -1,0 +1,81 @@
+"""What a restore must change in what it restored: the rows are of then, the marketplaces of now.
+
+What was posted since is live there and unknown here; what waited then to be posted may long be live. So
+nothing that would be posted stays due, everybody's posting is paused, and what is in doubt is looked at or
+asked, as ever (docs/backup.md goes through the cases). Never makes anything due that was not.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+#: Those that would be posted, and have no click behind them that nobody looked after.
+_TAKEN_BACK: Final = """
+CREATE TEMPORARY TABLE taken_back ON COMMIT DROP AS
+SELECT p.id, p.put = 'nothing' AND NOT EXISTS (
+           SELECT FROM attempts a WHERE a.publication_id = p.id AND a.armed_at IS NOT NULL) AS untouched
+FROM publications p WHERE p.wanted = 'live' AND p.put <> 'live' AND NOT p.looking
+"""
+
+_STATEMENTS: Final = (
+    # a post that waited: its job says so for ever, and the listing is not on that account, as far as we know;
+    # without a row it can be linked with what comes in from there
+    """UPDATE listing_automation_results r SET state = 'cancelled', needs_you = NULL, finished_at = now()
+       FROM taken_back t WHERE r.publication_id = t.id AND r.finished_at IS NULL""",
+    """UPDATE jobs j SET status = 'cancelled', finished_at = now()
+       WHERE j.finished_at IS NULL AND NOT EXISTS (SELECT FROM listing_automation_results r
+           WHERE r.user_id = j.user_id AND r.job_id = j.id AND r.finished_at IS NULL)""",
+    "DELETE FROM publications p USING taken_back t WHERE p.id = t.id AND t.untouched",
+    """UPDATE publications p SET wanted = 'ended', relist = NULL, needs_you = NULL, next_try_at = NULL,
+           finished_at = now(),
+           state = CASE WHEN p.put IN ('ended', 'sold') THEN p.put ELSE 'cancelled' END
+       FROM taken_back t WHERE p.id = t.id""",
+    """UPDATE attempts SET outcome = 'draft_only', finished_at = now()
+       WHERE outcome IS NULL AND armed_at IS NULL
+         AND publication_id IN (SELECT id FROM taken_back)""",
+    # nor is an old try looked for: what would be found is wanted ended, and may be what was posted since
+    """UPDATE attempts SET next_look_at = NULL
+       WHERE outcome = 'unresolved' AND publication_id IN (SELECT id FROM taken_back)""",
+    # live, and about to go down to be posted anew: it stays. Where a click took it down, its page says so
+    """UPDATE publications SET relist = NULL, state = CASE WHEN looking THEN state ELSE 'live' END
+       WHERE relist IS NOT NULL AND wanted = 'live' AND put = 'live'""",
+    # "Post again" was said then, not now
+    "UPDATE attempts SET repost_asked_at = NULL WHERE outcome IS NULL",
+    # what a rule took down stays down until the seller says otherwise
+    "DELETE FROM blind_ends",
+    "UPDATE take_downs SET settled_at = now() WHERE settled_at IS NULL",
+    # a grace time begins when we begin to look
+    "UPDATE connections SET blind_since = now(), blind_ended_at = NULL WHERE blind_since IS NOT NULL",
+    "UPDATE connections SET lease_holder = NULL, lease_until = NULL, next_check_at = now()",
+    # they were told, or are not to be told by now
+    """UPDATE webhook_deliveries SET status = 'failed', claimed_until = NULL,
+           last_error = 'not sent: it waited when the backup was made that was restored'
+       WHERE status = 'waiting'""",
+    # signed out, used up or taken back since: nobody can say
+    "DELETE FROM api_tokens WHERE kind = 'browser'",
+    "DELETE FROM invitations WHERE used_at IS NULL",
+    "DELETE FROM pairings",
+)
+
+
+def settle(connection: Connection, made: datetime, fence: int, revoked: list[bytes]) -> None:
+    """`made`: when the archive was. Of what was here before: the highest `fence` of a lease, so that no
+    worker of then can write, and the hashes of tokens that were `revoked`, so that none lives again."""
+    connection.execute(text(_TAKEN_BACK))
+    for statement in _STATEMENTS:
+        connection.execute(text(statement))
+    connection.execute(
+        text("UPDATE connections SET lease_fence = greatest(lease_fence, :fence) + 1"), {"fence": fence}
+    )
+    connection.execute(
+        text(
+            "UPDATE api_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND token_hash = ANY(:hashes)"
+        ),
+        {"hashes": revoked},
+    )
+    connection.execute(
+        text("UPDATE users SET paused_at = coalesce(paused_at, now()), restored_to = :made"), {"made": made}
+    )

@@ -1,0 +1,466 @@
+"""A house with two sellers, backed up and put back: into nothing, over something else, by another key ring,
+and not at all where anything is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import create_engine
+
+from everystall import db
+from everystall.backup import aftermath, archive, restoring
+from everystall.backup.making import make, make_on_shelf
+from everystall.backup.sealing import MAGIC, Opening, read_head
+from everystall.backup.shelf import Shelf, find_key
+from everystall.content.photos import Photos
+from everystall.db import Database, migrate
+from everystall.errors import BackupRefused, Misconfigured, NotFound
+from everystall.settings import Settings
+from everystall.vault import envelope
+from everystall.vault.keyring import Keyring
+from everystall.vault.sessions import Vault
+from tests.api.conftest import live_listing
+
+PASSPHRASE = "four stalls in the rain"
+#: What a restore changes on purpose (backup/aftermath.py), so that it is looked at by itself below.
+CHANGED = {
+    "users": {"paused_at", "restored_to"},
+    "connections": {"lease_fence", "next_check_at"},
+    "user_keys": {"kid", "wrapped"},
+    "publications": {"version"},
+}
+LEFT_OUT = {"vault_audit"}
+
+
+@dataclass
+class Installation:
+    """A database, a folder and a key ring."""
+
+    settings: Settings
+
+    @property
+    def keyring(self) -> Keyring:
+        return Keyring.load(self.settings)
+
+    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        url = self.settings.database_admin_url.get_secret_value()
+        with psycopg.connect(url, row_factory=dict_row, autocommit=True) as connection:
+            found = connection.execute(statement, values)
+            return found.fetchall() if found.description else []
+
+    def everything(self) -> dict[str, list[dict[str, Any]]]:
+        """Every row of every table, but for what a restore changes."""
+        tables = self.rows(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' "
+            "AND relname <> 'alembic_version' ORDER BY 1"
+        )
+        found = {}
+        for table in (row["relname"] for row in tables):
+            rows = [
+                {k: v for k, v in row.items() if k not in CHANGED.get(table, ())}
+                for row in self.rows(f"SELECT * FROM {table}")
+            ]
+            found[table] = sorted(rows, key=repr)
+        return found
+
+    def photos(self) -> dict[str, bytes]:
+        folder = self.settings.everystall_home / "photos" / "originals"
+        return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+    async def make(self, to: Path, passphrase: str | None = PASSPHRASE) -> Path:
+        await asyncio.to_thread(make, self.settings, self.keyring, to, passphrase=passphrase)
+        return to
+
+    async def put_back(self, file: Path, passphrase: str | None = None) -> tuple[restoring.Restored, Any]:
+        key = find_key(file, self.keyring, passphrase)[1]
+        return await asyncio.to_thread(restoring.put_back, file, key, self.settings, self.keyring)
+
+
+@pytest.fixture
+def here(site) -> Installation:
+    return Installation(site.settings.model_copy(update={"pbkdf2_iterations": 100_000}))
+
+
+@pytest.fixture
+def there(empty_database, server, tmp_path) -> Installation:
+    """Another machine: nothing but an empty database."""
+    home = tmp_path / "there"
+    home.mkdir(mode=0o700)
+    return Installation(
+        Settings(
+            _env_file=None, everystall_home=home, database_url=empty_database.login,
+            database_admin_url=empty_database.admin, pbkdf2_iterations=100_000,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def house(site, alice, bob):
+    """Two sellers with what sellers have."""
+    for seller, account in ((alice, "alice"), (bob, "bob")):
+        await live_listing(site, seller, "poshmark", photos=2, sku=account)
+        await seller.listing(photos=3, title=f"Never posted: {account}", description="\\N\n\\.\nand more")
+        await site.rows(
+            "INSERT INTO sales (user_id, connection_id, order_id, title, quantity, price_cents) "
+            "SELECT user_id, id, 'o-1', 'Linen shirt', 1, 2500 FROM connections WHERE user_id = :id",
+            id=seller.user_id,
+        )
+    await site.person("alice", "owner")
+    await site.rows("DELETE FROM api_tokens WHERE kind = 'browser'")
+    yield site
+    await site.database.engine.dispose()
+
+
+async def closed(site) -> None:
+    """As when every web and worker is stopped."""
+    await site.database.engine.dispose()
+
+
+async def test_an_empty_installation_becomes_the_one_that_was_backed_up(house, here, there, alice, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    before, photos = here.everything(), here.photos()
+    assert {"users", "listings", "publications", "sales", "events", "api_tokens"} <= {
+        table for table, rows in before.items() if rows
+    }
+    restored, point = await there.put_back(file, PASSPHRASE)
+    after = there.everything()
+    assert {t: r for t, r in after.items() if t not in LEFT_OUT} == {
+        t: r for t, r in before.items() if t not in LEFT_OUT
+    }
+    assert there.photos() == photos
+    assert len(photos) >= 3
+    assert (point, restored.photos, restored.sessions, restored.broken) == (None, len(photos), 2, 0)
+    assert [row["purpose"] for row in after["vault_audit"]] == ["restore", "restore"]
+    # the ring is another, and opens what was sealed there
+    assert there.keyring.key_bytes() != here.keyring.key_bytes()
+    database = Database(there.settings.database_url.get_secret_value())
+    try:
+        vault = Vault(database, there.keyring, there.settings)
+        (row,) = there.rows("SELECT id FROM connections WHERE user_id = %(id)s", id=alice.user_id)
+        opened = await vault.open(alice.user_id, row["id"], purpose="check")
+        with opened.secret as plain:
+            assert b"jwt" in bytes(plain)
+    finally:
+        await database.close()
+    # numbers go on where they were
+    (last,) = there.rows("SELECT max(id) AS id FROM events")
+    (next_,) = there.rows("SELECT nextval(pg_get_serial_sequence('events', 'id')) AS id")
+    assert next_["id"] > last["id"]
+
+
+async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_second_time(
+    house, here, alice, bob, tmp_path
+):
+    await closed(house)
+    posted = await alice.listing(photos=1, title="Waits to be posted")
+    assert (await alice.publish(posted, "poshmark")).status_code == 200
+    armed = await bob.listing(photos=1, title="Just clicked")
+    assert (await bob.publish(armed, "poshmark")).status_code == 200
+    await house.rows(
+        "UPDATE publications SET state = 'armed', looking = true WHERE listing_id = CAST(:id AS uuid)",
+        id=armed,
+    )
+    await house.rows(
+        "INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, fields_hash, "
+        "fence, armed_at, repost_asked_at) SELECT user_id, id, connection_id, 1, '{}', 'h', 1, now(), now() "
+        "FROM publications WHERE listing_id = CAST(:id AS uuid)", id=armed,
+    )  # fmt: skip
+    await house.rows("UPDATE connections SET lease_holder = 'w', lease_until = now() + interval '1 hour'")
+    await closed(house)
+    await here.make(file := tmp_path / "all.everystall", None)
+    before, photos = here.everything(), here.photos()
+
+    await alice.listing(photos=1, title="After the backup", sku="later")
+    await house.rows("UPDATE listings SET title = 'changed' WHERE sku = 'alice'")
+    await house.rows("DELETE FROM listings WHERE sku = 'bob'")
+    await house.rows("UPDATE api_tokens SET revoked_at = now() WHERE user_id = :id", id=bob.user_id)
+    await house.rows("UPDATE connections SET lease_fence = 700")
+    (number,) = await house.rows("SELECT max(id) AS id FROM events")
+    (here.settings.everystall_home / "photos/originals" / next(iter(photos))).unlink()
+    await closed(house)
+    changed = here.everything()
+
+    _, point = await here.put_back(file)
+    after = here.everything()
+    assert {row["title"] for row in after["listings"]} == {row["title"] for row in before["listings"]}
+    for table in ("listings", "listing_photos", "sales", "events", "user_marketplace_sessions"):
+        assert after[table] == before[table], table
+    assert photos.items() <= here.photos().items()
+
+    def of(listing: str) -> list[dict[str, Any]]:
+        return here.rows("SELECT * FROM publications WHERE listing_id = %(id)s", id=listing)
+
+    assert of(posted) == []  # what waited then may be live by now
+    (job,) = here.rows("SELECT r.state, j.status FROM listing_automation_results r "
+                       "JOIN jobs j ON j.id = r.job_id WHERE r.listing_id = %(id)s", id=posted)  # fmt: skip
+    assert job == {"state": "cancelled", "status": "cancelled"}
+    (clicked,) = of(armed)  # and is looked at, as ever
+    assert (clicked["wanted"], clicked["looking"], clicked["state"]) == ("live", True, "armed")
+    (attempt,) = here.rows("SELECT * FROM attempts WHERE publication_id = %(id)s", id=clicked["id"])
+    assert (attempt["outcome"], attempt["repost_asked_at"]) == (None, None)
+    for row in here.rows("SELECT * FROM users"):
+        assert row["paused_at"] is not None
+        assert row["restored_to"] is not None
+    for row in here.rows("SELECT * FROM connections"):
+        assert (row["lease_holder"], row["lease_until"], row["lease_fence"]) == (None, None, 701)
+    tokens = here.rows("SELECT revoked_at FROM api_tokens WHERE user_id = %(id)s", id=bob.user_id)
+    assert [row for row in tokens if row["revoked_at"] is None] == []
+    (next_,) = here.rows("SELECT nextval(pg_get_serial_sequence('events', 'id')) AS id")
+    assert next_["id"] > number["id"]
+    assert here.rows("SELECT * FROM procrastinate.procrastinate_jobs") == []
+    assert (await alice.get("/api/listings")).status_code == 200  # her token of then
+    assert (await bob.get("/api/listings")).status_code == 401
+
+    # and what was here before is in the restore point
+    await closed(house)
+    await here.put_back(point)
+    assert here.everything()["listings"] == changed["listings"]
+
+
+async def test_what_is_wrong_is_refused_before_anything_is_touched(house, here, there, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    await closed(house)
+    data = file.read_bytes()
+    with file.open("rb") as opened:
+        read_head(opened)
+        body = opened.tell()
+    before = here.everything()
+    bent = tmp_path / "bent.everystall"
+    chunk = 256 * 1024 + envelope.TAG_BYTES
+    for wrong in (
+        data[:-1],
+        data[: body + chunk * ((len(data) - body) // chunk)],
+        data + b"x",
+        data[: body + 100] + bytes([data[body + 100] ^ 1]) + data[body + 101 :],
+        data[: len(MAGIC) + 14] + bytes([data[len(MAGIC) + 14] ^ 1]) + data[len(MAGIC) + 15 :],
+        b"everything",
+        b"",
+    ):
+        bent.write_bytes(wrong)
+        with pytest.raises(BackupRefused):
+            await here.put_back(bent, PASSPHRASE)
+    with pytest.raises(BackupRefused, match="does not open"):
+        await there.put_back(file, "another passphrase")
+    with pytest.raises(BackupRefused, match="closed by a passphrase"):
+        await there.put_back(file)
+    await here.make(own := tmp_path / "own.everystall", None)
+    with pytest.raises(BackupRefused, match="only where the key ring is"):
+        await there.put_back(own, PASSPHRASE)
+    assert here.everything() == before
+    assert Shelf(here.settings).find() == []
+    assert there.rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
+
+
+async def test_a_newer_versions_backup_is_refused_and_an_older_ones_is_brought_forward(
+    house, here, there, tmp_path
+):
+    await closed(house)
+    (now,) = here.rows("SELECT version_num AS head FROM alembic_version")
+    here.rows("UPDATE alembic_version SET version_num = '9999'")
+    await here.make(newer := tmp_path / "newer.everystall")
+    with pytest.raises(BackupRefused, match="newer Everystall"):
+        await there.put_back(newer, PASSPHRASE)
+    # as 0023 made it
+    admin, login = (
+        db.driver_url(url.get_secret_value())
+        for url in (here.settings.database_admin_url, here.settings.database_url)
+    )
+    engine = create_engine(admin)
+    with engine.begin() as connection:
+        db.begin(connection, login)
+        db.clear(connection)
+        db.upgrade(connection, login, "0023")
+    engine.dispose()
+    here.rows("INSERT INTO users (email) VALUES ('alice@example.com'), ('bob@example.com')")
+    here.rows("INSERT INTO listings (user_id, title) SELECT id, 'of ' || email FROM users")
+    await here.make(older := tmp_path / "older.everystall")
+    await there.put_back(older, PASSPHRASE)
+    assert there.rows("SELECT version_num AS head FROM alembic_version") == [now]
+    listings = "SELECT id, user_id, title, words, created_at FROM listings ORDER BY id"
+    assert there.rows(listings) == here.rows(listings)
+    assert len(there.rows(listings)) == 2
+    assert {row["restored_to"] is None for row in there.rows("SELECT * FROM users")} == {False}
+
+
+async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_path, monkeypatch):
+    await here.make(file := tmp_path / "all.everystall")
+    await closed(house)
+    await asyncio.to_thread(migrate, *(there.settings.model_dump()[n].get_secret_value()
+                                       for n in ("database_admin_url", "database_url")))  # fmt: skip
+    there.rows("INSERT INTO users (email) VALUES ('carol@example.com')")
+    before = there.everything()
+    kept = Photos.keep
+
+    async def full(self, sha256, data):
+        if len(there.photos()) == 2:
+            raise OSError(28, "No space left on device")
+        return await kept(self, sha256, data)
+
+    monkeypatch.setattr(Photos, "keep", full)
+    with pytest.raises(OSError, match="No space"):
+        await there.put_back(file, PASSPHRASE)
+    assert there.everything() == before
+    assert there.photos() == {}
+    monkeypatch.undo()
+    # keys that do not open, at the very end
+    here.rows("UPDATE user_keys SET wrapped = wrapped || 'x'")
+    await here.make(wrong := tmp_path / "wrong.everystall")
+    with pytest.raises(BackupRefused, match="does not open with the key ring"):
+        await there.put_back(wrong, PASSPHRASE)
+    assert there.everything() == before
+    assert there.photos() == {}
+
+
+async def test_while_somebody_works_nothing_is_restored(house, here, alice, tmp_path, monkeypatch):
+    monkeypatch.setattr(restoring, "GOING", 0.3)
+    await here.make(file := tmp_path / "all.everystall")
+    before = here.everything()
+    assert (await alice.get("/api/listings")).status_code == 200  # a web
+    with pytest.raises(BackupRefused, match="connected to this database"):
+        await here.put_back(file)
+    assert here.everything() == before
+
+
+async def test_who_does_not_see_all_rows_makes_no_backup(house, here, tmp_path):
+    blind = here.settings.model_copy(update={"database_admin_url": here.settings.database_url})
+    with pytest.raises(Misconfigured, match="does not see every seller"):
+        await asyncio.to_thread(make, blind, here.keyring, tmp_path / "none", passphrase="x")
+    assert not (tmp_path / "none").exists()
+    assert list(tmp_path.glob("*.part")) == []
+
+
+async def test_nothing_of_it_can_be_read_without_the_key(house, here, alice, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    data = file.read_bytes()
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    for secret in (b"alice@example.com", b"Linen", here.keyring.key_bytes()[0], PASSPHRASE.encode(), b"PNG"):
+        assert secret not in data
+    with file.open("rb") as opened:
+        head = read_head(opened)
+    assert set(head) == {"made", "version", "locks"}
+    assert [lock["by"] for lock in head["locks"]] == ["ring", "passphrase"]
+    key = find_key(file, here.keyring, None)[1]
+    with file.open("rb") as opened:
+        names = [name for name, _ in archive.members(opened, key)]
+    assert names[:2] == ["about.json", "keyring.json"]
+    assert names[-1] == "contents.json"
+    with file.open("rb") as opened, pytest.raises(BackupRefused):
+        Opening(opened, bytes(32)).finish()
+
+
+async def test_every_table_of_ours_is_in_it(house, here, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    with file.open("rb") as opened:
+        about = archive.check(opened, find_key(file, here.keyring, None)[1])
+    assert set(about["tables"]) == set(here.everything())
+
+
+async def test_a_photo_that_the_store_lost_is_told_and_stops_nothing(house, here, there, tmp_path):
+    lost = next(iter(here.photos()))
+    (here.settings.everystall_home / "photos/originals" / lost).unlink()
+    contents = await asyncio.to_thread(
+        make, here.settings, here.keyring, file := tmp_path / "all.everystall", passphrase=PASSPHRASE
+    )
+    assert contents["missing"] == [lost]
+    restored, _ = await there.put_back(file, PASSPHRASE)
+    assert (restored.missing, there.photos()) == (1, here.photos())
+
+
+async def test_one_is_made_a_night_and_old_ones_go(here, house):
+    shelf = Shelf(here.settings.model_copy(update={"backup_days": 30}))
+    now = datetime.now(UTC)
+    assert shelf.is_night_due(now.astimezone())
+    await closed(house)
+    path = await asyncio.to_thread(make_on_shelf, here.settings, here.keyring, "night")
+    assert [one.name for one in shelf.find()] == [path.name]
+    assert not shelf.is_night_due(now.astimezone())
+    assert shelf.is_night_due(now.astimezone() + timedelta(days=1))
+    assert not Shelf(here.settings.model_copy(update={"backup_days": 0})).is_night_due(now.astimezone())
+    now, data = datetime.now(UTC), path.read_bytes()
+    head = json.loads(data[len(MAGIC) + 4 : data.index(b"]}") + 2])
+    for age in range(1, 40):
+        made = now - timedelta(days=age)
+        old = json.dumps({**head, "made": made.isoformat()}).encode()
+        (shelf.folder / f"{made:%Y%m%dT%H%M%SZ}-night.everystall").write_bytes(
+            MAGIC + len(old).to_bytes(4, "big") + old
+        )
+    shelf.thin()
+    ages = [(now - one.made).days for one in shelf.find()]
+    assert ages[:7] == [0, 1, 2, 3, 4, 5, 6]
+    assert 3 <= len(ages[7:]) <= 5
+    assert max(ages) < 30
+    for name in ("../keys/ring.json", "state.json", path.name + "x"):
+        with pytest.raises(NotFound):
+            shelf.path(name)
+
+
+async def test_nothing_that_would_be_posted_stays_due_and_what_is_in_doubt_stays_open(
+    here, house, alice, site
+):
+    """Each case of docs/backup.md that is a state of a row."""
+    cases = {
+        # name: (publication, attempt) → (wanted, put, state) afterwards, or None: the row is gone
+        "waits": ("'live','nothing','waiting',false,NULL", None, None),
+        "is filled in": ("'live','nothing','filling',false,NULL", "NULL,NULL", None),
+        "asked about": ("'live','nothing','waiting',false,NULL", None, None),
+        "tried before": ("'live','nothing','waiting',false,NULL", "'unresolved',now()",
+                         ("ended", "nothing", "cancelled")),
+        "to be posted again": ("'live','ended','waiting',false,NULL", "'ended',now()",
+                               ("ended", "ended", "ended")),
+        "sold, again": ("'live','sold','waiting',false,NULL", "'sold',now()", ("ended", "sold", "sold")),
+        "relist is down": ("'live','ended','waiting',false,'down'", "'ended',now()",
+                           ("ended", "ended", "ended")),
+        "relist is asked": ("'live','live','ending',false,'asked'", "'live',now()",
+                            ("live", "live", "live")),
+        "clicked": ("'live','nothing','armed',true,NULL", "NULL,now()", ("live", "nothing", "armed")),
+        "live": ("'live','live','live',false,NULL", "'live',now()", ("live", "live", "live")),
+        "going down": ("'ended','live','ending',false,NULL", "'live',now()", ("ended", "live", "ending")),
+        "ended": ("'ended','ended','ended',false,NULL", "'ended',now()", ("ended", "ended", "ended")),
+    }  # fmt: skip
+    for name, (publication, attempt, _) in cases.items():
+        id = await alice.listing(photos=0, title=name)
+        here.rows(
+            "INSERT INTO publications (user_id, listing_id, connection_id, marketplace, wanted_revision, "
+            "put_revision, wanted, put, state, looking, relist) SELECT l.user_id, l.id, c.id, c.marketplace, "
+            f"1, 1, {publication} FROM listings l JOIN connections c USING (user_id) WHERE l.id = %(id)s",
+            id=id,
+        )
+        if attempt is not None:
+            here.rows(
+                "INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, "
+                "fields_hash, fence, outcome, armed_at) SELECT user_id, id, connection_id, 1, '{}', 'h', 1, "
+                f"{attempt} FROM publications WHERE listing_id = %(id)s",
+                id=id,
+            )
+    here.rows("UPDATE connections SET blind_since = now() - interval '9 days', blind_ended_at = now()")
+    here.rows("INSERT INTO blind_ends (user_id, publication_id, connection_id) SELECT user_id, id, "
+              "connection_id FROM publications LIMIT 1")  # fmt: skip
+    here.rows("UPDATE attempts SET next_look_at = now() WHERE outcome = 'unresolved'")
+    engine = create_engine(db.driver_url(here.settings.database_admin_url.get_secret_value()))
+    with engine.begin() as connection:
+        aftermath.settle(connection, datetime.now(UTC), 5, [])
+    engine.dispose()
+    found = here.rows(
+        "SELECT l.title, p.wanted, p.put, p.state, p.relist, p.unsettled, p.looking FROM listings l "
+        "LEFT JOIN publications p ON p.listing_id = l.id"
+    )
+    now = {row["title"]: row for row in found}
+    for name, (_, _, after) in cases.items():
+        row = now[name]
+        assert (row["wanted"], row["put"], row["state"]) == (after or (None, None, None)), name
+        assert row["relist"] is None
+    due = {row["title"] for row in found if row["unsettled"] and row["wanted"] == "live"}
+    assert due == {"clicked"}  # and that is only looked at
+    assert here.rows("SELECT * FROM blind_ends") == []
+    assert here.rows("SELECT * FROM attempts WHERE next_look_at IS NOT NULL") == []
+    (since,) = here.rows("SELECT max(now() - blind_since) < interval '1 hour' AS new FROM connections")
+    assert since["new"]
+    assert here.rows("SELECT * FROM publications WHERE needs_you IS NOT NULL") == []
