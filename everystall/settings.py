@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL",
+            "METRICS_TOKEN", "SENTRY_DSN")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -117,6 +118,17 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
+    #: The bearer token for /metrics; none = only this machine's own programs read it.
+    metrics_token: SecretStr | None = None
+    #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
+    sentry_dsn: SecretStr | None = None
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _not_to_be_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("has 16 characters or more (openssl rand -hex 24)")
+        return value
 
     @field_validator("everystall_home")
     @classmethod
@@ -240,6 +252,17 @@ def load(**overrides: Any) -> Settings:
         raise Misconfigured(
             f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."
         ) from None
+
+
+def sources() -> dict[str, str]:
+    """Where each setting that is set comes from: "environment", ".env" or "a file" (NAME_FILE)."""
+    found: dict[str, str] = {}
+    places = ((DotEnvSettingsSource(Settings), ".env"), (EnvSettingsSource(Settings), "environment"))
+    for source, label in places:
+        said = {name.lower() for name in source.env_vars}
+        found |= {name: label for name in Settings.model_fields if name in said}
+        found |= {name.lower(): "a file" for name in _SECRETS if f"{name}_file".lower() in said}
+    return found
 
 
 def _file_of(name: str, places: Sequence[Mapping[str, str | None]]) -> str | None:

@@ -37,6 +37,7 @@ from everystall.web import (
     live,
     live_imports,
     matches,
+    metrics,
     pairings,
     price_changes,
     price_drops,
@@ -123,6 +124,7 @@ def create_app(
     for page in PAGES:
         app.include_router(page, include_in_schema=False)
     app.include_router(live.router)
+    app.include_router(metrics.router)
     app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from everystall.web.pages import (
     account,
+    activity,
     bulk,
+    connection_check,
     connections,
     door,
     extension,
@@ -14,6 +16,7 @@ from everystall.web.pages import (
     needs_you,
     reference,
     sales,
+    settings,
     stalls,
     today,
 )
@@ -23,11 +26,14 @@ PAGES = (
     inventory.router,
     bulk.router,
     door.router,
+    activity.router,
     account.router,
     connections.router,
     stalls.router,
     needs_you.router,
     sales.router,
+    settings.router,
+    connection_check.router,
     listing.router,
     extension.router,
     reference.router,

@@ -64,6 +64,8 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "photos-added": ("The photos are added.", "The first is the cover."),
     "photo-moved": ("Moved.", "The first photo is the cover."),
     "photo-deleted": ("The photo is deleted.", None),
+    "settings": ("Saved.", "Webs and workers go by it within seconds; a visit under way, too."),
+    "settings-same": ("Nothing was changed.", None),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 
