@@ -119,7 +119,7 @@ def up(with_parent: WithParent = False) -> None:
         for name in ("worker", "web"):
             children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
-        url = settings.public_url
+        url = settings.address
         try:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
             typer.echo(f"  data     {settings.everystall_home}")

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     everystall_port: int = Field(default=8720, ge=1, le=65535)
     #: The address that people open, without a path; none = http://127.0.0.1:EVERYSTALL_PORT.
     public_url: str = Field(default_factory=lambda data: f"http://127.0.0.1:{data.get('everystall_port')}")
+    #: The path of that host below which Everystall stands, where it has not all of it: /everystall.
+    everystall_root_path: str = ""
     #: The login role's address; none = the embedded PostgreSQL.
     database_url: SecretStr | None = None
     #: Who migrates; none = the embedded server's owner, or DATABASE_URL's database by its owner.
@@ -170,9 +172,22 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("is written as https://everystall.example.com, or with http and a port")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("has no path: Everystall needs a host name (or a port) of its own")
+            raise ValueError("has no path: what stands below one is said by EVERYSTALL_ROOT_PATH")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+    @field_validator("everystall_root_path")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,5}", path):
+            raise ValueError("is a path such as /everystall: letters, digits, . _ ~ - between strokes")
+        return path
+
+    @property
+    def address(self) -> str:
+        """What stands before every path of ours in a link: PUBLIC_URL and the root path."""
+        return self.public_url + self.everystall_root_path
 
     @property
     def public_host(self) -> str:
@@ -211,7 +226,7 @@ class Settings(BaseSettings):
     @property
     def job_webhook_url(self) -> str:
         """Where the worker tells of finished jobs."""
-        return (self.api_url or self.public_url).rstrip("/") + "/api/jobs/webhook"
+        return (self.api_url or self.address).rstrip("/") + "/api/jobs/webhook"
 
     def base_url(self, marketplace: str) -> str:
         """The base URL for a marketplace's new connections, without a slash at the end."""

@@ -50,6 +50,7 @@ from everystall.web import (
     webhooks,
 )
 from everystall.web import photos as listing_photos
+from everystall.web.addresses import Rooted
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
@@ -115,6 +116,8 @@ def create_app(
         # their pages load scripts from other people's servers
         docs_url=None,
         redoc_url=None,
+        # paths in the API's answers are below this, as those of its description are
+        servers=[{"url": settings.everystall_root_path}] if settings.everystall_root_path else None,
     )
     if database is not None and vault is not None and photos is not None:
         app.state.parts = Parts(settings, database, vault, photos, limits, *_listening(database))
@@ -131,6 +134,7 @@ def create_app(
     app.add_middleware(Edge, settings=settings)
     # who is behind a proxy is taken from X-Forwarded-For, if the proxy is on this machine
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
+    app.add_middleware(Rooted, root=settings.everystall_root_path)
     return app
 
 

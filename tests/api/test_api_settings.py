@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from everystall.choices import CHANGEABLE, Following, choose
 from everystall.settings import Settings
+from tests.api.conftest import ADDRESS
 
 HTML = {"accept": "text/html"}
 
@@ -140,7 +141,7 @@ def test_what_may_be_changed_is_no_secret_and_nothing_that_a_start_needs():
     ],
 )
 async def test_the_check_says_which_header_is_missing(site, owner, headers, said):
-    owner.client.base_url = "http://everystall.test"  # as a proxy asks us
+    owner.client.base_url = ADDRESS.replace("https", "http")  # as a proxy asks us
     cookies = "; ".join(f"{name}={value}" for name, value in owner.client.cookies.items())
     page = await owner.get("/settings/connection", headers={**HTML, "cookie": cookies, **headers})
     assert page.status_code == 200
