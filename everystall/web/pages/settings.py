@@ -143,7 +143,7 @@ def _said(value: object) -> str:
 
 def _fixed(settings: Settings, name: str, field: FieldInfo, source: str) -> Fixed:
     value = getattr(settings, name)
-    if value is None:
+    if value is None or value == "":
         said = "not set"
     elif isinstance(value, SecretStr):
         said = "set, and not shown"
