@@ -53,6 +53,7 @@ async def test_an_owner_finds_the_pages_and_a_proxy_that_lets_everything_through
     await page.get_by_role("link", name="Activity", exact=True).click()
     assert "No worker is running." in await page.locator("main").inner_text()
     await house.rows("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 4711, NULL, '0.1.0', 5, 3)")
+    await page.wait_for_timeout(2_100)  # what was read is good for two seconds
     await page.reload()
     assert "3 of 5 visits" in await page.locator("main").inner_text()
     await page.get_by_role("link", name="Settings", exact=True).click()
