@@ -84,7 +84,8 @@ async def test_what_the_environment_says_wins_and_is_shown_as_such(site, owner, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WATCH_SECONDS", "60")
     parts = site.app.state.parts
-    said = Settings(everystall_home=site.settings.everystall_home, database_url=site.settings.database_url)
+    kept = ("everystall_home", "database_url", "public_url", "everystall_root_path")
+    said = Settings(**{name: getattr(site.settings, name) for name in kept})
     parts.settings, parts.following = said, Following(said)
     page = await owner.get("/settings", headers=HTML)
     assert "Set in environment" in page.text
