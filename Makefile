@@ -40,6 +40,11 @@ test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded
 test-longer: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the longer journeys, which `make test` leaves out
 	@$(PY) -m pytest -n 3 --dist worksteal -m "longer and not extended" $(ARGS)
 
+.PHONY: test-base-path
+test-base-path: $(VENV)/ready-dev chromium  ## the pages and the API once more, below a path of their host
+	@EVERYSTALL_TEST_ROOT_PATH=/everystall $(PY) -m pytest -n 3 --dist worksteal -m "not extended and not longer" \
+	  $(or $(ARGS),tests/pages tests/api tests/test_addresses.py)
+
 .PHONY: test-extension
 test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extension's pure functions, in Node
 	@$(NPM) test --silent

@@ -123,7 +123,7 @@ def up(with_parent: WithParent = False) -> None:
         for name in ("worker", "web"):
             children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
-        url = settings.public_url
+        url = settings.address
         try:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
             typer.echo(f"  data     {settings.everystall_home}")
@@ -405,10 +405,10 @@ def doctor() -> None:
 
 
 def _settings() -> Settings:
-    from everystall import settings
+    from everystall import logs, settings
 
     loaded = settings.load()
-    _log(loaded)
+    logs.set_up(loaded)
     return loaded
 
 
@@ -531,33 +531,3 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
         if say_first:
             _say_first(await first_owner_link(settings))
         await server.serve()
-
-
-def _log(settings: Settings) -> None:
-    """Lines to standard error; never a local variable of a traceback, which could be a secret."""
-    import logging
-
-    import structlog
-
-    last: structlog.typing.Processor
-    if settings.log_format == "json":
-        last = structlog.processors.JSONRenderer()
-        before: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
-    else:
-        last = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-        before = []
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *before,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -865,6 +865,8 @@ class AutomationResult(Owned, Base):
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
         Index("results_by_publication", "user_id", "publication_id"),
+        # of all sellers, for the figures of whoever runs this (everystall.post_numbers)
+        Index("results_by_end", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
 

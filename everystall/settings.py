@@ -21,7 +21,7 @@ from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL",
-            "BACKUP_PASSPHRASE")  # fmt: skip
+            "BACKUP_PASSPHRASE", "METRICS_TOKEN", "SENTRY_DSN")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     everystall_port: int = Field(default=8720, ge=1, le=65535)
     #: The address that people open, without a path; none = http://127.0.0.1:EVERYSTALL_PORT.
     public_url: str = Field(default_factory=lambda data: f"http://127.0.0.1:{data.get('everystall_port')}")
+    #: The path of that host below which Everystall stands, where it has not all of it: /everystall.
+    everystall_root_path: str = ""
     #: The login role's address; none = the embedded PostgreSQL.
     database_url: SecretStr | None = None
     #: Who migrates; none = the embedded server's owner, or DATABASE_URL's database by its owner.
@@ -125,6 +127,17 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
+    #: The bearer token for /metrics; none = only this machine's own programs read it.
+    metrics_token: SecretStr | None = None
+    #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
+    sentry_dsn: SecretStr | None = None
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _not_to_be_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("has 16 characters or more (openssl rand -hex 24)")
+        return value
 
     @field_validator("everystall_home")
     @classmethod
@@ -178,9 +191,22 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("is written as https://everystall.example.com, or with http and a port")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("has no path: Everystall needs a host name (or a port) of its own")
+            raise ValueError("has no path: what stands below one is said by EVERYSTALL_ROOT_PATH")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+    @field_validator("everystall_root_path")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,5}", path):
+            raise ValueError("is a path such as /everystall: letters, digits, . _ ~ - between strokes")
+        return path
+
+    @property
+    def address(self) -> str:
+        """What stands before every path of ours in a link: PUBLIC_URL and the root path."""
+        return self.public_url + self.everystall_root_path
 
     @property
     def public_host(self) -> str:
@@ -219,7 +245,7 @@ class Settings(BaseSettings):
     @property
     def job_webhook_url(self) -> str:
         """Where the worker tells of finished jobs."""
-        return (self.api_url or self.public_url).rstrip("/") + "/api/jobs/webhook"
+        return (self.api_url or self.address).rstrip("/") + "/api/jobs/webhook"
 
     def base_url(self, marketplace: str) -> str:
         """The base URL for a marketplace's new connections, without a slash at the end."""
@@ -260,6 +286,17 @@ def load(**overrides: Any) -> Settings:
         raise Misconfigured(
             f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."
         ) from None
+
+
+def sources() -> dict[str, str]:
+    """Where each setting that is set comes from: "environment", ".env" or "a file" (NAME_FILE)."""
+    found: dict[str, str] = {}
+    places = ((DotEnvSettingsSource(Settings), ".env"), (EnvSettingsSource(Settings), "environment"))
+    for source, label in places:
+        said = {name.lower() for name in source.env_vars}
+        found |= {name: label for name in Settings.model_fields if name in said}
+        found |= {name.lower(): "a file" for name in _SECRETS if f"{name}_file".lower() in said}
+    return found
 
 
 def _file_of(name: str, places: Sequence[Mapping[str, str | None]]) -> str | None:

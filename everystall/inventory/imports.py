@@ -214,7 +214,7 @@ async def bring_in(db: Database, stopping: asyncio.Event) -> None:
             claim = (await session.execute(text("SELECT * FROM everystall.take_import()"))).one_or_none()
         if claim is None:
             return
-        with structlog.contextvars.bound_contextvars(import_id=str(claim.id)):
+        with structlog.contextvars.bound_contextvars(import_id=str(claim.id), user_id=str(claim.user_id)):
             await bring_in_batch(db, claim.id, claim.user_id, claim.claimed_until)
 
 

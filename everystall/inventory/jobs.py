@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import structlog
 from pydantic.alias_generators import to_camel
 from sqlalchemy import and_, case, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -49,6 +50,8 @@ from everystall.inventory.publications import (
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Note, Problem
 from everystall.models import AutomationResult, Connection, Job, Listing, Publication, User
+
+log = structlog.get_logger()
 
 _LETTERS = string.ascii_lowercase + string.digits
 
@@ -183,6 +186,7 @@ async def post(
     await decided(session, publication_ids)
     await forget_take_downs(session, publication_ids)
     await _follow(session, job_id, publication_ids)
+    log.info("job.made", job_id=job_id, user_id=str(user_id), pairs=len(publication_ids))
     await tell_jobs(session, publication_ids)
     job, pairs = await get_job(session, job_id)
     paused = await _paused(session, user_id, sign_ins)

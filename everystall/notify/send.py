@@ -109,7 +109,9 @@ class Mail:
 
     async def _deliver_one(self, claim: Claim) -> None:
         """Whatever happens, the others go on; what is not recorded is tried again when the claim ends."""
-        with structlog.contextvars.bound_contextvars(delivery_id=str(claim.delivery_id)):
+        with structlog.contextvars.bound_contextvars(
+            delivery_id=str(claim.delivery_id), user_id=str(claim.user_id)
+        ):
             try:
                 outcome = await self._send(claim)
                 if outcome is not None:

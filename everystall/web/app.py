@@ -38,6 +38,7 @@ from everystall.web import (
     live,
     live_imports,
     matches,
+    metrics,
     pairings,
     price_changes,
     price_drops,
@@ -51,6 +52,7 @@ from everystall.web import (
     webhooks,
 )
 from everystall.web import photos as listing_photos
+from everystall.web.addresses import Rooted
 from everystall.web.deps import Parts
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
@@ -118,6 +120,8 @@ def create_app(
         # their pages load scripts from other people's servers
         docs_url=None,
         redoc_url=None,
+        # paths in the API's answers are below this, as those of its description are
+        servers=[{"url": settings.everystall_root_path}] if settings.everystall_root_path else None,
     )
     if database is not None and vault is not None and photos is not None:
         app.state.parts = Parts(settings, database, vault, photos, limits, *_listening(database))
@@ -128,12 +132,14 @@ def create_app(
         app.include_router(page, include_in_schema=False)
     app.include_router(live.router)
     app.include_router(sittings.live)
+    app.include_router(metrics.router)
     app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)
     app.add_middleware(Edge, settings=settings)
     # who is behind a proxy is taken from X-Forwarded-For, if the proxy is on this machine
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
+    app.add_middleware(Rooted, root=settings.everystall_root_path)
     return app
 
 

@@ -50,20 +50,28 @@ _SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Wi
 
 
 def cookie_name(settings: Settings) -> str:
-    """`__Host-`: browsers take it with Secure and Path=/ only, and from no other host."""
-    return "__Host-everystall" if settings.secure_cookies else "everystall"
+    """`__Host-`: browsers take it with Secure and Path=/ only, and from no other host. Below a path of a host
+    it is sent to nothing else there, which that name forbids."""
+    if not settings.secure_cookies:
+        return "everystall"
+    return "__Secure-everystall" if settings.everystall_root_path else "__Host-everystall"
 
 
 def give_cookie(response: Response, settings: Settings, token: str) -> None:
     response.set_cookie(
-        cookie_name(settings), token, max_age=DAYS * 86_400, path="/",
+        cookie_name(settings), token, max_age=DAYS * 86_400,
+        path=settings.everystall_root_path or "/",
         secure=settings.secure_cookies, httponly=True, samesite="lax",
     )  # fmt: skip
 
 
 def take_cookie(response: Response, settings: Settings) -> None:
     response.delete_cookie(
-        cookie_name(settings), path="/", secure=settings.secure_cookies, httponly=True, samesite="lax"
+        cookie_name(settings),
+        path=settings.everystall_root_path or "/",
+        secure=settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
     )
 
 

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.choices import Following
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import NotAllowed, NotFound, SignInFirst, Unauthenticated
@@ -27,16 +30,18 @@ from everystall.vault.sessions import Vault
 from everystall.web import browsers
 from everystall.web.limits import Limits, budget_of
 from everystall.web.listening import Listening
+from everystall.web.numbers import Numbers
 from everystall.web.tokens import PREFIX, hash_of
 
 #: May hand over sessions and ask about them: what the extension's token is given.
 SESSIONS_WRITE = "sessions:write"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parts:
     """What one web process shares among its requests."""
 
+    #: Newer ones take their place while it runs, where the owner changes one (everystall/choices.py).
     settings: Settings
     database: Database
     vault: Vault
@@ -53,6 +58,12 @@ class Parts:
     imports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     #: Accounts that send an archive here: each of up to 10 GB lies on the disk until it is answered.
     sending: set[UUID] = field(default_factory=set)
+    following: Following = field(init=False)
+    numbers: Numbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.following = Following(self.settings)
+        self.numbers = Numbers(self.database)
 
     @property
     def csrf_key(self) -> bytes:
@@ -76,6 +87,7 @@ class SignedIn:
 
 async def parts_of(request: Request) -> Parts:  # what is not async goes through a thread
     parts: Parts = request.app.state.parts
+    await parts.following.follow(parts, parts.database)
     return parts
 
 
@@ -125,6 +137,7 @@ async def find_signed_in(parts: Parts, token: str, kinds: Collection[str]) -> Si
     parts.limits.remember(token, good)
     if row is None or not good:
         return None
+    structlog.contextvars.bind_contextvars(user_id=str(row.user_id))
     return SignedIn(row.user_id, row.token_id, row.kind, frozenset(row.scopes or ()))
 
 
@@ -170,6 +183,18 @@ async def _sessions_transaction(parts: AllParts, who: SessionsSeller) -> AsyncIt
 
 
 PageSeller = Annotated[SignedIn, Depends(on_page)]
+
+
+async def _page_owner(parts: AllParts, who: PageSeller) -> SignedIn:
+    """For pages of who runs this installation. Raises NotFound for everybody else, as if there were none."""
+    async with parts.database.as_user(who.user_id) as session:
+        role = await session.scalar(text("SELECT role FROM users WHERE id = :id"), {"id": who.user_id})
+    if role != "owner":
+        raise NotFound("There is nothing at this address.", action="Check the address.")
+    return who
+
+
+PageOwner = Annotated[SignedIn, Depends(_page_owner)]
 
 
 async def _page_transaction(parts: AllParts, who: PageSeller) -> AsyncIterator[AsyncSession]:

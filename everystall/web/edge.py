@@ -8,7 +8,9 @@ kept of what is too much.
 from __future__ import annotations
 
 import re
+import secrets
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -89,6 +91,10 @@ class Edge:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # by it the lines of the log that belong together are found; each request is a task of its own
+        number = secrets.token_hex(8)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=number)
         if scope["type"] == "websocket" and not self._is_ours(Headers(scope=scope).get("host", "")):
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -105,7 +111,7 @@ class Edge:
                 headers = MutableHeaders(scope=message)
                 for name, value in headers_of(headers).items():
                     headers.setdefault(name, value)
-                headers.update({**self._always, **cors})
+                headers.update({**self._always, **cors, "x-request-id": number})
             await send(message)
 
         async def drain() -> None:

@@ -87,7 +87,7 @@ async def make_mail_address(session: Transaction, who: Seller, parts: AllParts) 
         .values(user_id=who.user_id, **values)
         .on_conflict_do_update(index_elements=["user_id"], set_=values)
     )
-    return NewMailAddressOut(url=f"{parts.settings.public_url}/api/hints/mail/{token}")
+    return NewMailAddressOut(url=f"{parts.settings.address}/api/hints/mail/{token}")
 
 
 @router.delete("/mail")

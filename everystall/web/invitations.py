@@ -124,7 +124,7 @@ async def check_owner(session: AsyncSession, who: SignedIn) -> None:
 
 
 def link_of(settings: Settings, token: str, *, page: str = "invitation") -> str:
-    return f"{settings.public_url}/{page}?token={token}"
+    return f"{settings.address}/{page}?token={token}"
 
 
 # ---- whoever has the link -------------------------------------------------------------------------

@@ -77,7 +77,7 @@ async def post_code(session: Transaction, who: Seller) -> CodeOut:
 async def look(body: LookBody, parts: AllParts) -> LookedOut:
     """Whose code it is. Spends it: what comes back is a ticket for `accept`."""
     ticket, account, expires_at = await look_at(parts.database, body.code)
-    return LookedOut(ticket=ticket, account=account, server=parts.settings.public_url, expires_at=expires_at)
+    return LookedOut(ticket=ticket, account=account, server=parts.settings.address, expires_at=expires_at)
 
 
 @router.post("/accept")

@@ -26,6 +26,7 @@ from starlette.types import Scope
 
 from everystall import __version__
 from everystall.errors import EverystallError, RateLimited
+from everystall.web.addresses import Addresses
 
 FOLDER: Final = Path(__file__).parent / "static"
 #: The cookie by which a browser remembers that its user wants it light or dark, whatever the system says.
@@ -90,6 +91,7 @@ _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("everystall.web"),
     autoescape=True,
     undefined=StrictUndefined,
+    extensions=[Addresses],
     trim_blocks=True,
     lstrip_blocks=True,
 )

@@ -101,6 +101,14 @@ async def _handed_over(visit: Visit, error: EverystallError) -> bool:
     return sitter is not None and sitter.attended and await sitter.hand_over(error)
 
 
+async def count(visit: Visit, error: EverystallError) -> None:
+    """For the figures of whoever runs this: by marketplace, step and code, not by seller."""
+    await visit.tools.db.ask(
+        "SELECT everystall.note_failure(%(marketplace)s, %(step)s, %(code)s)",
+        marketplace=visit.connection.marketplace, step=visit.purpose, code=error.code,
+    )  # fmt: skip
+
+
 async def _session_lost(visit: Visit) -> EverystallError | None:
     """A page that is not as we know it may only be one whose sign-in ended under it: asked, not guessed."""
     if visit.open_page is None:

@@ -90,6 +90,7 @@ class Mailboxes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
     async def _watch(self, user_id: UUID, claim: datetime) -> None:
+        structlog.contextvars.bind_contextvars(user_id=str(user_id))  # this task is this mailbox's
         watch = _Watch(user_id, claim)
         try:
             await self._read(watch)

@@ -66,7 +66,11 @@ async def look_after(db: Database) -> None:
             connection = (await session.execute(found)).scalar_one_or_none()
             if connection is None or connection.place is None:
                 continue
-            log.info("place.attended" if row.attended else "place.deserted", place=connection.place)
+            log.info(
+                "place.attended" if row.attended else "place.deserted", place=connection.place,
+                user_id=str(row.user_id), marketplace=connection.marketplace,
+                connection_id=str(connection.id),
+            )  # fmt: skip
             reason = (connection.needs_you or {}).get("reason")
             if row.attended and reason in (None, NO_WORKER):
                 await place_attended(session, connection)

@@ -95,6 +95,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1, "imports": 1, "sittings": settings.worker_sittings}  # fmt: skip
+        await stack.enter_async_context(tools.presence.standing(tools))
         place = settings.worker_place
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
@@ -122,7 +123,8 @@ def make_app(
     @app.task(name="visit")
     async def visit_(connection_id: str, lane: str) -> None:
         try:
-            await visit(tools, UUID(connection_id), lane)
+            with tools.presence.visiting():
+                await visit(tools, UUID(connection_id), lane)
         except LeaseLost:
             log.warning("visit.lease_lost", connection_id=connection_id)
 

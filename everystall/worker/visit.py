@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -58,6 +58,7 @@ from everystall.worker import (
     watch,
 )
 from everystall.worker.lease import Lease
+from everystall.worker.presence import Presence
 from everystall.worker.seats import Seats
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ _DUE = f"""
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
     column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
-    column("relist", TEXT), column("orphan_id", Uuid), column("importing", Boolean),
+    column("relist", TEXT), column("orphan_id", Uuid), column("importing", Boolean), column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
@@ -99,7 +100,10 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
            orphan.publication_id AS orphan_id,
-           NOT :urgent AND {_IMPORTING} AS importing
+           NOT :urgent AND {_IMPORTING} AS importing,
+           (SELECT r.job_id FROM listing_automation_results r
+            WHERE r.publication_id = due.id AND r.finished_at IS NULL
+            ORDER BY r.created_at DESC, r.id DESC LIMIT 1) AS job_id
     FROM connections c
     LEFT JOIN LATERAL (
         SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist {_DUE}
@@ -115,13 +119,14 @@ NEXT = select(Connection, *_FOUND).from_statement(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tools:
     """What every visit of this process shares."""
 
     db: Database
     vault: Vault
     photos: Photos
+    #: Newer ones take their place while it runs, where the owner changes one (everystall/choices.py).
     settings: Settings
     driver: Driver
     #: Set by SIGTERM: finish the step, hand back the rest.
@@ -133,6 +138,7 @@ class Tools:
     seats: Seats | None = None
     #: What is done about one due row, instead of what a visit does. The benchmarks' asks no marketplace.
     step: Callable[[Visit, Due], Awaitable[None]] | None = None
+    presence: Presence = field(default_factory=Presence)
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,8 @@ class Due:
     #: wish) · publish · revise · relist · check · list (of what is live, after these) · import
     kind: str
     publication_id: UUID | None = None
+    #: The latest job that waits for it, for the log.
+    job_id: str | None = None
 
 
 def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None) -> str:
@@ -275,7 +283,8 @@ class Visit:
                     self.check_claimed = claimed
                     return Due("check")
             if row.due_id is not None:
-                return Due(_kind(row.wanted, row.put, row.state, row.looking, row.relist), row.due_id)
+                kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist)
+                return Due(kind, row.due_id, row.job_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)
             if self.round is not None and self.connection.needs_you is None:
@@ -293,7 +302,9 @@ class Visit:
     async def _do(self, due: Due) -> None:
         """One step. What PostgreSQL does to us ends the visit: the rows stand, and the tick wakes it."""
         unforeseen: PageChanged | None = None
-        with structlog.contextvars.bound_contextvars(step=due.kind, publication_id=str(due.publication_id)):
+        about = {"publication_id": str(due.publication_id), "job_id": due.job_id}
+        known = {name: value for name, value in about.items() if value and due.publication_id}
+        with structlog.contextvars.bound_contextvars(step=due.kind, **known):
             try:
                 await (self._step(due) if self.tools.step is None else self.tools.step(self, due))
             except (LeaseLost, OperationalError, InterfaceError, InternalError):  # the last: it is read-only
@@ -345,6 +356,7 @@ class Visit:
             await (reconcile.look if due.kind == "look" else reconcile.look_for_orphan)(self, id)
 
     async def _failed(self, due: Due, error: EverystallError) -> None:
+        await failures.count(self, error)
         if due.kind == "list":
             await hands.failed(self, error)
         elif due.kind == "import":

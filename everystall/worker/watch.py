@@ -156,7 +156,7 @@ def is_night(zone: str | None, now: datetime) -> bool:
 
 def reconnect_link(visit: Visit) -> str:
     """The page of ours on which the account is connected again."""
-    return f"{visit.tools.settings.public_url}/connections#{visit.connection.public_id}"
+    return f"{visit.tools.settings.address}/connections#{visit.connection.public_id}"
 
 
 async def note_failed(visit: Visit, error: EverystallError) -> None:

@@ -5,6 +5,9 @@
 
 /** Letters of a pairing code: none that looks like another. */
 const CODE = /^[0-9A-Z]{8}$/;
+/** Our own pages: what stands before them is the path of the server. */
+const PAGES =
+  /\/(account|activity|api|connections|extension|first|inventory|invitation|listings|needs-you|sales|settings|sign-in)(\/.*)?$/;
 /** Seconds; a long question may take 25 of them by itself. */
 const PATIENCE = 29;
 
@@ -43,8 +46,8 @@ export class Unreachable extends Error {
 export class BadAddress extends Error {}
 
 /**
- * The address as we use it: no more than the origin, of whatever page it was copied from. A name without a scheme means https, on this
- * machine http.
+ * The address as we use it, of whatever page of ours it was copied from: the origin, and the path below which Everystall stands
+ * where it has not all of its host. A name without a scheme means https, on this machine http.
  * @param {string} typed
  */
 export function readAddress(typed) {
@@ -67,7 +70,7 @@ export function readAddress(typed) {
       'Over plain http anybody on the way could take your sign-ins. Use https://, or a server on this machine.',
     );
   }
-  return url.origin;
+  return url.origin + url.pathname.replace(PAGES, '').replace(/\/+$/, '');
 }
 
 /** @param {string} address */

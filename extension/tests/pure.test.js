@@ -27,6 +27,7 @@ test('an address without a scheme is https, and http on this machine', () => {
   assert.equal(readAddress('http://[::1]:8720'), 'http://[::1]:8720');
   for (const page of ['/account', '/account?said=saved#extensions', '/']) {
     assert.equal(readAddress(`https://example.com${page}`), 'https://example.com');
+    assert.equal(readAddress(`https://example.com/stall${page}`), 'https://example.com/stall');
   }
 });
 

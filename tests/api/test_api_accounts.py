@@ -15,7 +15,7 @@ from everystall.settings import Settings
 from everystall.web import invitations, passwords
 from everystall.web.app import create_app
 from everystall.web.passwords import check_password
-from tests.api.conftest import OURS, PASSWORD, photo
+from tests.api.conftest import ADDRESS, COOKIE, OURS, PASSWORD, ROOT, photo
 
 SIGN_IN = "/api/sign-in"
 #: Networks to sign in from.
@@ -45,9 +45,7 @@ async def sign_in(site, email, password=PASSWORD, **more):
 
 async def test_whoever_has_the_first_starts_link_becomes_the_owner_once(site):
     token = await invitations.first_owner(site.database)
-    assert invitations.link_of(site.settings, token, page="first") == (
-        f"https://everystall.test/first?token={token}"
-    )
+    assert invitations.link_of(site.settings, token, page="first") == (f"{ADDRESS}/first?token={token}")
     assert (await invitations.look_at(site.database, token)).role == "owner"
     await invitations.accept(site.database, token, " Olga@Example.com ", PASSWORD)
     assert await invitations.first_owner(site.database) is None
@@ -107,9 +105,9 @@ async def test_a_password_full_of_signs_is_not_taken_apart(monkeypatch):
 async def test_the_cookie_is_ours_alone_and_no_script_reads_it(site, sam):
     answer = await sign_in(site, "SAM@example.com ")
     name, *flags = answer.headers["set-cookie"].split("; ")
-    assert name.startswith("__Host-everystall=")
+    assert name.startswith(f"{COOKIE}=")
     assert {flag.lower() for flag in flags} == {
-        "secure", "httponly", "samesite=lax", "path=/", f"max-age={60 * 86_400}"
+        "secure", "httponly", "samesite=lax", f"path={ROOT or '/'}", f"max-age={60 * 86_400}"
     }  # fmt: skip
     assert answer.json()["account"] == "sam@example.com"
     value = name.partition("=")[2]
@@ -138,7 +136,7 @@ async def test_over_plain_http_the_cookie_says_so_and_so_does_the_account(site, 
     body = {"email": "sam@example.com", "password": PASSWORD}
     answer = await client.post(SIGN_IN, json=body, headers={"origin": url})
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("__Host-everystall=" if secure else "everystall=")
+    assert cookie.startswith(f"{COOKIE}=" if secure else "everystall=")
     assert ("Secure" in cookie) == secure
     account = await client.get("/api/account", headers={"cookie": cookie.split(";")[0]})
     assert account.json()["secureCookies"] == secure
@@ -357,7 +355,7 @@ async def test_a_browser_is_named_by_what_it_says_of_itself(site, sam):
 async def test_a_cookie_is_no_token_and_a_token_is_no_cookie(site, sam, alice):
     (value,) = dict(sam.client.cookies).values()
     assert (await site.client(value).get("/api/account")).status_code == 401
-    answer = await site.client().get("/api/account", headers=_cookie({"__Host-everystall": alice.token}))
+    answer = await site.client().get("/api/account", headers=_cookie({COOKIE: alice.token}))
     assert answer.status_code == 401
 
 
@@ -464,7 +462,7 @@ async def test_nobody_sees_or_ends_what_is_anothers(site, olga, sam):
 async def test_an_owner_invites_and_the_link_makes_one_account_for_that_address(site, olga):
     made = (await olga.post("/api/invitations", {"email": "Nina@Example.com"})).json()
     token = made["link"].partition("token=")[2]
-    assert made["link"].startswith("https://everystall.test/invitation?token=")
+    assert made["link"].startswith(f"{ADDRESS}/invitation?token=")
     listed = await olga.get("/api/invitations")
     assert token not in listed.text
     invited = await invitations.look_at(site.database, token)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import live_listing
+from tests.api.conftest import ADDRESS, live_listing
 from tests.test_sale_mails import MAILS, mail
 
 
 async def address(seller):
     answer = await seller.post("/api/hints/mail")
     assert answer.status_code == 200, answer.text
-    return answer.json()["url"].removeprefix("https://everystall.test")
+    return answer.json()["url"].removeprefix(ADDRESS)
 
 
 async def due(site):

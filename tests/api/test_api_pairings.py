@@ -11,6 +11,7 @@ from everystall.web import pairings
 from everystall.web.limits import PAIRINGS
 from everystall.web.pairings import ALPHABET
 from everystall.web.tokens import hash_of
+from tests.api.conftest import ADDRESS
 from tests.api.test_api_accounts import at_once
 
 EXTENSION = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
@@ -46,7 +47,7 @@ async def test_a_code_becomes_a_token_that_hands_over_sessions_and_nothing_else(
     looked = await client.post(LOOK, json={"code": code}, headers=EXTENSION)
     assert looked.status_code == 200
     assert looked.json()["account"] == "sam@example.com"
-    assert looked.json()["server"] == "https://everystall.test"
+    assert looked.json()["server"] == ADDRESS
     made = await client.post(
         ACCEPT, json={"ticket": looked.json()["ticket"], "name": "Firefox at home"}, headers=EXTENSION
     )

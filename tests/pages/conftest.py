@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -29,6 +30,8 @@ from everystall.web.app import create_app
 from everystall.web.passwords import hash_password
 
 PASSWORD = "correct horse battery"
+#: All of it below a path of the host, in the pass that `make test-base-path` makes.
+ROOT = os.environ.get("EVERYSTALL_TEST_ROOT_PATH", "")
 #: What a seller, a marketplace's account or a browser may call itself.
 EVIL = """"><img src=x onerror="window.ran=1"><script>window.ran=2</script>'{{7*7}}</title>"""
 EVIL_URL = "javascript:window.ran=3"
@@ -65,6 +68,7 @@ class House:
         """A browser of its own, without cookies; the tests fail for what its pages complain of."""
         context = await self.browser.new_context(base_url=self.url, **how)
         context.set_default_timeout(10_000)
+        context.on("page", _below_the_root)
         context.on("console", self._hear)
         context.on("weberror", lambda e: self.complaints.append(str(e.error)))
         context.on("request", self._note)
@@ -130,6 +134,25 @@ async def visiting(house: House, name: str) -> AsyncIterator[Visitor]:
         yield Visitor(client)
 
 
+def _below_the_root(page: Page) -> None:
+    """What a test opens by its path alone; a browser would take that for the host's root."""
+    if ROOT:
+        _rooted(page, "goto")
+        for name in ("get", "post", "put", "patch", "delete", "fetch"):
+            _rooted(page.request, name)
+
+
+def _rooted(asks: Any, name: str) -> None:
+    ask = getattr(asks, name)
+    if not hasattr(ask, "rooted"):
+
+        def rooted(url: str, **how: Any) -> Any:
+            return ask(ROOT + url if url.startswith("/") else url, **how)
+
+        rooted.rooted = True  # type: ignore[attr-defined]
+        setattr(asks, name, rooted)
+
+
 async def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
     await page.goto("/sign-in")
     await page.get_by_label("E-mail address").fill(f"{name}@example.com")
@@ -157,6 +180,7 @@ async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncI
         _env_file=None,
         everystall_home=tmp_path / "home",
         everystall_port=port,
+        everystall_root_path=ROOT,
         database_url=database_urls.login,
         database_admin_url=database_urls.admin,
         poshmark_url="http://poshmark.localhost:1",
@@ -169,7 +193,7 @@ async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncI
     app = create_app(settings, database=database, vault=vault, photos=photos)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    house = House(settings.public_url, settings, database, admin, chromium)
+    house = House(settings.address, settings, database, admin, chromium)
     yield house
     for context in house.contexts:
         await context.close()

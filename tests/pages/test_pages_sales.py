@@ -9,7 +9,7 @@ import pytest
 
 from everystall.marketplaces import get_form
 from everystall.marketplaces.fees import fee_of
-from tests.pages.conftest import EVIL, visiting
+from tests.pages.conftest import EVIL, ROOT, visiting
 from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -51,7 +51,7 @@ async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere
     first = rows.first
     assert (
         await first.get_by_role("link", name="Linen shirt").get_attribute("href")
-        == f"/listings/{shirt}/stalls"
+        == f"{ROOT}/listings/{shirt}/stalls"
     )
     said = await first.inner_text()
     assert "$25.00" in said

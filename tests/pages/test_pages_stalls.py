@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.pages.conftest import EVIL, EVIL_URL
+from tests.pages.conftest import EVIL, EVIL_URL, ROOT
 from tests.pages.standing import account, attempt, listing, publication, question
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -103,7 +103,7 @@ async def test_what_is_missing_and_who_is_signed_out_is_said_before_anything_is_
     assert await ebay.get_by_role("checkbox").is_disabled()
     assert await ebay.locator(".lack").count() >= 1
     way = await ebay.get_by_role("link", name="Set").get_attribute("href")
-    assert way == "/connections#bp_ebay_alice-sells"
+    assert way == f"{ROOT}/connections#bp_ebay_alice-sells"
     await page.get_by_role("button", name="Post to all").click()
     await page.get_by_text("Posting where it is not paused.").wait_for()
     stall = page.locator("li.stall", has_text="AliceM")

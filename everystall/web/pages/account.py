@@ -120,7 +120,7 @@ async def pair(page: OpenedPage) -> Response:
         "text": f"{code[:4]}-{code[4:]}",
         "expires_at": expires_at,
         "minutes": pairings.MINUTES,
-        "server": page.parts.settings.public_url,
+        "server": page.parts.settings.address,
     }
     return await _show(page, code=shown)
 

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from everystall.backup.shelf import Shelf
 from everystall.errors import BadRequest, Conflict, EverystallError, LogInFailed
 from everystall.web import account, browsers, invitations
+from everystall.web.addresses import root
 from everystall.web.deps import AllParts, PageSeller, PageTransaction, Parts, find_signed_in, own_page
 from everystall.web.pages.opened import SAID, go
 from everystall.web.render import THEME, THEMES, page
@@ -96,8 +97,11 @@ async def _join(
 async def choose_theme(request: Request, parts: AllParts, theme: Text = "auto") -> Response:
     """Light or dark for this browser, where no script does it."""
     origin, _, path = request.headers.get("referer", "").partition(request.headers.get("host", "\x00"))
+    path = path.removeprefix(root()) if path.startswith(f"{root()}/") else path
     response = RedirectResponse(browsers.same_site_path(path) if origin else "/", 303)
     if theme in THEMES:
         https = parts.settings.public_url.startswith("https://")
-        response.set_cookie(THEME, theme, max_age=31_536_000, path="/", secure=https, samesite="lax")
+        response.set_cookie(
+            THEME, theme, max_age=31_536_000, path=root() or "/", secure=https, samesite="lax"
+        )
     return response

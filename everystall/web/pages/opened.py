@@ -72,6 +72,8 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "photo-moved": ("Moved.", "The first photo is the cover."),
     "photo-turned": ("Turned.", "It is sent like this wherever the listing is live; the original is kept."),
     "photo-deleted": ("The photo is deleted.", None),
+    "settings": ("Saved.", "Webs and workers go by it within seconds; a visit under way, too."),
+    "settings-same": ("Nothing was changed.", None),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 

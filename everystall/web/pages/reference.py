@@ -110,9 +110,9 @@ async def show_reference(request: Request, parts: AllParts) -> HTMLResponse:
         request,
         "reference.html",
         reader=reader,
-        groups=groups_of(app.openapi(), parts.settings.public_url),
+        groups=groups_of(app.openapi(), parts.settings.address),
         refusals=known_refusals(),
-        url=parts.settings.public_url,
+        url=parts.settings.address,
         limits=(
             ("Signing in, passwords, invitations, deleting the account", LOG_IN.amount, "network"),
             ("Pairing", PAIRING.amount, f"network; all together {PAIRINGS.amount} a second"),

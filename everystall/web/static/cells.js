@@ -4,6 +4,7 @@
 
 import { ask, renew } from "./ask.js";
 
+const ROOT = document.documentElement.dataset.root;
 const results = document.getElementById("results");
 const toast = document.getElementById("cell-undo");
 const said = document.getElementById("said");
@@ -80,7 +81,7 @@ async function save(one) {
 async function send(id, name, was, now) {
   const body = new URLSearchParams({ [name]: now, [`seen.${name}`]: was, csrf: document.querySelector("input[name=csrf]").value });
   for (let tries = 0; ; tries += 1) {
-    const answer = await ask(`/listings/${id}`, { method: "POST", part: "saved", body }).catch(() => null);
+    const answer = await ask(`${ROOT}/listings/${id}`, { method: "POST", part: "saved", body }).catch(() => null);
     if (!answer) return "Not saved: Everystall does not answer.";
     if ((answer.away || answer.status === 403) && !tries && await renew()) {
       body.set("csrf", document.querySelector("input[name=csrf]").value);

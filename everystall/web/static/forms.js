@@ -77,7 +77,7 @@ async function copy(button, from) {
 
 function choose(theme) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `theme=${theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  document.cookie = `theme=${theme}; Path=${document.documentElement.dataset.root || "/"}; Max-Age=31536000; SameSite=Lax${secure}`;
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   for (const button of document.querySelectorAll("[data-theme-is] button")) {

@@ -8,6 +8,8 @@
 // in one by one, so that a form that is being filled in stays as it is; data-seq counts up with what is shown, and
 // an older one never replaces a newer. data-say is what a screen reader is told when it changes.
 
+/** What stands before our paths, where Everystall has a path of its host and not all of it. */
+const ROOT = document.documentElement.dataset.root;
 const parts = [...document.querySelectorAll("[data-live]")];
 const said = document.getElementById("said");
 const away = document.getElementById("away");
@@ -114,7 +116,7 @@ const wait = (tries) => Math.min(30, 2 ** tries) * (0.5 + Math.random()) * 1000;
 /** A WebSocket; if it never opened, twice, something between us breaks those, and the events are streamed. */
 function listen(tries = 0, opened = false) {
   if (document.hidden) return document.addEventListener("visibilitychange", () => listen(tries, opened), { once: true });
-  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${ROOT}/live`);
   let silence;
   const heard = () => {
     clearTimeout(silence);
@@ -132,7 +134,7 @@ function listen(tries = 0, opened = false) {
 
 /** The same by server-sent events, which come back by themselves. Without them each part asks every so often. */
 function stream() {
-  const events = new EventSource("/live/events");
+  const events = new EventSource(`${ROOT}/live/events`);
   events.onmessage = (event) => tell(JSON.parse(event.data).listings ?? []);
 }
 

@@ -7,7 +7,9 @@ const dialog = document.getElementById("palette");
 const field = dialog.querySelector("input[role=combobox]");
 const list = dialog.querySelector("[role=listbox]");
 const make = dialog.querySelector("form");
-const LETTERS = { "/": "t", "/inventory": "i", "/needs-you": "n", "/sales": "s", "/connections": "m", "/account": "a" };
+const ROOT = document.documentElement.dataset.root;
+const PAGES = { "": "t", inventory: "i", "needs-you": "n", sales: "s", connections: "m", account: "a" };
+const LETTERS = Object.fromEntries(Object.entries(PAGES).map(([page, letter]) => [`${ROOT}/${page}`, letter]));
 const places = [...document.querySelectorAll(".side ul a[href]")].map((link) => ({
   text: link.querySelector("span").textContent, href: link.getAttribute("href"),
   keys: LETTERS[link.getAttribute("href")] && `G ${LETTERS[link.getAttribute("href")].toUpperCase()}`,
@@ -46,7 +48,7 @@ function show(found) {
 async function seek() {
   const words = field.value.trim(), mine = (asked += 1);
   if (!words) return show([]);
-  const answer = await ask(`/find?q=${encodeURIComponent(words)}`).catch(() => null);
+  const answer = await ask(`${ROOT}/find?q=${encodeURIComponent(words)}`).catch(() => null);
   if (mine !== asked || !answer?.found || answer.away) return;
   show([...answer.found.querySelectorAll("li")].map((one) => document.importNode(one, true)));
 }
@@ -65,7 +67,7 @@ function open() {
 }
 
 field.addEventListener("input", () => {
-  show(options().filter((one) => one.dataset.href?.startsWith("/listings/")));
+  show(options().filter((one) => one.dataset.href?.startsWith(`${ROOT}/listings/`)));
   clearTimeout(timer);
   timer = setTimeout(seek, 120);
 });

@@ -1,0 +1,56 @@
+"""Log lines, to standard error: for a person's eyes, or as JSON with what they belong to (request_id,
+user_id, job_id, marketplace …: bound where it becomes known). Never a local variable of a traceback, which
+could be a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.util import find_spec
+
+import structlog
+
+from everystall import sentry
+from everystall.settings import Settings
+
+
+def set_up(settings: Settings) -> None:
+    """For this process. What libraries say by Python's own logging comes out the same way."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.typing.Processor
+    if settings.log_format == "json":
+        last = structlog.processors.JSONRenderer()
+        before: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
+    else:
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        before = []
+    reported: list[structlog.typing.Processor] = []
+    reports = settings.sentry_dsn is not None and find_spec("sentry_sdk") is not None
+    if reports and settings.sentry_dsn is not None:
+        sentry.start(settings.sentry_dsn.get_secret_value())
+        reported = [sentry.report]
+    structlog.configure(
+        processors=[*shared, *reported, *before, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, last],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if settings.sentry_dsn is not None and not reports:
+        structlog.get_logger().warning(
+            "sentry.not_installed", action="pip install 'everystall[sentry]', or unset SENTRY_DSN"
+        )

@@ -1,0 +1,103 @@
+"""/metrics, for Prometheus: the figures of the page *Activity*, to this machine or to who has the token."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from everystall import __version__
+from everystall.errors import NotFound
+from everystall.settings import is_loopback
+from everystall.web.deps import AllParts, Parts
+from everystall.web.numbers import WINDOWS, Now, Window
+
+router = APIRouter(include_in_schema=False)
+
+#: Whatever says that a proxy passed a request on: then it comes from elsewhere, whoever hands it over.
+_PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+
+
+@router.get("/metrics")
+async def show_metrics(request: Request, parts: AllParts) -> Response:
+    if not _may_read(request, parts):
+        raise NotFound("There is nothing at this address.", action="Check the address.")
+    now = await parts.numbers.now()
+    windows = {name: await parts.numbers.window(name) for name in WINDOWS}
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(now, windows))
+    return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _may_read(request: Request, parts: Parts) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    wanted = parts.settings.metrics_token
+    if wanted is not None and scheme.lower() == "bearer":
+        return hmac.compare_digest(given.strip().encode(), wanted.get_secret_value().encode())
+    direct = not any(name in request.headers for name in _PASSED_ON)
+    # a page that is open in a browser here may ask too: never for it
+    by_program = "sec-fetch-site" not in request.headers and "origin" not in request.headers
+    client = request.client.host if request.client else ""
+    here = is_loopback(client) and is_loopback(request.url.hostname or "")
+    return wanted is None and direct and by_program and here
+
+
+class _Figures(Collector):
+    def __init__(self, now: Now, windows: dict[str, Window]) -> None:
+        self._now, self._windows = now, windows
+
+    def collect(self) -> Iterable[Metric]:
+        yield _gauge("everystall_info", "This version.", ["version"], [((__version__,), 1)])
+        yield from self._of_posts()
+        now = self._now
+        lag = (datetime.now(UTC) - now.oldest).total_seconds() if now.oldest else 0
+        yield _gauge("everystall_due", "Publications with something to do now.", ["kind"],
+                     [(("take_down",), now.due_urgent), (("other",), now.due - now.due_urgent)])  # fmt: skip
+        yield _gauge(
+            "everystall_due_oldest_seconds", "Since when the oldest of them is due.", [], [((), lag)]
+        )
+        yield _gauge("everystall_wakes", "Wake-ups in the queue.", ["queue", "state"],
+                     [((queue, state), number) for queue, numbers in now.wakes.items()
+                      for state, number in zip(("waiting", "running"), numbers, strict=True)])  # fmt: skip
+        there = [one for one in now.workers if not one.away]
+        yield _gauge("everystall_workers", "Workers that are alive.", [], [((), len(there))])
+        yield _gauge("everystall_visits_running", "Visits under way.", ["host", "pid"],
+                     [((one.host, str(one.pid)), one.running) for one in there])  # fmt: skip
+        yield _gauge("everystall_accounts", "Connected accounts.", ["marketplace", "state"],
+                     [((name, state), number) for name, (whole, waiting) in now.accounts.items()
+                      for state, number in (("fine", whole - waiting),
+                                            ("needs_seller", waiting))])  # fmt: skip
+
+    def _of_posts(self) -> Iterable[Metric]:
+        posts = [(name, window, one) for window, found in self._windows.items()
+                 for name, one in found.posts.items()]  # fmt: skip
+        yield _gauge("everystall_posts", "Posts that ended in the window.",
+                     ["marketplace", "window", "outcome"],
+                     [((name, window, outcome), number) for name, window, one in posts
+                      for outcome, number in (("live", one.live),
+                                              ("needs_seller", one.stopped))])  # fmt: skip
+        yield _gauge("everystall_post_seconds", "From the wish to live, of posts that ended in the window.",
+                     ["marketplace", "window", "quantile"],
+                     [((name, window, quantile), seconds) for name, window, one in posts
+                      for quantile, seconds in (("0.5", one.median), ("0.95", one.p95))
+                      if seconds is not None])  # fmt: skip
+        yield _gauge("everystall_failures", "Steps that failed in the window.",
+                     ["marketplace", "window", "code"],
+                     [((one.marketplace, window, one.code), one.number)
+                      for window, found in self._windows.items() for one in found.failures])  # fmt: skip
+
+
+def _gauge(
+    name: str, said: str, labels: list[str], values: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, said, labels=labels)
+    for given, value in values:
+        family.add_metric(list(given), value)
+    return family

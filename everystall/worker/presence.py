@@ -1,0 +1,75 @@
+"""That this worker is there: told to the database every few seconds, for the page of the installation's owner
+and for /metrics. In return it hears which settings were changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from everystall import __version__
+from everystall.choices import Following
+
+if TYPE_CHECKING:
+    from everystall.worker.visit import Tools
+
+#: Seconds between two signs of life.
+SIGN_SECONDS = 5.0
+
+
+class Presence:
+    """This worker, and how many visits are under way in it."""
+
+    def __init__(self) -> None:
+        self.id = uuid4()
+        self.running = 0
+
+    @contextmanager
+    def visiting(self) -> Iterator[None]:
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+    @asynccontextmanager
+    async def standing(self, tools: Tools) -> AsyncIterator[None]:
+        """While in the block, this worker is known, and has the settings that were chosen last."""
+        following = Following(tools.settings)
+        await following.follow(tools, tools.db, at_once=True)
+        await self.sign(tools)
+
+        async def go_on() -> None:
+            while True:
+                await asyncio.sleep(SIGN_SECONDS)
+                await following.follow(tools, tools.db, at_once=True)
+                with suppress(SQLAlchemyError, OSError):  # the database is away
+                    await self.sign(tools)
+
+        signing = asyncio.create_task(go_on())
+        try:
+            yield
+        finally:
+            signing.cancel()
+            with suppress(asyncio.CancelledError):
+                await signing
+            with suppress(SQLAlchemyError, OSError):
+                async with tools.db.as_app() as session:
+                    await session.execute(text("SELECT everystall.leave_worker(:id)"), {"id": self.id})
+
+    async def sign(self, tools: Tools) -> None:
+        async with tools.db.as_app() as session:
+            await session.execute(
+                text("SELECT everystall.stand_worker(:id, :host, :pid, :place, :version, :slots, :running)"),
+                {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(),
+                 "place": tools.settings.worker_place, "version": __version__,
+                 "slots": tools.settings.worker_visits + tools.settings.worker_urgent,
+                 "running": self.running},
+            )  # fmt: skip

@@ -1,0 +1,149 @@
+"""The figures of the installation: for its owner's eyes and for Prometheus, sums only, and nobody else's."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from everystall.web.deps import Parts
+from everystall.web.numbers import Numbers
+
+HTML = {"accept": "text/html"}
+TOKEN = "a-token-for-the-metrics"
+
+
+@pytest.fixture
+async def owner(site):
+    return await site.person("olga", "owner")
+
+
+async def posted(site, seller, marketplace, *, state="live", seconds=60, hours=1):
+    """A job's pair that ended some hours ago, so many seconds after it was asked for."""
+    listing = await seller.listing(photos=0)
+    await site.rows(
+        """WITH c AS (INSERT INTO connections (user_id, public_id, marketplace, account_id, base_url)
+                      VALUES (:u, 'bp_' || gen_random_uuid(), :m, CAST(gen_random_uuid() AS text), 'http://x')
+                      RETURNING id, public_id),
+                p AS (INSERT INTO publications (user_id, listing_id, connection_id, marketplace,
+                          wanted_revision) SELECT :u, CAST(:l AS uuid), c.id, :m, 1 FROM c
+                      RETURNING id, connection_id),
+                j AS (INSERT INTO jobs (id, user_id, listing_id)
+                      VALUES ('job_' || gen_random_uuid(), :u, CAST(:l AS uuid)) RETURNING id)
+           INSERT INTO listing_automation_results (user_id, job_id, publication_id, listing_id, connection_id,
+               marketplace, browser_profile_id, wanted_revision, state, created_at, started_at, finished_at)
+           SELECT :u, j.id, p.id, CAST(:l AS uuid), p.connection_id, :m, c.public_id, 1, :state,
+                  t - make_interval(secs => :s), t - make_interval(secs => :s / 2), t
+           FROM c, p, j, LATERAL (SELECT now() - make_interval(hours => :h) AS t) t""",
+        u=seller.user_id, l=listing, m=marketplace, state=state, s=seconds, h=hours,
+    )  # fmt: skip
+
+
+def figures(answer: httpx.Response) -> dict[tuple, float]:
+    """(name, labels) → value"""
+    return {
+        (one.name, *sorted(one.labels.items())): one.value
+        for family in text_string_to_metric_families(answer.text)
+        for one in family.samples
+    }
+
+
+def program(site, address="127.0.0.1"):
+    client = site.client(address=address)
+    client.base_url = httpx.URL("http://127.0.0.1:8720")
+    return client
+
+
+async def test_the_owner_sees_how_posts_went_and_a_seller_sees_no_such_page(site, owner, alice, bob):
+    for seconds in (10, 20, 30):
+        await posted(site, alice, "poshmark", seconds=seconds)
+    await posted(site, bob, "poshmark", state="reconciling")
+    await posted(site, bob, "poshmark", state="cancelled")
+    await posted(site, bob, "ebay", hours=50)
+    for _ in range(3):
+        await site.rows("SELECT everystall.note_failure('poshmark', 'post', 'page_changed')")
+    page = await owner.get("/activity", headers=HTML)
+    assert page.status_code == 200, page.text
+    row = re.search(r"Poshmark</th>(.*?)</tr>", page.text, re.S)[1]
+    assert re.findall(r">([^<>]+)</td>", row)[:5] == ["3", "75 %", "20 s", "29 s", "10 s"]
+    assert "3 ×" in page.text
+    assert "page_changed" in page.text
+    assert re.search(r'eBay</th>\s*<td class="num" data-is="Went live">0<', page.text)
+    assert "3 went live, 1 stopped" in page.text
+    week = await owner.get("/activity?window=7d", headers=HTML)
+    assert re.search(r'eBay</th>\s*<td class="num" data-is="Went live">1<', week.text)
+    for seller in ("alice@example.com", "bob@example.com", "Linen shirt"):
+        assert seller not in page.text
+    for other in (await site.person("sam"), alice):
+        assert (await other.get("/activity", headers=HTML)).status_code in (303, 404)
+    assert (await (await site.person("sam")).get("/activity", headers=HTML)).status_code == 404
+
+
+async def test_prometheus_reads_the_same_figures(site, alice, bob):
+    await posted(site, alice, "poshmark", seconds=10)
+    await posted(site, bob, "poshmark", state="reconciling")
+    await site.rows("SELECT everystall.note_failure('ebay', 'look', 'marketplace_busy')")
+    await site.rows(
+        "SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 7, 'home', '1', 5, 2), "
+        "everystall.stand_worker('00000000-0000-0000-0000-000000000001', 'gone', 8, NULL, '1', 5, 2)"
+    )
+    await site.rows("UPDATE everystall.workers SET seen_at = now() - interval '1 minute' WHERE host = 'gone'")
+    answer = await program(site).get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    found = figures(answer)
+    of = (("marketplace", "poshmark"), ("outcome", "live"), ("window", "24h"))
+    assert found["everystall_posts", *of] == 1
+    of = (("marketplace", "poshmark"), ("quantile", "0.95"), ("window", "7d"))
+    assert found["everystall_post_seconds", *of] == 10
+    of = (("code", "marketplace_busy"), ("marketplace", "ebay"), ("window", "24h"))
+    assert found["everystall_failures", *of] == 1
+    assert found["everystall_due", ("kind", "other")] == 2
+    assert found["everystall_due_oldest_seconds",] >= 0
+    assert found["everystall_workers",] == 1
+    assert found["everystall_visits_running", ("host", "shed"), ("pid", "7")] == 2
+    assert found["everystall_accounts", ("marketplace", "poshmark"), ("state", "fine")] == 2
+    assert "alice" not in answer.text
+    assert "python_gc" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [
+        ("192.0.2.7", {}),
+        ("127.0.0.1", {"x-forwarded-for": "192.0.2.7"}),
+        ("127.0.0.1", {"host": "everystall.test"}),
+        ("127.0.0.1", {"sec-fetch-site": "cross-site"}),
+        ("127.0.0.1", {"authorization": f"Bearer {TOKEN}"}),
+    ],
+)
+async def test_without_a_token_metrics_are_this_machines_programs_alone(site, address, headers):
+    """The last: a token that is nobody's opens nothing for a machine elsewhere."""
+    answer = await program(site, "192.0.2.7" if "authorization" in headers else address).get(
+        "/metrics", headers=headers
+    )
+    assert answer.status_code == 404
+    assert "everystall_" not in answer.text
+
+
+async def test_with_a_token_only_who_has_it_reads_metrics(site):
+    parts: Parts = site.app.state.parts
+    chosen = site.settings.model_copy(update={"metrics_token": SecretStr(TOKEN)})
+    parts.settings = parts.following.began = chosen
+    program_here, elsewhere = program(site), program(site, "192.0.2.7")
+    assert (await program_here.get("/metrics")).status_code == 404
+    wrong = {"authorization": "Bearer a-guess"}
+    assert (await elsewhere.get("/metrics", headers=wrong)).status_code == 404
+    right = {"authorization": f"Bearer {TOKEN}"}
+    assert (await elsewhere.get("/metrics", headers=right)).status_code == 200
+
+
+async def test_many_who_ask_at_once_cost_one_reading(site, alice):
+    numbers = Numbers(site.database)
+    first = await numbers.window("24h")
+    await posted(site, alice, "poshmark")
+    assert await numbers.window("24h") is first
+    assert (await Numbers(site.database).window("24h")).posts["poshmark"].live == 1
