@@ -9,6 +9,7 @@ from everystall.web.pages import (
     connections,
     door,
     extension,
+    imports,
     inventory,
     listing,
     needs_you,
@@ -20,6 +21,7 @@ from everystall.web.pages import (
 
 PAGES = (
     today.router,
+    imports.router,
     inventory.router,
     bulk.router,
     door.router,

@@ -64,6 +64,26 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "photos-added": ("The photos are added.", "The first is the cover."),
     "photo-moved": ("Moved.", "The first photo is the cover."),
     "photo-deleted": ("The photo is deleted.", None),
+    "live-import": (
+        "It is being read.",
+        "A worker reads what is live there, between its posts. You may close this page.",
+    ),
+    "rules-saved": ("Saved.", "It holds from now on; what waits for you already still does."),
+    "mail-gone": ("The address is gone.", "Mails that are sent on to it are not taken any more."),
+    "mailbox-saved": ("Your mailbox is watched.", "It is read within a minute; what came before is no news."),
+    "mailbox-gone": ("Your mailbox is not read any more.", "Its password is deleted."),
+    "price-rule": ("Saved.", "What is posted from now on goes by it; what is live stays as it is."),
+    "price-rule-gone": ("There is no rule there any more.", "What is live stays as it is."),
+    "drops": ("Saved.", "The days count from now on, or from when a listing was posted."),
+    "drops-gone": ("That schedule is gone.", "What has fallen stays where it is."),
+    "relist-rule": (
+        "Saved.",
+        "What its time has come for is relisted within the hour, as many as the day takes.",
+    ),
+    "relist-rule-gone": (
+        "Nothing is relisted there by itself any more.",
+        "What is down for it is posted again.",
+    ),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 
