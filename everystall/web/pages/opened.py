@@ -74,6 +74,13 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "mailbox-gone": ("Your mailbox is not read any more.", "Its password is deleted."),
     "price-rule": ("Saved.", "What is posted from now on goes by it; what is live stays as it is."),
     "price-rule-gone": ("There is no rule there any more.", "What is live stays as it is."),
+    "linked": (
+        "One thing.",
+        "It is one listing from now on: when it sells once, it is taken down everywhere.",
+    ),
+    "apart": ("Two things.", "They are never proposed again."),
+    "asked-again": ("Taken back.", "They are two listings, and you are asked again."),
+    "comparing": ("They are being compared.", "What is certain is linked, what is likely comes up here."),
     "drops": ("Saved.", "The days count from now on, or from when a listing was posted."),
     "drops-gone": ("That schedule is gone.", "What has fallen stays where it is."),
     "relist-rule": (
