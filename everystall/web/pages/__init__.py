@@ -12,6 +12,7 @@ from everystall.web.pages import (
     imports,
     inventory,
     listing,
+    matches,
     needs_you,
     openings,
     price_changes,
@@ -28,6 +29,7 @@ from everystall.web.pages import (
 PAGES = (
     today.router,
     imports.router,
+    matches.router,
     inventory.router,
     bulk.router,
     door.router,
