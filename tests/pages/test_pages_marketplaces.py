@@ -43,8 +43,9 @@ async def test_how_the_marketplaces_pages_look(house, scheme, width):
     await passes(page, "sale-mails")
     await page.get_by_role("button", name="Make an address").click()
     await page.get_by_text("It is shown this once.").wait_for()
-    await page.get_by_label("IMAP server").fill("127.0.0.1")
     await passes(page, "sale-mails-address")
+    for label, value in (("IMAP server", "127.0.0.1"), ("Name", "alice@example.com"), ("Password", "hush")):
+        await page.get_by_label(label, exact=True).fill(value)
     await page.get_by_role("button", name="Watch it").click()
     await page.get_by_text("The mailbox was not saved.").wait_for()
     await passes(page, "sale-mails-refused")

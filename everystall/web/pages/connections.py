@@ -20,7 +20,7 @@ from everystall.errors import EverystallError, ListingLive
 from everystall.inventory.blindness import told_of
 from everystall.inventory.connections import NO_WORKER, SignIn, find_sign_ins, get_connection
 from everystall.inventory.sale_rules import rules_of
-from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces import MARKETPLACES, get_form, is_practice
 from everystall.marketplaces.base import Default
 from everystall.models import Attempt, Connection, Publication
 from everystall.settings import Settings
@@ -73,6 +73,8 @@ class Stand:
     pace: str
     #: New listings in any 24 hours.
     cap: int
+    #: It is a practice account among real ones, or a real one among practice accounts: what it is.
+    stranger: str | None
     #: We cannot see what sells there, and why: what is live there may sell without our noticing.
     blind: str | None
     #: Listings that wait for nothing but that, and when the first of them is gone on with.
@@ -166,8 +168,17 @@ def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand
         gone=one.forgotten, asked=row.refresh_asked_at, visited=row.last_visit_at,
         verified=one.verified_at, expires=one.expires_at,
         pace=f"{next(pace for pace in said if pace is not None):g} seconds",
-        cap=next(cap for cap in caps if cap is not None), blind=(told_of(row) or {}).get("message"),
+        stranger=_stranger(row, settings),
+        cap=next(cap for cap in caps if cap is not None),
+        blind=(told_of(row) or {}).get("message"),
     )  # fmt: skip
+
+
+def _stranger(row: Connection, settings: Settings) -> str | None:
+    practice = is_practice(row.base_url)
+    if practice == is_practice(settings.base_url(row.marketplace)):
+        return None
+    return "Practice account" if practice else "Real account"
 
 
 def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:

@@ -166,6 +166,7 @@ async def test_prices_fall_by_a_schedule_for_all_and_one_for_a_listing(house, re
     said = await alice.text("/prices/drops")
     assert "Listings with a schedule of their own Linen shirt $1.50 every 7 days, never below $15.00" in said
     assert "$25.00 → $23.00" in said
+    assert "Falls to $23.00" in await alice.text(f"/listings/{shirt}")
     assert "All others: 10% every 7 days" in await alice.text(f"/prices/drops?listing={shirt}")
     assert (await bob.get(f"/prices/drops?listing={shirt}")).status_code == 404
     assert (await bob.post("/prices/drops", do="save", **own)).status_code == 404
