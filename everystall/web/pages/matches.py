@@ -16,7 +16,7 @@ from everystall.inventory.pricing import dollars
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import CONDITIONS
 from everystall.marketplaces.taxonomy import find_category
-from everystall.models import Match
+from everystall.models import Listing, Match
 from everystall.web import matches
 from everystall.web.deps import as_id
 from everystall.web.matches import MatchOut, SideOut, State
@@ -80,7 +80,11 @@ async def _show(page: Opened, error: EverystallError | None = None) -> HTMLRespo
 
 
 async def _counts(session: AsyncSession) -> dict[str, int]:
-    rows = await session.execute(select(Match.state, func.count()).group_by(Match.state))
+    here = select(Listing.id)
+    both = Match.one_id.in_(here) & Match.other_id.in_(here)  # of a proposed one either may be deleted since
+    rows = await session.execute(
+        select(Match.state, func.count()).where((Match.state != "proposed") | both).group_by(Match.state)
+    )
     return {row[0]: row[1] for row in rows}
 
 

@@ -76,6 +76,9 @@ async def test_a_pair_is_called_apart_and_asked_again(house, reader):
     assert await alice.done(f"{PAGE}/{match}", say="undo") == f"{PAGE}?said=asked-again"
     (row,) = await house.rows("SELECT state, decided_by FROM matches")
     assert dict(row) == {"state": "proposed", "decided_by": None}
+    await house.rows("DELETE FROM publications")
+    await house.rows("DELETE FROM listings WHERE title = 'Shirt of linen'")
+    assert "To answer 0" in await alice.text(PAGE)
 
 
 async def test_what_cannot_be_linked_says_why(house, reader):
