@@ -134,8 +134,9 @@ async def compare(page: OpenedPage) -> Response:
 @router.post("/inventory/matches/{id}")
 async def answer(id: str, page: OpenedPage, request: Request) -> Response:
     """*Same thing*, *Not the same*, or the undo of either."""
-    form = await request.form()
-    said = form.get("say")
+    if await page.session.scalar(select(Match.id).where(Match.id == as_id(id))) is None:
+        raise NotFound
+    said = (await request.form()).get("say")
     does = {"same": matches.link, "apart": matches.apart, "undo": matches.propose}
     if not isinstance(said, str) or said not in does:
         return go("/inventory/matches")
