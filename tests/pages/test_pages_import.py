@@ -45,7 +45,7 @@ async def test_a_file_is_looked_at_and_brought_in_without_choosing_it_twice(hous
 
 @pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-async def test_how_import_and_export_look(house, scheme, width):
+async def test_how_importing_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))
     await page.goto("/inventory/import")

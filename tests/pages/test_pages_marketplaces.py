@@ -31,7 +31,7 @@ async def test_from_an_account_that_cannot_be_seen_to_the_rule_for_it_and_back(h
 
 @pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-async def test_how_the_marketplaces_pages_look(house, scheme, width):
+async def test_how_each_page_looks(house, scheme, width):
     await furnish(house, await house.person("alice"))
     await house.rows("UPDATE publications SET put = 'live', state = 'live'")
     page = await house.signed_in("alice", **look(scheme, width))

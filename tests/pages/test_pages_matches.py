@@ -34,7 +34,7 @@ async def test_pairs_are_answered_and_taken_back_by_keys(house):
 
 @pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-async def test_how_matches_look(house, scheme, width):
+async def test_how_matching_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))
     await page.goto("/inventory/matches")

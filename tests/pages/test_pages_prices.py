@@ -32,7 +32,7 @@ async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
 
 @pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-async def test_how_the_prices_pages_look(house, scheme, width):
+async def test_how_pricing_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))
     for path, name in (
