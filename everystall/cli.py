@@ -99,7 +99,13 @@ def demo(
 
 
 @app.command()
-def up(with_parent: WithParent = False) -> None:
+def up(
+    practice: Annotated[
+        bool,
+        typer.Option("--practice", help="Another one, on practice marketplaces, with data of its own."),
+    ] = False,
+    with_parent: WithParent = False,
+) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
@@ -111,6 +117,10 @@ def up(with_parent: WithParent = False) -> None:
         end_with_parent()
     began = time.time()
     settings = _settings()
+    if practice:
+        from everystall.demo.practice import MARKETS_PORT, set_up
+
+        settings = set_up(settings)
     claim_port(settings.everystall_port)
     with opened(settings, own=True, prepared=False) as settings, Children() as children:
         env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"],
@@ -118,6 +128,8 @@ def up(with_parent: WithParent = False) -> None:
         env.pop("DATABASE_ADMIN_URL", None)
         for name in ("worker", "web"):  # they load while we migrate
             children.start(name, name, env=env, hold=True)
+        if practice:
+            children.start("practice", "sandbox", "--port", str(MARKETS_PORT), env=env)
         if settings.database_admin_url is not None:
             prepare(settings)
         for name in ("worker", "web"):
@@ -126,6 +138,8 @@ def up(with_parent: WithParent = False) -> None:
         url = settings.address
         try:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
+            if practice:
+                typer.echo("  practice: nothing here reaches a real marketplace; the next start begins empty")
             typer.echo(f"  data     {settings.everystall_home}")
             typer.echo(f"  ready?   {url}/readyz")
             typer.echo(f"  the API  {url}/api/docs, and the way through: docs/api.md")

@@ -322,6 +322,8 @@ class Connection(Owned, Base):
     place: Mapped[str | None]
     #: Seconds between two posts; null = the setting, else the marketplace's own default.
     pace_seconds: Mapped[float | None]
+    #: New listings a day; null = the setting, else the marketplace's own default.
+    daily_cap: Mapped[int | None]
     #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
     needs_you: Mapped[dict[str, Any] | None]
     last_post_at: Mapped[datetime | None]
@@ -353,6 +355,7 @@ class Connection(Owned, Base):
     __table_args__ = (
         _owned("connections"),
         CheckConstraint("place ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="place"),
+        CheckConstraint("daily_cap > 0", name="daily_cap"),
         Index("connections_by_place", "place", postgresql_where=text("place IS NOT NULL")),
         Index("connections_one_per_account", "user_id", "marketplace", "account_id", unique=True,
               postgresql_where=text("account_id IS NOT NULL")),

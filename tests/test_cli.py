@@ -128,7 +128,7 @@ def _ended(command: str, when: Callable[[str], bool], number: signal.Signals, **
     log = Path(env["EVERYSTALL_HOME"]).with_name("log")
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "everystall", command], cwd=ROOT, env=env, stdout=out, stderr=out
+            [sys.executable, "-m", "everystall", *command.split()], cwd=ROOT, env=env, stdout=out, stderr=out
         )
     deadline = time.monotonic() + 60
     while not when(log.read_text()):
@@ -276,3 +276,21 @@ def test_the_doctor_tells_that_the_key_is_another_databases(database_urls, tmp_p
     with pytest.raises(Misconfigured, match="None of the ring keys"):
         doctor._database(wrong, print)
     assert "knows the ring key" in doctor._database(right, print)
+
+
+@pytest.mark.longer
+def test_practice_is_an_everystall_of_its_own_beside_the_real_one(tmp_path: Path):
+    home = tmp_path / "home"
+    port = free_port()
+    real = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/real", "EBAY_URL": "https://www.ebay.com"}
+    env = {**clean(), **real, "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(port)}
+    code, said = _ended("up --practice", lambda log: "Ctrl-C ends it." in log, signal.SIGINT, **env)
+    assert code == 0, said
+    assert f"http://localhost:{port + 1}/first?token=" in said
+    assert f"data     {home / 'practice'}" in said
+    assert sorted(path.name for path in home.iterdir()) == ["practice"]
+    (home / "practice" / "practice-only").unlink()
+    refused = everystall("up", "--practice", **env)
+    assert refused.returncode == 1
+    assert "not of an Everystall that was practised with" in refused.stderr
+    assert (home / "practice" / "keys").exists()

@@ -35,8 +35,8 @@ def _visit(connection, installation=None):
     """As far as the pace asks it."""
     return SimpleNamespace(
         connection=connection,
-        tools=SimpleNamespace(settings=SimpleNamespace(pace_seconds=installation)),
-        form=SimpleNamespace(CAPABILITIES=SimpleNamespace(pace_seconds=30)),
+        tools=SimpleNamespace(settings=SimpleNamespace(pace_seconds=installation, daily_cap=installation)),
+        form=SimpleNamespace(CAPABILITIES=SimpleNamespace(pace_seconds=30, daily_cap=100)),
     )
 
 
@@ -94,3 +94,25 @@ async def test_a_new_pace_counts_at_once_for_what_waits_for_nothing_else(db, adm
 async def test_the_gap_is_the_accounts_own_else_the_installations_else_the_marketplaces():
     asked = ((0, 5), (None, 5), (None, None))
     assert [pace.gap(_visit(Connection(pace_seconds=own), here)) for own, here in asked] == [0, 5, 30]
+
+
+async def test_so_is_the_daily_cap():
+    asked = ((2, 5), (None, 5), (None, None))
+    assert [pace.cap(_visit(Connection(daily_cap=own), here)) for own, here in asked] == [2, 5, 100]
+
+
+async def test_an_account_at_its_own_cap_waits_until_the_first_of_the_day_is_a_day_old(
+    db, admin, alice, account
+):
+    await admin.execute(
+        """INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, fields_hash,
+                                 fence, outcome, armed_at)
+           SELECT user_id, id, connection_id, 1, '{}', 'h', 1, 'ended',
+                  now() - row_number() OVER () * interval '2 hours'
+           FROM publications LIMIT 3"""
+    )
+    for cap, hours in ((4, 0), (3, 18), (2, 20)):
+        account.daily_cap = cap
+        async with db.as_user(alice) as session:
+            waits = await pace.until_next_post(_visit(account), session)
+        assert round(waits / 3600) == hours, cap

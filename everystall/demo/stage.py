@@ -21,46 +21,18 @@ from typing import Any
 import httpx
 
 from everystall.browser.session import open_browser
+from everystall.demo.practice import cleaned
 from everystall.errors import EverystallError, Misconfigured
 from everystall.installation import is_working
+from everystall.inventory.sample import DEFAULTS as DEFAULTS
+from everystall.inventory.sample import LISTING as LISTING
+from everystall.inventory.sample import PHOTOS as PHOTOS
 from everystall.marketplaces import MARKETPLACES, get_adapter
 from everystall.processes import Children, answers, free_port, python_path, wait_until
 from everystall.settings import Settings, load
 
-PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
-
-#: What the demo sells is what the photos show.
-LISTING: dict[str, Any] = {
-    "title": "Set of 4 photo prints: flower, Alps, airplane, Nagasaki boats",
-    "description": (
-        "Four prints on matte paper, 8 x 10 in, of photographs in the public domain: a pink lily leek by "
-        "Karl Blossfeldt (1928), an Alpine landscape by Adolphe Braun (1865-1870), an airplane seen from "
-        "above by Fédèle Azari (1914-1929) and boats on the river in Nagasaki by Felice Beato (about "
-        "1865).\n\nUnframed, never hung, shipped flat between two boards. The photos show all four."
-    ),
-    "brand": "unbranded",
-    "category": "home.wall_art",
-    "condition": "new_without_tags",
-    "colors": ["brown", "cream"],
-    "price": {"amount": 3200, "currency": "USD"},
-    "originalPrice": {"amount": 4800, "currency": "USD"},
-    "quantity": 1,
-    "sku": "PRINTS-4",
-    "package": {"weightOz": 12, "lengthIn": 12, "widthIn": 10, "heightIn": 1},
-    "shipsFromZip": "97205",
-    "shippingPayer": "buyer",
-}
-#: Per marketplace, the account defaults that a seller would have set once.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "ebay": {
-        "payment_policy": "Immediate payment",
-        "return_policy": "30 days, buyer pays",
-        "shipping_policy": "Ground, buyer pays",
-    }
-}
-
 #: The only settings of the caller's that hold here too.
-_KEPT = {"CHROMIUM", "LOG_FORMAT", "EVERYSTALL_HOME", "EVERYSTALL_PORT"}
+_KEPT = frozenset({"CHROMIUM", "LOG_FORMAT", "EVERYSTALL_HOME", "EVERYSTALL_PORT"})
 
 
 @dataclass
@@ -180,7 +152,7 @@ def set_up(
     port = int(os.environ.get("EVERYSTALL_PORT") or free_port())
     sandbox_port = free_port()
     env = {
-        **_clean(os.environ),
+        **cleaned(os.environ, _KEPT),
         "EVERYSTALL_HOME": str(home),
         "EVERYSTALL_PORT": str(port),
         **{f"{name.upper()}_URL": f"http://{name}.localhost:{sandbox_port}" for name in MARKETPLACES},
@@ -238,9 +210,3 @@ async def capture(stage: Stage, marketplace: str, username: str) -> dict[str, An
 def own_home() -> Path:
     """A data folder of this clone's own."""
     return Path(__file__).resolve().parents[2] / ".data" / "demo"
-
-
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
-    names = {name.upper() for name in Settings.model_fields} - _KEPT
-    names |= {f"{name}_FILE" for name in names}
-    return {name: value for name, value in environment.items() if name not in names}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
@@ -58,6 +59,7 @@ _NEXT = """
     WHERE l.delete_asked_at IS NULL AND l.quantity > l.quantity_sold AND l.price_cents > d.floor_cents
 """
 _OF_LISTINGS = text(f"{_NEXT} AND l.id = ANY(:ids)")
+_COMING = text(f"SELECT * FROM ({_NEXT}) n ORDER BY at, id LIMIT :most")
 _DUE = text(f"""
     SELECT id FROM ({_NEXT} AND d.id = :drop AND (CAST(:listing AS uuid) IS NULL OR l.id = :listing)) n
     WHERE at <= now() ORDER BY at, id LIMIT :most
@@ -76,13 +78,17 @@ def lowered(price: int, percent: int, cents: int, floor: int) -> int:
 async def next_of(session: AsyncSession, listing_ids: Sequence[UUID]) -> Mapping[UUID, Next]:
     """Those of these listings that have a next step. One query."""
     rows = await session.execute(_OF_LISTINGS, {"ids": list(listing_ids)})
-    return {
-        row.id: Next(
-            row.id, row.at, lowered(row.price_cents, row.percent, row.cents, row.floor_cents), row.number,
-            row.refused,
-        )
-        for row in rows
-    }  # fmt: skip
+    return {row.id: _next(row) for row in rows}
+
+
+async def coming(session: AsyncSession, most: int) -> list[Next]:
+    """What falls next, the soonest first. One query."""
+    return [_next(row) for row in await session.execute(_COMING, {"most": most})]
+
+
+def _next(row: Row[Any]) -> Next:
+    price = lowered(row.price_cents, row.percent, row.cents, row.floor_cents)
+    return Next(row.id, row.at, price, row.number, row.refused)
 
 
 async def lower_due(db: Database) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from everystall.errors import BadRequest, listed
 
@@ -24,6 +25,11 @@ def get_adapter(marketplace: str) -> Adapter:
     """The half that works a browser; for the worker only."""
     _check(marketplace)
     return cast("Adapter", import_module(f"everystall.marketplaces.{marketplace}.adapter").ADAPTER)
+
+
+def is_practice(url: str) -> bool:
+    """Whether that is a practice marketplace's address: `everystall sandbox` serves them below .localhost."""
+    return (urlsplit(url).hostname or "").endswith(".localhost")
 
 
 def _check(marketplace: str) -> None:

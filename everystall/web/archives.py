@@ -17,7 +17,7 @@ from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
 from everystall.marketplaces.base import photo_of
 from everystall.models import Import, ImportRow, ListingPhoto
-from everystall.web.deps import AllParts, Parts, Seller
+from everystall.web.deps import AllParts, Parts, Seller, SignedIn
 from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
 from everystall.web.photos import MOST
 
@@ -44,7 +44,15 @@ async def import_archive(
 ) -> ImportOut:
     """A zip of `GET /api/export` as a file of a multipart form. As `POST /api/imports`, and its photos come
     in with the listings that have none. They are looked at before this is answered: some hundred a minute."""
-    async with _alone(parts, who.user_id), _sent(request) as (name, file):
+    async with alone(parts, who.user_id):
+        return await take_archive(request, parts, who, response, preview=preview, after=after)
+
+
+async def take_archive(
+    request: Request, parts: Parts, who: SignedIn, response: Response, *, preview: bool, after: int = 0
+) -> ImportOut:
+    """As the route; the caller sees to it that the account sends one at once."""
+    async with _sent(request) as (name, file):
         async with parts.imports:
             archive, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
         if preview:
@@ -57,7 +65,7 @@ async def import_archive(
 
 
 @asynccontextmanager
-async def _alone(parts: Parts, user_id: UUID) -> AsyncIterator[None]:
+async def alone(parts: Parts, user_id: UUID) -> AsyncIterator[None]:
     """Raises ImportRunning while another of the same account is here; nothing of the body is read."""
     if user_id in parts.sending:
         raise ImportRunning(

@@ -39,6 +39,10 @@ PACE: Final = (
     "Seconds between two posts on this account, 0 to 86,400 (a day); 0: none. null: the installation's "
     "(PACE_SECONDS), else the marketplace's own human pace."
 )
+CAP: Final = (
+    "New listings on this account in any 24 hours, 1 to 1,000. null: the installation's (DAILY_CAP), else "
+    "what we take for safe there."
+)
 
 
 class ConnectionOut(Shape):
@@ -63,6 +67,7 @@ class ConnectionOut(Shape):
     #: Where it is visited from: the name that its workers there have (WORKER_PLACE); null: from anywhere.
     place: str | None
     pace_seconds: float | None = Field(description=PACE, examples=[45])
+    daily_cap: int | None = Field(description=CAP, examples=[50])
     defaults: dict[str, Any]
     #: What may be set in `defaults`, in words.
     defaults_known: dict[str, str]
@@ -86,6 +91,9 @@ class ConnectionBody(Body):
     defaults: Annotated[dict[str, Any], Field(max_length=100)] | None = None
     pace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = Field(
         None, description=PACE, examples=[45]
+    )
+    daily_cap: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
+        None, description=CAP, examples=[50]
     )
     place: Annotated[str, Field(pattern=PLACE)] | None = None
 
@@ -116,6 +124,9 @@ async def patch_connection(
         connection.account_name = body.account_name
     if "pace_seconds" in body.model_fields_set and body.pace_seconds != connection.pace_seconds:
         connection.pace_seconds = body.pace_seconds
+        await drop_pace(session, connection)
+    if "daily_cap" in body.model_fields_set and body.daily_cap != connection.daily_cap:
+        connection.daily_cap = body.daily_cap
         await drop_pace(session, connection)
     if "place" in body.model_fields_set and body.place != connection.place:
         connection.place = body.place
@@ -284,6 +295,7 @@ def _shown(one: SignIn) -> ConnectionOut:
         delists_paused=row.paused_at is not None and row.pause_ends,
         place=row.place,
         pace_seconds=row.pace_seconds,
+        daily_cap=row.daily_cap,
         defaults=camel(row.defaults),
         defaults_known={to_camel(name): said for name, said in known.items()},
         created_at=row.created_at,

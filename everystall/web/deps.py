@@ -115,13 +115,18 @@ async def signed_in(
     return who
 
 
-async def _of_cookie(request: Request, parts: Parts) -> SignedIn:
+async def _whose_cookie(request: Request, parts: Parts) -> SignedIn:
     token = browsers.cookie_of(request.headers, parts.settings)
     if token is None:
         raise Unauthenticated
     who = await find_signed_in(parts, token, ("browser",))
     if who is None:
         raise Unauthenticated("This browser is not signed in any more.", action="Sign in again.")
+    return who
+
+
+async def _of_cookie(request: Request, parts: Parts) -> SignedIn:
+    who = await _whose_cookie(request, parts)
     if request.method not in browsers.SAFE:
         await browsers.check_csrf(request, parts.settings, parts.csrf_key, who.token_id)
     await parts.limits.spend(budget_of(request.url.path), str(who.user_id))
@@ -149,6 +154,19 @@ async def on_page(request: Request, parts: AllParts) -> SignedIn:
     except Unauthenticated:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         raise SignInFirst(browsers.same_site_path(here) if request.method == "GET" else "/") from None
+
+
+async def of_unread_form(request: Request, parts: Parts) -> SignedIn:
+    """For a form of gigabytes: the cookie's seller, before anything of the form is read. It comes from a page
+    of ours; that it is theirs is for who calls this to see (`browsers.check_csrf`). Raises SignInFirst,
+    CrossSite."""
+    try:
+        who = await _whose_cookie(request, parts)
+    except Unauthenticated:
+        raise SignInFirst("/") from None
+    browsers.check_own_page(request.headers, parts.settings)
+    await parts.limits.spend(budget_of(request.url.path), str(who.user_id))
+    return who
 
 
 async def own_page(request: Request, parts: AllParts) -> None:

@@ -42,7 +42,7 @@ _LIMITS = (
     (re.compile(r"(/api)?/listings/[^/]+/photos/?"), PHOTOS, "Send fewer photos at once, or each by itself."),
     (re.compile(r"/api/imports/?"), IMPORT, "Send the file in parts, each with the header."),
     (
-        re.compile(r"/api/imports/archive/?"),
+        re.compile(r"/api/imports/archive/?|/inventory/import/file"),
         ARCHIVE,
         "Send it in parts: listings.csv in each, and some of the photos.",
     ),

@@ -64,7 +64,12 @@ _BY_NETWORK = (
     ("POST", re.compile(r"/api/hints/mail/[^/]+"), MAILS),
 )
 #: What costs more than the rest, counted by account.
-_BY_ACCOUNT = {"/api/sessions/sync": UPLOAD, "/api/imports": IMPORT, "/api/imports/archive": IMPORT}
+_BY_ACCOUNT = {
+    "/api/sessions/sync": UPLOAD,
+    "/api/imports": IMPORT,
+    "/api/imports/archive": IMPORT,
+    "/inventory/import/file": IMPORT,
+}
 #: They cost nothing, and a health check shall not fail for somebody's flood.
 _FREE = re.compile(r"/healthz|/static/.*")
 #: Tokens that were good lately; more, and we begin anew.

@@ -132,6 +132,18 @@ async def apart(match_id: MatchId, session: Transaction) -> MatchOut:
     return await _fresh(session, row)
 
 
+@router.post("/{matchId}/propose")
+async def propose(match_id: MatchId, session: Transaction) -> MatchOut:
+    """What was said of them is taken back, and they are proposed again. Linked ones become two listings
+    again, as they were; 400 where one was sold meanwhile."""
+    row = await _locked(session, match_id)
+    if row.state == "linked":
+        await links.unlink(session, row)
+    row.state, row.decided_by, row.decided_at = "proposed", None, None
+    await session.flush()
+    return await _fresh(session, row)
+
+
 async def _locked(session: AsyncSession, match_id: UUID) -> Match:
     found = await session.scalars(select(Match).where(Match.id == match_id).with_for_update())
     row = found.one_or_none()

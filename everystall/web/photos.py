@@ -18,7 +18,7 @@ from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import touch
 from everystall.marketplaces.base import PhotoRule, photo_name
 from everystall.models import Listing, ListingPhoto
-from everystall.web.deps import AllParts, ListingId, PhotoId, Seller, Transaction
+from everystall.web.deps import AllParts, ListingId, Parts, PhotoId, Seller, SignedIn, Transaction
 from everystall.web.listings import PhotoOut, photos_of
 from everystall.web.shapes import Body, Shape
 
@@ -64,12 +64,19 @@ async def add_photos(listing_id: ListingId, request: Request, parts: AllParts, w
     the body. All are taken or none. A photo that is there already stays where it is.
 
     No transaction is open while photos are decoded."""
+    return await keep_photos(parts, who, listing_id, _sent(request))
+
+
+async def keep_photos(
+    parts: Parts, who: SignedIn, listing_id: UUID, sent: AsyncIterator[tuple[str, bytes]]
+) -> PhotosOut:
+    """As the route: each with a name that the seller knows it by."""
     async with parts.database.as_user(who.user_id) as session:
         await find_listing(session, listing_id)
         there = len(await photos_of(session, [listing_id]))
     _refuse_too_many(there)
     rows: list[ListingPhoto] = []
-    async for name, data in _sent(request):
+    async for name, data in sent:
         if len(rows) >= MOST:
             _refuse_too_many(MOST)
         try:

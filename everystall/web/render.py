@@ -26,6 +26,8 @@ from starlette.types import Scope
 
 from everystall import __version__
 from everystall.errors import EverystallError, RateLimited
+from everystall.marketplaces import MARKETPLACES, is_practice
+from everystall.settings import Settings
 from everystall.web.addresses import Addresses
 
 FOLDER: Final = Path(__file__).parent / "static"
@@ -111,6 +113,12 @@ class Reader:
     csrf: str
 
 
+def on_practice(settings: Settings) -> bool:
+    """Whether a marketplace here is a practice one: pages say so, and the extension for those knows no real
+    one."""
+    return any(is_practice(settings.base_url(name)) for name in MARKETPLACES)
+
+
 def page(
     request: Request,
     name: str,
@@ -122,16 +130,18 @@ def page(
 ) -> HTMLResponse:
     """A template, filled in; of it only the block that the request asks for in X-Part, where it is one.
 
-    Every template knows `reader` (None: signed out), `here` (the path), `theme`, and by `insecure` that
-    cookies go over plain http.
+    Every template knows `reader` (None: signed out), `here` (the path), `theme`, by `insecure` that cookies
+    go over plain http, and by `practice` that nothing here reaches a real marketplace.
     """
     template = _ENVIRONMENT.get_template(name)
     theme = request.cookies.get(THEME)
+    settings = request.app.state.parts.settings
     known = {
         "reader": reader,
         "here": request.url.path,
         "theme": theme if theme in THEMES else "auto",
-        "insecure": not request.app.state.parts.settings.secure_cookies,
+        "insecure": not settings.secure_cookies,
+        "practice": on_practice(settings),
         "needs": 0,  # where it is not counted; the open page asks (needs.html)
         **context,
     }

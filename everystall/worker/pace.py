@@ -29,6 +29,14 @@ def gap(visit: Visit) -> float:
     return visit.form.CAPABILITIES.pace_seconds if installation is None else installation
 
 
+def cap(visit: Visit) -> int:
+    """New listings in any 24 hours: the account's own, the installation's, the marketplace's."""
+    own, installation = visit.connection.daily_cap, visit.tools.settings.daily_cap
+    if own is not None:
+        return own
+    return visit.form.CAPABILITIES.daily_cap if installation is None else installation
+
+
 async def rest(visit: Visit, session: AsyncSession, *, only_asked: bool = False) -> float:
     """Seconds for which the account rests: after the last click for the seller, and as the marketplace asked
     (`only_asked`: no more than that). 0: it does not."""
@@ -43,14 +51,12 @@ async def rest(visit: Visit, session: AsyncSession, *, only_asked: bool = False)
 
 async def until_next_post(visit: Visit, session: AsyncSession) -> float:
     """Seconds for which the account has to rest before the next post: as `rest`, and its daily cap."""
-    settings, able = visit.tools.settings, visit.form.CAPABILITIES
-    cap = able.daily_cap if settings.daily_cap is None else settings.daily_cap
     full = await session.scalar(
         text("""
         SELECT extract(epoch FROM min(t.armed_at) + interval '1 day' - now()) FROM
             (SELECT armed_at FROM attempts WHERE connection_id = :id AND armed_at > now() - interval '1 day'
              ORDER BY armed_at DESC LIMIT :cap) t HAVING count(*) >= :cap"""),
-        {"id": visit.connection.id, "cap": cap},
+        {"id": visit.connection.id, "cap": cap(visit)},
     )
     return max(await rest(visit, session), float(full or 0))
 

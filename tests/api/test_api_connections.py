@@ -23,14 +23,18 @@ async def test_accounts_are_listed_with_how_they_stand_and_never_with_a_session(
 async def test_label_defaults_and_pace_are_changed_one_by_one(alice):
     profile = await alice.connect("mercari")
     path = f"/api/connections/{profile}"
+    told = (await alice.client.patch(path, json={"dailyCap": 20})).json()
+    assert told["dailyCap"] == 20
     body = {"label": "Shoes", "paceSeconds": 90, "defaults": {"shipsFromZip": "94110", "carrier": "USPS"}}
     told = (await alice.client.patch(path, json=body)).json()
     assert (told["label"], told["paceSeconds"], told["defaults"]) == ("Shoes", 90, body["defaults"])
     told = (await alice.client.patch(path, json={"defaults": {"carrier": None}})).json()
     assert (told["label"], told["paceSeconds"], told["defaults"]) == ("Shoes", 90, {"shipsFromZip": "94110"})
     assert "shipsFromZip" in told["defaultsKnown"]
-    told = (await alice.client.patch(path, json={"label": None, "paceSeconds": None})).json()
-    assert (told["label"], told["paceSeconds"]) == (None, None)
+    assert told["dailyCap"] == 20
+    nothing = {"label": None, "paceSeconds": None, "dailyCap": None}
+    told = (await alice.client.patch(path, json=nothing)).json()
+    assert (told["label"], told["paceSeconds"], told["dailyCap"]) == (None, None, None)
 
 
 async def test_an_account_is_given_a_place_and_its_wake_ups_go_there(site, alice):
@@ -57,6 +61,9 @@ async def test_an_account_is_given_a_place_and_its_wake_ups_go_there(site, alice
         {"defaults": {"carrier": "x" * 501}},
         {"defaults": []},
         {"paceSeconds": -1},
+        {"dailyCap": 0},
+        {"dailyCap": 1001},
+        {"dailyCap": 2.5},
         {"paceSeconds": 10**9},
         {"label": "a\nb"},
         {"label": "x" * 101},

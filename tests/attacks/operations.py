@@ -198,6 +198,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "POST /api/matches": None,
         "POST /api/matches/{matchId}/link": None,
         "POST /api/matches/{matchId}/apart": None,
+        "POST /api/matches/{matchId}/propose": None,
         "GET /api/webhooks": None,
         "POST /api/webhooks": {"url": "https://example.com/mine"},
         "GET /api/webhooks/{webhookId}": None,

@@ -17,13 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from everystall.errors import EverystallError, ListingLive
+from everystall.inventory.blindness import told_of
 from everystall.inventory.connections import NO_WORKER, SignIn, find_sign_ins, get_connection
-from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.inventory.sale_rules import rules_of
+from everystall.marketplaces import MARKETPLACES, get_form, is_practice
 from everystall.marketplaces.base import Default
-from everystall.models import Publication
+from everystall.models import Attempt, Connection, Publication
 from everystall.settings import Settings
 from everystall.web import connections, sessions
 from everystall.web.account import find_tokens
+from everystall.web.pages import openings
 from everystall.web.pages.opened import Opened, OpenedPage, go
 
 router = APIRouter()
@@ -70,6 +73,12 @@ class Stand:
     verified: datetime | None
     expires: datetime | None
     pace: str
+    #: New listings in any 24 hours.
+    cap: int
+    #: It is a practice account among real ones, or a real one among practice accounts: what it is.
+    stranger: str | None
+    #: We cannot see what sells there, and why: what is live there may sell without our noticing.
+    blind: str | None
     #: Listings that wait for nothing but that, and when the first of them is gone on with.
     paced: int = 0
     next_at: datetime | None = None
@@ -98,6 +107,8 @@ class SettingsForm:
     pace: str
     #: Seconds between two posts if nothing is said.
     usual: str
+    cap: str
+    usual_cap: int
     defaults: Sequence[Asked]
     wrong: Mapping[str, str]
 
@@ -150,15 +161,26 @@ async def find_places(
 def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand:
     row = one.connection
     label = MARKETPLACES[row.marketplace]
-    usual = get_form(row.marketplace).CAPABILITIES.pace_seconds
-    said = (row.pace_seconds, settings.pace_seconds, usual)
+    able = get_form(row.marketplace).CAPABILITIES
+    said = (row.pace_seconds, settings.pace_seconds, able.pace_seconds)
+    caps = (row.daily_cap, settings.daily_cap, able.daily_cap)
     return Stand(
         id=row.public_id, label=label, name=row.label or row.account_name, account=row.account_name,
         matter=matter_of(one, label, now, live), live=live, paused=row.paused_at is not None,
         gone=one.forgotten, asked=row.refresh_asked_at, visited=row.last_visit_at,
         verified=one.verified_at, expires=one.expires_at,
         pace=f"{next(pace for pace in said if pace is not None):g} seconds",
+        stranger=_stranger(row, settings),
+        cap=next(cap for cap in caps if cap is not None),
+        blind=(told_of(row) or {}).get("message"),
     )  # fmt: skip
+
+
+def _stranger(row: Connection, settings: Settings) -> str | None:
+    practice = is_practice(row.base_url)
+    if practice == is_practice(settings.base_url(row.marketplace)):
+        return None
+    return "Practice account" if practice else "Real account"
 
 
 def matter_of(one: SignIn, label: str, now: datetime, live: int = 0) -> Matter:
@@ -270,6 +292,9 @@ async def _show(
         home="/connections" if error or typed else None,
         places=places,
         stands=[stand for place in places for stand in place.stands],
+        opened=await openings.of_the_day(page.session),
+        posted=await _posted(page.session),
+        sale_rules=await rules_of(page.session, page.who.user_id),
         browsers_paired=bool(await find_tokens(page.session, "extension")),
         paused=page.user.paused_at is not None,
         restored_to=page.user.restored_to,
@@ -278,6 +303,17 @@ async def _show(
         wrong=id,
         where=where,
     )
+
+
+async def _posted(session: AsyncSession) -> dict[str, int]:
+    """Account → how many were posted there in the last 24 hours."""
+    rows = await session.execute(
+        select(Connection.public_id, func.count())
+        .join(Attempt, Attempt.connection_id == Connection.id)
+        .where(Attempt.armed_at > func.now() - timedelta(days=1))
+        .group_by(Connection.public_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 @router.post("/connections/pause")
@@ -354,6 +390,8 @@ class Typed:
             typed.values["label"] = given["label"]
         if "pace_seconds" in given:
             typed.values["paceSeconds"] = typed.read("pace_seconds", _seconds)
+        if "daily_cap" in given:
+            typed.values["dailyCap"] = typed.read("daily_cap", _cap)
         defaults = {}
         for name, default in known.items():
             if (field_name := f"default.{name}") in given:
@@ -382,6 +420,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _cap(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= 1000:
+        raise ValueError("Write a whole number from 1 to 1,000.")
+    return int(text)
+
+
 def _value(text: str, default: Default) -> Any:
     """What the API takes. Raises ValueError in words."""
     if default.kind == "yes_no":
@@ -403,7 +447,8 @@ def _value(text: str, default: Default) -> Any:
 
 def _wrong(error: ValidationError) -> dict[str, str]:
     found = error.errors()[0]
-    name = "pace_seconds" if found["loc"][:1] == ("paceSeconds",) else "label"
+    names = {"paceSeconds": "pace_seconds", "dailyCap": "daily_cap"}
+    name = names.get(str(found["loc"][0]), "label")
     said = str(found["msg"]).removeprefix("Value error, ")
     return {name: f"{said[:1].upper()}{said[1:]}."}
 
@@ -413,12 +458,15 @@ def _settings_form(one: SignIn, settings: Settings, typed: Typed | None) -> Sett
     form = get_form(row.marketplace)
     given = typed.given if typed else {}
     wrong = typed.wrong if typed else {}
-    usual = form.CAPABILITIES.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
+    able = form.CAPABILITIES
+    usual = able.pace_seconds if settings.pace_seconds is None else settings.pace_seconds
     pace = "" if row.pace_seconds is None else f"{row.pace_seconds:g}"
     return SettingsForm(
         label=given.get("label", row.label or ""),
         pace=given.get("pace_seconds", pace),
         usual=f"{usual:g}",
+        cap=given.get("daily_cap", "" if row.daily_cap is None else str(row.daily_cap)),
+        usual_cap=able.daily_cap if settings.daily_cap is None else settings.daily_cap,
         defaults=[
             _asked(name, default, row.defaults.get(name), given.get(f"default.{name}"), wrong)
             for name, default in form.DEFAULTS.items()

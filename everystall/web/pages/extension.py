@@ -6,7 +6,6 @@ It is not in the stores yet, and who was invited has no clone to make it from.
 from __future__ import annotations
 
 from functools import cache
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
@@ -18,6 +17,7 @@ from everystall.settings import Settings
 from everystall.web.account import find_tokens
 from everystall.web.deps import AllParts, PageSeller
 from everystall.web.pages.opened import OpenedPage
+from everystall.web.render import on_practice
 
 router = APIRouter()
 
@@ -29,7 +29,6 @@ async def show_extension(page: OpenedPage, request: Request) -> HTMLResponse:
         "extension.html",
         files={store: file_name(store, page.parts.settings) for store in extension.STORES},
         stores=extension.STORES[::-1] if firefox else extension.STORES,
-        practice=is_practice(page.parts.settings),
         paired=bool(await find_tokens(page.session, "extension")),
     )
 
@@ -40,7 +39,7 @@ async def download(file: str, who: PageSeller, parts: AllParts) -> Response:
     if store is None:
         raise NotFound("There is no such file.", action="The page /extension has those that there are.")
     return Response(
-        _zip(store, is_practice(parts.settings), tuple(map(parts.settings.base_url, MARKETPLACES))),
+        _zip(store, on_practice(parts.settings), tuple(map(parts.settings.base_url, MARKETPLACES))),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
     )
@@ -48,13 +47,7 @@ async def download(file: str, who: PageSeller, parts: AllParts) -> Response:
 
 def file_name(store: extension.Store, settings: Settings) -> str:
     """ "everystall-chrome.zip" """
-    return f"everystall-{store}{'-practice' if is_practice(settings) else ''}.zip"
-
-
-def is_practice(settings: Settings) -> bool:
-    """Whether a marketplace here is a practice one: the extension for those knows no real one."""
-    hosts = (urlsplit(settings.base_url(name)).hostname or "" for name in MARKETPLACES)
-    return any(host.endswith(".localhost") for host in hosts)
+    return f"everystall-{store}{'-practice' if on_practice(settings) else ''}.zip"
 
 
 @cache

@@ -74,6 +74,33 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "photo-deleted": ("The photo is deleted.", None),
     "settings": ("Saved.", "Webs and workers go by it within seconds; a visit under way, too."),
     "settings-same": ("Nothing was changed.", None),
+    "live-import": (
+        "It is being read.",
+        "A worker reads what is live there, between its posts. You may close this page.",
+    ),
+    "rules-saved": ("Saved.", "It holds from now on; what waits for you already still does."),
+    "mail-gone": ("The address is gone.", "Mails that are sent on to it are not taken any more."),
+    "mailbox-saved": ("Your mailbox is watched.", "It is read within a minute; what came before is no news."),
+    "mailbox-gone": ("Your mailbox is not read any more.", "Its password is deleted."),
+    "price-rule": ("Saved.", "What is posted from now on goes by it; what is live stays as it is."),
+    "price-rule-gone": ("There is no rule there any more.", "What is live stays as it is."),
+    "linked": (
+        "One thing.",
+        "It is one listing from now on: when it sells once, it is taken down everywhere.",
+    ),
+    "apart": ("Two things.", "They are never proposed again."),
+    "asked-again": ("Taken back.", "They are two listings, and you are asked again."),
+    "comparing": ("They are being compared.", "What is certain is linked, what is likely comes up here."),
+    "drops": ("Saved.", "The days count from now on, or from when a listing was posted."),
+    "drops-gone": ("That schedule is gone.", "What has fallen stays where it is."),
+    "relist-rule": (
+        "Saved.",
+        "What its time has come for is relisted within the hour, as many as the day takes.",
+    ),
+    "relist-rule-gone": (
+        "Nothing is relisted there by itself any more.",
+        "What is down for it is posted again.",
+    ),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall.errors import NotFound
+from everystall.inventory.sample import DEFAULTS, LISTING, PHOTOS
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, Listing, Publication
+from everystall.web import listings, photos
 from everystall.web.account import find_tokens
-from everystall.web.pages.connections import find_places
-from everystall.web.pages.opened import OpenedPage
+from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.pages.connections import Stand, find_places
+from everystall.web.pages.opened import Opened, OpenedPage, go
+from everystall.web.render import on_practice
 
 router = APIRouter()
 
 #: Questions that the page lists.
 SHOWN: Final = 5
+#: Starts another Everystall, on practice marketplaces, with data of its own.
+PRACTISE: Final = "everystall up --practice"
 _MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
 
 
@@ -30,6 +39,10 @@ class Step:
     href: str
     button: str
     done: bool
+    #: Another way to the same, by its address and its name.
+    also: tuple[str, str] | None = None
+    #: A form that does it for who only practises: its address and its name.
+    sample: tuple[str, str] | None = None
     #: The first that is not done.
     next: bool = False
 
@@ -51,7 +64,29 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
     places = await find_places(session, page.parts.settings)
     stands = [stand for place in places for stand in place.stands]
     figures = await _figures(session)
+    steps = [] if figures["live"] else await _steps(page, stands, figures)
+    paused = page.user.paused_at is not None
+    return page.show(
+        "today.html",
+        places=places,
+        stands=stands,
+        steps=steps,
+        done=sum(step.done for step in steps),
+        command=PRACTISE,
+        paused=paused,
+        delists_paused=page.user.pause_ends,
+        restored_to=page.user.restored_to,
+        asked=await _waiting(session),
+        **figures,
+    )
+
+
+async def _steps(page: Opened, stands: Sequence[Stand], figures: Mapping[str, int]) -> list[Step]:
+    """The way from nothing to the first listing that is live; the first that is not done is the next."""
+    session = page.session
     paired = bool(await find_tokens(session, "extension"))
+    written = await session.scalar(select(Listing.id).order_by(Listing.created_at.desc()).limit(1))
+    practice = on_practice(page.parts.settings)
     steps = [
         Step(
             "Pair the browser that you sell with",
@@ -64,26 +99,44 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
             "/connections", "See how", any(not stand.gone for stand in stands),
         ),
         Step(
-            "Post your first listing",
-            "Write it once, with photos, check it against each marketplace, and post it to all.",
-            "/inventory", "Write a listing", figures["live"] > 0,
+            "Write your first listing",
+            "Once, with its photos; beside the form stands what each marketplace still needs.",
+            "/inventory", "Write a listing", written is not None,
+            also=("/inventory/import", "Bring in what you have"),
+            sample=("/today/sample", "Take a sample") if practice else None,
+        ),
+        Step(
+            "Post it to all",
+            "One button. You see each step as it happens, and may close the page meanwhile.",
+            f"/listings/{written}/stalls" if written else "/inventory",
+            "See where it stands" if figures["moving"] else "Post to all", False,
         ),
     ]  # fmt: skip
-    first = next((step for step in steps if not step.done), None)
-    if first is not None:
-        first.next = True
-    paused = page.user.paused_at is not None
-    return page.show(
-        "today.html",
-        places=places,
-        stands=stands,
-        steps=steps,
-        paused=paused,
-        delists_paused=page.user.pause_ends,
-        restored_to=page.user.restored_to,
-        asked=await _waiting(session),
-        **figures,
-    )
+    next(step for step in steps if not step.done).next = True
+    return steps
+
+
+@router.post("/today/sample")
+async def take_sample(request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """A listing to practise with. Where real marketplaces are there is none: it is nobody's to sell."""
+    if not on_practice(parts.settings):
+        raise NotFound
+    body = listings.ListingBody.model_validate({**LISTING, "overrides": DEFAULTS})
+    async with parts.database.as_user(who.user_id) as session:
+        made = await listings.create_listing(body, session, who)
+    await photos.keep_photos(parts, who, as_id(made.listing_id), _sample_photos())
+    return go(f"/listings/{made.listing_id}/stalls")
+
+
+async def _sample_photos() -> AsyncIterator[tuple[str, bytes]]:
+    for path in PHOTOS:
+        yield path.name, await asyncio.to_thread(path.read_bytes)
+
+
+@router.get("/today/sample")
+async def lead_back() -> Response:
+    """The address of the form, opened by itself."""
+    return go("/")
 
 
 async def _waiting(session: AsyncSession) -> list[Question]:

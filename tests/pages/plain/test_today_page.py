@@ -1,0 +1,79 @@
+"""The start page: the way to the first live listing, and practising without touching anything real."""
+
+from __future__ import annotations
+
+from everystall.inventory.sample import LISTING
+from tests.pages.standing import account, listing, publication
+
+
+def real(house):
+    """As an installation for the real marketplaces has it."""
+    for name, url in (("poshmark", "poshmark.com"), ("mercari", "www.mercari.com"), ("ebay", "www.ebay.com")):
+        object.__setattr__(house.settings, f"{name}_url", f"https://{url}")
+
+
+async def test_each_step_is_the_next_until_the_first_listing_is_live(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+
+    async def next_step(who):
+        page = (await who.get("/")).text
+        step = page.partition('data-state="next"')[2].partition("<h3>")[2]
+        return step.partition("</h3>")[0]
+
+    assert await next_step(alice) == "Pair the browser that you sell with"
+    ebay = await account(house, alice.id, "ebay", "alice")
+    assert await next_step(alice) == "Write your first listing"
+    assert "2 of 4 done." in await alice.text("/")
+    shirt = await listing(house, alice.id)
+    assert await next_step(alice) == "Post it to all"
+    assert f'href="/listings/{shirt}/stalls"' in (await alice.get("/")).text
+    of = await publication(house, alice.id, shirt, ebay, state="filling")
+    assert "See where it stands" in await alice.text("/")
+    await house.rows(
+        "UPDATE publications SET state = 'live', put = 'live' WHERE id = CAST(:of AS uuid)", of=of
+    )
+    said = await alice.text("/")
+    assert "What to do next" not in said
+    assert "Live at marketplaces 1" in said
+    assert await next_step(bob) == "Pair the browser that you sell with"
+
+
+async def test_who_practises_may_begin_with_a_sample_and_is_told_where_they_are(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    await account(house, alice.id, "ebay", "alice")
+    said = await alice.text("/")
+    assert "These are practice marketplaces" in said
+    assert "everystall up --practice" not in said
+    assert "nothing here reaches a real marketplace" in (await alice.get("/account")).text
+    there = await alice.done("/today/sample")
+    page = await alice.text(there)
+    assert LISTING["title"] in page
+    (row,) = await house.rows("SELECT user_id, count(*) AS photos FROM listing_photos GROUP BY user_id")
+    assert (row["user_id"], row["photos"]) == (alice.id, 4)
+    assert LISTING["title"] not in await bob.text("/inventory")
+
+
+async def test_at_real_marketplaces_there_is_no_sample_and_the_way_to_practise_is_told(house, reader):
+    real(house)
+    alice = await reader("alice")
+    said = await alice.text("/")
+    assert "Try it on practice marketplaces first" in said
+    assert "everystall up --practice" in said
+    assert "Take a sample" not in said
+    assert (await alice.post("/today/sample")).status_code == 404
+    assert await house.rows("SELECT 1 FROM listings") == []
+    assert "nothing here reaches a real marketplace" not in (await alice.get("/")).text
+
+
+async def test_a_practice_account_among_real_ones_says_so_and_the_other_way_round(house, reader):
+    alice = await reader("alice")
+    await account(house, alice.id, "ebay", "alice")
+    for path in ("/", "/connections"):
+        assert "Practice account" not in await alice.text(path)
+    real(house)
+    for path in ("/", "/connections"):
+        assert "Practice account" in await alice.text(path)
+    await house.rows("UPDATE connections SET base_url = 'https://www.ebay.com'")
+    assert "Practice account" not in await alice.text("/connections")
+    object.__setattr__(house.settings, "ebay_url", "http://ebay.localhost:8730")
+    assert "Real account" in await alice.text("/connections")
