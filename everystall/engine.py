@@ -25,7 +25,7 @@ from everystall.db import driver_url, session_options
 log = structlog.get_logger()
 
 #: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
-#: messages: webhooks · imports: files of listings.
+#: messages: webhooks and notifications · imports: files of listings.
 #: Each has slots of its own in every worker.
 LANES = ("urgent", "visits", "ticks", "messages", "imports")
 #: In these an account with a place waits in a queue of its place: `visits@home`.

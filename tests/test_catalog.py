@@ -11,7 +11,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
              "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
              "take_mailboxes", "late_take_downs", "due_live_imports", "take_matching",
-             "matching_due", "publication_counts", "publications_move"}  # fmt: skip
+             "matching_due", "publication_counts", "publications_move", "due_notices"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go"}
 #: And who may call each, beside the login role.
@@ -205,7 +205,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "price_rules.rule", "price_drops.floor_cents", "price_steps.after_cents",
                    "relist_rules.after_days", "mailboxes.sealed", "mailboxes.host",
                    "mailboxes.username", "live_import_items.title",
-                   "matches.undo"):  # fmt: skip
+                   "matches.undo", "channels.sealed", "channels.label",
+                   "notice_rules.quiet_from"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -228,6 +229,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("connections", "UPDATE"): {"lease_fence", "lease_holder", "lease_until", "next_check_at"},
         ("webhook_deliveries", "UPDATE"): {"claimed_until"},
         ("webhook_receipts", "INSERT"): {"id"},
+        ("notice_deliveries", "UPDATE"): {"claimed_until"},
         ("imports", "UPDATE"): {"claimed_until"},
         ("price_drops", "UPDATE"): {"next_look_at"},
         ("relist_rules", "UPDATE"): {"next_look_at"},
