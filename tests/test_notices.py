@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 
@@ -253,6 +253,26 @@ async def test_two_workers_send_it_once(db, admin, vault, settings, outgoing, al
     await outgoing.deliver_one(lost)
     assert len(post_office[0].got) == 2
     await another.close()
+
+
+async def test_who_sends_is_woken_with_the_commit_and_by_the_tick_once_it_is_due(db, admin, alice, tell):
+    async def woken():
+        await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+        async with db.as_app() as session:
+            await session.execute(text("SELECT everystall.wake_messages(true)"))
+        found = await admin.execute("SELECT task_name FROM procrastinate.procrastinate_jobs")
+        return [row["task_name"] for row in await found.fetchall()]
+
+    await tell.service(alice, "json://example.com/x")
+    assert await woken() == []
+    await tell.happens(alice)
+    there = await admin.execute("SELECT queue_name, task_name FROM procrastinate.procrastinate_jobs")
+    assert await there.fetchall() == [{"queue_name": "messages", "task_name": "deliver"}]
+    assert await woken() == ["deliver"]
+    await _passes(admin, -3600)
+    assert await woken() == []
+    await _passes(admin, 3601)
+    assert await woken() == ["deliver"]
 
 
 # ---- when -------------------------------------------------------------------------------------------

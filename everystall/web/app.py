@@ -37,6 +37,7 @@ from everystall.web import (
     live,
     live_imports,
     matches,
+    notifications,
     pairings,
     price_changes,
     price_drops,
@@ -80,6 +81,7 @@ ROUTERS = (
     archives.router,
     live_imports.router,
     matches.router,
+    notifications.router,
     webhooks.router,
     job_webhook.router,
 )
