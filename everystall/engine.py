@@ -30,7 +30,8 @@ from everystall.db import driver_url, session_options
 log = structlog.get_logger()
 
 #: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
-#: messages: webhooks · imports: files of listings · sittings: sellers at a worker's browser.
+#: messages: webhooks and notifications · imports: files of listings · sittings: sellers at a worker's
+#: browser.
 #: Each has slots of its own in every worker.
 LANES = ("urgent", "visits", "ticks", "messages", "imports", "sittings")
 VISITING = ("urgent", "visits")

@@ -6,7 +6,7 @@
     │   ├── ListingIncomplete  ListingLive  SessionMissing  WhichAccount  PhotoRefused
     │   ├── SignInFirst  LogInFailed  CrossSite  WrongHost
     │   ├── PairingUnknown  InvitationUnknown  LastOwner
-    │   ├── WebhookRefused  WebhookDisabled
+    │   ├── WebhookRefused  WebhookDisabled  ChannelRefused
     │   ├── ImportRefused  ImportRunning
     │   ├── PricesChanged
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
@@ -276,6 +276,14 @@ class WebhookDisabled(Refused):
     code = "webhook_disabled"
     status = 409
     action = "Mend the receiver, then enable the webhook."
+
+
+class ChannelRefused(Refused):
+    """That is not a way to tell you anything."""
+
+    code = "channel_refused"
+    status = 422
+    action = "Look at docs/notifications.md for how it is written; nothing was kept."
 
 
 # ---- what a marketplace did -----------------------------------------------------------------------

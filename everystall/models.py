@@ -21,6 +21,7 @@ from sqlalchemy import (
     Identity,
     Index,
     LargeBinary,
+    SmallInteger,
     UniqueConstraint,
     func,
     text,
@@ -1209,6 +1210,118 @@ class WebhookDelivery(Owned, Base):
         Index("webhook_deliveries_due_by_endpoint", "endpoint_id", "next_try_at",
               postgresql_where=text("status = 'waiting'")),
         Index("webhook_deliveries_claimed", "claimed_until",
+              postgresql_where=text("claimed_until IS NOT NULL")),
+    )  # fmt: skip
+
+
+class Notice(Owned, Base):
+    """Something that a seller is told in the app: an event that is one (notify/notices.py)."""
+
+    __tablename__ = "notices"
+    own_index = False
+    event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    read_at: Mapped[datetime | None]
+    __table_args__ = (
+        _points_to("events", "event_id"),
+        Index("notices_newest", "user_id", text("event_id DESC")),
+        Index("notices_unread", "user_id", postgresql_where=text("read_at IS NULL")),
+    )
+
+
+class NoticeRules(Owned, Base):
+    """What of it goes where else, and when. Who never said anything has no row."""
+
+    __tablename__ = "notice_rules"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: Subjects that go to channels of that kind; null: what goes there unless the seller says otherwise.
+    email: Mapped[list[str] | None]
+    push: Mapped[list[str] | None]
+    service: Mapped[list[str] | None]
+    email_pace: Mapped[str] = mapped_column(server_default="at_once")
+    push_pace: Mapped[str] = mapped_column(server_default="at_once")
+    service_pace: Mapped[str] = mapped_column(server_default="at_once")
+    #: When what is told once a day is told.
+    digest_hour: Mapped[int] = mapped_column(SmallInteger, server_default=text("8"))
+    #: Minutes of the seller's day between which nothing is sent; null: it always is.
+    quiet_from: Mapped[int | None] = mapped_column(SmallInteger)
+    quiet_until: Mapped[int | None] = mapped_column(SmallInteger)
+    #: What is urgent waits for neither.
+    urgent_passes: Mapped[bool] = mapped_column(server_default=text("true"))
+    #: IANA; null: that of the seller's browser (`users.time_zone`).
+    time_zone: Mapped[str | None]
+    __table_args__ = tuple(
+        _in(f"{kind}_pace", ("at_once", "hourly", "daily")) for kind in ("email", "push", "service")
+    )
+
+
+class Channel(Owned, Base):
+    """A way to a seller: an address for mails, a browser that takes pushes, another service."""
+
+    __tablename__ = "channels"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    kind: Mapped[str]
+    #: What the seller knows it by; holds no secret.
+    label: Mapped[str]
+    #: Of an address itself, else a hash of where it leads: none is there twice.
+    key: Mapped[str]
+    #: The service's URL, the browser's subscription, or what confirms an address; sealed by the seller's data
+    #: key of that version.
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    #: The signed-in browser that takes pushes: it ends when that is signed out.
+    token_id: Mapped[UUID | None]
+    #: When the mail that asks for it to be confirmed was last asked for.
+    asked_at: Mapped[datetime | None]
+    #: Null: nothing is sent there yet.
+    confirmed_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    #: Since when, how often in a row and why it took nothing; null, 0 and null after what it took.
+    failing_since: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _owned("channels"),
+        _points_to("api_tokens", "token_id"),
+        _in("kind", ("email", "push", "service")),
+        Index("channels_once", "user_id", "kind", "key", unique=True),
+        Index("channels_by_token", "user_id", "token_id"),
+    )
+
+
+class NoticeDelivery(Owned, Base):
+    """One event for one channel, until it is delivered or given up; or a test, or a confirmation's mail."""
+
+    __tablename__ = "notice_deliveries"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    channel_id: Mapped[UUID]
+    event_id: Mapped[int | None] = mapped_column(BigInteger)
+    what: Mapped[str] = mapped_column(server_default="event")
+    #: Waits for no quiet hours and no digest.
+    urgent: Mapped[bool] = mapped_column(server_default=text("false"))
+    status: Mapped[str] = mapped_column(server_default="waiting")
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    next_try_at: Mapped[datetime] = _now()
+    #: A worker is at it until then; also the fence of what it records.
+    claimed_until: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        _points_to("channels", "channel_id"),
+        _points_to("events", "event_id"),
+        _in("status", ("waiting", "delivered", "failed")),
+        _in("what", ("event", "test", "confirm")),
+        CheckConstraint("(what = 'event') = (event_id IS NOT NULL)", name="event_named"),
+        Index("notice_deliveries_by_event", "user_id", "event_id"),
+        Index("notice_deliveries_once", "channel_id", "event_id", unique=True),
+        Index("notice_deliveries_due", "next_try_at", postgresql_where=text("status = 'waiting'")),
+        Index("notice_deliveries_due_by_channel", "channel_id", "next_try_at",
+              postgresql_where=text("status = 'waiting'")),
+        Index("notice_deliveries_claimed", "claimed_until",
               postgresql_where=text("claimed_until IS NOT NULL")),
     )  # fmt: skip
 

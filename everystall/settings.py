@@ -10,9 +10,10 @@ import base64
 import os
 import re
 from collections.abc import Mapping, Sequence
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
@@ -20,8 +21,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
-            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL",
-            "BACKUP_PASSPHRASE", "METRICS_TOKEN", "SENTRY_DSN")  # fmt: skip
+            "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
+            "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -122,9 +123,14 @@ class Settings(BaseSettings):
     api_url: str | None = None
     #: Signs what is sent there, and proves what comes in: `whsec_` and base64; none = made of the key ring.
     webhook_secret: SecretStr | None = None
-    #: Sellers' webhooks may lead to this machine and its network, by http and on any port; their
-    #: mailboxes too, by TLS.
+    #: Sellers' webhooks may lead to this machine and its network, by http and on any port; the services that
+    #: they are told by too, and their mailboxes, by TLS.
     webhook_allow_private: bool = False
+    #: The server that takes our mails to sellers: `smtps://user:password@host?from=address` (TLS), `smtp://…`
+    #: (STARTTLS), `smtp+plain://…`; none = no mails.
+    smtp_url: SecretStr | None = None
+    #: What browsers that take pushes know us by, 32 bytes in base64url; none = a file beside the key ring.
+    vapid_private_key: SecretStr | None = None
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
     #: The bearer token for /metrics; none = only this machine's own programs read it.
@@ -240,6 +246,22 @@ class Settings(BaseSettings):
             key = b""
         if prefix != "whsec" or len(key) < 24:
             raise ValueError("is `whsec_` and at least 24 bytes in base64 (openssl rand -base64 32)")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        try:
+            parts = urlsplit(value.get_secret_value())
+            senders, _ = parse_qs(parts.query).get("from", [""]), parts.port
+        except ValueError:
+            raise ValueError("is not an address") from None
+        if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
+            raise ValueError("is written as smtps://user:password@mail.example.com?from=shop@example.com")
+        if "@" not in parseaddr(senders[0])[1]:
+            raise ValueError("says in ?from= whom mails are from: ?from=shop@example.com")
         return value
 
     @property

@@ -14,7 +14,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "matching_due", "due_sittings", "publication_counts", "publications_move",
              "post_numbers", "post_history", "note_failure", "failure_numbers", "queue_numbers",
              "account_numbers", "stand_worker", "leave_worker", "standing_workers",
-             "chosen_settings", "choose_setting", "setting_changes"}  # fmt: skip
+             "chosen_settings", "choose_setting", "setting_changes", "due_notices"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go"}
 #: And who may call each, beside the login role.
@@ -209,7 +209,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "relist_rules.after_days", "mailboxes.sealed", "mailboxes.host",
                    "mailboxes.username", "live_import_items.title",
                    "matches.undo", "listing_automation_results.url",
-                   "listing_automation_results.needs_you"):  # fmt: skip
+                   "listing_automation_results.needs_you", "channels.sealed", "channels.label",
+                   "notice_rules.quiet_from"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
         admin,
@@ -232,6 +233,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("connections", "UPDATE"): {"lease_fence", "lease_holder", "lease_until", "next_check_at"},
         ("webhook_deliveries", "UPDATE"): {"claimed_until"},
         ("webhook_receipts", "INSERT"): {"id"},
+        ("notice_deliveries", "UPDATE"): {"claimed_until"},
         ("imports", "UPDATE"): {"claimed_until"},
         ("price_drops", "UPDATE"): {"next_look_at"},
         ("relist_rules", "UPDATE"): {"next_look_at"},

@@ -55,6 +55,11 @@ async def stocked(db, admin, alice, make_listing, make_connection):
            VALUES (%(x)s, %(u)s, 'https://example.com', 1, 'x')""",
         """INSERT INTO webhook_deliveries (user_id, endpoint_id, event_id)
            SELECT %(u)s, %(x)s, id FROM events""",
+        "INSERT INTO notices (user_id, event_id) SELECT %(u)s, id FROM events",
+        "INSERT INTO notice_rules (user_id) VALUES (%(u)s)",
+        """INSERT INTO channels (id, user_id, kind, label, key, dek_version, sealed)
+           VALUES (%(x)s, %(u)s, 'service', 'x', 'x', 1, 'x')""",
+        "INSERT INTO notice_deliveries (user_id, channel_id, what) VALUES (%(u)s, %(x)s, 'test')",
         """INSERT INTO imports (id, user_id, file_hash, format, encoding)
            VALUES (%(x)s, %(u)s, 'h', 'vendoo', 'utf-8')""",
         """INSERT INTO import_rows (user_id, import_id, line, key, facts)

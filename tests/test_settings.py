@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -11,9 +12,10 @@ from everystall.errors import Misconfigured
 from everystall.settings import _SECRETS, Settings, load
 
 SECRET = "postgresql://everystall:hunter2-hunter2@db.example.com/everystall"
-#: WEBHOOK_SECRET has a form of its own.
+#: These have a form of their own.
 WHSEC = "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="
-VALUES = {name: WHSEC if name == "WEBHOOK_SECRET" else SECRET for name in _SECRETS}
+SMTP = f"smtps://postman:{quote(SECRET, safe='')}@mail.example.com?from=shop@example.com"
+VALUES = {name: {"WEBHOOK_SECRET": WHSEC, "SMTP_URL": SMTP}.get(name, SECRET) for name in _SECRETS}
 
 
 @pytest.fixture(autouse=True)
@@ -169,5 +171,17 @@ def test_a_secrets_file_that_an_env_file_names_and_is_not_there_is_named(tmp_pat
 def test_an_env_file_that_is_not_text_is_named_and_not_shown(tmp_path):
     (tmp_path / ".env").write_bytes(b"DATABASE_URL=hunter2\xff\xfe\n")
     with pytest.raises(Misconfigured, match=r"\.env here cannot be read") as caught:
+        load()
+    assert "hunter2" not in _all_that_is_said(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mail.example.com", "https://mail.example.com?from=a@example.com", "smtps://mail.example.com",
+     "smtps://mail.example.com?from=nobody", "smtps://?from=a@example.com", "smtp://host:port?from=a@b.c"],
+)  # fmt: skip
+def test_a_mail_server_that_cannot_be_one_is_named_without_its_password(monkeypatch, url):
+    monkeypatch.setenv("SMTP_URL", url.replace("://", "://postman:hunter2@", 1))
+    with pytest.raises(Misconfigured, match="SMTP_URL") as caught:
         load()
     assert "hunter2" not in _all_that_is_said(caught.value)

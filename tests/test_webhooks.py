@@ -443,7 +443,7 @@ async def test_a_worker_that_died_on_the_way_is_replaced_and_a_late_one_records_
     async with Receiver() as receiver:
         await make_endpoint(alice, receiver.url())
         await _happens(db, alice)
-        (lost,) = await mail._claim(8)
+        (lost,) = await mail.claim(8)
         assert await mail.deliver() == 0, "somebody has it"
         await _passes(admin, 121)
         assert await mail.deliver() == 1

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.db import TELLS_OPERATOR
 from everystall.models import Event, WebhookDelivery, WebhookEndpoint
+from everystall.notify import notices
 
 #: Every type of event, and what it says. `webhook.test` goes to the one endpoint that is tested.
 TYPES = {
@@ -43,8 +44,9 @@ TYPES = {
 
 
 async def record(session: AsyncSession, user_id: UUID, type: str, data: Mapping[str, Any]) -> int:
-    """Writes the event and a delivery for each endpoint of the seller that wants it; the event's id. `data`
-    is what others read: names in camelCase, plain JSON, no secret. The session acts as the seller."""
+    """Writes the event, a delivery for each endpoint of the seller that wants it, and what the seller is told
+    of it; the event's id. `data` is what others read: names in camelCase, plain JSON, no secret. The session
+    acts as the seller."""
     if type not in TYPES:
         raise ValueError(f"there is no event {type!r}")
     event_id = await _write(session, user_id, type, data)
@@ -61,6 +63,8 @@ async def record(session: AsyncSession, user_id: UUID, type: str, data: Mapping[
         endpoints.append(None)
     if endpoints:
         await _owe(session, user_id, event_id, endpoints)
+    if await notices.tell(session, user_id, event_id, type, data):
+        await engine.wake_messages(session)
     return event_id
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -41,6 +41,9 @@ DISABLE_AFTER = timedelta(hours=24)
 DISABLE_FAILURES = 5
 
 
+C = TypeVar("C")
+
+
 @dataclass(frozen=True)
 class Post:
     """One message, ready to go."""
@@ -62,8 +65,45 @@ class Claim:
     until: datetime
 
 
+class Sends(Protocol[C]):
+    """Who sends what is due of a kind."""
+
+    #: Tries on the way at once, in one worker.
+    at_once: int
+
+    async def claim(self, most: int) -> list[C]: ...
+
+    async def deliver_one(self, claim: C) -> None: ...
+
+
+async def work_off(stopping: asyncio.Event | None, *senders: Sends[Any]) -> int:
+    """All that is due of these kinds, until nothing is; how many tries that were. While one kind waits for
+    slow receivers, what comes up of the others goes out."""
+    running: dict[asyncio.Task[None], Sends[Any]] = {}
+    tried = 0
+    try:
+        while True:
+            for sender in senders if stopping is None or not stopping.is_set() else ():
+                room = sender.at_once - sum(one is sender for one in running.values())
+                for claim in await sender.claim(room) if room else ():
+                    running[asyncio.create_task(sender.deliver_one(claim))] = sender
+                    tried += 1
+            if not running:
+                return tried
+            # at most a second, so that a slow receiver's message holds up nobody's new one
+            done, _ = await asyncio.wait(running, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                del running[task]
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
+
+
 class Mail:
-    """What sending needs: one per worker. Senders come in as arguments where a test has its own."""
+    """What sending webhooks needs: one per worker. Senders come in as arguments where a test has its own."""
+
+    at_once = AT_ONCE
 
     def __init__(
         self, db: Database, vault: Vault, settings: Settings, *,
@@ -78,36 +118,20 @@ class Mail:
 
     async def deliver(self, stopping: asyncio.Event | None = None) -> int:
         """Sends until nothing is due; how many tries that were."""
-        running: set[asyncio.Task[None]] = set()
-        tried = 0
-        try:
-            while True:
-                room = 0 if stopping is not None and stopping.is_set() else AT_ONCE - len(running)
-                for claim in await self._claim(room) if room else ():
-                    running.add(asyncio.create_task(self._deliver_one(claim)))
-                    tried += 1
-                if not running:
-                    return tried
-                # at most a second, so that a slow receiver's message holds up nobody's new one
-                done, running = await asyncio.wait(running, timeout=1, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-        finally:
-            for task in running:
-                task.cancel()
+        return await work_off(stopping, self)
 
     async def close(self) -> None:
         await self.to_sellers.close()
         await self.to_operator.close()
 
-    async def _claim(self, most: int) -> list[Claim]:
+    async def claim(self, most: int) -> list[Claim]:
         async with self.db.as_app() as session:
             rows = await session.execute(
                 text("SELECT id, user_id, claimed_until FROM everystall.due_deliveries(:n)"), {"n": most}
             )
             return [Claim(row.id, row.user_id, row.claimed_until) for row in rows]
 
-    async def _deliver_one(self, claim: Claim) -> None:
+    async def deliver_one(self, claim: Claim) -> None:
         """Whatever happens, the others go on; what is not recorded is tried again when the claim ends."""
         with structlog.contextvars.bound_contextvars(
             delivery_id=str(claim.delivery_id), user_id=str(claim.user_id)

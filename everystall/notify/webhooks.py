@@ -51,7 +51,8 @@ class Outcome:
     """What became of one try: the status that was answered, or a word for why there was none."""
 
     status: int | None
-    #: status · redirect · refused_address · unreachable · timeout · broken · not_signed
+    #: status · redirect · refused_address · unreachable · timeout · broken · not_signed; of a channel also
+    #: gone · not_taken · unusable · no_server
     error: str | None
 
     @property
@@ -151,13 +152,13 @@ class Sender:
             policy=policy, resolver=resolver, limits=httpx.Limits(max_keepalive_connections=0)
         )
 
-    async def send(self, url: str, headers: dict[str, str], body: str) -> Outcome:
+    async def send(self, url: str, headers: dict[str, str], body: str | bytes) -> Outcome:
         """One POST. Raises nothing: whatever goes wrong is an outcome."""
         try:
             request = httpx.Request(
                 "POST",
                 url,
-                content=body.encode(),
+                content=body.encode() if isinstance(body, str) else body,
                 headers={
                     "content-type": "application/json",
                     "user-agent": f"Everystall/{__version__}",

@@ -159,6 +159,16 @@ def unseal_mailbox(data_key: Readable, sealed: bytes, user_id: UUID) -> SecretBy
     return decrypt(data_key, sealed, lp("es1/mailbox", user_id))
 
 
+def seal_channel(data_key: Readable, secret: Readable, user_id: UUID, channel_id: UUID) -> bytes:
+    """Where a seller's channel leads, bound to it."""
+    return encrypt(data_key, secret, lp("es1/channel", user_id, channel_id))
+
+
+def unseal_channel(data_key: Readable, sealed: bytes, user_id: UUID, channel_id: UUID) -> SecretBytes:
+    """Where it leads. SealBroken for another channel or seller."""
+    return decrypt(data_key, sealed, lp("es1/channel", user_id, channel_id))
+
+
 def seal(data_key: Readable, payload: Readable, binding: Binding) -> bytes:
     """The payload, bound to its row."""
     return MAGIC + encrypt(data_key, payload, binding.aad())

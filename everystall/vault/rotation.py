@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
-from everystall.models import Mailbox, MarketplaceSession, UserKey, WebhookEndpoint
+from everystall.models import Channel, Mailbox, MarketplaceSession, UserKey, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
@@ -224,6 +224,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
             await make_data_key(session, keyring, user_id, version)
     await _reseal_webhooks(as_user, keyring, user_id, version)
     await _reseal_mailbox(as_user, keyring, user_id, version)
+    await _reseal_channels(as_user, keyring, user_id, version)
     old = MarketplaceSession.dek_version < version
     broken: list[UUID] = []
     while True:
@@ -249,7 +250,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
         still = union_all(
             *(
                 select(table.dek_version).where(table.user_id == user_id)
-                for table in (MarketplaceSession, WebhookEndpoint, Mailbox)
+                for table in (MarketplaceSession, WebhookEndpoint, Mailbox, Channel)
             )
         )
         await connection.execute(
@@ -327,6 +328,25 @@ async def _reseal_mailbox(as_user: AsUser, keyring: Keyring, user_id: UUID, vers
                     row.sealed, row.dek_version = envelope.seal_mailbox(new_key, plain, user_id), version
             except SealBroken:
                 log.error("keys.mailbox_broken", user=str(user_id))
+
+
+async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
+    """Where the user is told, under the new data key."""
+    async with as_user.as_user(user_id) as session:
+        keys = {key.version: key for key in await session.scalars(select(UserKey))}
+        rows = await session.scalars(select(Channel).where(Channel.dek_version < version).with_for_update())
+        for row in rows:
+            old, new = keys[row.dek_version], keys[version]
+            try:
+                with (
+                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
+                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+                    envelope.unseal_channel(old_key, row.sealed, user_id, row.id) as plain,
+                ):
+                    row.sealed = envelope.seal_channel(new_key, plain, user_id, row.id)
+                    row.dek_version = version
+            except SealBroken:
+                log.error("keys.channel_broken", channel=str(row.id))
 
 
 def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:

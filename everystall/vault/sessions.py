@@ -23,7 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from everystall.errors import BadRequest, NotFound, SealBroken, SessionMissing
-from everystall.models import Connection, Mailbox, MarketplaceSession, UserKey, VaultAudit, WebhookEndpoint
+from everystall.models import (
+    Channel,
+    Connection,
+    Mailbox,
+    MarketplaceSession,
+    UserKey,
+    VaultAudit,
+    WebhookEndpoint,
+)
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.envelope import KEY_BYTES, Binding, SecretBytes
@@ -333,7 +341,20 @@ class Vault:
         with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
             return envelope.unseal_mailbox(data_key, row.sealed, row.user_id)
 
-    async def _key_of(self, session: AsyncSession, row: WebhookEndpoint | Mailbox) -> UserKey:
+    # ---- where a seller is told ----
+
+    async def seal_channel(self, session: AsyncSession, row: Channel, secret: envelope.Readable) -> None:
+        """Gives the channel this secret, in the caller's transaction. The row has its id and user."""
+        row.dek_version, data_key = await self._data_key(session, row.user_id)
+        with data_key as key:
+            row.sealed = envelope.seal_channel(key, secret, row.user_id, row.id)
+
+    async def open_channel(self, session: AsyncSession, row: Channel) -> SecretBytes:
+        key = await self._key_of(session, row)
+        with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
+            return envelope.unseal_channel(data_key, row.sealed, row.user_id, row.id)
+
+    async def _key_of(self, session: AsyncSession, row: WebhookEndpoint | Mailbox | Channel) -> UserKey:
         key = await session.scalar(
             select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
         )

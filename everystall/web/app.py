@@ -39,6 +39,7 @@ from everystall.web import (
     live_imports,
     matches,
     metrics,
+    notifications,
     pairings,
     price_changes,
     price_drops,
@@ -86,6 +87,7 @@ ROUTERS = (
     archives.router,
     live_imports.router,
     matches.router,
+    notifications.router,
     webhooks.router,
     job_webhook.router,
 )

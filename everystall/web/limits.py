@@ -43,6 +43,8 @@ WEBHOOK: Final = RateLimitItemPerMinute(600, namespace="webhook")
 #: Sale mails: of one seller; one sender may bring those of many.
 MAIL: Final = RateLimitItemPerMinute(60, namespace="mail")
 MAILS: Final = RateLimitItemPerMinute(600, namespace="mails")
+#: Mails that ask whether an address is to be written to.
+LETTER: Final = RateLimitItemPerMinute(5, namespace="letter")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
 #: Per second, for all networks together: guessers from many share what is looked up, and nobody's request
 #: waits behind more than these.

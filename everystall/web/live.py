@@ -15,6 +15,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from everystall.errors import RateLimited
+from everystall.notify import notices
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, find_signed_in
 from everystall.web.listening import ANYTHING
 from everystall.web.pages.opened import OpenedPage
@@ -22,8 +23,8 @@ from everystall.web.sockets import AWAY, LATER, REFUSED, let_in
 
 router = APIRouter(include_in_schema=False)
 
-#: Told by migration 0022's triggers.
-CHANNEL: Final = "everystall_moves"
+#: Told by migration 0022's triggers, and `notices` for listings by notify/notices.py.
+CHANNEL: Final = notices.MOVES
 #: Seconds of silence after which we say that we are there, and see whether the browser is still signed in.
 PING_SECONDS: Final = 20.0
 #: So long a stream goes on.

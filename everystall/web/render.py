@@ -46,8 +46,9 @@ API_HEADERS: Final = {
 PAGE_HEADERS: Final = {
     **API_HEADERS,
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
+    "img-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types htmx everystall",
     "cross-origin-opener-policy": "same-origin",
     # with no-referrer a form says "Origin: null", and over plain http that is all that we would have
     "referrer-policy": "same-origin",
@@ -142,6 +143,7 @@ def page(
         "theme": theme if theme in THEMES else "auto",
         "insecure": not settings.secure_cookies,
         "practice": on_practice(settings),
+        "unread": 0,
         "needs": 0,  # where it is not counted; the open page asks (needs.html)
         **context,
     }

@@ -28,7 +28,9 @@ from everystall.inventory import blindness, matches, sales
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
-from everystall.notify.send import Mail
+from everystall.notify.outgoing import Outgoing
+from everystall.notify.push import Vapid
+from everystall.notify.send import Mail, work_off
 from everystall.settings import Settings
 from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
@@ -89,9 +91,11 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         tools = Tools(db, vault, photos, settings, driver, stopping, seats=seats)
         mail = Mail(db, vault, settings)
         stack.push_async_callback(mail.close)
+        outgoing = Outgoing(db, vault, settings, Vapid.load(settings))
+        stack.push_async_callback(outgoing.close)
         watched = Mailboxes(db, vault, settings)
         stack.push_async_callback(watched.close)
-        app = make_app(url, tools, mail, watched)
+        app = make_app(url, tools, mail, watched, outgoing)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1, "imports": 1, "sittings": settings.worker_sittings}  # fmt: skip
@@ -115,8 +119,12 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
 
 
 def make_app(
-    url: str, tools: Tools, mail: Mail, watched: Mailboxes | None = None
-) -> procrastinate.App:  # fmt: skip
+    url: str,
+    tools: Tools,
+    mail: Mail,
+    watched: Mailboxes | None = None,
+    outgoing: Outgoing | None = None,
+) -> procrastinate.App:
     """The engine's app with our tasks on it."""
     app = engine.make_app(url)
 
@@ -130,7 +138,7 @@ def make_app(
 
     @app.task(name="deliver")
     async def deliver_() -> None:
-        await mail.deliver(tools.stopping)
+        await work_off(tools.stopping, mail, *([outgoing] if outgoing is not None else []))
 
     @app.task(name="bring_in")
     async def bring_in_() -> None:

@@ -69,6 +69,10 @@ async def furnish(site: Site) -> Estate:
     photo = (await alice.get(f"/api/listings/{listing}")).json()["photos"][0]
     hook = await made("/api/webhooks", {"url": f"https://example.com/{CANARY}", "label": CANARY})
     sent = await made(f"/api/webhooks/{hook['id']}/test")
+    service = {"kind": "service", "url": f"json://example.com/{CANARY}", "label": f"till {CANARY}"}
+    channel = await made("/api/notifications/channels", service)
+    rules = await alice.client.put("/api/notifications/rules", json={"service": ["sold"], "digestHour": 9})
+    assert rules.status_code == 200, rules.text
     job = (await alice.publish(listing, "poshmark")).json()
     await _sold_twice(site, listing)
     inbox = {"host": "imap.example.com", "username": CANARY, "password": f"password {CANARY}"}
@@ -112,6 +116,7 @@ async def furnish(site: Site) -> Estate:
         "browserProfileId": profile,
         "webhookId": hook["id"],
         "deliveryId": sent["id"],
+        "channelId": channel["id"],
         "tokenId": token["id"],
         "browserId": browser,
         "extensionId": extension,

@@ -65,7 +65,9 @@ class House:
         return UUID(str(row["id"]))
 
     async def context(self, **how: Any) -> BrowserContext:
-        """A browser of its own, without cookies; the tests fail for what its pages complain of."""
+        """A browser of its own, without cookies; the tests fail for what its pages complain of. Without a
+        service worker, unless `service_workers` is "allow"."""
+        how = {"service_workers": "block", **how}
         context = await self.browser.new_context(base_url=self.url, **how)
         context.set_default_timeout(10_000)
         context.on("page", _below_the_root)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.inventory.questions import needs_you_count
 from everystall.models import User
+from everystall.notify import notices
 from everystall.web import browsers
 from everystall.web.account import get_user
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
@@ -101,6 +102,14 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
         "Nothing is relisted there by itself any more.",
         "What is down for it is posted again.",
     ),
+    "all-read": ("All read.", None),
+    "confirmed": ("That address is confirmed.", "It is told what you choose below."),
+    "saved-rules": ("Saved.", "What waits to be sent goes by it too."),
+    "address-added": ("We have written to that address.", "Open the link in our mail within a day."),
+    "service-added": ("That service is told from now on.", "Send it a test to see that it arrives."),
+    "browser-added": ("Push is on in this browser.", "Send it a test to see that it arrives."),
+    "test-sent": ("A test is on its way.", "What became of it is said beside the channel."),
+    "channel-removed": ("Removed.", "Nothing is sent there any more."),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }
 
@@ -114,13 +123,16 @@ class Opened:
     user: User
     #: How many things wait for them.
     needs: int
+    #: How many notifications they have not read.
+    unread: int
 
     def show(self, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """The page, by the name of its template."""
         csrf = browsers.masked(browsers.csrf_token(self.parts.csrf_key, self.who.token_id))
         reader = Reader(self.user.email, self.user.role, csrf)
         said = SAID.get(self.request.query_params.get("said", ""))
-        return page(self.request, name, reader=reader, status=status, said=said, needs=self.needs, **context)
+        return page(self.request, name, reader=reader, status=status, said=said, needs=self.needs,
+                    unread=self.unread, **context)  # fmt: skip
 
 
 @asynccontextmanager
@@ -128,8 +140,8 @@ async def opened(request: Request, parts: Parts, who: SignedIn) -> AsyncIterator
     """For a form whose work takes long (a password's): its page is opened for what is shown in the end, so
     that no transaction is open meanwhile."""
     async with parts.database.as_user(who.user_id) as session:
-        needs = await needs_you_count(session)
-        yield Opened(request, parts, session, who, await get_user(session, who), needs)
+        needs, unread = await needs_you_count(session), await notices.unread(session)
+        yield Opened(request, parts, session, who, await get_user(session, who), needs, unread)
 
 
 async def _open(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:

@@ -1,0 +1,83 @@
+"""Notifications over the API: what was told, the ways, what goes where; and nothing for Bob."""
+
+from __future__ import annotations
+
+import pytest
+
+from everystall.notify import messages
+
+
+async def happens(site, seller, type="sale.detected", **data):
+    said = {"marketplace": "ebay", "browserProfileId": "bp_ebay_1", "listingId": "x", "title": "A shirt"}
+    async with site.database.as_user(seller.user_id) as session:
+        return await messages.record(session, seller.user_id, type, {**said, **data, "listingId": None})
+
+
+async def test_what_was_told_is_listed_and_read_by_its_seller_alone(site, alice, bob):
+    first = await happens(site, alice)
+    second = await happens(site, alice, "publication.needs_you", needsYou={"reason": "x", "message": "Size?"})
+    answer = (await alice.get("/api/notifications?limit=1")).json()
+    assert (answer["unread"], answer["nextCursor"]) == (2, str(second))
+    (one,) = answer["notifications"]
+    assert (one["title"], one["text"], one["subject"]) == ("eBay needs you", "A shirt: Size?", "needs_you")
+    older = (await alice.get(f"/api/notifications?cursor={answer['nextCursor']}")).json()
+    assert [one["id"] for one in older["notifications"]] == [first]
+    assert (await bob.get("/api/notifications")).json()["notifications"] == []
+    assert (await bob.post("/api/notifications/read", {"id": first})).status_code == 404
+    assert (await bob.post("/api/notifications/read", {})).status_code == 200
+    assert (await alice.get("/api/notifications")).json()["unread"] == 2
+    await alice.post("/api/notifications/read", {"id": first})
+    assert (await alice.get("/api/notifications")).json()["unread"] == 1
+    await alice.post("/api/notifications/read", {})
+    assert (await alice.get("/api/notifications")).json()["unread"] == 0
+
+
+async def test_rules_are_kept_as_they_were_given(alice, bob):
+    before = (await alice.get("/api/notifications/rules")).json()
+    assert before["email"] is None
+    assert "sold_twice" in before["subjects"]
+    rules = {
+        "email": ["sold"], "emailPace": "hourly", "quiet": {"begins": "22:00", "ends": "07:30"},
+        "timeZone": "Europe/Berlin", "urgentPasses": False, "digestHour": 18,
+    }  # fmt: skip
+    kept = (await alice.client.put("/api/notifications/rules", json=rules)).json()
+    assert {name: kept[name] for name in rules} == rules
+    assert (await alice.get("/api/notifications/rules")).json() == kept
+    assert (await bob.get("/api/notifications/rules")).json() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"email": ["weather"]}, {"emailPace": "yearly"}, {"digestHour": 24}, {"timeZone": "Mars/Olympus"},
+     {"quiet": {"begins": "22:00", "ends": "22:00"}}, {"quiet": {"begins": "24:00", "ends": "07:00"}}],
+)  # fmt: skip
+async def test_rules_that_cannot_be_are_refused(alice, wrong):
+    answer = await alice.client.put("/api/notifications/rules", json=wrong)
+    assert answer.status_code == 422
+    assert answer.json()["error"]
+
+
+async def test_a_service_is_kept_sealed_and_tested_and_removed(site, alice, bob):
+    url = "json://example.com/opensesame"
+    for wrong in ({"kind": "service"}, {"kind": "service", "url": "gopher://x"},
+                  {"kind": "service", "url": "json://127.0.0.1/x"},
+                  {"kind": "email", "address": "alice@example.com"}):  # fmt: skip
+        answer = await alice.post("/api/notifications/channels", wrong)
+        assert answer.status_code in (400, 422), answer.text
+    made = await alice.post("/api/notifications/channels", {"kind": "service", "url": url})
+    assert made.status_code == 201, made.text
+    assert made.json()["label"] == "JSON · example.com"
+    assert (
+        await alice.post("/api/notifications/channels", {"kind": "service", "url": url})
+    ).status_code == 422
+    listed = await alice.get("/api/notifications/channels")
+    assert len(listed.json()["channels"]) == 1
+    assert "opensesame" not in made.text + listed.text
+    path = f"/api/notifications/channels/{made.json()['id']}"
+    assert (await bob.get("/api/notifications/channels")).json()["channels"] == []
+    assert (await bob.client.delete(path)).status_code == 404
+    assert (await bob.post(f"{path}/test")).status_code == 404
+    assert (await alice.post(f"{path}/test")).status_code == 202
+    assert (await alice.post(f"{path}/test")).status_code == 409
+    assert (await alice.client.delete(path)).status_code == 200
+    assert await site.rows("SELECT 1 AS one FROM notice_deliveries") == []
