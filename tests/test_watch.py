@@ -17,7 +17,7 @@ from tests.selling import an_order, one_of
 
 def _visit(db, account):
     transaction = lambda: db.as_user(account.user_id)  # noqa: E731
-    tools = SimpleNamespace(settings=SimpleNamespace(public_url="http://127.0.0.1"))
+    tools = SimpleNamespace(settings=SimpleNamespace(address="http://127.0.0.1"))
     return SimpleNamespace(
         connection=account, lease=SimpleNamespace(transaction=transaction), tools=tools, label="Mercari"
     )

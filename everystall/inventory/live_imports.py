@@ -197,7 +197,7 @@ def _photos(listing: Listing, taken: Sequence[TakenPhoto]) -> list[ListingPhoto]
         ListingPhoto(
             user_id=listing.user_id, listing_id=listing.id, position=place, sha256=one.stored.sha256,
             content_type=one.stored.content_type, width=one.stored.width, height=one.stored.height,
-            byte_size=one.stored.byte_size, fingerprint=matches.as_json(one.fingerprint),
+            byte_size=one.stored.byte_size, fingerprint=matches.as_json(one.fingerprint), turn=0,
         )
         for place, one in enumerate(found.values())
     ]  # fmt: skip

@@ -48,7 +48,8 @@ def test_a_template_marks_nothing_as_safe_and_holds_no_inline_style_or_script(te
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_every_form_of_somebody_signed_in_carries_its_proof(template):
-    free = {"/sign-in", "/theme", "{{ here }}"}
+    # the first start's restore: whoever has the one-time link is all the proof there can be
+    free = {"/sign-in", "/theme", "{{ here }}", "/first/restore?token={{ token | urlencode }}"}
     for form in re.findall(r"<form method=\"post\".*?</form>", template.read_text(), re.S):
         action = re.search(r'action="([^"]+)', form)[1]
         assert action in free or "csrf(reader)" in form, action
@@ -110,6 +111,10 @@ async def test_somebody_elses_accounts_are_not_there(house):
     await house.signed_in("alice")
     await house.person("bob", "owner")
     told = await _told(house, alice)
+    await house.rows(
+        "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until) SELECT user_id, id, "
+        "'sign_in', 'Chrome', now() + interval '1 hour' FROM connections LIMIT 1 RETURNING id"
+    )
     before = await _everything(house)
     hers: dict[str, list] = {
         "notifications": told,
@@ -118,6 +123,7 @@ async def test_somebody_elses_accounts_are_not_there(house):
         "matches": [uuid4()],  # plain/test_matches_page.py
         "listings": [row["id"] for row in await house.rows("SELECT id FROM listings")],
     }
+    hers["sittings"] = [row["id"] for row in await house.rows("SELECT id FROM sittings")]
     hers["channels"] = [row["id"] for row in await house.rows("SELECT id FROM channels")]
     for row in await house.rows("SELECT id, kind FROM api_tokens"):
         kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
