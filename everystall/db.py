@@ -8,6 +8,7 @@ claims. Nobody else commits: leaving the block does.
 from __future__ import annotations
 
 import json
+import re
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -183,6 +184,12 @@ def unreachable(url: URL, error: Exception) -> Misconfigured:
     """What to say of a database that does not let us in; never the address with its password."""
     cause = getattr(error, "orig", None) or error
     said = str(cause).strip().splitlines()
+    if re.search(r'database ".*" does not exist', str(cause)):
+        return Misconfigured(
+            f"There is no database {url.database!r} at {url.host or 'the local socket'}:{url.port or 5432}.",
+            action=f'Create it (as its superuser: CREATE DATABASE "{url.database}"), then run '
+            "`everystall migrate`.",
+        )
     return Misconfigured(
         f"The database at {place(url)} does not let {url.username or 'us'!r} in: "
         f"{said[-1].strip() if said else type(cause).__name__}",

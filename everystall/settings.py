@@ -28,6 +28,15 @@ _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SES
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
 
 
+def place_name(value: str) -> str:
+    """The same. Raises ValueError with what one is."""
+    if not re.fullmatch(PLACE, value):
+        raise ValueError(
+            "is small letters, digits and hyphens (home, shop-2), the first no hyphen, 40 at most"
+        )
+    return value
+
+
 class Settings(BaseSettings):
     """Read once at start-up and passed on as an argument."""
 
@@ -168,11 +177,7 @@ class Settings(BaseSettings):
     @field_validator("worker_place")
     @classmethod
     def _a_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(PLACE, value):
-            raise ValueError(
-                "is small letters, digits and hyphens (home, shop-2), the first no hyphen, 40 at most"
-            )
-        return value
+        return place_name(value) if value is not None else None
 
     @field_validator("worker_url")
     @classmethod

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from everystall.db import Database
+from everystall.db import Database, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base, Connection, Listing
 
@@ -384,6 +384,14 @@ async def test_an_empty_database_a_wrong_password_and_a_closed_port_are_named(
         await _check(_as(database_urls.login, None, "wrong-word"))
     assert "wrong-word" not in str(wrong.value)
     assert "everystall migrate" in wrong.value.action, "the role may be missing"
+    missing = database_urls.named("nowhere")
+    for url in (missing.login, missing.admin):
+        with pytest.raises(Misconfigured, match="There is no database 'nowhere'") as none:
+            await _check(url)
+        assert "everystall migrate" in none.value.action
+    with pytest.raises(Misconfigured, match="There is no database 'nowhere'") as none:
+        await asyncio.to_thread(migrate, missing.admin, missing.login)
+    assert 'CREATE DATABASE "nowhere"' in none.value.action
     with pytest.raises(Misconfigured, match=r"127\.0\.0\.1:1/x"):
         await _check("postgresql://somebody:word@127.0.0.1:1/x")
     for address in ("sqlite:///x.db", "nonsense"):

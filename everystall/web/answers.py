@@ -143,6 +143,7 @@ _COMPLAINTS: Final = {
     "missing": "is missing",
     "extra": "there is no such field",
     "string": "must be a text, in quotes",
+    "string_pattern_mismatch": "is not of the form that belongs here ({pattern})",
     "string_too_long": "may have at most {max_length} characters",
     "string_too_short": "must have {min_length} or more characters",
     "too_long": "may have at most {max_length} entries",

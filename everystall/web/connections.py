@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,7 +27,7 @@ from everystall.inventory.connections import (
 from everystall.inventory.publications import PAUSED, drop_pace, release_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
-from everystall.settings import PLACE
+from everystall.settings import PLACE, place_name
 from everystall.web.deps import AllParts, Seller, Transaction
 from everystall.web.shapes import BlindOut, Body, Done, Line100, NeedsYou, Shape, camel, snake
 
@@ -95,7 +95,9 @@ class ConnectionBody(Body):
     daily_cap: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
         None, description=CAP, examples=[50]
     )
-    place: Annotated[str, Field(pattern=PLACE)] | None = None
+    place: Annotated[str, AfterValidator(place_name)] | None = Field(
+        default=None, json_schema_extra={"pattern": PLACE}
+    )
 
 
 @router.get("/connections")

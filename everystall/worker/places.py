@@ -66,11 +66,12 @@ async def look_after(db: Database) -> None:
             connection = (await session.execute(found)).scalar_one_or_none()
             if connection is None or connection.place is None:
                 continue
-            log.info(
-                "place.attended" if row.attended else "place.deserted", place=connection.place,
-                user_id=str(row.user_id), marketplace=connection.marketplace,
-                connection_id=str(connection.id),
-            )  # fmt: skip
+            said = {"place": connection.place, "user_id": str(row.user_id),
+                    "marketplace": connection.marketplace, "connection_id": str(connection.id)}  # fmt: skip
+            if row.attended:
+                log.info("place.attended", **said)
+            else:
+                log.warning("place.deserted", say="no worker with this WORKER_PLACE", **said)
             reason = (connection.needs_you or {}).get("reason")
             if row.attended and reason in (None, NO_WORKER):
                 await place_attended(session, connection)

@@ -79,6 +79,13 @@ async def test_what_the_marketplace_does_not_know_is_refused(alice, body):
     assert (await alice.get(f"/api/connections/{profile}")).json() == before
 
 
+async def test_a_bad_place_is_told_what_one_is(alice):
+    profile = await alice.connect("mercari")
+    answer = await alice.client.patch(f"/api/connections/{profile}", json={"place": "Home Office"})
+    assert answer.status_code == 422
+    assert "small letters, digits and hyphens" in answer.json()["message"]
+
+
 async def test_an_account_is_paused_and_resumed_and_woken(site, alice):
     profile = await alice.connect("mercari")
     assert (await alice.post(f"/api/connections/{profile}/pause")).json()["paused"] is True
