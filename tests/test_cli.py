@@ -161,6 +161,7 @@ def test_up_that_is_broken_off_before_it_is_up_says_so_by_its_exit_code(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.longer
 def test_a_worker_that_is_ended_while_it_starts_says_so_by_its_exit_code_alone(
     tmp_path: Path, database_urls, number
 ):

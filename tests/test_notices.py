@@ -409,6 +409,7 @@ async def test_no_service_leads_into_our_own_network_by_name_redirect_or_file(
     gate("open", (zoneinfo.__file__, "rb", 0))
 
 
+@pytest.mark.longer
 async def test_webhooks_do_not_wait_for_a_slow_service(db, vault, settings, outgoing, alice, tell):
     mail = Mail(db, vault, settings)
     async with Receiver(delay=3.5) as slow, Receiver() as receiver:

@@ -156,6 +156,7 @@ async def test_an_account_without_a_password_lets_nobody_in(site, alice):
     assert (await sign_in(site, "alice@example.com", "")).status_code == 401
 
 
+@pytest.mark.longer
 async def test_after_ten_tries_from_one_network_it_rests_and_a_good_one_sets_them_back(site, sam):
     for _ in range(9):
         with pytest.raises(LogInFailed):

@@ -88,6 +88,7 @@ async def test_it_holds_the_csv_the_json_and_the_originals(site: Site, alice: Se
 
 @given(written=st.lists(LISTINGS, min_size=1, max_size=3), pictures=st.data())
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.longer
 async def test_what_leaves_comes_back_with_its_photos(
     site: Site, alice: Seller, bob: Seller, written: list[dict[str, Any]], pictures: st.DataObject
 ):

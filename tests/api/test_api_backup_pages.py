@@ -182,6 +182,7 @@ async def test_after_a_restore_every_seller_is_told_until_they_go_on(site):
     assert "put back to how it was" not in (await alice.get("/")).text
 
 
+@pytest.mark.longer
 async def test_the_keeper_does_what_is_asked_and_one_a_night(site, settings, monkeypatch):
     """Its errands are processes, as in `up`."""
     monkeypatch.setattr(keepers, "LOOK", 0.0)

@@ -130,6 +130,7 @@ def two_webs(site: Site, tmp_path: Path) -> Iterator[list[str]]:
         process.wait(20)
 
 
+@pytest.mark.longer
 async def test_two_webs_that_get_the_same_message_at_once_have_one_effect(
     site: Site, alice: Seller, two_webs: list[str]
 ):

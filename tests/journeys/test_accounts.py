@@ -143,6 +143,7 @@ async def test_a_hand_over_during_a_visit_is_not_blamed_for_the_sign_in_that_end
 
 
 @pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
+@pytest.mark.longer
 async def test_with_rotating_cookies_the_sellers_own_tab_still_works_or_the_seller_is_told(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -200,6 +201,7 @@ async def test_who_lost_the_lease_writes_nothing(stall: Stall, alice: Seller):
     assert [row["seq"] for row in await stall.rows("SELECT seq FROM user_marketplace_sessions")] == [1]
 
 
+@pytest.mark.longer
 async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_it_is_the_same(
     stall: Stall, alice: Seller
 ):

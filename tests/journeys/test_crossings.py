@@ -96,6 +96,7 @@ async def test_of_two_the_older_is_taken_down_when_the_newer_was_sold(stall: Sta
     assert (await _publication(stall))["needs_you"] is None
 
 
+@pytest.mark.longer
 async def test_what_was_seen_sold_is_not_posted_again(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     other = await _connect(stall, alice, "poshmark")

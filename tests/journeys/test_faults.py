@@ -198,6 +198,7 @@ async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, 
     assert len(stall.live(marketplace)) == 1
 
 
+@pytest.mark.longer
 async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="reset_before", times=1)

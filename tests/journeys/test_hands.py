@@ -55,6 +55,7 @@ async def test_what_was_ended_by_hand_is_told_and_stays_ended_and_elsewhere_it_s
     assert [row["user_id"] for row in told] == [alice.user_id]
 
 
+@pytest.mark.longer
 async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):

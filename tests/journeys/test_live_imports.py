@@ -243,6 +243,7 @@ async def test_one_of_several_that_sells_while_it_comes_in_is_counted_once(
     assert listing["quantity"] - listing["quantitySold"] == 1
 
 
+@pytest.mark.longer
 async def test_a_list_that_begins_again_has_an_end(stall: Stall, alice: Seller):
     (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
     asked = []

@@ -11,6 +11,7 @@ from tests.journeys.conftest import Seller, Stall
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 
+@pytest.mark.longer
 async def test_each_line_of_a_posting_says_whose_it_is_of_which_job_and_where(
     stall: Stall, alice: Seller, bob: Seller
 ):

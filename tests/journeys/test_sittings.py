@@ -283,6 +283,7 @@ async def test_a_sign_in_to_an_account_that_is_here_already_becomes_its_own(
         pytest.param("its seller closes it", marks=pytest.mark.longer),
     ],
 )
+@pytest.mark.longer
 async def test_what_nobody_answers_still_waits(
     stall: Stall, alice: Seller, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, how: str
 ):

@@ -34,6 +34,7 @@ async def shelf(house, user):
     }
 
 
+@pytest.mark.longer
 async def test_labels_and_places_are_shown_sought_and_set_for_many_and_put_back(house):
     alice, _ = await house.person("alice"), await house.person("bob")
     made = await shelf(house, alice)
@@ -101,6 +102,7 @@ async def test_prices_that_were_changed_for_many_are_put_back(house):
         assert {row["price_cents"] for row in await house.rows("SELECT price_cents FROM listings")} == {2500}
 
 
+@pytest.mark.longer
 async def test_views_are_kept_renamed_and_deleted_by_who_they_are_of(house):
     alice, _ = await house.person("alice"), await house.person("bob")
     await shelf(house, alice)
@@ -182,6 +184,7 @@ async def test_a_cell_is_changed_by_the_editors_rules_and_never_over_anothers_ch
         assert answer.status_code == 404
 
 
+@pytest.mark.longer
 async def test_cells_are_edited_with_keys_alone(house):
     alice = await house.person("alice")
     await shelf(house, alice)

@@ -363,6 +363,7 @@ async def test_keys_move_select_open_and_a_choice_outlives_a_search(house):
     house.complaints[:] = [one for one in house.complaints if "404" not in one]
 
 
+@pytest.mark.longer
 async def test_an_open_page_shows_what_happens_to_a_listing_while_another_is_ticked(house):
     alice = await house.person("alice")
     made = await fill(house, alice)

@@ -46,6 +46,7 @@ async def busy(house, user):
     )
 
 
+@pytest.mark.longer
 async def test_an_owner_finds_the_pages_and_a_proxy_that_lets_everything_through_is_seen(house):
     await house.person("alice", "owner")
     await house.person("bob")

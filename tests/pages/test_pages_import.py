@@ -20,6 +20,7 @@ def given(data, name="mine.csv"):
     return {"name": name, "mimeType": "text/csv", "buffer": data}
 
 
+@pytest.mark.longer
 async def test_a_file_is_looked_at_and_brought_in_without_choosing_it_twice(house):
     await house.person("alice")
     page = await house.signed_in("alice")

@@ -301,6 +301,7 @@ async def test_the_first_account_that_comes_in_is_seen_by_the_page_that_told_how
     assert await page.get_by_role("heading", name="alices_closet").is_visible()
 
 
+@pytest.mark.longer
 async def test_the_extension_is_for_who_is_signed_in_and_for_the_marketplaces_that_are_here(house):
     await house.person("alice")
     page = await house.signed_in("alice")

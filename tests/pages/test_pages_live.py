@@ -95,6 +95,7 @@ async def test_a_change_of_more_than_a_hundred_is_one_message(house: House):
             assert json.loads(await socket.recv()) == {"listings": ["*"]}
 
 
+@pytest.mark.longer
 async def test_pages_without_end_are_not_told_and_others_still_are(house: House):
     await house.person("alice")
     bob = await house.person("bob")
@@ -140,6 +141,7 @@ async def test_who_is_not_signed_in_or_not_a_page_of_ours_hears_nothing(house: H
             await socket.recv()
 
 
+@pytest.mark.longer
 async def test_who_signs_out_is_told_nothing_more(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("everystall.web.live.PING_SECONDS", 0.2)
     await house.person("alice")
@@ -170,6 +172,7 @@ async def test_the_same_comes_as_a_stream(house: House):
 
 
 @pytest.mark.browser
+@pytest.mark.longer
 async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut(house: House):
     alice = await house.person("alice")
     first, second = await _publication(house, alice), await _publication(house, alice)
@@ -186,6 +189,7 @@ async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut
 
 
 @pytest.mark.browser
+@pytest.mark.longer
 async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(house: House):
     alice = await house.person("alice")
     id, _ = await _publication(house, alice)

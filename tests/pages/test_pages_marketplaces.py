@@ -11,6 +11,7 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.longer
 async def test_from_an_account_that_cannot_be_seen_to_the_rule_for_it_and_back(house):
     alice = await house.person("alice")
     await furnish(house, alice)

@@ -71,6 +71,7 @@ async def worker(house):
     await outgoing.close()
 
 
+@pytest.mark.longer
 async def test_what_happened_stands_there_once_and_is_read_by_opening_it(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     await much_happens(house, alice)
@@ -108,6 +109,7 @@ async def test_what_happened_stands_there_once_and_is_read_by_opening_it(house):
         assert (await other.request.get(f"/notifications?cursor={cursor}")).status == 400
 
 
+@pytest.mark.longer
 async def test_an_address_is_asked_first_and_only_its_own_seller_may_confirm_it(house):
     await house.person("bob")
     alice = await house.person("alice")
@@ -158,6 +160,7 @@ async def test_an_address_is_asked_first_and_only_its_own_seller_may_confirm_it(
         assert await house.rows("SELECT 1 AS one FROM channels") == []
 
 
+@pytest.mark.longer
 async def test_a_service_is_refused_at_its_field_and_what_is_chosen_is_kept(house):
     await house.person("alice")
     page = await house.signed_in("alice", java_script_enabled=False)

@@ -11,6 +11,7 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.longer
 async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     alice = await house.person("alice")
     await live(house, alice)

@@ -107,6 +107,7 @@ async def _until(page: Any, expression: str, value: Any) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.longer
 async def test_what_the_seller_does_reaches_the_page_on_their_turn_only(desk: Desk):
     page = await desk.house.signed_in("alice", viewport={"width": 1440, "height": 1000})
     await page.goto(f"/sittings/{desk.id}")

@@ -135,6 +135,7 @@ async def test_of_several_accounts_the_seller_says_which(house):
 
 
 @BOTH
+@pytest.mark.longer
 async def test_each_account_says_how_it_stands_why_and_what_may_be_done(house, scripts):
     alice = await house.person("alice")
     shirt, _ = await states(house, alice)
@@ -219,6 +220,7 @@ async def test_what_is_somebody_elses_is_not_there(house):
     assert await house.rows("SELECT 1 FROM jobs") == []
 
 
+@pytest.mark.longer
 async def test_whatever_a_marketplace_or_a_seller_wrote_is_shown_and_never_run(house):
     alice = await house.person("alice")
     evil = await account(house, alice, "mercari", "evil")

@@ -10,6 +10,7 @@ from tests.pages.standing import listing
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.longer
 async def test_the_palette_goes_anywhere_by_keys_alone(house):
     alice = await house.person("alice")
     made = await listing(house, alice, title="Blue denim jacket", sku="J-7")

@@ -190,6 +190,7 @@ async def test_a_specific_that_the_category_has_no_field_for_is_told_as_missing(
     assert list(armed.filled.missing) == ["specifics.Era"]
 
 
+@pytest.mark.longer
 async def test_what_ebay_does_not_have_is_the_sellers_to_mend(page, ebay):
     for change, said in (
         ({"specifics": {**DRAFT.specifics, "Size": "Medium-ish"}}, "Size"),
@@ -230,6 +231,7 @@ async def test_twenty_four_photos_keep_their_order(page, ebay):
     assert [one["sha256"] for one in listings(ebay, "live")[0]["photos"]] == [sha(one) for one in photos]
 
 
+@pytest.mark.longer
 async def test_the_lists_tell_live_drafts_and_sold_in_three_loads(page, ebay, browser):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(NotPublished):

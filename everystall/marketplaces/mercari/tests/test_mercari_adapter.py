@@ -300,6 +300,7 @@ async def test_a_photo_that_does_not_go_up_stops_the_post_at_once(page, mercari)
     assert listings(mercari) == []
 
 
+@pytest.mark.longer
 async def test_a_photo_that_takes_its_time_is_waited_for(page, mercari):
     mercari.fault(SITE, "slow", path="/v1/api", seconds=5, times=1)
     await post(page)

@@ -205,6 +205,7 @@ async def test_a_message_that_nobody_knows_settles_nothing(page, site):
 
 
 @pytest.mark.parametrize("path", ["/media/scratch", "/vm-rest/posts/"])
+@pytest.mark.longer
 async def test_a_draft_is_told_before_anything_goes_wrong_with_it(page, site, path):
     """Nothing is saved in it yet: no list of the site's shows it, and its place is taken all the same."""
     arm = Arm()
