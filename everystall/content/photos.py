@@ -268,7 +268,6 @@ class Photos:
         said, where = str(error), _bare(self._location)
         if _FULL.search(said):
             return StorageFull("There is no room to store the photo; nothing was stored.")
-        log.error("photos.store_failed", error=type(error).__name__, location=where)
         refused = isinstance(error, PermissionDeniedError | UnauthenticatedError) or bool(_KEYS.search(said))
         if self._folder is None and _NO_BUCKET.search(said):
             return Misconfigured(
@@ -281,6 +280,7 @@ class Photos:
                 action="Check PHOTOS_S3_KEY_ID and PHOTOS_S3_KEY_SECRET, and that they may list, read, write "
                 "and delete there.",
             )
+        log.error("photos.store_failed", error=type(error).__name__, location=where)
         if self._folder is None:
             return StorageAway(f"The photo store {where} does not answer.")
         return Misconfigured(

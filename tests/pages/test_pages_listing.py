@@ -193,8 +193,9 @@ async def test_photos_are_put_in_order_deleted_and_brought_back(house, scripts):
         goal = await page.locator("#photo-list li").first.bounding_box()
         await page.mouse.move(box["x"] + 60, box["y"] + 60)
         await page.mouse.down()
-        await page.mouse.move(goal["x"] + 90, goal["y"] + 60, steps=8)
-        await page.mouse.move(goal["x"] + 40, goal["y"] + 60, steps=8)
+        for left in (90, 60, 30):  # as a hand does: the others move away meanwhile
+            await page.mouse.move(goal["x"] + left, goal["y"] + 60, steps=8)
+            await page.wait_for_timeout(250)
         await page.mouse.up()
         await stands(page, [now[2], now[0], now[1]])
         assert await photos_of(house, id) == [now[2], now[0], now[1]]
