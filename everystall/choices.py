@@ -30,7 +30,6 @@ CHANGEABLE: Final[Mapping[str, tuple[str, str, str]]] = {
     "event_days": ("Keep events", "days", "And the log of the webhooks that told of them."),
     "job_days": ("Keep finished jobs", "days", "With them go their Idempotency-Keys, and imports."),
     "evidence_days": ("Keep pictures of failures", "days", "What a page looked like when a step failed."),
-    "backup_days": ("You keep backups for", "days", "What somebody who deletes an account is told."),
 }
 #: Seconds after which what was chosen is read again.
 FOLLOW_SECONDS: Final = 2.0

@@ -54,6 +54,12 @@ _STATEMENTS: Final = (
     """UPDATE webhook_deliveries SET status = 'failed', claimed_until = NULL,
            last_error = 'not sent: it waited when the backup was made that was restored'
        WHERE status = 'waiting'""",
+    """UPDATE notice_deliveries SET status = 'failed', claimed_until = NULL,
+           last_error = 'not sent: it waited when the backup was made that was restored'
+       WHERE status = 'waiting'""",
+    # nobody sits there any more
+    """UPDATE sittings SET ended_at = now(), outcome = 'failed', address = NULL, ticket_hash = NULL
+       WHERE ended_at IS NULL""",
     # signed out, used up or taken back since: nobody can say
     "DELETE FROM api_tokens WHERE kind = 'browser'",
     "DELETE FROM invitations WHERE used_at IS NULL",

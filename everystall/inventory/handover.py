@@ -254,14 +254,17 @@ async def _connection_for(
                 return connection, True  # a sign-in in the worker's browser was begun, and came to nothing
     elif asked is not None:
         return asked, False
-    elif len(there) == 1:
-        return there[0], False
-    elif there:
-        raise WhichAccount(
-            f"This session does not say whose it is, and you have {len(there)} accounts on "
-            f"{MARKETPLACES[given.marketplace]}.",
-            connections=[described(connection) for connection in there],
-        )
+    else:
+        # one that was begun in the worker's browser and came to nothing is none to choose from
+        used = [one for one in there if one.account_id is not None or one.session_seq > 0] or there[:1]
+        if len(used) == 1:
+            return used[0], used[0].session_seq == 0
+        if used:
+            raise WhichAccount(
+                f"This session does not say whose it is, and you have {len(used)} accounts on "
+                f"{MARKETPLACES[given.marketplace]}.",
+                connections=[described(connection) for connection in used],
+            )
     connection = make_connection(user_id, given.marketplace, base_url)
     session.add(connection)
     return connection, True

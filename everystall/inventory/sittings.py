@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
@@ -78,6 +78,10 @@ async def begin_account(
                Connection.account_id.is_(None))
         .order_by(Connection.created_at).limit(1).with_for_update()
     )  # fmt: skip
+    await session.execute(  # two clicks at once begin one
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"handover {user_id} {marketplace}"},
+    )
     connection = await session.scalar(begun)
     if connection is None:
         connection = make_connection(user_id, marketplace, settings.base_url(marketplace))

@@ -153,7 +153,7 @@ def _unseen(data: Mapping[str, Any], names: _Names) -> _Said:
 
 
 def _mailbox(data: Mapping[str, Any], names: _Names) -> _Said:
-    return "Your mailbox cannot be read", data.get("message", ""), "/account", "warn"
+    return "Your mailbox cannot be read", data.get("message", ""), "/connections/mails", "warn"
 
 
 def _blind_ended(data: Mapping[str, Any], names: _Names) -> _Said:
@@ -179,7 +179,7 @@ def _imported(data: Mapping[str, Any], names: _Names) -> _Said:
 def _matched(data: Mapping[str, Any], names: _Names) -> _Said:
     linked, proposed = data.get("linked", 0), data.get("proposed", 0)
     text = f"{linked} were found to be the same thing and are one listing now; {proposed} more may be."
-    return "Your listings were compared", text, "/inventory", "info"
+    return "Your listings were compared", text, "/inventory/matches", "info"
 
 
 def _webhook(data: Mapping[str, Any], names: _Names) -> _Said:

@@ -21,6 +21,7 @@ from everystall.notify import channels, notices, services, words
 from everystall.notify.notices import SUBJECTS
 from everystall.notify.words import Told
 from everystall.web.deps import AllParts, Parts, Seller, Transaction, as_id
+from everystall.web.limits import LETTER
 from everystall.web.shapes import Body, Done, Line100, Shape, written
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
@@ -286,6 +287,7 @@ async def create_channel(body: ChannelBody, who: Seller, parts: AllParts) -> Cha
             raise BadRequest("A service has a `url`.", action="See docs/notifications.md.")
         row = await add_service(parts, who.user_id, body.url.get_secret_value(), body.label)
     else:
+        await parts.limits.spend(LETTER, str(who.user_id))
         async with parts.database.as_user(who.user_id) as session:
             row = await channels.add_address(
                 session, parts.vault, parts.settings, who.user_id, body.address or ""

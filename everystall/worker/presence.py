@@ -70,6 +70,7 @@ class Presence:
                 text("SELECT everystall.stand_worker(:id, :host, :pid, :place, :version, :slots, :running)"),
                 {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(),
                  "place": tools.settings.worker_place, "version": __version__,
-                 "slots": tools.settings.worker_visits + tools.settings.worker_urgent,
+                 "slots": tools.settings.worker_visits + tools.settings.worker_urgent
+                 + tools.settings.worker_sittings,
                  "running": self.running},
             )  # fmt: skip

@@ -177,6 +177,9 @@ async def _take(parts: Parts, file: Any, passphrase: str) -> None:
 
     try:
         await asyncio.to_thread(keep)
+    except FileExistsError:
+        raise Conflict("Another backup came in at the same moment.", action="Send it again.") from None
+    try:
         await _ask(parts, path, passphrase)
     except BaseException:
         path.unlink(missing_ok=True)

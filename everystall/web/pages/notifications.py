@@ -216,6 +216,8 @@ async def add_browser(
 async def act(id: str, do: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
     channel_id = as_id(id)
     part: str = "channels"
+    if do == "again":
+        await parts.limits.spend(LETTER, str(who.user_id))
     try:
         async with parts.database.as_user(who.user_id) as session:
             part = (await channels.get_channel(session, channel_id)).kind
@@ -224,7 +226,6 @@ async def act(id: str, do: str, request: Request, parts: AllParts, who: PageSell
             elif do == "remove":
                 await channels.remove(session, channel_id)
             elif do == "again":
-                await parts.limits.spend(LETTER, str(who.user_id))
                 await channels.ask_again(session, parts.vault, channel_id)
             else:
                 raise NotFound

@@ -35,6 +35,9 @@ PURPOSES: Final = {
     "extend": "to keep it longer",
     "keys rotate": "to seal it anew",
     "keys verify": "to prove that it opens",
+    "open it for you": "to open it for you",
+    "keep its storage": "to keep what its browser did not send again",
+    "restore": "to prove that it opens after a restore",
 }
 
 
