@@ -12,8 +12,8 @@ not open is logged and left as it is; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -287,6 +287,18 @@ async def _reseal(
             row.dek_version = version
 
 
+@contextmanager
+def _both(
+    keyring: Keyring, user_id: UUID, old: UserKey, new: UserKey
+) -> Iterator[tuple[bytearray, bytearray]]:
+    """Two of the user's data keys, while in the block."""
+    with (
+        keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
+        keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+    ):
+        yield old_key, new_key
+
+
 async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
     """The secrets of the user's webhooks under the new data key."""
     async with as_user.as_user(user_id) as session:
@@ -297,10 +309,7 @@ async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
         for row in rows:
             old, new = keys[row.dek_version], keys[version]
             try:
-                with (
-                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
-                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
-                ):
+                with _both(keyring, user_id, old, new) as (old_key, new_key):
                     sealed = [
                         _under(new_key, envelope.unseal_webhook(old_key, one, user_id, row.id), row)
                         for one in filter(None, (row.sealed, row.previous_sealed))
@@ -321,8 +330,7 @@ async def _reseal_mailbox(as_user: AsUser, keyring: Keyring, user_id: UUID, vers
             old, new = keys[row.dek_version], keys[version]
             try:
                 with (
-                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
-                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+                    _both(keyring, user_id, old, new) as (old_key, new_key),
                     envelope.unseal_mailbox(old_key, row.sealed, user_id) as plain,
                 ):
                     row.sealed, row.dek_version = envelope.seal_mailbox(new_key, plain, user_id), version
@@ -339,8 +347,7 @@ async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
             old, new = keys[row.dek_version], keys[version]
             try:
                 with (
-                    keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
-                    keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
+                    _both(keyring, user_id, old, new) as (old_key, new_key),
                     envelope.unseal_channel(old_key, row.sealed, user_id, row.id) as plain,
                 ):
                     row.sealed = envelope.seal_channel(new_key, plain, user_id, row.id)

@@ -26,7 +26,7 @@ SAID: Final = {"24h": "the last 24 hours", "7d": "the last 7 days"}
 WIDTH: Final = 480
 HEIGHT: Final = 110
 #: What a person who runs this does about a failure, by whose it is to mend.
-_TODO: Final[Mapping[Fate, str]] = {
+_ADVICE: Final[Mapping[Fate, str]] = {
     "retry": "Nothing: it is tried again by itself. Many in an hour: the site limits us; raise the pace.",
     "seller": "Nothing here: its seller was asked.",
     "developer": "Report it with the picture under Needs you: the site's page is not as we know it.",
@@ -137,9 +137,9 @@ def _markets(posts: Mapping[str, Posts], now: Now) -> list[Market]:
 def _pattern(one: Failure) -> Pattern:
     known = _CLASSES.get(one.code, EverystallError)
     said = (known.__doc__ or one.code).splitlines()[0]
-    todo = _TODO[known.fate].format(action=known.action)
+    advice = _ADVICE[known.fate].format(action=known.action)
     return Pattern(MARKETPLACES.get(one.marketplace, one.marketplace), one.code, said, ", ".join(one.steps),
-                   one.number, one.last_at, todo)  # fmt: skip
+                   one.number, one.last_at, advice)  # fmt: skip
 
 
 def _highest(bars: Sequence[Bar]) -> int:
