@@ -39,7 +39,11 @@ class Sandbox:
             if not self._thread.is_alive() or time.monotonic() > started + 10:
                 raise RuntimeError("the practice marketplaces did not start")
             time.sleep(0.01)
-        self._control = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/_control/", trust_env=False)
+        self._control = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/_control/",
+            trust_env=False,
+            limits=httpx.Limits(keepalive_expiry=2),  # before the server's own five seconds: it resets none in use
+        )
 
     def url(self, marketplace: str) -> str:
         """The base URL of one site."""

@@ -341,7 +341,7 @@ async def test_nothing_of_it_can_be_read_without_the_key(house, here, alice, tmp
     await here.make(file := tmp_path / "all.everystall")
     data = file.read_bytes()
     assert oct(file.stat().st_mode & 0o777) == "0o600"
-    for secret in (b"alice@example.com", b"Linen", here.keyring.key_bytes()[0], PASSPHRASE.encode(), b"PNG"):
+    for secret in (b"alice@example.com", b"Linen", here.keyring.key_bytes()[0], PASSPHRASE.encode(), b"\x89PNG\r\n"):
         assert secret not in data
     with file.open("rb") as opened:
         head = read_head(opened)
