@@ -225,6 +225,50 @@ async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_secon
     assert here.everything()["listings"] == changed["listings"]
 
 
+async def test_sittings_are_over_and_what_waited_to_be_told_is_not_sent(house, here, alice, bob, tmp_path):
+    for seller in (alice, bob):
+        id = {"id": seller.user_id}
+        for ended in ("NULL", "now()"):
+            here.rows(
+                "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until, address, "
+                "ticket_hash, ended_at, outcome) SELECT user_id, id, 'challenge', 'Firefox on Linux', "
+                "now() + interval '1 hour', CASE WHEN x IS NULL THEN 'ws://127.0.0.1:1' END, "
+                f"CASE WHEN x IS NULL THEN '\\x01'::bytea END, x, CASE WHEN x IS NOT NULL THEN 'done' END "
+                f"FROM connections, (SELECT {ended}::timestamptz AS x) WHERE user_id = %(id)s", **id,
+            )  # fmt: skip
+        here.rows("INSERT INTO channels (user_id, kind, label, key, dek_version, sealed, confirmed_at) "
+                  "VALUES (%(id)s, 'service', 'x', 'x', 1, 'x', now())", **id)  # fmt: skip
+        for status in ("waiting", "delivered"):
+            here.rows("INSERT INTO notice_deliveries (user_id, channel_id, what, status, claimed_until) "
+                      "SELECT user_id, id, 'test', %(status)s, "
+                      "CASE WHEN %(status)s = 'waiting' THEN now() END FROM channels WHERE user_id = %(id)s",
+                      status=status, **id)  # fmt: skip
+            here.rows("INSERT INTO webhook_deliveries (user_id, event_id, status) SELECT user_id, max(id), "
+                      "%(status)s FROM events WHERE user_id = %(id)s GROUP BY 1",
+                      status=status, **id)  # fmt: skip
+    await closed(house)
+    await here.make(file := tmp_path / "all.everystall", None)
+    delivered = "SELECT * FROM notice_deliveries WHERE status = 'delivered' ORDER BY id"
+    ended = "SELECT * FROM sittings WHERE outcome = 'done' ORDER BY id"
+    before = here.rows(delivered), here.rows(ended)
+    await here.put_back(file)
+    assert (here.rows(delivered), here.rows(ended)) == before
+    assert [len(rows) for rows in before] == [2, 2]
+    over = here.rows("SELECT * FROM sittings WHERE outcome IS DISTINCT FROM 'done'")
+    assert {row["user_id"] for row in over} == {alice.user_id, bob.user_id}
+    for row in over:
+        assert (row["outcome"], row["address"], row["ticket_hash"]) == ("failed", None, None)
+        assert row["ended_at"] is not None
+    for table in ("notice_deliveries", "webhook_deliveries"):
+        rows = here.rows(f"SELECT * FROM {table} WHERE status <> 'delivered'")
+        assert {row["user_id"] for row in rows} == {alice.user_id, bob.user_id}
+        for row in rows:
+            assert (row["status"], row["claimed_until"]) == ("failed", None)
+            assert row["last_error"].startswith("not sent: ")
+    for due in ("due_notices", "due_sittings", "due_deliveries"):
+        assert here.rows(f"SELECT * FROM everystall.{due}(100)") == [], due
+
+
 async def test_what_is_wrong_is_refused_before_anything_is_touched(house, here, there, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     await closed(house)
