@@ -58,10 +58,15 @@ async def take_archive(
         if preview:
             response.status_code = 200
             _say_what_is_missing(rows, archive.photos)
-        else:
-            known = await _keep(parts, who.user_id, archive, rows)
+            return await take(parts, made, rows, after, preview=True)
+        put: list[str] = []
+        try:
+            known = await _keep(parts, who.user_id, archive, rows, put)
             _name_originals(rows, known)
-        return await take(parts, made, rows, after, preview=preview)
+            return await take(parts, made, rows, after, preview=False)
+        except BaseException:  # another import runs, or the account is gone: no row will tell whose they are
+            await parts.photos.forget_unnamed(parts.database, put)
+            raise
 
 
 @asynccontextmanager
@@ -102,10 +107,11 @@ def _read(user_id: UUID, name: str | None, file: IO[bytes]) -> tuple[Archive, Im
 
 
 async def _keep(
-    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow]
+    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow], put: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Hash → facts of each photo that the rows name and that is in the store now. What the seller has already
-    is not looked at again; of what others have nothing is believed: the archive brings the bytes."""
+    is not looked at again; of what others have nothing is believed: the archive brings the bytes. `put` gets
+    the hashes of those, one by one."""
     named = list(dict.fromkeys(photo_of(name)[0] for row in rows for name in row.photos[:MOST]))
     wanted = [sha256 for sha256 in named if sha256 in archive.photos]
     known: dict[str, dict[str, Any]] = {}
@@ -122,10 +128,11 @@ async def _keep(
         if data is None:
             continue
         try:
-            kept = await parts.photos.put(data)
+            stored = await parts.photos.put(data)
         except PhotoRefused:
             continue
-        known[sha256] = {name: getattr(kept, name) for name in _FACTS}
+        put.append(sha256)
+        known[sha256] = {name: getattr(stored, name) for name in _FACTS}
     return known
 
 

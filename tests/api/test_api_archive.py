@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everystall import demo
+from everystall.content.photos import Photos
 from everystall.inventory.archive import pack
 from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
@@ -191,6 +192,37 @@ async def test_originals_that_came_to_nothing_go_with_their_sellers_account(site
     assert [path.name for path in kept.iterdir()] == [sha256]
     await _delete(sam)
     assert list(kept.iterdir()) == []
+
+
+async def test_an_archive_that_is_not_taken_leaves_no_photos(
+    site: Site, alice: Seller, bob: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    """Another import runs; or the account is deleted while its photos are kept. What others have stays."""
+    kept = site.settings.everystall_home / "photos" / "originals"
+    await bob.listing(photos=1)
+    names = [hashlib.sha256(photo(number)).hexdigest() for number in (0, 1)]
+    row = f',Mug,"{names[0]}\n{names[1]}"\r\n'.encode()
+    data = zipped({"listings.csv": CSV + row} | {
+        f"photos/{name}.png": photo(number) for number, name in enumerate(names)
+    })  # fmt: skip
+    assert (await alice.client.post("/api/imports", files={"file": ("a.csv", CSV + b",Cup,\r\n")})).is_success
+    refused = await send(alice, data)
+    assert (refused.status_code, refused.json()["error"]) == (409, "import_running")
+    assert [path.name for path in kept.iterdir()] == names[:1]
+    await bring_in(site.database, asyncio.Event())
+
+    sam = await site.person("sam")
+    put = Photos.put
+
+    async def slowly(self: Photos, data: bytes) -> Any:
+        found = await put(self, data)
+        if data == photo(1):
+            await _delete(sam)
+        return found
+
+    monkeypatch.setattr(Photos, "put", slowly)
+    assert not (await send(sam, data)).is_success
+    assert [path.name for path in kept.iterdir()] == names[:1]
 
 
 async def _delete(person: Person) -> None:
