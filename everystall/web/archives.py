@@ -17,6 +17,7 @@ from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
 from everystall.marketplaces.base import photo_of
 from everystall.models import Import, ImportRow, ListingPhoto
+from everystall.web import kept
 from everystall.web.deps import AllParts, Parts, Seller, SignedIn
 from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
 from everystall.web.photos import MOST
@@ -54,7 +55,7 @@ async def take_archive(
     """As the route; the caller sees to it that the account sends one at once."""
     async with _sent(request) as (name, file):
         async with parts.imports:
-            archive, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
+            archive, said, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
         if preview:
             response.status_code = 200
             _say_what_is_missing(rows, archive.photos)
@@ -63,10 +64,13 @@ async def take_archive(
         try:
             known = await _keep(parts, who.user_id, archive, rows, put)
             _name_originals(rows, known)
-            return await take(parts, made, rows, after, preview=False)
+            told = await take(parts, made, rows, after, preview=False)
         except BaseException:  # another import runs, or the account is gone: no row will tell whose they are
             await parts.photos.forget_unnamed(parts.database, put)
             raise
+        async with parts.database.as_user(who.user_id) as session:
+            await kept.bring_back(session, who.user_id, said)
+        return told
 
 
 @asynccontextmanager
@@ -97,13 +101,16 @@ async def _sent(request: Request) -> AsyncIterator[tuple[str | None, IO[bytes]]]
     raise BadRequest("There is no file in that.", action="Send one zip as multipart/form-data.")
 
 
-def _read(user_id: UUID, name: str | None, file: IO[bytes]) -> tuple[Archive, Import, list[ImportRow]]:
+def _read(
+    user_id: UUID, name: str | None, file: IO[bytes]
+) -> tuple[Archive, dict[str, Any], Import, list[ImportRow]]:
     archive = Archive(file)
+    said = archive.kept()
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(1024 * 1024):
         digest.update(piece)
-    return archive, *read(user_id, name, archive.listings(), digest.hexdigest())
+    return archive, said, *read(user_id, name, archive.listings(), digest.hexdigest())
 
 
 async def _keep(
