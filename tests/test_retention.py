@@ -3,6 +3,8 @@ never is."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import time
@@ -12,6 +14,7 @@ from sqlalchemy import text
 
 from everystall import engine
 from everystall.browser import evidence
+from everystall.content.photos import Photos
 from everystall.settings import Settings
 from everystall.worker import run
 
@@ -22,6 +25,13 @@ OLD, YOUNG = 400, 3
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return Settings(_env_file=None, everystall_home=tmp_path)
+
+
+@pytest.fixture
+async def photos(settings):
+    photos = Photos(settings)
+    yield photos
+    await photos.close()
 
 
 @pytest.fixture
@@ -72,8 +82,8 @@ async def _count(admin, table):
     return (await (await admin.execute(f"SELECT count(*) AS n FROM {table}")).fetchone())["n"]
 
 
-async def test_what_is_over_goes_and_what_stands_stays(db, admin, settings, history):
-    await run.clean(db, settings)
+async def test_what_is_over_goes_and_what_stands_stays(db, admin, photos, settings, history):
+    await run.clean(db, photos, settings)
     left = await (await admin.execute("SELECT id FROM jobs ORDER BY id")).fetchall()
     assert [row["id"] for row in left] == [f"job_{YOUNG} days", "job_running"]
     for table, number in (("listing_automation_results", 2), ("events", 1), ("webhook_deliveries", 1),
@@ -83,8 +93,8 @@ async def test_what_is_over_goes_and_what_stands_stays(db, admin, settings, hist
         assert await _count(admin, table) == number, table
 
 
-async def test_how_long_things_are_kept_is_a_setting_with_a_floor(db, admin, settings, history):
-    await run.clean(db, settings.model_copy(update={"event_days": 2, "job_days": 7}))
+async def test_how_long_things_are_kept_is_a_setting_with_a_floor(db, admin, photos, settings, history):
+    await run.clean(db, photos, settings.model_copy(update={"event_days": 2, "job_days": 7}))
     assert await _count(admin, "events") == 0
     assert await _count(admin, "jobs") == 2
     # the function itself cannot be talked into less: the policies hold it
@@ -98,7 +108,9 @@ async def test_how_long_things_are_kept_is_a_setting_with_a_floor(db, admin, set
             Settings(_env_file=None, **{name: days})
 
 
-async def test_much_goes_in_batches_and_the_rest_the_next_time(db, admin, alice, settings, monkeypatch):
+async def test_much_goes_in_batches_and_the_rest_the_next_time(
+    db, admin, alice, photos, settings, monkeypatch
+):
     monkeypatch.setattr(run, "CLEAN_ROWS", 10)
     monkeypatch.setattr(run, "CLEAN_BATCHES", 3)
     await admin.execute(
@@ -106,9 +118,9 @@ async def test_much_goes_in_batches_and_the_rest_the_next_time(db, admin, alice,
            SELECT %s, 'x', '{}', now() - '40 days'::interval FROM generate_series(1, 35)""",
         [alice],
     )
-    await run.clean(db, settings)
+    await run.clean(db, photos, settings)
     assert await _count(admin, "events") == 5
-    await run.clean(db, settings)
+    await run.clean(db, photos, settings)
     assert await _count(admin, "events") == 0
 
 
@@ -141,7 +153,51 @@ async def test_each_part_of_a_clean_up_is_found_by_an_index(admin):
     assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts|imports)", plan), plan
 
 
-async def test_pictures_of_failures_go_after_their_days(db, settings):
+async def test_photos_that_came_to_nothing_go_with_their_import(
+    db, admin, alice, bob, make_listing, photos, settings, history
+):
+    """Old imports of two sellers; what a listing has, and what waits in an import, stays."""
+    data = {name: name.encode() for name in ("came to nothing", "both", "became a listing", "waits", "young")}
+    hashes = {name: hashlib.sha256(bytes).hexdigest() for name, bytes in data.items()}
+    for name, bytes in data.items():
+        await photos.keep(hashes[name], bytes)
+
+    def kept():
+        folder = settings.everystall_home / "photos" / "originals"
+        return sorted(name for name, sha256 in hashes.items() if (folder / sha256).exists())
+
+    async def bring(seller, status, age, outcome, *names):
+        values = {"u": seller, "status": status, "age": age, "outcome": outcome,
+                  "originals": json.dumps([{"sha256": hashes[name]} for name in names])}  # fmt: skip
+        await admin.execute(
+            """WITH i AS (INSERT INTO imports (user_id, file_hash, format, encoding, status, finished_at)
+                   VALUES (%(u)s, 'h', 'everystall', 'utf-8', %(status)s,
+                       CASE WHEN %(status)s = 'done' THEN now() - %(age)s::interval END) RETURNING id)
+               INSERT INTO import_rows (user_id, import_id, line, key, facts, outcome, originals)
+               SELECT %(u)s, i.id, 2, 'x', '{}', %(outcome)s, %(originals)s FROM i""",
+            values,
+        )
+
+    await admin.execute("DELETE FROM imports")
+    await bring(alice, "done", "366 days", "failed", "came to nothing", "became a listing", "waits")
+    await bring(bob, "done", "366 days", "skipped", "both")
+    await bring(alice, "done", "300 days", "failed", "young", "both")
+    await bring(bob, "running", "0 days", None, "waits")
+    listing = await make_listing(bob)
+    await admin.execute(
+        """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
+               byte_size) VALUES (%s, %s, 0, %s, 'image/png', 1, 1, 1)""",
+        [bob, listing.id, hashes["became a listing"]],
+    )
+    await run.clean(db, photos, settings)
+    assert kept() == ["became a listing", "waits", "young"]
+    assert await _count(admin, "imports") == 2
+    await run.clean(db, photos, settings.model_copy(update={"job_days": 7}))
+    assert kept() == ["became a listing", "waits"]
+    assert await _count(admin, "imports") == 1
+
+
+async def test_pictures_of_failures_go_after_their_days(db, photos, settings):
     folder = settings.everystall_home / "evidence"
     now = time.time()
     for days in (0, 29, 31, 400):
@@ -149,7 +205,7 @@ async def test_pictures_of_failures_go_after_their_days(db, settings):
         day.mkdir(parents=True)
         (day / "x.png").write_bytes(b"x")
     (folder / "not ours").mkdir()
-    await run.clean(db, settings)
+    await run.clean(db, photos, settings)
     assert len(os.listdir(folder)) == 3
     evidence.sweep(folder, 1)
     assert len(os.listdir(folder)) == 2

@@ -230,6 +230,7 @@ async def test_a_seller_cannot_reach_the_queue_or_become_somebody_else(db, alice
         "SELECT everystall.setting_changes(1)",
         "SELECT everystall.take_lease(gen_random_uuid(), 'x', 12, NULL)",
         "SELECT everystall.clean(30, 365, 500)",
+        "SELECT everystall.spent_photos(365)",
         "SET ROLE everystall_owner",
         "SET ROLE everystall_engine",
         "CREATE TABLE public.mine (id int)",

@@ -3,6 +3,7 @@
     about.json                        version, migration head, when, tables with their columns, sequences
     keyring.json                      the ring's keys
     tables/listings/000000.gz …       PostgreSQL's COPY text, in pieces; a table after those that it points at
+    tables/everystall.chosen_settings/…   and what owners chose while everything ran, with who changed what
     photos/<sha256> …                 originals as they came
     contents.json                     rows and SHA-256 of each table, how many photos, those that were missing
 
@@ -33,7 +34,8 @@ from everystall.db import OWNER, driver_url, unreachable
 from everystall.errors import Misconfigured, PhotoMissing
 from everystall.vault.keyring import Keyring
 
-FORMAT: Final = 1
+#: 1: without what owners chose.
+FORMAT: Final = 2
 ABOUT, KEYRING, CONTENTS = "about.json", "keyring.json", "contents.json"
 #: Bytes of a table that are in memory at once, before they are packed.
 PIECE: Final = 4 * 1024 * 1024
@@ -43,20 +45,28 @@ MEMBER: Final = 64 * 1024 * 1024
 #: `progress(done, total)`: tables and photos.
 Progress = Callable[[int, int], None]
 
+#: In schema everystall: what owners chose (choices.py), none of which is of one machine. The rest there is
+#: signs of life, and the check values of this machine's key ring.
+SETTINGS: Final = ("everystall.chosen_settings", "everystall.setting_changes")
 #: Ours, and their columns; those that PostgreSQL computes are not written.
 TABLES: Final = f"""
-SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '')
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'alembic_version'
-  AND c.relowner = '{OWNER}'::regrole
-GROUP BY c.relname ORDER BY c.relname
+SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name,
+       array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind = 'r' AND (
+      n.nspname = 'public' AND c.relname <> 'alembic_version' AND c.relowner = '{OWNER}'::regrole
+   OR n.nspname || '.' || c.relname IN {SETTINGS})
+GROUP BY name ORDER BY name
 """
 _REFERENCES: Final = """
 SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
 WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND conrelid <> confrelid
 """
 SEQUENCES: Final = """
-SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
+SELECT CASE schemaname WHEN 'public' THEN '' ELSE schemaname || '.' END || sequencename, last_value
+FROM pg_sequences WHERE last_value IS NOT NULL
+  AND (schemaname = 'public' OR (schemaname, sequencename) = ('everystall', 'setting_changes_id_seq'))
 """
 #: As everystall.unnamed_photos counts those that somebody needs.
 _PHOTOS: Final = """
@@ -70,6 +80,11 @@ ORDER BY 1
 
 def silent(done: int, total: int) -> None:
     """Nobody watches."""
+
+
+def named(table: str) -> sql.Identifier:
+    """As a statement has it; without a schema it is one of public's."""
+    return sql.Identifier(*table.split("."))
 
 
 # ---- writing --------------------------------------------------------------------------------------
@@ -142,7 +157,7 @@ async def _write_table(
     connection: psycopg.AsyncConnection, tar: tarfile.TarFile, table: str, columns: list[str]
 ) -> dict[str, Any]:
     statement = sql.SQL("COPY {} ({}) TO STDOUT").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        named(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     digest, waiting, number = hashlib.sha256(), bytearray(), 0
 

@@ -61,7 +61,7 @@ def check(file: Path, key: bytes, settings: Settings, progress: Progress = silen
     engine = create_engine(admin, connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
-            if about["format"] != archive.FORMAT or not db.knows(connection, about["head"]):
+            if about["format"] > archive.FORMAT or not db.knows(connection, about["head"]):
                 raise BackupRefused(
                     f"That backup was made by a newer Everystall ({about['version']}).",
                     action="Install that version or a newer one here, and restore it then.",
@@ -144,6 +144,8 @@ def _restore(
     db.clear(connection)
     db.upgrade(connection, login, about["head"])
     ours = {row[0]: list(row[1]) for row in connection.execute(text(archive.TABLES))}
+    if about["format"] == 1:
+        ours = {table: columns for table, columns in ours.items() if table not in archive.SETTINGS}
     if ours != about["tables"]:
         raise damaged()
     rows: dict[str, int] = dict.fromkeys(ours, 0)
@@ -174,7 +176,7 @@ def _restore(
     for name, last in numbers.items():
         connection.execute(
             text("SELECT setval(to_regclass(:name), :last) WHERE to_regclass(:name) IS NOT NULL"),
-            {"name": f"public.{name}", "last": last},
+            {"name": name if "." in name else f"public.{name}", "last": last},
         )
     aftermath.settle(connection, result.made, fence, revoked)
     _rewrap(connection, ring, keyring)
@@ -192,7 +194,7 @@ def _named(member: tuple[str, bytes], name: str) -> bytes:
 def _load(connection: Connection, table: str, columns: list[str], parts: Iterator[bytes]) -> int:
     raw = _raw(connection)
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        archive.named(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     with raw.cursor() as cursor:
         with cursor.copy(statement) as copy:
@@ -216,7 +218,7 @@ def _triggers(connection: Connection, tables: dict[str, Any], what: str) -> None
     """Rows go in as they were: nothing counts or tells."""
     for table in tables:
         _raw(connection).execute(
-            sql.SQL("ALTER TABLE {} " + what + " TRIGGER USER").format(sql.Identifier(table))
+            sql.SQL("ALTER TABLE {} " + what + " TRIGGER USER").format(archive.named(table))
         )
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -120,6 +121,19 @@ class Shelf:
                 action=f"Make room where {self.folder} is, or set BACKUP_DAYS lower.",
             )
 
+    def check_room_to_take(self, size: int) -> None:
+        """For a file of `size` bytes that somebody sends: it lies among the temporary files while it comes,
+        and then here as well. Raises StorageFull."""
+        coming = Path(tempfile.gettempdir())
+        same = coming.stat().st_dev == self.folder.stat().st_dev
+        for folder, wanted in ((coming, size), (self.folder, size * 2 if same else size)):
+            if shutil.disk_usage(folder).free < wanted + SPARE:
+                raise StorageFull(
+                    "There is not enough room on the disk for that file, so it was not taken.",
+                    action=f"Make room where {folder} is, or put the file on the machine and use "
+                    "`everystall restore`.",
+                )
+
     def thin(self, keep: Path | None = None) -> int:
         """Deletes what is too old, and of what was made at night what is more than is kept; how many. The
         newest stays in any case, and `keep`."""
@@ -154,7 +168,17 @@ class Shelf:
     # ---- asking and telling ----
 
     def ask(self, what: str, *, name: str = "", key: bytes = b"", keyring: Keyring | None = None) -> None:
-        """For who looks after backups. Raises Conflict while something goes on, or if nobody does."""
+        """For who looks after backups. Raises Conflict as `check_free`."""
+        self.check_free()
+        sealed = ""
+        if keyring is not None:
+            about = envelope.lp("es1/backup-asked", name)
+            sealed = base64.b64encode(envelope.encrypt(keyring.subkey("backup-asked"), key, about)).decode()
+        self.tell(State(what, "waits"))
+        _write(self._asked, {"what": what, "name": name, "key": sealed})
+
+    def check_free(self) -> None:
+        """Raises Conflict while something goes on, or if nobody looks after backups."""
         if not self.is_looked_after():
             raise Conflict(
                 "Nothing here makes or restores backups by itself: `everystall up` does.",
@@ -162,12 +186,6 @@ class Shelf:
             )
         if (state := self.state()) is not None and state.going_on:
             raise Conflict("A backup or a restore goes on just now.", action="Wait until it is done.")
-        sealed = ""
-        if keyring is not None:
-            about = envelope.lp("es1/backup-asked", name)
-            sealed = base64.b64encode(envelope.encrypt(keyring.subkey("backup-asked"), key, about)).decode()
-        self.tell(State(what, "waits"))
-        _write(self._asked, {"what": what, "name": name, "key": sealed})
 
     def asked(self) -> str | None:
         """What is asked for."""

@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ import obstore
 import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
+from sqlalchemy import text
 
+from everystall.db import Database
 from everystall.errors import (
     EverystallError,
     Misconfigured,
@@ -237,6 +239,20 @@ class Photos:
                     await obstore.delete_async(self._store, name)
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
+
+    async def forget_unnamed(self, db: Database, hashes: Collection[str]) -> None:
+        """Deletes those of them that nobody has, by everystall.unnamed_photos. What cannot be deleted now is
+        said in the log and stops nothing."""
+        if not hashes:
+            return
+        asked = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
+        async with db.as_app() as session:
+            unnamed = list(await session.scalars(asked, {"hashes": list(hashes)}))
+        for sha256 in unnamed:
+            try:
+                await self.forget(sha256)
+            except EverystallError as e:
+                log.error("photos.left", sha256=sha256, error=e.code)
 
     async def _read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""

@@ -27,6 +27,7 @@ from everystall.models import (
     Listing,
     ListingPhoto,
     ListingTemplate,
+    NoticeRules,
     PriceDrop,
     PriceRule,
     Publication,
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 
 LISTINGS: Final = "listings.csv"
 INVENTORY: Final = "inventory.json"
+#: In the JSON, between what is said of the account and the long rest of it.
+BEFORE_LISTINGS: Final = ', "listings": ['
 PHOTOS: Final = "photos/"
 #: Names the photos that the store has lost; only there if one is.
 MISSING: Final = "missing-photos.txt"
@@ -51,7 +54,7 @@ _LEFT_OUT: Final = {"user_id", "publication_id", "connection_id", "next_try_at",
                     "next_look_at", "words", "version"}  # fmt: skip
 _RULES: Final[Mapping[str, type[Base]]] = {
     "priceRules": PriceRule, "priceDrops": PriceDrop, "relistRules": RelistRule,
-    "savedViews": SavedView, "templates": ListingTemplate,
+    "savedViews": SavedView, "templates": ListingTemplate, "noticeRules": NoticeRules,
 }  # fmt: skip
 _PARTS: Final[Mapping[str, Any]] = {
     "photos": (ListingPhoto, ListingPhoto.position), "publications": (Publication, Publication.created_at),
@@ -137,7 +140,7 @@ async def _json(db: Database, user_id: UUID) -> AsyncIterator[str]:
     head = {"everystall": 1, "exportedAt": datetime.now(UTC).isoformat()} | {
         name: [_told(row) for row in rows] for name, rows in rules.items()
     }
-    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "listings": ['
+    yield json.dumps(head, ensure_ascii=False)[:-1] + BEFORE_LISTINGS
     wanted = select(*Listing.__table__.columns).order_by(Listing.created_at, Listing.id).limit(AT_ONCE)
     batch, before = wanted, ""
     while True:

@@ -17,6 +17,8 @@ from everystall.models import Listing, ListingTemplate
 #: Of one seller: they are chosen from a list.
 MOST: Final = 50
 _SHARED: Final = ("package", "ships_from_zip", "shipping_payer")
+#: Of a listing, what a template has.
+COLUMNS: Final = (*_SHARED, "overrides")
 #: What a marketplace has otherwise because of the thing itself, and not for all that its seller posts there.
 _OF_THE_THING: Final = {"title", "description", "price", "original_price", "category", "condition", "brand",
                         "size", "sku", "colors", "tags", "specifics"}  # fmt: skip

@@ -27,7 +27,7 @@ async def keep(session: AsyncSession, user_id: UUID, name: str, query: str) -> S
     """`query`: the page's address behind its `?`. Raises BadRequest, Conflict, in words."""
     if (await session.scalar(select(func.count()).select_from(SavedView)) or 0) >= MOST:
         raise Conflict(f"You keep {MOST} views already.", action="Delete one that you do not need.")
-    row = SavedView(user_id=user_id, name=_named(name), query=query)
+    row = SavedView(user_id=user_id, name=named(name), query=query, created_at=func.clock_timestamp())
     session.add(row)
     await _write(session)
     return row
@@ -35,7 +35,7 @@ async def keep(session: AsyncSession, user_id: UUID, name: str, query: str) -> S
 
 async def rename(session: AsyncSession, id: UUID, name: str) -> SavedView:
     row = await get_view(session, id)
-    row.name = _named(name)
+    row.name = named(name)
     await _write(session)
     return row
 
@@ -48,7 +48,8 @@ async def get_view(session: AsyncSession, id: UUID) -> SavedView:
     return row
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """The name as it is kept. Raises BadRequest."""
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise BadRequest(

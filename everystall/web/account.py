@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, EverystallError, LastOwner, ListingLive, NotFound
+from everystall.errors import BadRequest, LastOwner, ListingLive, NotFound
 from everystall.models import ApiToken, Attempt, Connection, Publication, User, VaultAudit
 from everystall.web import browsers
 from everystall.web.cursors import cursor_of, read_cursor
@@ -556,17 +556,7 @@ async def _refuse_live(session: AsyncSession) -> None:
 async def _forget_files(parts: Parts, hashes: Sequence[str], pictures: Sequence[Any]) -> None:
     """After the commit: photos that nobody else has, and the pictures of failures that lie on this machine.
     The rows are gone already; what cannot be deleted now is said in the log and stops nothing."""
-    async with parts.database.as_app() as session:
-        unnamed = list(
-            await session.scalars(
-                text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))"), {"hashes": list(hashes)}
-            )
-        )
-    for sha256 in unnamed:
-        try:
-            await parts.photos.forget(sha256)
-        except EverystallError as e:
-            log.error("account.photo_left", sha256=sha256, error=e.code)
+    await parts.photos.forget_unnamed(parts.database, hashes)
     folder = parts.settings.everystall_home / "evidence"
     names = [str(one[kind]) for one in pictures for kind in ("screenshot", "aria") if one.get(kind)]
     await asyncio.to_thread(_unlink, folder, names)

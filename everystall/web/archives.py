@@ -17,6 +17,7 @@ from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
 from everystall.marketplaces.base import photo_of
 from everystall.models import Import, ImportRow, ListingPhoto
+from everystall.web import kept
 from everystall.web.deps import AllParts, Parts, Seller, SignedIn
 from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
 from everystall.web.photos import MOST
@@ -54,14 +55,22 @@ async def take_archive(
     """As the route; the caller sees to it that the account sends one at once."""
     async with _sent(request) as (name, file):
         async with parts.imports:
-            archive, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
+            archive, said, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
         if preview:
             response.status_code = 200
             _say_what_is_missing(rows, archive.photos)
-        else:
-            known = await _keep(parts, who.user_id, archive, rows)
+            return await take(parts, made, rows, after, preview=True)
+        put: list[str] = []
+        try:
+            known = await _keep(parts, who.user_id, archive, rows, put)
             _name_originals(rows, known)
-        return await take(parts, made, rows, after, preview=preview)
+            told = await take(parts, made, rows, after, preview=False)
+        except BaseException:  # another import runs, or the account is gone: no row will tell whose they are
+            await parts.photos.forget_unnamed(parts.database, put)
+            raise
+        async with parts.database.as_user(who.user_id) as session:
+            await kept.bring_back(session, who.user_id, said)
+        return told
 
 
 @asynccontextmanager
@@ -92,20 +101,24 @@ async def _sent(request: Request) -> AsyncIterator[tuple[str | None, IO[bytes]]]
     raise BadRequest("There is no file in that.", action="Send one zip as multipart/form-data.")
 
 
-def _read(user_id: UUID, name: str | None, file: IO[bytes]) -> tuple[Archive, Import, list[ImportRow]]:
+def _read(
+    user_id: UUID, name: str | None, file: IO[bytes]
+) -> tuple[Archive, dict[str, Any], Import, list[ImportRow]]:
     archive = Archive(file)
+    said = archive.kept()
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(1024 * 1024):
         digest.update(piece)
-    return archive, *read(user_id, name, archive.listings(), digest.hexdigest())
+    return archive, said, *read(user_id, name, archive.listings(), digest.hexdigest())
 
 
 async def _keep(
-    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow]
+    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow], put: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Hash → facts of each photo that the rows name and that is in the store now. What the seller has already
-    is not looked at again; of what others have nothing is believed: the archive brings the bytes."""
+    is not looked at again; of what others have nothing is believed: the archive brings the bytes. `put` gets
+    the hashes of those, one by one."""
     named = list(dict.fromkeys(photo_of(name)[0] for row in rows for name in row.photos[:MOST]))
     wanted = [sha256 for sha256 in named if sha256 in archive.photos]
     known: dict[str, dict[str, Any]] = {}
@@ -122,10 +135,11 @@ async def _keep(
         if data is None:
             continue
         try:
-            kept = await parts.photos.put(data)
+            stored = await parts.photos.put(data)
         except PhotoRefused:
             continue
-        known[sha256] = {name: getattr(kept, name) for name in _FACTS}
+        put.append(sha256)
+        known[sha256] = {name: getattr(stored, name) for name in _FACTS}
     return known
 
 

@@ -59,7 +59,8 @@ async def export_sales(parts: AllParts, who: Seller) -> StreamingResponse:
 )
 async def export_all(parts: AllParts, who: Seller) -> StreamingResponse:
     """Everything, as one zip that is made while it is sent: `listings.csv`, `inventory.json` (with what is or
-    was where, sales and rules) and the original photos. `POST /api/imports/archive` takes it back."""
+    was where, sales, rules, views and templates) and the original photos. `POST /api/imports/archive` takes
+    it back."""
     name = f"everystall-{datetime.now(UTC):%Y-%m-%d}.zip"
     return StreamingResponse(
         pack(parts.database, parts.photos, who.user_id),

@@ -113,6 +113,15 @@ async def _read_list(visit: Visit, pages_read: int) -> None:
 
 
 async def _read_one(visit: Visit, item: LiveImportItem) -> None:
+    put: list[str] = []
+    try:
+        await _read_and_record(visit, item, put)
+    finally:  # photos of what was not written down after all; else they have their listing
+        await visit.tools.photos.forget_unnamed(visit.tools.db, put)
+
+
+async def _read_and_record(visit: Visit, item: LiveImportItem, put: list[str]) -> None:
+    """`put` gets the hashes of the photos that are kept."""
     read = None
     async with visit.lease.transaction() as session:
         doing = await live_imports.find_due(session, visit.lease.connection_id)
@@ -123,7 +132,7 @@ async def _read_one(visit: Visit, item: LiveImportItem) -> None:
         seen = await visit.adapter.read(page, item.remote_id)
         if seen.state == "unknown":
             raise MarketplaceBusy(f"{visit.label} does not show the listing “{item.title[:80]}”.")
-        read = await _read(visit, page, item, seen) if seen.state == "live" else None
+        read = await _read(visit, page, item, seen, put) if seen.state == "live" else None
         await visit.signed_in()
         if read is not None and await _one_sold(visit, item, read, known):
             return  # and read once more: the next step is this one again
@@ -181,12 +190,13 @@ def _rest(visit: Visit) -> float:
 # ---- one listing ----------------------------------------------------------------------------------
 
 
-async def _read(visit: Visit, page: Page, item: LiveImportItem, seen: Seen) -> Read:
+async def _read(visit: Visit, page: Page, item: LiveImportItem, seen: Seen, put: list[str]) -> Read:
     notes: list[dict[str, str]] = []
     photos, last_try = [], item.tries + 1 >= live_imports.TRIES
     for place, url in enumerate(seen.photo_urls, 1):  # before the form is opened: they are this page's
         photo = await _take(visit, page, url, last_try=last_try, called=f"Photo {place}", notes=notes)
         if photo is not None:
+            put.append(photo.stored.sha256)
             photos.append(photo)
     listed = {"sku": item.sku} if item.sku else {}
     shown = live.merged({**listed, **seen.fields}, {})
@@ -233,7 +243,8 @@ async def _take(
         data = await page.fetch(url)
         dhash = await store.dhash(data)
         data, dhash = await _find_whole(visit, page, url, dhash) or (data, dhash)
-        return TakenPhoto(await store.put(data), dhash, await store.fingerprint(data))
+        fingerprint = await store.fingerprint(data)
+        return TakenPhoto(await store.put(data), dhash, fingerprint)
     except (PhotoRefused, MarketplaceBusy) as e:
         if isinstance(e, BrowserEnded) or (isinstance(e, MarketplaceBusy) and not last_try):
             raise

@@ -164,20 +164,26 @@ def make_app(
             await watched.look_after()
         if time.monotonic() - cleaned > CLEAN_SECONDS:
             cleaned = time.monotonic()
-            await clean(tools.db, tools.settings)
+            await clean(tools.db, tools.photos, tools.settings)
             await engine.forget_ended(app, CLEAN_ROWS)
             await sweep_folders(tools.settings)
 
     return app
 
 
-async def clean(db: Database, settings: Settings) -> None:
+async def clean(db: Database, photos: Photos, settings: Settings) -> None:
     """Deletes what has expired, and what is older than the settings want it kept: events with the log of
-    their messages, finished jobs and imports, pictures of failures. Never a publication or an attempt."""
+    their messages, finished jobs and imports with photos that came to nothing, pictures of failures. Never a
+    publication or an attempt."""
     async with db.as_app() as session:
         await session.execute(text("SELECT everystall.expire()"))
     kept = {"events": settings.event_days, "jobs": settings.job_days, "most": CLEAN_ROWS}
     for _ in range(CLEAN_BATCHES):
+        async with db.as_app() as session:
+            spent = await session.scalars(text("SELECT everystall.spent_photos(:jobs)"), kept)
+            hashes = list(spent)
+        # before their rows go: who stops here is asked again
+        await photos.forget_unnamed(db, hashes)
         async with db.as_app() as session:
             gone = await session.scalar(text("SELECT everystall.clean(:events, :jobs, :most)"), kept)
         if (gone or 0) < CLEAN_ROWS:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everystall import demo
+from everystall.content.photos import Photos
 from everystall.inventory.archive import pack
 from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
@@ -153,6 +154,98 @@ async def test_photos_come_to_a_listing_that_has_none_and_change_no_others(
     assert len((await listings(bob))[0]["photos"]) == 1
 
 
+async def kept_by(site: Site, seller: Seller) -> dict[str, Any]:
+    """Beside listings."""
+    templates = (await seller.get("/api/templates")).json()["templates"]
+    views = "SELECT name, query FROM saved_views WHERE user_id = :id ORDER BY created_at, id"
+    return {
+        "views": [(row["name"], row["query"]) for row in await site.rows(views, id=seller.user_id)],
+        "templates": [
+            {name: value for name, value in one.items() if name not in ("templateId", "createdAt")}
+            for one in templates
+        ],
+        "rules": (await seller.get("/api/notifications/rules")).json(),
+    }
+
+
+RULES = {
+    "email": ["sold", "needs_you"], "push": None, "service": [], "emailPace": "daily", "pushPace": "at_once",
+    "servicePace": "hourly", "digestHour": 7, "quiet": {"begins": "22:30", "ends": "07:00"},
+    "urgentPasses": False, "timeZone": "America/Chicago",
+}  # fmt: skip
+
+
+async def test_views_templates_and_what_is_told_come_back_and_what_is_here_stays(site: Site):
+    ann, ben, cat = [await site.person(name) for name in ("ann", "ben", "cat")]
+    listing = await ann.listing(photos=0, overrides={"ebay": {"shippingPolicy": "Ground"}})
+    for seller, name, query in (
+        (ann, "Zebras", "q=zebra+%26+co"), (ann, "Ants", "q=%F0%9F%90%9C"), (cat, "Zebras", "q=mine"),
+    ):  # fmt: skip
+        form = {"do": "save", "name": name, "query": query}
+        assert (await seller.client.post("/inventory/views", data=form)).status_code == 303
+    for name in ("Light parcel", "Another"):
+        body = {"name": name, "footer": "Bye.\nThanks!"}
+        assert (await ann.post(f"/api/listings/{listing}/templates", body)).status_code == 201
+    for seller, rules in ((ann, RULES), (cat, {**RULES, "digestHour": 20})):
+        answer = await seller.client.put("/api/notifications/rules", json=rules)
+        assert answer.status_code == 200, answer.text
+    await site.rows(
+        "INSERT INTO channels (user_id, kind, label, key, dek_version, sealed) "
+        "VALUES (:id, 'service', 'canary', 'canary', 1, 'canary')", id=ann.user_id,
+    )  # fmt: skip
+    hers, cats = await kept_by(site, ann), await kept_by(site, cat)
+    assert [name for name, _ in hers["views"]] == ["Zebras", "Ants"]
+    left = await exported(ann)
+    assert b"canary" not in members(left)["inventory.json"]
+
+    for _ in range(2):  # and nothing twice
+        await brought(site, ben, left)
+        assert await kept_by(site, ben) == hers
+    await brought(site, cat, left)
+    assert await kept_by(site, cat) == cats | {
+        "views": [("Zebras", "q=mine"), hers["views"][1]], "templates": hers["templates"],
+    }  # fmt: skip
+    assert await kept_by(site, ann) == hers
+    preview = await send(await site.person("dan"), left, preview=True)
+    assert preview.status_code == 200
+    assert len(await site.rows("SELECT 1 FROM saved_views")) == 6
+
+
+async def test_what_an_archive_says_beside_its_listings_is_not_believed(
+    site: Site, alice: Seller, bob: Seller
+):
+    template = {"name": "Good", "facts": {"footer": "Bye.", "overrides": {"ebay": {"title": "no", "x": "y"}}}}
+    said: dict[str, Any] = {
+        "savedViews": [
+            "no view", {}, {"name": "", "query": "q=a"}, {"name": "a\0b", "query": "q=a"},
+            {"name": "half", "query": "q=\ud800"}, {"name": "long", "query": "q" * 5000},
+            {"name": ["x"], "query": 1},
+            *({"name": f"No {number}", "query": "q=<b>&no=word"} for number in range(40)),
+        ],
+        "templates": [
+            template, template, {"name": "no facts"}, {"name": "x", "facts": {"overrides": {"nowhere": {}}}},
+            {"name": "y", "facts": {"package": {"weight_oz": "heavy"}}}, {"name": "\n", "facts": {}},
+        ],
+        "noticeRules": [{"email": ["no subject"]}], "users": [{"role": "owner"}],
+    }  # fmt: skip
+    csv = {"listings.csv": CSV + b",Mug,\r\n"}
+    ours = json.dumps(said)[:-1].encode() + b', "listings": ['
+    long = zipped(csv | {"inventory.json": ours + bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    assert counts(await brought(site, bob, long)) == {"created": 1}
+    his = await kept_by(site, bob)
+    assert len(his["views"]) == 30
+    assert his["views"][0] == ("No 0", "q=%3Cb%3E&no=word")
+    (one,) = his["templates"]
+    assert (one["name"], one["footer"], one["overrides"]) == ("Good", "Bye.", {"ebay": {"x": "y"}})
+    nothing = await kept_by(site, alice)
+    assert (nothing["views"], nothing["templates"], nothing["rules"]) == ([], [], his["rules"])
+    end = b', "listings": ['
+    for other in (b"", b"[]", b'{"a": 1}', b"no json" + end, b"[" * 100_000 + end,
+                  b'{"savedViews": 1, "templates": {}, "noticeRules": [[]]' + end):  # fmt: skip
+        await brought(site, alice, zipped(csv | {"inventory.json": other}))
+    assert await kept_by(site, alice) == nothing
+
+
 async def test_what_the_archive_says_is_not_believed(site: Site, alice: Seller, bob: Seller):
     """Another seller's photo by its hash alone, bytes under another's hash, and what is no photo."""
     await alice.listing(photos=1)
@@ -191,6 +284,37 @@ async def test_originals_that_came_to_nothing_go_with_their_sellers_account(site
     assert [path.name for path in kept.iterdir()] == [sha256]
     await _delete(sam)
     assert list(kept.iterdir()) == []
+
+
+async def test_an_archive_that_is_not_taken_leaves_no_photos(
+    site: Site, alice: Seller, bob: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    """Another import runs; or the account is deleted while its photos are kept. What others have stays."""
+    kept = site.settings.everystall_home / "photos" / "originals"
+    await bob.listing(photos=1)
+    names = [hashlib.sha256(photo(number)).hexdigest() for number in (0, 1)]
+    row = f',Mug,"{names[0]}\n{names[1]}"\r\n'.encode()
+    data = zipped({"listings.csv": CSV + row} | {
+        f"photos/{name}.png": photo(number) for number, name in enumerate(names)
+    })  # fmt: skip
+    assert (await alice.client.post("/api/imports", files={"file": ("a.csv", CSV + b",Cup,\r\n")})).is_success
+    refused = await send(alice, data)
+    assert (refused.status_code, refused.json()["error"]) == (409, "import_running")
+    assert [path.name for path in kept.iterdir()] == names[:1]
+    await bring_in(site.database, asyncio.Event())
+
+    sam = await site.person("sam")
+    put = Photos.put
+
+    async def slowly(self: Photos, data: bytes) -> Any:
+        found = await put(self, data)
+        if data == photo(1):
+            await _delete(sam)
+        return found
+
+    monkeypatch.setattr(Photos, "put", slowly)
+    assert not (await send(sam, data)).is_success
+    assert [path.name for path in kept.iterdir()] == names[:1]
 
 
 async def _delete(person: Person) -> None:

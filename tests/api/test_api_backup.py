@@ -14,12 +14,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 
 from everystall import db
 from everystall.backup import aftermath, archive, restoring
 from everystall.backup.making import make, make_on_shelf
 from everystall.backup.sealing import MAGIC, Opening, read_head
 from everystall.backup.shelf import Shelf, find_key
+from everystall.choices import Following, choose
 from everystall.content.photos import Photos
 from everystall.db import Database, migrate
 from everystall.errors import BackupRefused, Misconfigured, NotFound
@@ -38,6 +40,13 @@ CHANGED = {
     "publications": {"version"},
 }
 LEFT_OUT = {"vault_audit"}
+
+
+@dataclass
+class Follower:
+    """A process that goes by the settings."""
+
+    settings: Settings
 
 
 @dataclass
@@ -63,7 +72,7 @@ class Installation:
             "AND relname <> 'alembic_version' ORDER BY 1"
         )
         found = {}
-        for table in (row["relname"] for row in tables):
+        for table in (*(row["relname"] for row in tables), *archive.SETTINGS):
             rows = [
                 {k: v for k, v in row.items() if k not in CHANGED.get(table, ())}
                 for row in self.rows(f"SELECT * FROM {table}")
@@ -113,7 +122,9 @@ async def house(site, alice, bob):
             "SELECT user_id, id, 'o-1', 'Linen shirt', 1, 2500 FROM connections WHERE user_id = :id",
             id=seller.user_id,
         )
-    await site.person("alice", "owner")
+    owner = await site.person("alice", "owner")
+    await choose(site.database, owner.user_id, {"watch_seconds": 120, "event_days": 40})
+    await choose(site.database, owner.user_id, {"watch_seconds": 90})
     await site.rows("DELETE FROM api_tokens WHERE kind = 'browser'")
     yield site
     await site.database.engine.dispose()
@@ -127,7 +138,7 @@ async def closed(site) -> None:
 async def test_an_empty_installation_becomes_the_one_that_was_backed_up(house, here, there, alice, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     before, photos = here.everything(), here.photos()
-    assert {"users", "listings", "publications", "sales", "events", "api_tokens"} <= {
+    assert {"users", "listings", "publications", "sales", "events", "api_tokens", *archive.SETTINGS} <= {
         table for table, rows in before.items() if rows
     }
     restored, point = await there.put_back(file, PASSPHRASE)
@@ -154,6 +165,51 @@ async def test_an_empty_installation_becomes_the_one_that_was_backed_up(house, h
     (last,) = there.rows("SELECT max(id) AS id FROM events")
     (next_,) = there.rows("SELECT nextval(pg_get_serial_sequence('events', 'id')) AS id")
     assert next_["id"] > last["id"]
+
+
+async def test_what_the_owner_chose_is_as_it_was_then_and_changes_go_on(
+    house, here, there, alice, bob, tmp_path
+):
+    await here.make(file := tmp_path / "all.everystall")
+    await closed(house)
+    await asyncio.to_thread(migrate, *(there.settings.model_dump()[n].get_secret_value()
+                                       for n in ("database_admin_url", "database_url")))  # fmt: skip
+    there.rows("INSERT INTO everystall.chosen_settings (name, value) VALUES ('daily_cap', '3')")
+    await there.put_back(file, PASSPHRASE)
+    database = Database(there.settings.database_url.get_secret_value())
+    try:
+        parts = Follower(there.settings)
+        await Following(there.settings).follow(parts, database)
+        assert (parts.settings.watch_seconds, parts.settings.event_days) == (90, 40)
+        assert parts.settings.daily_cap is None
+        (owner,) = there.rows("SELECT id FROM users WHERE role = 'owner'")
+        await choose(database, owner["id"], {"watch_seconds": 100})
+        with pytest.raises(DBAPIError, match="only an owner"):
+            await choose(database, bob.user_id, {"watch_seconds": 1})
+    finally:
+        await database.close()
+    changes = there.rows("SELECT name, before, after, email FROM everystall.setting_changes(20)")
+    assert [(row["name"], row["before"], row["after"]) for row in changes] == [
+        ("watch_seconds", 90, 100), ("watch_seconds", 120, 90),
+        ("event_days", None, 40), ("watch_seconds", None, 120),
+    ]  # fmt: skip
+    assert len({row["email"] for row in changes}) == 1
+
+
+async def test_an_archive_from_before_settings_were_in_it_is_restored_without_them(
+    house, here, there, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(archive, "FORMAT", 1)
+    only = archive.TABLES.replace("WHERE c.relkind", "WHERE n.nspname = 'public' AND c.relkind")
+    monkeypatch.setattr(archive, "TABLES", only)
+    await here.make(file := tmp_path / "older.everystall")
+    monkeypatch.undo()
+    with file.open("rb") as opened:
+        about = archive.check(opened, find_key(file, here.keyring, None)[1])
+    assert not {*archive.SETTINGS} & {*about["tables"]}
+    await there.put_back(file, PASSPHRASE)
+    assert there.everything()["listings"] == here.everything()["listings"]
+    assert [there.rows(f"SELECT * FROM {table}") for table in archive.SETTINGS] == [[], []]
 
 
 async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_second_time(
@@ -223,6 +279,50 @@ async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_secon
     await closed(house)
     await here.put_back(point)
     assert here.everything()["listings"] == changed["listings"]
+
+
+async def test_sittings_are_over_and_what_waited_to_be_told_is_not_sent(house, here, alice, bob, tmp_path):
+    for seller in (alice, bob):
+        id = {"id": seller.user_id}
+        for ended in ("NULL", "now()"):
+            here.rows(
+                "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until, address, "
+                "ticket_hash, ended_at, outcome) SELECT user_id, id, 'challenge', 'Firefox on Linux', "
+                "now() + interval '1 hour', CASE WHEN x IS NULL THEN 'ws://127.0.0.1:1' END, "
+                f"CASE WHEN x IS NULL THEN '\\x01'::bytea END, x, CASE WHEN x IS NOT NULL THEN 'done' END "
+                f"FROM connections, (SELECT {ended}::timestamptz AS x) WHERE user_id = %(id)s", **id,
+            )  # fmt: skip
+        here.rows("INSERT INTO channels (user_id, kind, label, key, dek_version, sealed, confirmed_at) "
+                  "VALUES (%(id)s, 'service', 'x', 'x', 1, 'x', now())", **id)  # fmt: skip
+        for status in ("waiting", "delivered"):
+            here.rows("INSERT INTO notice_deliveries (user_id, channel_id, what, status, claimed_until) "
+                      "SELECT user_id, id, 'test', %(status)s, "
+                      "CASE WHEN %(status)s = 'waiting' THEN now() END FROM channels WHERE user_id = %(id)s",
+                      status=status, **id)  # fmt: skip
+            here.rows("INSERT INTO webhook_deliveries (user_id, event_id, status) SELECT user_id, max(id), "
+                      "%(status)s FROM events WHERE user_id = %(id)s GROUP BY 1",
+                      status=status, **id)  # fmt: skip
+    await closed(house)
+    await here.make(file := tmp_path / "all.everystall", None)
+    delivered = "SELECT * FROM notice_deliveries WHERE status = 'delivered' ORDER BY id"
+    ended = "SELECT * FROM sittings WHERE outcome = 'done' ORDER BY id"
+    before = here.rows(delivered), here.rows(ended)
+    await here.put_back(file)
+    assert (here.rows(delivered), here.rows(ended)) == before
+    assert [len(rows) for rows in before] == [2, 2]
+    over = here.rows("SELECT * FROM sittings WHERE outcome IS DISTINCT FROM 'done'")
+    assert {row["user_id"] for row in over} == {alice.user_id, bob.user_id}
+    for row in over:
+        assert (row["outcome"], row["address"], row["ticket_hash"]) == ("failed", None, None)
+        assert row["ended_at"] is not None
+    for table in ("notice_deliveries", "webhook_deliveries"):
+        rows = here.rows(f"SELECT * FROM {table} WHERE status <> 'delivered'")
+        assert {row["user_id"] for row in rows} == {alice.user_id, bob.user_id}
+        for row in rows:
+            assert (row["status"], row["claimed_until"]) == ("failed", None)
+            assert row["last_error"].startswith("not sent: ")
+    for due in ("due_notices", "due_sittings", "due_deliveries"):
+        assert here.rows(f"SELECT * FROM everystall.{due}(100)") == [], due
 
 
 async def test_what_is_wrong_is_refused_before_anything_is_touched(house, here, there, tmp_path):
@@ -341,7 +441,13 @@ async def test_nothing_of_it_can_be_read_without_the_key(house, here, alice, tmp
     await here.make(file := tmp_path / "all.everystall")
     data = file.read_bytes()
     assert oct(file.stat().st_mode & 0o777) == "0o600"
-    for secret in (b"alice@example.com", b"Linen", here.keyring.key_bytes()[0], PASSPHRASE.encode(), b"\x89PNG\r\n"):
+    for secret in (
+        b"alice@example.com",
+        b"Linen",
+        here.keyring.key_bytes()[0],
+        PASSPHRASE.encode(),
+        b"\x89PNG\r\n",
+    ):
         assert secret not in data
     with file.open("rb") as opened:
         head = read_head(opened)

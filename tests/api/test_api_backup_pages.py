@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
 from everystall.backup import keeper as keepers
+from everystall.backup import shelf as shelves
 from everystall.backup.keeper import Keeper
 from everystall.backup.making import make, make_on_shelf
-from everystall.backup.shelf import Shelf, State, find_key
+from everystall.backup.shelf import SPARE, Shelf, State, find_key
 from everystall.errors import NotFound
 from everystall.vault.keyring import Keyring
 from everystall.web.invitations import first_owner
+from everystall.web.pages import backups
 from tests.api.conftest import OURS, PASSWORD
 
 PASSPHRASE = "four stalls in the rain"
@@ -110,6 +114,7 @@ async def test_a_file_is_kept_only_if_it_opens(site, shelf, settings, tmp_path):
     await asyncio.to_thread(make, elsewhere, Keyring.load(elsewhere), file, passphrase=PASSPHRASE)
 
     async def send(content, passphrase=PASSPHRASE, password=PASSWORD):
+        shelf.look_after()
         return await owner.client.post(
             "/account/backup/upload", files={"file": ("a.everystall", content)},
             data={"passphrase": passphrase, "password": password},
@@ -135,6 +140,82 @@ async def test_a_file_is_kept_only_if_it_opens(site, shelf, settings, tmp_path):
         assert PASSPHRASE not in left.read_text()
     name, key = shelf.take(Keyring.load(settings))
     assert (name, key) == (kept.name, find_key(file, Keyring.load(elsewhere), None)[1])
+
+
+def of_length(length: int | None) -> dict[str, str]:
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    return form if length is None else form | {"content-length": str(length)}
+
+
+async def unread() -> AsyncIterator[bytes]:
+    raise AssertionError("it was read")
+    yield b""
+
+
+async def test_nothing_of_a_file_is_read_before_it_is_known_that_it_may_come_and_has_room(
+    site, shelf, monkeypatch
+):
+    async def send(client, path="/account/backup/upload", length=1000, **headers):
+        asked = of_length(length) | OURS | headers
+        return await client.post(path, content=unread(), headers=asked)
+
+    def is_full(answer):
+        return answer.status_code == 507 and "not enough room" in answer.text
+
+    # both on one disk: as it comes, and where it is kept
+    monkeypatch.setattr(shelves.shutil, "disk_usage", lambda _: SimpleNamespace(free=SPARE + 999))
+    assert is_full(await send(site.client(), f"/first/restore?token={await first_owner(site.database)}"))
+    owner, seller = await site.person("alice", "owner"), await site.person("bob")
+    assert (await send(site.client())).headers["location"].startswith("/sign-in")
+    assert (await send(seller.client)).status_code == 404
+    assert (await send(owner.client, origin="https://evil.example")).status_code == 403
+    assert is_full(await send(owner.client))
+    shelf.tell(State("backup", "runs", 12, 340))
+    busy = await send(owner.client, length=1)
+    assert (busy.status_code, "goes on just now" in busy.text) == (409, True)
+    assert shelf.find() == []
+
+
+async def test_a_file_that_says_no_length_comes_only_as_far_as_there_is_room(site, shelf, monkeypatch):
+    owner, seller = await site.person("alice", "owner"), await site.person("bob")
+    came = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal came
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.everystall"\r\n\r\n'
+        while came < 100:
+            came += 1
+            yield bytes(1000)
+
+    monkeypatch.setattr(backups, "LOOK", 5000)
+    monkeypatch.setattr(
+        shelves.shutil, "disk_usage", lambda _: SimpleNamespace(free=SPARE + 9000 - came * 1000)
+    )
+    for client in (owner.client, seller.client):
+        refused = await client.post("/account/backup/upload", content=endless(), headers=of_length(None))
+        assert refused.status_code == (507 if client is owner.client else 404)
+    assert 9 <= came <= 15
+    assert [path.name for path in shelf.folder.iterdir()] == ["looked-after"]
+
+
+async def test_a_file_that_cannot_be_kept_leaves_nothing_on_the_shelf(
+    site, shelf, settings, tmp_path, monkeypatch
+):
+    owner = await site.person("alice", "owner")
+    file = tmp_path / "all.everystall"
+    await asyncio.to_thread(make, settings, Keyring.load(settings), file, passphrase=PASSPHRASE)
+
+    def full(source, kept, size):
+        kept.write(source.read(100))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backups.shutil, "copyfileobj", full)
+    refused = await owner.client.post(
+        "/account/backup/upload", files={"file": ("a.everystall", file.read_bytes())},
+        data={"passphrase": PASSPHRASE, "password": PASSWORD},
+    )  # fmt: skip
+    assert (refused.status_code, "No space left" in refused.text) == (507, True)
+    assert [path.name for path in shelf.folder.iterdir()] == ["looked-after"]
 
 
 async def test_the_first_start_restores_for_whoever_has_its_link(site, shelf, settings, tmp_path):

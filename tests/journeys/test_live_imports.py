@@ -287,6 +287,8 @@ async def test_an_adapter_that_would_click_while_it_reads_is_told_and_nothing_co
 ):
     (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
     before = stall.sandbox.ledger("mercari")["entries"]
+    originals = stall.tools.settings.everystall_home / "photos" / "originals"
+    kept = {path.name for path in originals.iterdir()}
 
     async def revise(own: Any, page: Any, id: str, draft: Any, photos: Any, choose: Any, arm: Any) -> Any:
         async def all_of_it(form: Filled) -> frozenset[str]:
@@ -301,4 +303,5 @@ async def test_an_adapter_that_would_click_while_it_reads_is_told_and_nothing_co
     (item,) = done["items"]
     assert "about to change" in item["notes"][0]["message"]
     assert await _listings(alice) == []
+    assert {path.name for path in originals.iterdir()} == kept
     assert stall.sandbox.ledger("mercari")["entries"] == before

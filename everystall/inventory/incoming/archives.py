@@ -1,20 +1,21 @@
 """An archive of ours (inventory/archive.py) that somebody sent. Nothing of it is written to a disk under a
-name that it brings: two kinds of members are read, by their exact names, and all else is left where it is.
+name that it brings: three kinds of members are read, by their exact names, and all else is left where it is.
 What it says of sizes is not believed: each read is bounded."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zipfile
 import zlib
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 from everystall.content.photos import MAX_BYTES
 from everystall.errors import ImportRefused
-from everystall.inventory.archive import LISTINGS
+from everystall.inventory.archive import BEFORE_LISTINGS, INVENTORY, LISTINGS
 
-#: Bytes of the CSV: as much as one that is sent by itself.
+#: Bytes of the CSV, as much as one that is sent by itself; and of what the JSON says before its listings.
 MOST_CSV: Final = 20 * 1024 * 1024
 #: Bytes of the zip's own list of members (130,000 photos): it is held in memory.
 MOST_NAMES: Final = 16 * 1024 * 1024
@@ -62,7 +63,8 @@ class Archive:
         read = [member for member in members if _is_read(member.filename)]
         if any(member.compress_type not in _BOUNDED for member in read):
             raise _refused("It is packed in another way than a zip mostly is (deflated, or not at all).")
-        unpacked = sum(member.file_size for member in read)
+        # of the JSON only the beginning is
+        unpacked = sum(member.file_size for member in read if member.filename != INVENTORY)
         if unpacked > MOST_TIMES * size + LITTLE:
             raise _refused("It unpacks to far more than it is.")
 
@@ -77,6 +79,24 @@ class Archive:
         except KeyError:
             raise _refused(f"There is no {LISTINGS} in it.") from None
         return self._read(member, MOST_CSV, f"Its {LISTINGS}")
+
+    def kept(self) -> dict[str, Any]:
+        """What its JSON says before the listings: rules, views, templates. Nothing, if it is none of ours."""
+        if INVENTORY not in self._zip.namelist():
+            return {}
+        end, head = BEFORE_LISTINGS.encode(), bytearray()
+        try:
+            with self._zip.open(INVENTORY) as file:
+                while end not in head and len(head) <= MOST_CSV and (piece := file.read(_AT_ONCE)):
+                    head += piece
+        except _BROKEN:
+            raise _refused(f"Its {INVENTORY} is damaged.") from None
+        said, found, _ = head.partition(end)
+        try:
+            told = json.loads(said + b"}") if found else None
+        except (ValueError, RecursionError):
+            told = None
+        return told if isinstance(told, dict) else {}
 
     def photo(self, sha256: str) -> bytes | None:
         """Its bytes; None if they are others than its name says, or too many."""
@@ -100,7 +120,7 @@ class Archive:
 
 
 def _is_read(name: str) -> bool:
-    return name == LISTINGS or _PHOTO.fullmatch(name) is not None
+    return name in (LISTINGS, INVENTORY) or _PHOTO.fullmatch(name) is not None
 
 
 def _refused(said: str) -> ImportRefused:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from sqlalchemy import select
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
 
 from everystall.backup.shelf import Shelf, find_key
 from everystall.errors import (
@@ -29,13 +32,15 @@ from everystall.errors import (
 from everystall.models import User
 from everystall.vault.keyring import Keyring
 from everystall.web import account, browsers, invitations
-from everystall.web.deps import AllParts, PageSeller, Parts, find_signed_in, own_page
+from everystall.web.deps import AllParts, PageSeller, Parts, find_signed_in, of_unread_form, own_page
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.render import page as fill
 
 router = APIRouter()
 
 Text = Annotated[str, Form(max_length=2000)]
+#: Bytes of a file that comes in after which it is looked whether there is still room.
+LOOK: Final = 64 * 1024 * 1024
 _KINDS: Final = {
     "night": "At night", "asked": "Asked for", "before": "Before a restore", "sent": "Sent to be restored",
 }  # fmt: skip
@@ -123,19 +128,21 @@ async def restore(
 
 
 @router.post("/account/backup/upload", dependencies=OWNERS)
-async def upload(request: Request, parts: AllParts, who: PageSeller) -> Response:
-    """One that was made elsewhere, or downloaded from here."""
-    async with request.form(max_files=1, max_fields=5) as form:
-        error: EverystallError
-        try:
+async def upload(request: Request, parts: AllParts) -> Response:
+    """One that was made elsewhere, or downloaded from here. One that cannot be taken is not read."""
+    who = await of_unread_form(request, parts)
+    error: EverystallError
+    try:
+        async with _form(request, Shelf(parts.settings)) as (read, form):
+            await browsers.check_csrf(read, parts.settings, parts.csrf_key, who.token_id)
             await account.prove(parts, request, who, _text(form.get("password")))
             await _take(parts, form.get("file"), _text(form.get("passphrase")))
-        except LogInFailed:
-            error = _WRONG_PASSWORD
-        except (BackupRefused, BadRequest, Conflict, StorageFull) as refused:
-            error = refused
-        else:
-            return go("/account/backup")
+    except LogInFailed:
+        error = _WRONG_PASSWORD
+    except (BackupRefused, BadRequest, Conflict, StorageFull) as refused:
+        error = refused
+    else:
+        return go("/account/backup")
     async with opened(request, parts, who) as page:
         return _show(page, where="upload", error=error)
 
@@ -149,15 +156,39 @@ async def restore_first(request: Request, parts: AllParts, token: str = "") -> R
     invited = await invitations.look_at(parts.database, token)
     if invited.email is not None:
         raise NotFound
-    async with request.form(max_files=1, max_fields=5) as form:
-        try:
+    try:
+        async with _form(request, Shelf(parts.settings)) as (_, form):
             await _take(parts, form.get("file"), _text(form.get("passphrase")))
-        except (BackupRefused, BadRequest, Conflict, StorageFull) as error:
-            return fill(
-                request, "join.html", status=error.status, token=token, invited=invited, first=True,
-                email="", error=None, refused=error, failed=None,
-            )  # fmt: skip
+    except (BackupRefused, BadRequest, Conflict, StorageFull) as error:
+        return fill(
+            request, "join.html", status=error.status, token=token, invited=invited, first=True,
+            email="", error=None, refused=error, failed=None,
+        )  # fmt: skip
     return fill(request, "restoring.html")
+
+
+@asynccontextmanager
+async def _form(request: Request, shelf: Shelf) -> AsyncIterator[tuple[Request, FormData]]:
+    """The request and its form, whose file is on the disk for as long as this is open. Raises Conflict and
+    StorageFull: before anything of it is read, or as soon as there is no room for more."""
+    shelf.check_free()
+    shelf.make()
+    # as the sender says; the edge has refused what is longer than may be, and looks that it is no more
+    shelf.check_room_to_take(int(request.headers.get("content-length") or 0))
+    got = looked = 0
+
+    async def receive() -> Message:
+        nonlocal got, looked
+        message = await request.receive()
+        got += len(message.get("body", b""))
+        if got - looked >= LOOK:
+            looked = got
+            shelf.check_room_to_take(0)
+        return message
+
+    read = Request(request.scope, receive)
+    async with read.form(max_files=1, max_fields=5) as form:
+        yield read, form
 
 
 async def _take(parts: Parts, file: Any, passphrase: str) -> None:
@@ -173,7 +204,11 @@ async def _take(parts: Parts, file: Any, passphrase: str) -> None:
     def keep() -> None:
         with path.open("xb") as kept:
             path.chmod(0o600)
-            shutil.copyfileobj(file.file, kept, 1024 * 1024)
+            try:
+                shutil.copyfileobj(file.file, kept, 1024 * 1024)
+            except OSError as e:
+                path.unlink()
+                raise StorageFull(f"The file could not be kept: {e.strerror}.") from None
 
     try:
         await asyncio.to_thread(keep)
