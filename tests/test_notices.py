@@ -372,6 +372,26 @@ async def test_a_browser_that_unsubscribed_is_dropped(db, outgoing, alice, tell,
         assert (await session.scalars(select(Channel))).all() == []
 
 
+async def test_a_mail_that_asks_takes_the_place_of_the_one_that_waits(
+    db, admin, vault, settings, outgoing, alice, bob, post_office
+):
+    post_office[0].answer = "451 not now"
+    rows = {}
+    for user, address in ((alice, "alice@example.com"), (bob, "bob@example.com")):
+        async with db.as_user(user) as session:
+            rows[user] = await channels.add_address(session, vault, settings, user, address)
+    await work_off(None, outgoing)
+    for _ in range(3):
+        await admin.execute("UPDATE channels SET asked_at = asked_at - interval '3 minutes'")
+        async with db.as_user(alice) as session:
+            await channels.ask_again(session, vault, rows[alice].id)
+    assert [len(await _deliveries(db, user)) for user in (alice, bob)] == [1, 1]
+    post_office[0].answer = None
+    await _passes(admin, 60)
+    await work_off(None, outgoing)
+    assert sorted(post_office[0].to) == [["alice@example.com"], ["bob@example.com"]]
+
+
 async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing, alice, tell):
     async with Receiver(answer=201) as pushes:
         await tell.push(alice, pushes.url("/p"))
