@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 
 from everystall.errors import ChannelRefused, Misconfigured
-from everystall.models import Channel, Notice, NoticeDelivery, WebhookEndpoint
+from everystall.models import Channel, Event, Notice, NoticeDelivery, WebhookEndpoint
 from everystall.notify import channels, messages, notices, push, services
 from everystall.notify.carrier import Gate, Refused
 from everystall.notify.outgoing import BACKOFF, Outgoing
@@ -390,6 +390,52 @@ async def test_a_mail_that_asks_takes_the_place_of_the_one_that_waits(
     await _passes(admin, 60)
     await work_off(None, outgoing)
     assert sorted(post_office[0].to) == [["alice@example.com"], ["bob@example.com"]]
+
+
+async def test_what_cannot_be_put_in_words_is_given_up_and_the_rest_is_told(db, outgoing, alice, bob, tell):
+    """Of another version, or broken."""
+    from everystall.notify import words
+
+    async def happened(user, type, data):
+        """Owed to the seller's channels, as a version that knows it would have it."""
+        said = {"marketplace": "ebay", "browserProfileId": "bp_ebay_1", "listingId": None, "title": "A shirt"}
+        async with db.as_user(user) as session:
+            event = Event(user_id=user, type=type, data=said | data)
+            session.add(event)
+            await session.flush()
+            session.add(Notice(user_id=user, event_id=event.id))
+            for channel in await session.scalars(select(Channel)):
+                session.add(NoticeDelivery(user_id=user, channel_id=channel.id, event_id=event.id))
+            return event.id
+
+    async with Receiver(answer=201) as pushes:
+        browser, _ = await tell.push(alice, pushes.url("/p")), await tell.push(bob, pushes.url("/b"))
+        broken = [
+            await happened(alice, type, data)
+            for type, data in (
+                ("moon.rises", {}),
+                ("sale.double", {"listingId": "no id"}),
+                ("sale.detected", {"price": {"amount": "much"}}),
+                ("publication.needs_you", {"needsYou": "a word"}),
+                ("watch.failed", {"message": {"of": 1}}),
+            )
+        ]
+        fine = await happened(alice, "sale.detected", {"listingId": "no id"})
+        await happened(bob, "moon.rises", {})
+        with capture_logs() as lines:
+            assert await work_off(None, outgoing) == 2
+            assert await work_off(None, outgoing) == 0
+    (pushed,) = pushes.got
+    assert browser.read(pushed)["title"] == "Sold on eBay"
+    assert {(one.event_id, one.status, one.last_error) for one in await _deliveries(db, alice)} == {
+        *((id, "failed", "no_words") for id in broken), (fine, "delivered", None)
+    }  # fmt: skip
+    assert {one.last_error for one in await _deliveries(db, bob)} == {"no_words"}
+    assert {line["event_id"] for line in lines if line["event"] == "notice.no_words"} >= set(broken)
+    async with db.as_user(alice) as session:
+        events = list(await session.scalars(select(Event).order_by(Event.id)))
+        titles = [one.title for one in await words.told(session, events)]
+    assert titles == ["Something happened"] * 5 + ["Sold on eBay"]
 
 
 async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing, alice, tell):

@@ -84,7 +84,8 @@ _TOLD_OTHERWISE: Final = ("session_expired", "challenge", "sold_twice")
 
 def subject_of(type: str, data: Mapping[str, Any]) -> str | None:
     """None: nobody is told. What ends a job, or was done as the seller wanted, is on its own pages."""
-    if type == "publication.needs_you" and (data.get("needsYou") or {}).get("reason") in _TOLD_OTHERWISE:
+    asks = data.get("needsYou") if type == "publication.needs_you" else None
+    if isinstance(asks, Mapping) and asks.get("reason") in _TOLD_OTHERWISE:
         return None
     return _OF_TYPE.get(type)
 

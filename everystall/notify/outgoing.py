@@ -131,7 +131,12 @@ class Outgoing:
         events = [(delivery, event) for delivery, event in rows if event is not None]
         if events and channel.confirmed_at is not None:
             told = await words.told(session, [event for _, event in events])
-            messages.append(_of_events([delivery for delivery, _ in events], told))
+            wordless = [one.id for (one, _), said in zip(events, told, strict=True) if said.wordless]
+            if wordless:
+                await _fail(session, "no_words", *_claimed(claim), NoticeDelivery.id.in_(wordless))
+            if said := [one for one in told if not one.wordless]:
+                owed = [one for one, _ in events if one.id not in wordless]
+                messages.append(_of_events(owed, said))
         return channel, where, messages
 
     async def _send(self, channel: Channel, where: str, message: Message) -> Outcome:
@@ -236,10 +241,15 @@ async def _record(session: AsyncSession, claim: Claim, message: Message, outcome
         channel.failing_since, channel.failures = channel.failing_since or func.now(), channel.failures + 1
 
 
+async def _fail(session: AsyncSession, why: str, *which: Any) -> None:
+    """For good: no later try mends that."""
+    failed = {"status": "failed", "claimed_until": None, "last_error": why}
+    await session.execute(update(NoticeDelivery).where(*which).values(**failed))
+
+
 async def _give_up(session: AsyncSession, claim: Claim) -> None:
-    """What was sealed does not open: no later try mends that."""
-    unusable = {"status": "failed", "claimed_until": None, "last_error": "unusable"}
-    await session.execute(update(NoticeDelivery).where(*_claimed(claim)).values(**unusable))
+    """What was sealed does not open."""
+    await _fail(session, "unusable", *_claimed(claim))
     await session.execute(
         update(Channel).where(Channel.id == claim.channel_id).values(last_error="unusable")
     )  # fmt: skip
