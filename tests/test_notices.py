@@ -438,6 +438,24 @@ async def test_what_cannot_be_put_in_words_is_given_up_and_the_rest_is_told(db, 
     assert titles == ["Something happened"] * 5 + ["Sold on eBay"]
 
 
+@pytest.mark.parametrize("title", ["\U0001f9f6" * 300, '"\\' * 500, "\x01" * 300, "a" * 5000, "short"])
+async def test_a_push_is_taken_by_any_service_whatever_it_says(outgoing, settings, title):
+    async with Receiver(answer=201) as pushes:
+        browser = Browser(pushes.url("/p"))
+        said = {"title": title, "body": title * 2, "url": "/notifications/1", "page": "/sales", "tag": "e1"}
+        outcome = await push.send(
+            outgoing.to_push, outgoing.vapid, browser.subscription, said, urgent=False, settings=settings
+        )
+    assert outcome.delivered
+    (pushed,) = pushes.got
+    assert len(pushed.body) <= 4096
+    read = browser.read(pushed)
+    assert (read["url"], read["page"]) == ("/notifications/1", "/sales")
+    for name, whole in (("title", title), ("body", title * 2)):
+        assert whole.startswith(read[name].removesuffix("…"))
+        assert len(read[name]) > 100 or read[name] == whole
+
+
 async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing, alice, tell):
     async with Receiver(answer=201) as pushes:
         await tell.push(alice, pushes.url("/p"))

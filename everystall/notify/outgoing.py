@@ -143,7 +143,7 @@ class Outgoing:
         link = self.settings.address + message.href
         if channel.kind == "push":
             path = self.settings.everystall_root_path + message.href
-            said = {"title": message.title, "body": message.text[: push.LONGEST_TEXT], "url": path,
+            said = {"title": message.title, "body": message.text, "url": path,
                     "tag": message.tag}  # fmt: skip
             return await push.send(
                 self.to_push,
