@@ -207,7 +207,7 @@ async def test_a_mail_a_push_and_a_service_each_say_it_once(
     (pushed,) = pushes.got
     assert browser.read(pushed) == {
         "title": "Sold on eBay", "body": "A linen shirt, $25.00. It is being taken down elsewhere.",
-        "url": f"/notifications/{event}", "tag": f"e{event}",
+        "url": f"/notifications/{event}", "page": "/sales", "tag": f"e{event}",
     }  # fmt: skip
     assert pushed.headers["topic"] == f"e{event}"
     assert pushed.headers["ttl"] == "86400"

@@ -58,6 +58,8 @@ class Message:
     text: str
     href: str
     tag: str
+    #: Where that leads.
+    page: str
     urgent: bool = False
     several: tuple[Told, ...] = ()
 
@@ -142,9 +144,9 @@ class Outgoing:
     async def _send(self, channel: Channel, where: str, message: Message) -> Outcome:
         link = self.settings.address + message.href
         if channel.kind == "push":
-            path = self.settings.everystall_root_path + message.href
-            said = {"title": message.title, "body": message.text, "url": path,
-                    "tag": message.tag}  # fmt: skip
+            root = self.settings.everystall_root_path
+            said = {"title": message.title, "body": message.text, "url": root + message.href,
+                    "page": root + message.page, "tag": message.tag}  # fmt: skip
             return await push.send(
                 self.to_push,
                 self.vapid,
@@ -179,16 +181,17 @@ def _of_events(deliveries: Sequence[NoticeDelivery], told: Sequence[Told]) -> Me
     tag = f"e{first.event_id}"
     if not rest:
         href = f"/notifications/{first.event_id}"
-        return Message(ids, first.title, first.text, href, tag, urgent)
+        return Message(ids, first.title, first.text, href, tag, first.href, urgent)
     title = f"{first.title}, and {len(rest)} more"
     lines = [f"{one.title}: {one.text}" for one in (first, *rest)][:4]
-    return Message(ids, title, "\n".join(lines), "/notifications", tag, urgent, (first, *rest)[:LISTED])
+    return Message(ids, title, "\n".join(lines), "/notifications", tag, "/notifications", urgent,
+                   (first, *rest)[:LISTED])  # fmt: skip
 
 
 def _test(delivery: NoticeDelivery) -> Message:
     return Message(
         (delivery.id,), "Everystall reaches you here", "You asked for this test. It works.",
-        "/notifications/settings", "test",
+        "/notifications/settings", "test", "/notifications/settings",
     )  # fmt: skip
 
 
@@ -198,7 +201,7 @@ def _confirm(delivery: NoticeDelivery, token: str, email: str) -> Message:
         "that you? Then open this within a day, signed in there. If not, do nothing: no more is sent here."
     )
     href = f"/notifications/confirm?token={token}"
-    return Message((delivery.id,), "Shall Everystall write to this address?", said, href, "confirm")
+    return Message((delivery.id,), "Shall Everystall write to this address?", said, href, "confirm", href)
 
 
 def _claimed(claim: Claim) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ async def send(
     sender: Sender, vapid: Vapid, subscription: dict[str, Any], message: dict[str, str], *, urgent: bool,
     settings: Settings,
 ) -> Outcome:  # fmt: skip
-    """One push; `gone` where the subscription is over. `message`: title, body, url, tag."""
+    """One push; `gone` where the subscription is over. `message`: title, body, url, page, tag."""
     from pywebpush import WebPusher  # a second of imports that the web has no use for
 
     title, text = _cut(message["title"], LONGEST_TITLE), _cut(message["body"], LONGEST_TEXT)
