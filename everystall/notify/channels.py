@@ -216,10 +216,15 @@ def chosen(rules: NoticeRules, kind: str) -> Sequence[str]:
 
 def said_of(row: Channel) -> str | None:
     """What is wrong with it, for its seller; None: nothing."""
-    return None if row.last_error is None else _WRONG.get(row.last_error, _WRONG["not_taken"])
+    return None if row.last_error is None else said_of_error(row.last_error)
+
+
+def said_of_error(error: str) -> str:
+    return _WRONG.get(error, _WRONG["not_taken"])
 
 
 _WRONG: Final = {
+    "gone": "The browser takes no pushes any more. Turn them on again there.",
     "refused_address": "It leads to this machine or a private network, where we do not send.",
     "unreachable": "It could not be reached. We try again for half a day.",
     "timeout": "It did not answer in time. We try again for half a day.",

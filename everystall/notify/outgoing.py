@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.db import Database
 from everystall.errors import EverystallError
 from everystall.models import Channel, Event, NoticeDelivery, User
-from everystall.notify import notices, push, services, webhooks, words
+from everystall.notify import channels, messages, notices, push, services, webhooks, words
 from everystall.notify.push import Vapid
 from everystall.notify.webhooks import Outcome, Sender
 from everystall.notify.words import Told
@@ -37,6 +37,8 @@ AT_ONCE: Final = 4
 BACKOFF: Final = (10, 60, 300, 1800, 3600, 7200, 10_800, 14_400)
 #: What no later try mends.
 _FOR_GOOD: Final = ("refused_address", "unusable")
+#: Failures in a row after which the seller is told in the app: one message's take half an hour.
+TELL_AFTER: Final = 5
 #: Of many in one message.
 LISTED: Final = 30
 
@@ -226,6 +228,7 @@ async def _record(session: AsyncSession, claim: Claim, message: Message, outcome
         return
     log.info("notice.tried", kind=channel.kind, things=len(deliveries), error=outcome.error)
     if outcome.error == "gone":
+        await _tell(session, channel, outcome.error)
         await session.execute(delete(Channel).where(Channel.id == channel.id))
         return
     for one in deliveries:
@@ -237,11 +240,11 @@ async def _record(session: AsyncSession, claim: Claim, message: Message, outcome
         else:
             one.next_try_at = func.now() + wait_after(one.tries, random.random())
     await session.execute(select(notices.heard(claim.user_id)))  # the settings page says what became of it
-    channel.last_error = outcome.error
-    if outcome.delivered:
-        channel.sent_at, channel.failing_since, channel.failures = func.now(), None, 0
+    if outcome.error is None:
+        channel.last_error, channel.failing_since, channel.failures = None, None, 0
+        channel.sent_at = func.now()
     else:
-        channel.failing_since, channel.failures = channel.failing_since or func.now(), channel.failures + 1
+        await _failed(session, channel, outcome.error)
 
 
 async def _fail(session: AsyncSession, why: str, *which: Any) -> None:
@@ -252,10 +255,26 @@ async def _fail(session: AsyncSession, why: str, *which: Any) -> None:
 
 async def _give_up(session: AsyncSession, claim: Claim) -> None:
     """What was sealed does not open."""
+    channel = await session.get(Channel, claim.channel_id, with_for_update=True)
     await _fail(session, "unusable", *_claimed(claim))
-    await session.execute(
-        update(Channel).where(Channel.id == claim.channel_id).values(last_error="unusable")
-    )  # fmt: skip
+    if channel is not None:
+        await _failed(session, channel, "unusable")
+
+
+async def _failed(session: AsyncSession, channel: Channel, why: str) -> None:
+    """Once more. Its seller is told of it once, until it works again."""
+    before = channel.failures
+    channel.last_error, channel.failing_since = why, channel.failing_since or func.now()
+    # what no later try mends is told at once, and not again
+    channel.failures = max(before + 1, TELL_AFTER if why in _FOR_GOOD else 0)
+    if before < TELL_AFTER <= channel.failures:
+        await _tell(session, channel, why)
+
+
+async def _tell(session: AsyncSession, channel: Channel, why: str) -> None:
+    said = {"channelId": str(channel.id), "kind": channel.kind, "label": channel.label,
+            "message": channels.said_of_error(why)}  # fmt: skip
+    await messages.record(session, channel.user_id, "channel.failed", said)
 
 
 def wait_after(tries: int, chance: float) -> timedelta:

@@ -204,6 +204,11 @@ def _webhook(data: Mapping[str, Any], names: _Names) -> _Said:
     return "A webhook was disabled", data.get("message", ""), "/api/docs", "warn"
 
 
+def _channel(data: Mapping[str, Any], names: _Names) -> _Said:
+    text = f"{data['label']}: {data['message']}"
+    return "A channel does not work", text, f"/notifications/settings#{data['kind']}", "warn"
+
+
 def _how_many(number: int, one: str) -> str:
     return f"{number} {one}{'' if number == 1 else 's'}"
 
@@ -225,4 +230,5 @@ _SAYS: Final[Mapping[str, Callable[[Mapping[str, Any], _Names], _Said]]] = {
     "import.finished": _imported,
     "matching.finished": _matched,
     "webhook.disabled": _webhook,
+    "channel.failed": _channel,
 }
