@@ -105,8 +105,6 @@ async def test_mails_that_ask_are_counted_for_who_has_them_sent_by_a_program_too
     assert len(await site.rows("SELECT 1 AS one FROM channels")) == LETTER.amount
     other = await bob.post(CHANNELS, {"kind": "email", "address": "b@example.com"})
     assert other.status_code == 201
-    service = await alice.post(CHANNELS, {"kind": "service", "url": "json://example.com/x"})
-    assert service.status_code == 201, service.text
 
 
 async def test_a_mailbox_is_filled_from_no_number_of_accounts(site, alice, bob):
@@ -124,3 +122,26 @@ async def test_a_mailbox_is_filled_from_no_number_of_accounts(site, alice, bob):
     assert len(await site.rows("SELECT 1 AS one FROM channels")) == 1
     assert len(await site.rows("SELECT 1 AS one FROM notice_deliveries")) == 1
     assert (await bob.post(CHANNELS, {"kind": "email", "address": "other@example.com"})).status_code == 201
+
+
+async def test_an_event_without_words_hides_none_of_the_others(site, bob):
+    """Of another version, or broken."""
+    sam = await site.person("sam")
+    fine = await happens(site, sam)
+    for type, data in (("moon.rises", "{}"), ("sale.double", "{}"), ("sale.detected", '{"price": 1}'),
+                       ("publication.needs_you", '{"needsYou": "a word"}')):  # fmt: skip
+        await site.rows(
+            "WITH e AS (INSERT INTO events (user_id, type, data) VALUES (:u, :t, CAST(:d AS jsonb)) "
+            "RETURNING id) INSERT INTO notices (user_id, event_id) SELECT :u, id FROM e",
+            u=sam.user_id, t=type, d=data,
+        )  # fmt: skip
+    listed = await sam.get("/api/notifications")
+    assert listed.status_code == 200, listed.text
+    told = listed.json()["notifications"]
+    assert [one["title"] for one in told] == ["Something happened"] * 4 + ["Sold on eBay"]
+    page = await sam.client.get("/notifications")
+    assert page.text.count("This Everystall has no words for what happened here.") == 4
+    assert f"/notifications/{fine}" in page.text
+    opened = await sam.client.get(f"/notifications/{told[0]['id']}")
+    assert (opened.status_code, opened.headers["location"]) == (303, "/notifications")
+    assert (await bob.get("/api/notifications")).json()["notifications"] == []
