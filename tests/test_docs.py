@@ -64,6 +64,24 @@ def test_commands_of_make_that_the_docs_name_exist():
         assert re.search(rf"^{name}:", makefile, re.M), name
 
 
+def test_what_is_told_stands_in_the_table_with_its_events_and_where_it_goes():
+    from everystall.notify.notices import SUBJECTS
+
+    rows = re.findall(r"^\| (\w[^|]*) \| [^|]+ \| (`[^|]+`) \| ([^|]+) \|$",
+                      (ROOT / "docs/notifications.md").read_text(), re.M)  # fmt: skip
+    said = [
+        (name, set(re.findall(r"[a-z_]+\.[a-z_]+", types)), goes[:3] == "yes") for name, types, goes in rows
+    ]
+    assert said == [(one.name, set(one.types), one.tells) for one in SUBJECTS.values()]
+
+
+def test_every_event_stands_in_the_page_of_webhooks():
+    from everystall.notify.messages import TYPES
+
+    page = (ROOT / "docs/webhooks.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", page, re.M)) == set(TYPES)
+
+
 def test_every_error_code_that_the_api_page_names_exists():
     from everystall import errors
 

@@ -72,6 +72,8 @@ async def test_what_a_sentry_is_told_names_the_error_and_holds_nothing_of_a_sell
     assert failure["stacktrace"]["frames"][-1]["function"] == "broken"
     assert set(failure) == {"type", "module", "stacktrace"}
     assert events[1]["tags"] == {"step": "publish", "job_id": "job_1", "marketplace": "ebay"}
+    (broke,) = [json.loads(line) for line in said.splitlines() if '"web.broke"' in line]
+    assert broke["path"] == "/broken/{token}"
     assert CANARY in said  # it was there to be told
     assert CANARY not in told
     for one in events:

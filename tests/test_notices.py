@@ -20,10 +20,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 
 from everystall.errors import ChannelRefused, Misconfigured
-from everystall.models import Channel, Notice, NoticeDelivery, WebhookEndpoint
+from everystall.models import Channel, Event, Notice, NoticeDelivery, WebhookEndpoint
 from everystall.notify import channels, messages, notices, push, services
 from everystall.notify.carrier import Gate, Refused
-from everystall.notify.outgoing import BACKOFF, Outgoing
+from everystall.notify.outgoing import BACKOFF, TELL_AFTER, Outgoing
 from everystall.notify.push import Vapid
 from everystall.notify.send import Mail, work_off
 from everystall.settings import Settings
@@ -138,6 +138,15 @@ async def _channel(db, user):
         return (await session.scalars(select(Channel))).one()
 
 
+async def _failing(db, user):
+    """What a seller was told of channels that do not work."""
+    from everystall.notify import words
+
+    async with db.as_user(user) as session:
+        told = select(Event).join(Notice, Notice.event_id == Event.id).where(Event.type == "channel.failed")
+        return [one.text for one in await words.told(session, list(await session.scalars(told)))]
+
+
 async def _passes(admin, seconds):
     await admin.execute(
         "UPDATE notice_deliveries SET next_try_at = next_try_at - make_interval(secs => %s), "
@@ -207,7 +216,7 @@ async def test_a_mail_a_push_and_a_service_each_say_it_once(
     (pushed,) = pushes.got
     assert browser.read(pushed) == {
         "title": "Sold on eBay", "body": "A linen shirt, $25.00. It is being taken down elsewhere.",
-        "url": f"/notifications/{event}", "tag": f"e{event}",
+        "url": f"/notifications/{event}", "page": "/sales", "tag": f"e{event}",
     }  # fmt: skip
     assert pushed.headers["topic"] == f"e{event}"
     assert pushed.headers["ttl"] == "86400"
@@ -370,6 +379,121 @@ async def test_a_browser_that_unsubscribed_is_dropped(db, outgoing, alice, tell,
     assert len(pushes.got) == 1
     async with db.as_user(alice) as session:
         assert (await session.scalars(select(Channel))).all() == []
+    (told,) = await _failing(db, alice)
+    assert told == "Firefox on Linux: The browser takes no pushes any more. Turn them on again there."
+
+
+@pytest.mark.parametrize("title", ["\U0001f9f6" * 300, '"\\' * 500, "\x01" * 300, "a" * 5000, "short"])
+async def test_a_push_is_taken_by_any_service_whatever_it_says(outgoing, settings, title):
+    async with Receiver(answer=201) as pushes:
+        browser = Browser(pushes.url("/p"))
+        said = {"title": title, "body": title * 2, "url": "/notifications/1", "page": "/sales", "tag": "e1"}
+        outcome = await push.send(
+            outgoing.to_push, outgoing.vapid, browser.subscription, said, urgent=False, settings=settings
+        )
+    assert outcome.delivered
+    (pushed,) = pushes.got
+    assert len(pushed.body) <= 4096
+    read = browser.read(pushed)
+    assert (read["url"], read["page"]) == ("/notifications/1", "/sales")
+    for name, whole in (("title", title), ("body", title * 2)):
+        assert whole.startswith(read[name].removesuffix("…"))
+        assert len(read[name]) > 100 or read[name] == whole
+
+
+async def test_a_channel_that_fails_is_told_in_the_app_once_until_it_works_again(
+    db, admin, outgoing, alice, bob, tell
+):
+    answer = 500
+    async with Receiver(answer=lambda received: answer) as pushes:
+        await tell.push(alice, pushes.url("/p"))
+        await tell.push(bob, pushes.url("/b"))
+        await tell.rules(alice, push=["sold", "channels"])
+
+        async def fails(times):
+            await tell.happens(alice)
+            for _ in range(times):
+                await work_off(None, outgoing)
+                await _passes(admin, 20_000)
+
+        await fails(TELL_AFTER - 1)
+        assert await _failing(db, alice) == []
+        await fails(3)
+        (told,) = await _failing(db, alice)
+        assert told.startswith("Firefox on Linux: The browser's push service refused it")
+        answer = 201
+        await work_off(None, outgoing)
+        assert [one.status for one in await _deliveries(db, alice)] == ["delivered"] * 2  # not of itself
+        answer = 500
+        await fails(TELL_AFTER)
+    assert len(await _failing(db, alice)) == 2
+    assert await _failing(db, bob) == []
+
+
+async def test_what_cannot_be_put_in_words_is_given_up_and_the_rest_is_told(db, outgoing, alice, bob, tell):
+    """Of another version, or broken."""
+    from everystall.notify import words
+
+    async def happened(user, type, data):
+        """Owed to the seller's channels, as a version that knows it would have it."""
+        said = {"marketplace": "ebay", "browserProfileId": "bp_ebay_1", "listingId": None, "title": "A shirt"}
+        async with db.as_user(user) as session:
+            event = Event(user_id=user, type=type, data=said | data)
+            session.add(event)
+            await session.flush()
+            session.add(Notice(user_id=user, event_id=event.id))
+            for channel in await session.scalars(select(Channel)):
+                session.add(NoticeDelivery(user_id=user, channel_id=channel.id, event_id=event.id))
+            return event.id
+
+    async with Receiver(answer=201) as pushes:
+        browser, _ = await tell.push(alice, pushes.url("/p")), await tell.push(bob, pushes.url("/b"))
+        broken = [
+            await happened(alice, type, data)
+            for type, data in (
+                ("moon.rises", {}),
+                ("sale.double", {"listingId": "no id"}),
+                ("sale.detected", {"price": {"amount": "much"}}),
+                ("publication.needs_you", {"needsYou": "a word"}),
+                ("watch.failed", {"message": {"of": 1}}),
+            )
+        ]
+        fine = await happened(alice, "sale.detected", {"listingId": "no id"})
+        await happened(bob, "moon.rises", {})
+        with capture_logs() as lines:
+            assert await work_off(None, outgoing) == 2
+            assert await work_off(None, outgoing) == 0
+    (pushed,) = pushes.got
+    assert browser.read(pushed)["title"] == "Sold on eBay"
+    assert {(one.event_id, one.status, one.last_error) for one in await _deliveries(db, alice)} == {
+        *((id, "failed", "no_words") for id in broken), (fine, "delivered", None)
+    }  # fmt: skip
+    assert {one.last_error for one in await _deliveries(db, bob)} == {"no_words"}
+    assert {line["event_id"] for line in lines if line["event"] == "notice.no_words"} >= set(broken)
+    async with db.as_user(alice) as session:
+        events = list(await session.scalars(select(Event).order_by(Event.id)))
+        titles = [one.title for one in await words.told(session, events)]
+    assert titles == ["Something happened"] * 5 + ["Sold on eBay"]
+
+
+async def test_a_mail_that_asks_takes_the_place_of_the_one_that_waits(
+    db, admin, vault, settings, outgoing, alice, bob, post_office
+):
+    post_office[0].answer = "451 not now"
+    rows = {}
+    for user, address in ((alice, "alice@example.com"), (bob, "bob@example.com")):
+        async with db.as_user(user) as session:
+            rows[user] = await channels.add_address(session, vault, settings, user, address)
+    await work_off(None, outgoing)
+    for _ in range(3):
+        await admin.execute("UPDATE channels SET asked_at = asked_at - interval '3 minutes'")
+        async with db.as_user(alice) as session:
+            await channels.ask_again(session, vault, rows[alice].id)
+    assert [len(await _deliveries(db, user)) for user in (alice, bob)] == [1, 1]
+    post_office[0].answer = None
+    await _passes(admin, 60)
+    await work_off(None, outgoing)
+    assert sorted(post_office[0].to) == [["alice@example.com"], ["bob@example.com"]]
 
 
 async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing, alice, tell):
@@ -441,6 +565,10 @@ async def test_a_channel_that_does_not_open_is_given_up_and_said_to_be_unusable(
     assert await work_off(None, outgoing) == 1
     (delivery,) = await _deliveries(db, alice)
     assert (delivery.status, delivery.last_error) == ("failed", "unusable")
+    await tell.happens(alice)
+    await work_off(None, outgoing)
+    (told,) = await _failing(db, alice)
+    assert "not usable" in told
     assert "not usable" in channels.said_of(await _channel(db, alice))
     assert post_office[0].got == []
 

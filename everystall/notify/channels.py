@@ -70,8 +70,8 @@ def _looks_like_one(address: str) -> bool:
     return plain and bool(local) and "." in domain and not domain.startswith(".") and not domain.endswith(".")
 
 
-async def ask_again(session: AsyncSession, vault: Vault, channel_id: UUID) -> None:
-    """Another mail that asks; the link in the one before is worth nothing then."""
+async def ask_again(session: AsyncSession, vault: Vault, channel_id: UUID) -> Channel:
+    """Another mail that asks, instead of the one before: its link is worth nothing then."""
     row = await get_channel(session, channel_id)
     if row.kind != "email" or row.confirmed_at is not None:
         raise Conflict("This channel needs no confirmation.", action="Send a test to see that it works.")
@@ -80,7 +80,11 @@ async def ask_again(session: AsyncSession, vault: Vault, channel_id: UUID) -> No
         raise Conflict("We have just written to it.", action="Look in its spam folder; wait two minutes.")
     row.asked_at = now
     await vault.seal_channel(session, row, bytearray(secrets.token_urlsafe(32).encode()))
+    await session.execute(
+        delete(NoticeDelivery).where(NoticeDelivery.channel_id == row.id, NoticeDelivery.what == "confirm")
+    )
     await _owe(session, row, "confirm")
+    return row
 
 
 async def confirm(session: AsyncSession, vault: Vault, token: str) -> Channel:
@@ -212,10 +216,15 @@ def chosen(rules: NoticeRules, kind: str) -> Sequence[str]:
 
 def said_of(row: Channel) -> str | None:
     """What is wrong with it, for its seller; None: nothing."""
-    return None if row.last_error is None else _WRONG.get(row.last_error, _WRONG["not_taken"])
+    return None if row.last_error is None else said_of_error(row.last_error)
+
+
+def said_of_error(error: str) -> str:
+    return _WRONG.get(error, _WRONG["not_taken"])
 
 
 _WRONG: Final = {
+    "gone": "The browser takes no pushes any more. Turn them on again there.",
     "refused_address": "It leads to this machine or a private network, where we do not send.",
     "unreachable": "It could not be reached. We try again for half a day.",
     "timeout": "It did not answer in time. We try again for half a day.",

@@ -38,6 +38,7 @@ TYPES = {
     "import.finished": "the live listings of an account came in, or could not be read",
     "matching.finished": "your live listings were compared with each other",
     "session.expired": "a marketplace no longer knows your sign-in",
+    "channel.failed": "what you are told by took nothing five times in a row, or is gone",
     "webhook.disabled": "a webhook was disabled, since it took nothing for a day",
     "webhook.test": "you asked for it",
 }

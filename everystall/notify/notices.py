@@ -48,14 +48,17 @@ class Subject:
 #: In the order in which they are shown, and in which they stand in a message.
 SUBJECTS: Final = {
     "sold_twice": Subject(
-        "Sold twice", "One of two orders cannot be sent.", frozenset({"sale.double", "sale.unclear"})
+        "Sold twice",
+        "One of two orders cannot be sent; or a mail says that something sold, and it is not clear what.",
+        frozenset({"sale.double", "sale.unclear"}),
     ),
     "late": Subject(
         "Not gone in time", "Sold, and still up elsewhere after five minutes.", frozenset({"delist.late"})
     ),
     "blind": Subject(
         "An account cannot be seen",
-        "What sells there is not noticed: signed out, or its page cannot be read.",
+        "What sells there is not noticed: signed out, or its page or your mailbox cannot be read. Also what "
+        "your rule takes down meanwhile, and posts again.",
         frozenset({"session.expired", "watch.failed", "mailbox.failed", "blind.ended", "blind.put_back"}),
     ),
     "needs_you": Subject(
@@ -66,6 +69,10 @@ SUBJECTS: Final = {
     ),
     "webhooks": Subject(
         "A webhook was disabled", "It took nothing for a day.", frozenset({"webhook.disabled"})
+    ),
+    "channels": Subject(
+        "A channel does not work", "An address, a browser or a service takes nothing, or is gone.",
+        frozenset({"channel.failed"}), tells=False,
     ),
     "live": Subject(
         "Live", "Posted or relisted; or not relisted, and why.",
@@ -84,7 +91,8 @@ _TOLD_OTHERWISE: Final = ("session_expired", "challenge", "sold_twice")
 
 def subject_of(type: str, data: Mapping[str, Any]) -> str | None:
     """None: nobody is told. What ends a job, or was done as the seller wanted, is on its own pages."""
-    if type == "publication.needs_you" and (data.get("needsYou") or {}).get("reason") in _TOLD_OTHERWISE:
+    asks = data.get("needsYou") if type == "publication.needs_you" else None
+    if isinstance(asks, Mapping) and asks.get("reason") in _TOLD_OTHERWISE:
         return None
     return _OF_TYPE.get(type)
 
@@ -100,12 +108,13 @@ async def tell(
     await session.execute(
         insert(Notice).values(user_id=user_id, event_id=event_id).returning(heard(user_id))
     )  # fmt: skip
+    itself = UUID(data["channelId"]) if type == "channel.failed" else None
     channels = (
         await session.execute(
             select(Channel.id, Channel.kind, NoticeRules, User.time_zone, func.now())
             .join(User, User.id == Channel.user_id)
             .outerjoin(NoticeRules, NoticeRules.user_id == Channel.user_id)
-            .where(Channel.confirmed_at.is_not(None))
+            .where(Channel.confirmed_at.is_not(None), Channel.id.is_distinct_from(itself))
         )
     ).all()
     wanted = [row for row in channels if subject in subjects_of(row[2], row.kind)]

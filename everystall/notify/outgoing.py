@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.db import Database
 from everystall.errors import EverystallError
 from everystall.models import Channel, Event, NoticeDelivery, User
-from everystall.notify import notices, push, services, webhooks, words
+from everystall.notify import channels, messages, notices, push, services, webhooks, words
 from everystall.notify.push import Vapid
 from everystall.notify.webhooks import Outcome, Sender
 from everystall.notify.words import Told
@@ -37,6 +37,8 @@ AT_ONCE: Final = 4
 BACKOFF: Final = (10, 60, 300, 1800, 3600, 7200, 10_800, 14_400)
 #: What no later try mends.
 _FOR_GOOD: Final = ("refused_address", "unusable")
+#: Failures in a row after which the seller is told in the app: one message's take half an hour.
+TELL_AFTER: Final = 5
 #: Of many in one message.
 LISTED: Final = 30
 
@@ -58,6 +60,8 @@ class Message:
     text: str
     href: str
     tag: str
+    #: Where that leads.
+    page: str
     urgent: bool = False
     several: tuple[Told, ...] = ()
 
@@ -131,15 +135,20 @@ class Outgoing:
         events = [(delivery, event) for delivery, event in rows if event is not None]
         if events and channel.confirmed_at is not None:
             told = await words.told(session, [event for _, event in events])
-            messages.append(_of_events([delivery for delivery, _ in events], told))
+            wordless = [one.id for (one, _), said in zip(events, told, strict=True) if said.wordless]
+            if wordless:
+                await _fail(session, "no_words", *_claimed(claim), NoticeDelivery.id.in_(wordless))
+            if said := [one for one in told if not one.wordless]:
+                owed = [one for one, _ in events if one.id not in wordless]
+                messages.append(_of_events(owed, said))
         return channel, where, messages
 
     async def _send(self, channel: Channel, where: str, message: Message) -> Outcome:
         link = self.settings.address + message.href
         if channel.kind == "push":
-            path = self.settings.everystall_root_path + message.href
-            said = {"title": message.title, "body": message.text[: push.LONGEST_TEXT], "url": path,
-                    "tag": message.tag}  # fmt: skip
+            root = self.settings.everystall_root_path
+            said = {"title": message.title, "body": message.text, "url": root + message.href,
+                    "page": root + message.page, "tag": message.tag}  # fmt: skip
             return await push.send(
                 self.to_push,
                 self.vapid,
@@ -174,16 +183,17 @@ def _of_events(deliveries: Sequence[NoticeDelivery], told: Sequence[Told]) -> Me
     tag = f"e{first.event_id}"
     if not rest:
         href = f"/notifications/{first.event_id}"
-        return Message(ids, first.title, first.text, href, tag, urgent)
+        return Message(ids, first.title, first.text, href, tag, first.href, urgent)
     title = f"{first.title}, and {len(rest)} more"
     lines = [f"{one.title}: {one.text}" for one in (first, *rest)][:4]
-    return Message(ids, title, "\n".join(lines), "/notifications", tag, urgent, (first, *rest)[:LISTED])
+    return Message(ids, title, "\n".join(lines), "/notifications", tag, "/notifications", urgent,
+                   (first, *rest)[:LISTED])  # fmt: skip
 
 
 def _test(delivery: NoticeDelivery) -> Message:
     return Message(
         (delivery.id,), "Everystall reaches you here", "You asked for this test. It works.",
-        "/notifications/settings", "test",
+        "/notifications/settings", "test", "/notifications/settings",
     )  # fmt: skip
 
 
@@ -193,7 +203,7 @@ def _confirm(delivery: NoticeDelivery, token: str, email: str) -> Message:
         "that you? Then open this within a day, signed in there. If not, do nothing: no more is sent here."
     )
     href = f"/notifications/confirm?token={token}"
-    return Message((delivery.id,), "Shall Everystall write to this address?", said, href, "confirm")
+    return Message((delivery.id,), "Shall Everystall write to this address?", said, href, "confirm", href)
 
 
 def _claimed(claim: Claim) -> tuple[Any, ...]:
@@ -218,6 +228,7 @@ async def _record(session: AsyncSession, claim: Claim, message: Message, outcome
         return
     log.info("notice.tried", kind=channel.kind, things=len(deliveries), error=outcome.error)
     if outcome.error == "gone":
+        await _tell(session, channel, outcome.error)
         await session.execute(delete(Channel).where(Channel.id == channel.id))
         return
     for one in deliveries:
@@ -229,20 +240,41 @@ async def _record(session: AsyncSession, claim: Claim, message: Message, outcome
         else:
             one.next_try_at = func.now() + wait_after(one.tries, random.random())
     await session.execute(select(notices.heard(claim.user_id)))  # the settings page says what became of it
-    channel.last_error = outcome.error
-    if outcome.delivered:
-        channel.sent_at, channel.failing_since, channel.failures = func.now(), None, 0
+    if outcome.error is None:
+        channel.last_error, channel.failing_since, channel.failures = None, None, 0
+        channel.sent_at = func.now()
     else:
-        channel.failing_since, channel.failures = channel.failing_since or func.now(), channel.failures + 1
+        await _failed(session, channel, outcome.error)
+
+
+async def _fail(session: AsyncSession, why: str, *which: Any) -> None:
+    """For good: no later try mends that."""
+    failed = {"status": "failed", "claimed_until": None, "last_error": why}
+    await session.execute(update(NoticeDelivery).where(*which).values(**failed))
 
 
 async def _give_up(session: AsyncSession, claim: Claim) -> None:
-    """What was sealed does not open: no later try mends that."""
-    unusable = {"status": "failed", "claimed_until": None, "last_error": "unusable"}
-    await session.execute(update(NoticeDelivery).where(*_claimed(claim)).values(**unusable))
-    await session.execute(
-        update(Channel).where(Channel.id == claim.channel_id).values(last_error="unusable")
-    )  # fmt: skip
+    """What was sealed does not open."""
+    channel = await session.get(Channel, claim.channel_id, with_for_update=True)
+    await _fail(session, "unusable", *_claimed(claim))
+    if channel is not None:
+        await _failed(session, channel, "unusable")
+
+
+async def _failed(session: AsyncSession, channel: Channel, why: str) -> None:
+    """Once more. Its seller is told of it once, until it works again."""
+    before = channel.failures
+    channel.last_error, channel.failing_since = why, channel.failing_since or func.now()
+    # what no later try mends is told at once, and not again
+    channel.failures = max(before + 1, TELL_AFTER if why in _FOR_GOOD else 0)
+    if before < TELL_AFTER <= channel.failures:
+        await _tell(session, channel, why)
+
+
+async def _tell(session: AsyncSession, channel: Channel, why: str) -> None:
+    said = {"channelId": str(channel.id), "kind": channel.kind, "label": channel.label,
+            "message": channels.said_of_error(why)}  # fmt: skip
+    await messages.record(session, channel.user_id, "channel.failed", said)
 
 
 def wait_after(tries: int, chance: float) -> timedelta:

@@ -25,8 +25,8 @@ log = structlog.get_logger()
 
 #: Seconds that a push service keeps a message for a browser that is off.
 TTL_SECONDS: Final = 24 * 3600
-#: A message is 4,096 bytes sealed; a push service may take no more.
-LONGEST_TEXT: Final = 600
+#: Bytes, as they stand in a message: sealed it is 103 more, and a push service may take no more than 4,096.
+LONGEST_TITLE, LONGEST_TEXT = 1000, 2400
 
 
 class Vapid:
@@ -121,10 +121,11 @@ async def send(
     sender: Sender, vapid: Vapid, subscription: dict[str, Any], message: dict[str, str], *, urgent: bool,
     settings: Settings,
 ) -> Outcome:  # fmt: skip
-    """One push; `gone` where the subscription is over. `message`: title, body, url, tag."""
+    """One push; `gone` where the subscription is over. `message`: title, body, url, page, tag."""
     from pywebpush import WebPusher  # a second of imports that the web has no use for
 
-    body = WebPusher(subscription).encode(json.dumps(message, ensure_ascii=False).encode())["body"]
+    title, text = _cut(message["title"], LONGEST_TITLE), _cut(message["body"], LONGEST_TEXT)
+    body = WebPusher(subscription).encode(_json({**message, "title": title, "body": text}))["body"]
     headers = {
         "content-type": "application/octet-stream",
         "content-encoding": "aes128gcm",
@@ -135,6 +136,18 @@ async def send(
     }
     outcome = await sender.send(subscription["endpoint"], headers, body)
     return Outcome(outcome.status, "gone") if outcome.status in (404, 410) else outcome
+
+
+def _json(what: Any) -> bytes:
+    return json.dumps(what, ensure_ascii=False).encode()
+
+
+def _cut(text: str, most: int) -> str:
+    """What of it is no more bytes than that in a message."""
+    begin = text
+    while len(_json(begin)) > most:
+        begin = begin[: -1 - len(begin) // 20]
+    return text if begin == text else f"{begin}…"
 
 
 def _text(raw: bytes) -> str:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, Event, Listing
 from everystall.notify.notices import SUBJECTS, subject_of
+
+log = structlog.get_logger()
 
 #: Of one in a message.
 LONGEST: Final = 300
@@ -29,6 +32,8 @@ class Told:
     tone: str
     #: Its subject's place: the least comes first.
     place: int
+    #: There are no words for it: shown in the app, and sent nowhere.
+    wordless: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class _Names:
 
 
 async def told(session: AsyncSession, events: Sequence[Event]) -> list[Told]:
-    """In the same order. The session acts as the seller."""
-    ids = {UUID(one) for event in events if (one := event.data.get("listingId"))}
+    """In the same order, whatever one of them is. The session acts as the seller."""
+    ids = {id for event in events if (id := _id(event.data.get("listingId"))) is not None}
     titles = await session.execute(select(Listing.id, Listing.title).where(Listing.id.in_(ids)))
     accounts = list(await session.scalars(select(Connection)))
     several = {
@@ -65,10 +70,23 @@ async def told(session: AsyncSession, events: Sequence[Event]) -> list[Told]:
     return [_told(event, names) for event in events]
 
 
+def _id(given: Any) -> UUID | None:
+    try:
+        return UUID(str(given))
+    except ValueError:
+        return None
+
+
 def _told(event: Event, names: _Names) -> Told:
-    title, text, href, tone = _SAYS[event.type](event.data, names)
+    try:
+        title, text, href, tone = _SAYS[event.type](event.data, names)
+        title, text = _short(title), _short(text)
+    except Exception as e:  # of another version, or not as we write it: the others are told all the same
+        log.warning("notice.no_words", event_id=event.id, type=event.type, error=type(e).__name__)
+        said = "This Everystall has no words for what happened here. Whoever runs it finds it in the log."
+        return Told(event.id, "Something happened", said, "/notifications", "info", len(SUBJECTS), True)
     subject = subject_of(event.type, event.data) or ""
-    return Told(event.id, _short(title), _short(text), href, tone, [*SUBJECTS, ""].index(subject))
+    return Told(event.id, title, text, href, tone, [*SUBJECTS, ""].index(subject))
 
 
 def _short(text: str) -> str:
@@ -186,6 +204,11 @@ def _webhook(data: Mapping[str, Any], names: _Names) -> _Said:
     return "A webhook was disabled", data.get("message", ""), "/api/docs", "warn"
 
 
+def _channel(data: Mapping[str, Any], names: _Names) -> _Said:
+    text = f"{data['label']}: {data['message']}"
+    return "A channel does not work", text, f"/notifications/settings#{data['kind']}", "warn"
+
+
 def _how_many(number: int, one: str) -> str:
     return f"{number} {one}{'' if number == 1 else 's'}"
 
@@ -207,4 +230,5 @@ _SAYS: Final[Mapping[str, Callable[[Mapping[str, Any], _Names], _Said]]] = {
     "import.finished": _imported,
     "matching.finished": _matched,
     "webhook.disabled": _webhook,
+    "channel.failed": _channel,
 }

@@ -103,7 +103,7 @@ def answer(error: EverystallError, request: Request) -> Response:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, EverystallError)
     if error.status >= 500:
-        log.error("web.failed", error=error.code, message=error.message, path=request.url.path)
+        log.error("web.failed", error=error.code, message=error.message, path=_place(request))
     return answer(error, request)
 
 
@@ -215,13 +215,18 @@ def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
         yield from (route,) if inner is None else _flat(inner.routes)
 
 
+def _place(request: Request) -> str:
+    """The route, for the log: in the address itself may stand a secret (/api/hints/mail/{token})."""
+    return getattr(request.scope.get("route"), "path", "none of our routes")
+
+
 async def _database(request: Request, error: Exception) -> Response:
     if isinstance(error, IntegrityError):
-        log.warning("web.conflict", path=request.url.path, kind=type(error.orig).__name__)
+        log.warning("web.conflict", path=_place(request), kind=type(error.orig).__name__)
         return answer(Conflict(), request)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
         log.error(
-            "web.database_away", path=request.url.path, kind=type(getattr(error, "orig", error)).__name__
+            "web.database_away", path=_place(request), kind=type(getattr(error, "orig", error)).__name__
         )
         return answer(DatabaseAway(), request)
     return await _unforeseen(request, error)
@@ -230,7 +235,7 @@ async def _database(request: Request, error: Exception) -> Response:
 async def _machine(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        log.error("web.storage_full", path=request.url.path)
+        log.error("web.storage_full", path=_place(request))
         return answer(StorageFull(), request)
     return await _unforeseen(request, error)
 
@@ -241,7 +246,7 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error(
         "web.broke",
         method=request.method,
-        path=request.url.path,
+        path=_place(request),
         # as text: a renderer of its own could show local variables, and those hold sessions
         traceback="".join(traceback.format_exception(error)),
     )

@@ -10,6 +10,7 @@ answer leaves: a router never commits, and an answer is never sent for what was 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -53,6 +54,9 @@ class Parts:
     #: Sessions that are handed over at once. Each may need a second connection, to open the session that is
     #: here; all of the pool's 20 held by the first would wait for each other.
     handovers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
+
+    #: Pages that show a worker's browser, or wait for one, by seller.
+    sitting: Counter[UUID] = field(default_factory=Counter)
 
     #: Files of listings that are read at once: each takes seconds of a processor and much memory.
     imports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

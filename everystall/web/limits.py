@@ -15,7 +15,7 @@ from collections import deque
 from typing import Final
 
 import structlog
-from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter as RedisWindows
 from limits.errors import StorageError
@@ -45,6 +45,8 @@ MAIL: Final = RateLimitItemPerMinute(60, namespace="mail")
 MAILS: Final = RateLimitItemPerMinute(600, namespace="mails")
 #: Mails that ask whether an address is to be written to.
 LETTER: Final = RateLimitItemPerMinute(5, namespace="letter")
+#: The same of whoever would get them, and per day: a mailbox is nobody's to fill, from however many accounts.
+LETTERS_TO: Final = RateLimitItemPerDay(10, namespace="letters-to")
 EVERYTHING: Final = RateLimitItemPerMinute(3000, namespace="everything")
 #: Per second, for all networks together: guessers from many share what is looked up, and nobody's request
 #: waits behind more than these.

@@ -15,14 +15,15 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, NotFound
+from everystall.errors import BadRequest, NotFound, RateLimited
 from everystall.models import Channel, Event, Notice, NoticeRules
 from everystall.notify import channels, notices, services, words
 from everystall.notify.notices import SUBJECTS
 from everystall.notify.words import Told
 from everystall.web.deps import AllParts, Parts, Seller, Transaction, as_id
-from everystall.web.limits import LETTER
+from everystall.web.limits import LETTER, LETTERS_TO
 from everystall.web.shapes import Body, Done, Line100, Shape, written
+from everystall.web.tokens import hash_of
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
 
@@ -274,6 +275,31 @@ async def add_service(parts: Parts, user_id: UUID, url: str, label: str | None) 
         return await channels.add_service(session, parts.vault, user_id, url, label)
 
 
+async def add_address(parts: Parts, user_id: UUID, address: str) -> Channel:
+    """Raises RateLimited, and then keeps nothing."""
+    await parts.limits.spend(LETTER, str(user_id))
+    async with parts.database.as_user(user_id) as session:
+        row = await channels.add_address(session, parts.vault, parts.settings, user_id, address)
+        await count_letter(parts, row)
+        return row
+
+
+async def count_letter(parts: Parts, asked: Channel) -> None:
+    """For whoever gets it, since several accounts may write to one. Raises RateLimited."""
+    try:
+        await parts.limits.spend(LETTERS_TO, mailbox_of(asked.key))
+    except RateLimited as e:
+        raise RateLimited(
+            "That mailbox was asked often enough for a day.", retry_after=e.retry_after
+        ) from None
+
+
+def mailbox_of(address: str) -> str:
+    """The same for all that many providers put into one mailbox; holds no address."""
+    local, _, domain = address.lower().rpartition("@")
+    return hash_of(f"{local.partition('+')[0].replace('.', '')}@{domain}").hex()
+
+
 @router.get("/channels")
 async def list_channels(session: Transaction) -> ChannelsOut:
     return ChannelsOut(channels=_shown(await channels.find_channels(session)))
@@ -287,11 +313,7 @@ async def create_channel(body: ChannelBody, who: Seller, parts: AllParts) -> Cha
             raise BadRequest("A service has a `url`.", action="See docs/notifications.md.")
         row = await add_service(parts, who.user_id, body.url.get_secret_value(), body.label)
     else:
-        await parts.limits.spend(LETTER, str(who.user_id))
-        async with parts.database.as_user(who.user_id) as session:
-            row = await channels.add_address(
-                session, parts.vault, parts.settings, who.user_id, body.address or ""
-            )
+        row = await add_address(parts, who.user_id, body.address or "")
     return _shown([row])[0]
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -33,7 +34,7 @@ from everystall.settings import Settings
 from everystall.web.deps import AllParts, Parts, Seller, SignedIn, Transaction, as_id, find_signed_in
 from everystall.web.sessions import AccountId
 from everystall.web.shapes import Body, Done, Marketplace, Shape
-from everystall.web.sockets import AWAY, REFUSED, let_in
+from everystall.web.sockets import AWAY, LATER, REFUSED, let_in
 
 router = APIRouter(prefix="/api/sittings", tags=["sittings"])
 #: Beside the pages: it takes their cookie.
@@ -41,8 +42,11 @@ live = APIRouter(include_in_schema=False)
 
 #: Sittings that are told, the newest.
 MOST: Final = 200
+#: Pages of one seller that show a browser or wait for one, in one process; and what the next one is told.
+MOST_PAGES: Final = 4
+TOO_MANY: Final = "Too many of your pages show a browser. Close some, then load this page again."
 #: Seconds between two looks whether a worker has it, and whether the seller is still signed in.
-LOOK_SECONDS, SIGNED_IN_SECONDS = 0.4, 15.0
+LOOK_SECONDS, SIGNED_IN_SECONDS = 1.0, 15.0
 #: Bytes of a message of the seller's, and of a picture.
 MOST_BYTES, MOST_PICTURE = 16_000, 4_000_000
 #: The worker's own close code for a seller who opened it elsewhere (worker/seats.py), and what we say then.
@@ -166,6 +170,11 @@ async def sit(socket: WebSocket, sittingId: str) -> None:
         await socket.send_denial_response(Response(status_code=404))
         return
     await socket.accept()
+    if parts.sitting[who.user_id] >= MOST_PAGES:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.close(LATER, TOO_MANY)
+        return
+    parts.sitting[who.user_id] += 1
     way = _Way(socket, parts, who, token, as_id(sittingId))
     try:
         await socket.close(await way.go())
@@ -173,6 +182,9 @@ async def sit(socket: WebSocket, sittingId: str) -> None:
         pass
     finally:
         way.end()
+        parts.sitting[who.user_id] -= 1
+        if not parts.sitting[who.user_id]:
+            del parts.sitting[who.user_id]
 
 
 class _Way:

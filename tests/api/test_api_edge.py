@@ -9,7 +9,10 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
+from everystall.db import Database
+from everystall.processes import free_port
 from everystall.web.app import create_app
 from everystall.web.tokens import make_token
 
@@ -227,3 +230,28 @@ async def test_connections_that_the_server_ended_cost_nobody_an_error(site, alic
         )
         assert len(ended) >= 2
         await asyncio.sleep(0.5)
+
+
+async def test_no_secret_that_is_asked_with_is_in_the_log(site, capfd):
+    """Addresses of sale mails, links of confirmations and invitations, codes, tokens and cookies, while
+    nothing works."""
+    mark = "canary" + secrets.token_hex(17)
+    site.app.state.parts.database = away = Database(f"postgresql://x@127.0.0.1:{free_port()}/x")
+    with capture_logs() as lines:
+        for method, path, how in (
+            ("POST", f"/api/hints/mail/{mark}", {"content": mark}),
+            ("GET", f"/notifications/confirm?token={mark}", {"headers": {"cookie": f"everystall={mark}"}}),
+            ("GET", f"/invitation?token={mark}", {}),
+            ("GET", f"/first?token={mark}", {}),
+            ("POST", "/api/pairings/look", {"json": {"code": mark[:8]}}),
+            ("GET", "/metrics", {"headers": {"authorization": f"Bearer {mark}"}}),
+            ("GET", "/api/listings", {"headers": {"authorization": f"Bearer evs_{mark}"}}),
+            ("GET", f"/nowhere/{mark}", {}),
+        ):
+            answer = await site.client().request(method, path, **how)
+            assert mark not in answer.text or path.startswith(("/invitation", "/first")), path
+    await away.close()
+    assert {"/api/hints/mail/{token}", "/api/pairings/look"} <= {line.get("path") for line in lines}
+    said = str(lines) + "".join(capfd.readouterr())
+    assert mark not in said
+    assert mark[:8] not in said

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from everystall.notify import messages
+from everystall.web.limits import LETTER, LETTERS_TO
+from everystall.web.notifications import mailbox_of
+from tests.api.test_api_limits import spend
 
 
 async def happens(site, seller, type="sale.detected", **data):
@@ -81,3 +85,63 @@ async def test_a_service_is_kept_sealed_and_tested_and_removed(site, alice, bob)
     assert (await alice.post(f"{path}/test")).status_code == 409
     assert (await alice.client.delete(path)).status_code == 200
     assert await site.rows("SELECT 1 AS one FROM notice_deliveries") == []
+
+
+CHANNELS = "/api/notifications/channels"
+
+
+def may_send(site):
+    """As the operator who has a mail server."""
+    object.__setattr__(site.settings, "smtp_url", SecretStr("smtp+plain://127.0.0.1:1?from=a@example.com"))
+
+
+async def test_mails_that_ask_are_counted_for_who_has_them_sent_by_a_program_too(site, alice, bob):
+    may_send(site)
+    asked = [
+        (await alice.post(CHANNELS, {"kind": "email", "address": f"a{n}@example.com"})).status_code
+        for n in range(LETTER.amount + 1)
+    ]
+    assert asked == [201] * LETTER.amount + [429]
+    assert len(await site.rows("SELECT 1 AS one FROM channels")) == LETTER.amount
+    other = await bob.post(CHANNELS, {"kind": "email", "address": "b@example.com"})
+    assert other.status_code == 201
+
+
+async def test_a_mailbox_is_filled_from_no_number_of_accounts(site, alice, bob):
+    may_send(site)
+    sam = await site.person("sam")
+    made = await alice.post(CHANNELS, {"kind": "email", "address": "their.name@Example.com"})
+    assert made.status_code == 201
+    await spend(site, LETTERS_TO, mailbox_of("theirname@example.com"))
+    for again in ("their.name@example.com", "Their.Name+shop@example.com"):
+        refused = await bob.post(CHANNELS, {"kind": "email", "address": again})
+        assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
+        assert "mailbox" in refused.json()["message"]
+    form = {"csrf": sam.csrf, "address": "theirname@example.com"}
+    assert (await sam.client.post("/notifications/addresses", data=form)).status_code == 429
+    assert len(await site.rows("SELECT 1 AS one FROM channels")) == 1
+    assert len(await site.rows("SELECT 1 AS one FROM notice_deliveries")) == 1
+    assert (await bob.post(CHANNELS, {"kind": "email", "address": "other@example.com"})).status_code == 201
+
+
+async def test_an_event_without_words_hides_none_of_the_others(site, bob):
+    """Of another version, or broken."""
+    sam = await site.person("sam")
+    fine = await happens(site, sam)
+    for type, data in (("moon.rises", "{}"), ("sale.double", "{}"), ("sale.detected", '{"price": 1}'),
+                       ("publication.needs_you", '{"needsYou": "a word"}')):  # fmt: skip
+        await site.rows(
+            "WITH e AS (INSERT INTO events (user_id, type, data) VALUES (:u, :t, CAST(:d AS jsonb)) "
+            "RETURNING id) INSERT INTO notices (user_id, event_id) SELECT :u, id FROM e",
+            u=sam.user_id, t=type, d=data,
+        )  # fmt: skip
+    listed = await sam.get("/api/notifications")
+    assert listed.status_code == 200, listed.text
+    told = listed.json()["notifications"]
+    assert [one["title"] for one in told] == ["Something happened"] * 4 + ["Sold on eBay"]
+    page = await sam.client.get("/notifications")
+    assert page.text.count("This Everystall has no words for what happened here.") == 4
+    assert f"/notifications/{fine}" in page.text
+    opened = await sam.client.get(f"/notifications/{told[0]['id']}")
+    assert (opened.status_code, opened.headers["location"]) == (303, "/notifications")
+    assert (await bob.get("/api/notifications")).json()["notifications"] == []

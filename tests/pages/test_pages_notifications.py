@@ -19,7 +19,7 @@ from everystall.notify.send import work_off
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from tests.mail_server import MailServer
-from tests.pages.conftest import EVIL, sign_in
+from tests.pages.conftest import EVIL, ROOT, sign_in
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.receiver import Receiver
 
@@ -235,7 +235,8 @@ async def test_a_push_is_shown_and_leads_to_what_it_is_about_and_offline_there_i
     await cdp.send("ServiceWorker.enable")
     registration = await asyncio.wait_for(found, 10)
     push = {"origin": house.url, "registrationId": registration["registrationId"]}
-    said = {"title": "Sold on eBay", "body": "A shirt", "url": f"/notifications/{event}", "tag": f"e{event}"}
+    said = {"title": "Sold on eBay", "body": "A shirt", "url": f"{ROOT}/notifications/{event}",
+            "page": f"{ROOT}/sales", "tag": f"e{event}"}  # fmt: skip
     for _ in range(2):  # the second takes the first one's place
         await cdp.send("ServiceWorker.deliverPushMessage", {**push, "data": json.dumps(said)})
     shown = await page.evaluate(
@@ -250,14 +251,46 @@ async def test_a_push_is_shown_and_leads_to_what_it_is_about_and_offline_there_i
     )
     assert shown == [["Sold on eBay", "A shirt", f"e{event}"]]
     (running,) = context.service_workers
-    async with page.expect_navigation(url="**/sales"):
-        await running.evaluate(
+    await running.evaluate(
+        """() => {  // what a browser does for a hand's tap only
+            self.done = [];
+            self.clients.openWindow = async (url) => { self.done.push(["opened", url]); };
+            WindowClient.prototype.focus = async function () { self.done.push(["focused", this.url]); };
+        }"""
+    )
+
+    async def tap():
+        return await running.evaluate(
             """async () => {
+                self.done = [];
                 const [notification] = await self.registration.getNotifications();
                 self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+                for (let i = 0; i < 100 && !self.done.length; i++)
+                    await new Promise((go) => setTimeout(go, 50));
+                return self.done;
             }"""
         )
-    assert await house.rows("SELECT 1 AS one FROM notices WHERE read_at IS NULL") == []
+
+    # what is open there stays, whatever somebody is writing in it
+    await page.get_by_text("Add a service").click()
+    await page.get_by_label("URL", exact=True).fill("ntfys://half-wri")
+    assert await tap() == [["opened", f"{house.url}/notifications/{event}"]]
+    await page.wait_for_timeout(500)
+    assert await page.get_by_label("URL", exact=True).input_value() == "ntfys://half-wri"
+    # and what shows it already is that window; it is read by the tap
+    await page.goto("/sales")
+    await cdp.send("ServiceWorker.deliverPushMessage", {**push, "data": json.dumps(said)})
+    assert len(await house.rows("SELECT 1 AS one FROM notices WHERE read_at IS NULL")) == 1
+    await page.evaluate(
+        """async () => {
+            const worker = await navigator.serviceWorker.ready;
+            while (!(await worker.getNotifications()).length) await new Promise((go) => setTimeout(go, 50));
+        }"""
+    )
+    assert await tap() == [["focused", f"{house.url}/sales"]]
+    async with asyncio.timeout(10):
+        while await house.rows("SELECT 1 AS one FROM notices WHERE read_at IS NULL"):
+            await asyncio.sleep(0.05)
     kept = await running.evaluate(
         """async () => {
             const all = [];

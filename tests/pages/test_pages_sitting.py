@@ -7,20 +7,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
+import websockets
 from playwright.async_api import Page as RawPage
+from sqlalchemy import event
+from websockets.asyncio.client import ClientConnection, connect
 
 from everystall.browser.page import Page
 from everystall.browser.screen import Screen
 from everystall.browser.targets import Site
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
+from everystall.web import sittings
 from everystall.worker.seats import Seat, Seats
-from tests.pages.conftest import House
+from tests.pages.conftest import House, visiting
 from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
@@ -161,6 +166,71 @@ async def test_who_opens_it_elsewhere_takes_it_along(desk: Desk):
     await phone.locator("[data-turn=yours][data-shows]").wait_for()
     await desk_page.get_by_text("in another tab or on another device").wait_for()
     assert await phone.locator("[data-turn=yours]").is_visible()
+
+
+async def _wanted(house: House, name: str) -> tuple[UUID, str]:
+    """Somebody's sitting that waits for a worker, and the cookie of their browser."""
+    (row,) = await house.rows(
+        "WITH c AS (INSERT INTO connections (user_id, public_id, marketplace, base_url) VALUES "
+        "(:u, :p, 'poshmark', 'https://poshmark.com') RETURNING id) "
+        "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until) "
+        "SELECT :u, id, 'challenge', 'x', now() + interval '10 minutes' FROM c RETURNING id",
+        u=await house.person(name), p=f"bp_{name}",
+    )  # fmt: skip
+    async with visiting(house, name) as visitor:
+        return row["id"], "; ".join(f"{one.name}={one.value}" for one in visitor.client.cookies.jar)
+
+
+def _sit(house: House, id: UUID, cookie: str) -> connect:
+    where = f"{house.url.replace('http', 'ws')}/sittings/{id}/live"
+    return connect(where, additional_headers={"Cookie": cookie, "Origin": house.url}, proxy=None)
+
+
+async def _waits(socket: ClientConnection) -> bool:
+    return "wait" in json.loads(await asyncio.wait_for(socket.recv(), 20))
+
+
+async def test_more_pages_than_a_seller_needs_are_told_so_and_others_still_sit(house: House):
+    (hers, alice), (his, bob) = await _wanted(house, "alice"), await _wanted(house, "bob")
+    there = [await _sit(house, hers, alice) for _ in range(sittings.MOST_PAGES)]
+    for one in there:
+        assert await _waits(one)
+    async with _sit(house, hers, alice) as refused:
+        with pytest.raises(websockets.ConnectionClosed):
+            await _waits(refused)
+        assert (refused.close_code, refused.close_reason) == (1013, sittings.TOO_MANY)
+    async with _sit(house, his, bob) as other:
+        assert await _waits(other)
+    with pytest.raises(websockets.InvalidStatus):  # hers is none of his
+        await _sit(house, hers, bob)
+    page = await house.signed_in("alice")
+    await page.goto(f"/sittings/{hers}")
+    await page.get_by_text("Too many of your pages").wait_for()
+    await there.pop().close()
+    async with asyncio.timeout(20):
+        again = False
+        while not again:  # until it knows that one has gone
+            async with _sit(house, hers, alice) as socket:
+                with suppress(websockets.ConnectionClosed):
+                    again = await _waits(socket)
+    for one in there:
+        await one.close()
+
+
+async def test_a_page_that_waits_for_a_worker_looks_once_a_second(house: House):
+    looks = 0
+
+    def count(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        nonlocal looks
+        looks += "FROM sittings" in statement
+
+    engine = house.database.engine.sync_engine
+    async with _sit(house, *await _wanted(house, "alice")) as socket:
+        assert await _waits(socket)
+        event.listen(engine, "before_cursor_execute", count)
+        await asyncio.sleep(5)
+        event.remove(engine, "before_cursor_execute", count)
+    assert 1 <= looks <= 6
 
 
 async def test_who_signs_out_sees_no_more_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch):

@@ -169,10 +169,8 @@ async def save_rules(page: OpenedPage, request: Request) -> Response:
 
 @router.post("/notifications/addresses")
 async def add_address(request: Request, parts: AllParts, who: PageSeller, address: Text = "") -> Response:
-    await parts.limits.spend(LETTER, str(who.user_id))
     try:
-        async with parts.database.as_user(who.user_id) as session:
-            await channels.add_address(session, parts.vault, parts.settings, who.user_id, address)
+        await notifications.add_address(parts, who.user_id, address)
     except ChannelRefused as error:
         async with opened(request, parts, who) as page:
             return await _show(page, where="email", error=error, address=address)
@@ -226,7 +224,9 @@ async def act(id: str, do: str, request: Request, parts: AllParts, who: PageSell
             elif do == "remove":
                 await channels.remove(session, channel_id)
             elif do == "again":
-                await channels.ask_again(session, parts.vault, channel_id)
+                await notifications.count_letter(
+                    parts, await channels.ask_again(session, parts.vault, channel_id)
+                )
             else:
                 raise NotFound
     except Conflict as error:

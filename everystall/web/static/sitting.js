@@ -61,9 +61,10 @@ function open() {
   socket.binaryType = "blob";
   socket.onopen = () => { tries = 0; };
   socket.onmessage = ({ data }) => (data instanceof Blob ? draw(data) : hear(JSON.parse(data)));
-  socket.onclose = ({ code }) => {
+  socket.onclose = ({ code, reason }) => {
     if (code === 1000 || code === 1008 || tries >= 8) return location.reload(); // over; signed out; no way through
     if (code === 4001) return stand("wait", "You opened it in another tab or on another device. Load this page again to have it here.");
+    if (code === 1013) return stand("wait", reason); // too many
     stand("wait", "The connection was lost. Trying again…");
     setTimeout(open, Math.min(8, 2 ** tries++) * 500);
   };

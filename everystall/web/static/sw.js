@@ -27,22 +27,30 @@ addEventListener("push", (event) => {
   try { told = event.data.json(); } catch { /* not ours; a browser wants something to be shown all the same */ }
   event.waitUntil(registration.showNotification(told.title ?? "Everystall", {
     body: told.body ?? "Something happened. Open Everystall to see what.",
-    tag: told.tag, icon: SHELL.icon, badge: SHELL.badge, data: { url: told.url ?? `${SHELL.root}/notifications` },
+    tag: told.tag, icon: SHELL.icon, badge: SHELL.badge, data: { url: told.url ?? `${SHELL.root}/notifications`, page: told.page },
   }));
 });
 
+/** The whole address of a path of ours, else null. */
+function ours(path) {
+  const url = path.startsWith("/") ? new URL(path, location.origin) : null;
+  return url?.origin === location.origin ? url.href : null;
+}
+const without = (address) => address.split("#")[0];
+
 addEventListener("notificationclick", (event) => {
   event.notification.close();
-  const path = event.notification.data?.url ?? `${SHELL.root}/`;
-  const url = path.startsWith("/") ? new URL(path, location.origin) : null;
-  if (!url || url.origin !== location.origin) return;
+  const { url = `${SHELL.root}/`, page = url } = event.notification.data ?? {};
+  const there = ours(url), shown = ours(page);
+  if (!there) return;
   event.waitUntil((async () => {
+    // no tab is led elsewhere: somebody may be writing in it
     for (const client of await clients.matchAll({ type: "window" })) {
-      try {
-        await client.navigate(url.href);
-        return await client.focus().catch(() => {});
-      } catch { /* a tab that is closing, or not ours to lead */ }
+      if (!shown || without(client.url) !== without(shown)) continue;
+      await client.focus().catch(() => {});
+      if (there !== shown) await fetch(there, { redirect: "manual" }).catch(() => {}); // it is read now
+      return;
     }
-    await clients.openWindow(url.href);
+    await clients.openWindow(there);
   })());
 });
