@@ -142,7 +142,8 @@ class Settings(BaseSettings):
     vapid_private_key: SecretStr | None = None
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
-    #: The bearer token for /metrics; none = only this machine's own programs read it.
+    #: The bearer token for /metrics; none = only this machine's own programs read it, and only where
+    #: PUBLIC_URL is this machine's too.
     metrics_token: SecretStr | None = None
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: SecretStr | None = None
