@@ -175,6 +175,19 @@ class Settings(BaseSettings):
             raise ValueError("has three strokes where it is a file address: file:///srv/photos")
         return value
 
+    @field_validator("photos_s3_endpoint")
+    @classmethod
+    def _a_server(cls, value: str | None) -> str | None:
+        """Without a scheme or with a wrong port the store's library panics."""
+        try:
+            parts = urlsplit(value or "https://s3.amazonaws.com")
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("is written as https://s3.example.com:9000, or with http; its keys stand apart")
+        return value or None
+
     @field_validator("worker_place")
     @classmethod
     def _a_name(cls, value: str | None) -> str | None:
