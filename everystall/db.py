@@ -232,7 +232,7 @@ _READY = f"""
 SELECT EXISTS (SELECT FROM pg_attribute
                WHERE attrelid = to_regclass('public.users') AND attname = 'restored_to')
    AND EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-               WHERE n.nspname = 'everystall' AND f.proname = 'spent_photos'
+               WHERE n.nspname = 'everystall' AND f.proname = 'place_numbers'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'procrastinate' AND c.relname = 'procrastinate_jobs'

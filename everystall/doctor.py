@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from rich.text import Text
 from everystall.browser import hosts, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.embedded import Server
-from everystall.errors import EverystallError, Misconfigured
+from everystall.errors import EverystallError, Misconfigured, listed
 from everystall.installation import addresses, opened
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import answers, is_free
@@ -29,15 +30,26 @@ from everystall.settings import Settings
 ROOM = 500
 #: Prints a line at once: what a check is about to make.
 Say = Callable[[str], None]
+#: The row of the database, and those that say nothing where it is not reached.
+_DATABASE, _OF_DATABASE = "Database, key", ("Places", "Sites' hosts")
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Everystall runs so, but not as it may be meant."""
+
+    message: str
+    action: str
 
 
 def examine(settings: Settings) -> bool:
     """Prints a row per check as each is done; True if nothing is wrong."""
-    checks: list[tuple[str, Callable[[Settings, Say], str]]] = [
+    checks: list[tuple[str, Callable[[Settings, Say], str | Warned]]] = [
         ("Python", _python),
         ("Folder", _folder),
         ("Chromium", _chromium),
-        ("Database, key", _database),
+        (_DATABASE, _database),
+        ("Places", _places),
         ("Photos", _photos),
         ("Redis", _redis),
         ("Port", _port),
@@ -45,18 +57,28 @@ def examine(settings: Settings) -> bool:
     ]
     console = Console(highlight=False)
     say = partial(console.print, markup=False)
-    good = True
+    wrong: set[str] = set()
     for name, check in checks:
+        if name in _OF_DATABASE and _DATABASE in wrong:
+            continue
         with console.status(f"{name} …"):
             try:
-                result, found = Text("ok", "green"), Text(check(settings, say))
+                told = check(settings, say)
+                if isinstance(told, Warned):
+                    result, found = Text("warn", "bold yellow"), _and_what_to_do(told)
+                else:
+                    result, found = Text("ok", "green"), Text(told)
             except EverystallError as e:
-                good = False
-                result, found = Text("wrong", "bold red"), Text.assemble(e.message, "\n", (e.action, "bold"))
+                wrong.add(name)
+                result, found = Text("wrong", "bold red"), _and_what_to_do(e)
         row = Table.grid(Column(width=14), Column(width=6), Column(overflow="fold"))
         row.add_row(name, result, found)
         console.print(row)
-    return good
+    return not wrong
+
+
+def _and_what_to_do(told: Warned | EverystallError) -> Text:
+    return Text.assemble(told.message, "\n", (told.action, "bold"))
 
 
 def _python(_: Settings, say: Say) -> str:
@@ -143,6 +165,41 @@ def _database(settings: Settings, say: Say) -> str:
         version = asyncio.run(check())
     kind = "embedded" if embedded else "yours"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; it knows the ring key here"
+
+
+def _places(settings: Settings, say: Say) -> str | Warned:
+    from sqlalchemy import text
+
+    from everystall.db import Database
+    from everystall.web.numbers import AWAY_SECONDS
+
+    async def read(database: Database) -> list[tuple[str, int, int]]:
+        try:
+            async with database.as_app() as session:
+                found = await session.execute(
+                    text("SELECT place, accounts, workers FROM everystall.place_numbers(:away)"),
+                    {"away": AWAY_SECONDS},
+                )
+                return [(row.place, row.accounts, row.workers) for row in found]
+        finally:
+            await database.close()
+
+    with opened(settings, prepared=False) as filled:
+        places = asyncio.run(read(Database(addresses(filled)["DATABASE_URL"])))
+    if not places:
+        return "no account asks for one, and no worker stands at one (WORKER_PLACE)"
+    said = "\n".join(
+        f"{place}: accounts that ask for it {accounts}, workers that stand there {workers}"
+        for place, accounts, workers in places
+    )
+    deserted = [place for place, accounts, workers in places if accounts and not workers]
+    if deserted:
+        return Warned(
+            said,
+            f"No worker stands at {listed(deserted)}: nothing is posted or taken down there. Start one with "
+            f"WORKER_PLACE={deserted[0]}, or give those accounts another place (docs/many-machines.md, 4).",
+        )
+    return said
 
 
 def _photos(settings: Settings, say: Say) -> str:

@@ -142,7 +142,8 @@ class Settings(BaseSettings):
     vapid_private_key: SecretStr | None = None
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
-    #: The bearer token for /metrics; none = only this machine's own programs read it.
+    #: The bearer token for /metrics; none = only this machine's own programs read it, and only where
+    #: PUBLIC_URL is this machine's too.
     metrics_token: SecretStr | None = None
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: SecretStr | None = None
@@ -173,6 +174,19 @@ class Settings(BaseSettings):
         if scheme == "file" and not rest.startswith("/"):
             raise ValueError("has three strokes where it is a file address: file:///srv/photos")
         return value
+
+    @field_validator("photos_s3_endpoint")
+    @classmethod
+    def _a_server(cls, value: str | None) -> str | None:
+        """Without a scheme or with a wrong port the store's library panics."""
+        try:
+            parts = urlsplit(value or "https://s3.amazonaws.com")
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("is written as https://s3.example.com:9000, or with http; its keys stand apart")
+        return value or None
 
     @field_validator("worker_place")
     @classmethod

@@ -242,6 +242,17 @@ def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor
     assert "CHROMIUM" in shown.stdout
 
 
+def test_the_doctor_says_nothing_of_a_database_that_it_did_not_reach(tmp_path, monkeypatch, capsys):
+    for name in ("_python", "_folder", "_chromium", "_photos", "_redis", "_port"):
+        monkeypatch.setattr(doctor, name, lambda settings, say: "")
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert not doctor.examine(Settings(_env_file=None, everystall_home=tmp_path, database_url=nowhere))
+    shown = capsys.readouterr().out
+    assert "Database, key" in shown
+    assert "Places" not in shown
+    assert "hosts" not in shown
+
+
 @pytest.mark.longer
 def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done(tmp_path: Path):
     home = tmp_path / "home"

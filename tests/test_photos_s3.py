@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 
 import httpx
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from everystall import doctor
 from everystall.content.photos import Photos
@@ -96,6 +98,20 @@ async def test_a_store_that_is_away_says_so_and_works_again_when_it_is_back(tmp_
     finally:
         await store.close()
         server.stop()
+
+
+async def test_a_store_that_is_not_there_is_told_at_the_start_with_the_setting(s3, tmp_path, database_urls):
+    changes = {"database_url": database_urls.login, "photos_s3_endpoint": "http://127.0.0.1:1"}
+    settings = _settings(s3, tmp_path, **changes)
+    app = create_app(settings)
+    with capture_logs() as logs:
+        async with app.router.lifespan_context(app):
+            pass  # it may come back
+    (told,) = [line for line in logs if line["event"] == "photos.store_away"]
+    assert "PHOTOS_S3_ENDPOINT (http://127.0.0.1:1) and PHOTOS_URL" in told["action"]
+    with pytest.raises(StorageAway) as away:
+        await asyncio.to_thread(doctor._photos, settings, print)
+    assert away.value.action == told["action"]
 
 
 @pytest.mark.parametrize(

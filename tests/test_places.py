@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
-from everystall import engine
+from everystall import doctor, engine
 from everystall.settings import Settings
 from everystall.worker import places
 from everystall.worker.lease import Lease
@@ -176,3 +178,35 @@ async def test_another_question_of_the_account_stands(db, admin, alice, make_con
     await places._sign(db, "home")
     await places.look_after(db)
     assert await _needs(admin) == (["challenge"], [])
+
+
+async def test_a_worker_at_a_place_that_no_account_asks_for_says_so(db, admin, alice, bob, make_connection):
+    await make_connection(alice, place="home")
+    await make_connection(bob, place="attic", needs_you={"reason": "disconnected"})
+    for place, unasked in (("home", False), ("hoem", True), ("attic", True)):
+        with capture_logs() as logs:
+            async with places.standing(db, place):
+                pass
+        told = [line for line in logs if line["event"] == "place.unasked"]
+        assert [(line["place"], line["asked"]) for line in told] == [(place, ["home"])] * unasked
+
+
+async def test_the_doctor_tells_a_place_without_a_worker(
+    database_urls, admin, alice, bob, make_connection, tmp_path
+):
+    settings = Settings(_env_file=None, everystall_home=tmp_path, database_url=database_urls.login)
+    assert "no account asks" in await asyncio.to_thread(doctor._places, settings, print)
+    for user, place in ((alice, "home"), (bob, "home"), (bob, "shop"), (bob, None)):
+        await make_connection(user, place=place)
+    for host, place in (("shed", "home"), ("attic", "hoem"), ("gone", "shop"), ("any", None)):
+        await admin.execute(
+            "SELECT everystall.stand_worker(gen_random_uuid(), %s, 7, %s, '1', 5, 0)", [host, place]
+        )
+    await admin.execute("UPDATE everystall.workers SET seen_at = now() - interval '21 s' WHERE host = 'gone'")
+    told = await asyncio.to_thread(doctor._places, settings, print)
+    assert isinstance(told, doctor.Warned)
+    numbers = [re.findall(r"^\S+:|\d+", line) for line in told.message.splitlines()]
+    assert numbers == [["hoem:", "0", "1"], ["home:", "2", "1"], ["shop:", "1", "0"]]
+    assert "WORKER_PLACE=shop" in told.action
+    await admin.execute("UPDATE everystall.workers SET seen_at = now()")
+    assert isinstance(await asyncio.to_thread(doctor._places, settings, print), str)

@@ -3,6 +3,7 @@ good once, for a minute, for its seller, its sitting and its worker."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -86,6 +87,23 @@ async def test_an_account_is_begun_once_until_somebody_signs_in(db, alice, bob, 
     first = await begin(alice)
     assert await begin(alice) == first
     assert await begin(bob) != first
+
+
+async def test_two_clicks_at_once_begin_one_account(db, admin, alice, bob, tmp_path):
+    settings = Settings(_env_file=None, everystall_home=tmp_path)
+
+    async def begin(user_id):
+        async with db.as_user(user_id) as session:
+            return (await sittings.begin_account(session, settings, user_id, "ebay")).id
+
+    async with db.as_user(alice) as session:
+        first = (await sittings.begin_account(session, settings, alice, "ebay")).id
+        second = asyncio.create_task(begin(alice))
+        await begin(bob)  # waits for nobody
+        await asyncio.wait({second}, timeout=0.5)  # the first is not kept yet
+    assert await second == first
+    accounts = await (await admin.execute("SELECT user_id FROM connections")).fetchall()
+    assert sorted(row["user_id"] for row in accounts) == sorted([alice, bob])
 
 
 async def test_a_lost_wake_up_is_found_and_only_while_nobody_serves_it(db, admin, alice, waiting):

@@ -114,6 +114,7 @@ class Photos:
     def __init__(self, settings: Settings) -> None:
         self._location = settings.photos_location
         self._own_home = settings.photos_of_own_home
+        self._set_by = _set_by(settings)
         self._store, self._folder = _open_store(self._location, settings)
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="photos")
         self._children: list[_Child] = []
@@ -127,7 +128,14 @@ class Photos:
         """Writes, reads and deletes a few bytes; where, in words without a secret. Raises Misconfigured (no
         such bucket, wrong keys), StorageAway, StorageFull."""
         name, data = f"probes/{secrets.token_hex(8)}", b"everystall"
-        await self._write(name, data)
+        try:
+            await self._write(name, data)
+        except StorageAway as e:  # to who runs this installation, not to a seller
+            raise StorageAway(
+                e.message,
+                action=f"Check that it runs, that this machine reaches it, and {self._set_by}. Until then "
+                "uploads are refused and posts wait.",
+            ) from None
         found = b""
         with suppress(FileNotFoundError):
             found = await self._read(name)
@@ -144,7 +152,7 @@ class Photos:
         try:
             await self.probe()
         except StorageAway as e:
-            log.warning("photos.store_away", message=e.message)
+            log.warning("photos.store_away", message=e.message, action=e.action)
         if self._own_home:
             log.warning("photos.of_this_home", location=_bare(self._location), message=OWN_HOME)
 
@@ -483,6 +491,15 @@ def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
     plain = (settings.photos_s3_endpoint or "").startswith("http://")
     options: Any = {**_NETWORK, "allow_http": plain}
     return S3Store.from_url(location, config=config, client_options=options, retry_config=_RETRIES)
+
+
+def _set_by(settings: Settings) -> str:
+    """Which settings say where the store is."""
+    if urlsplit(settings.photos_location).scheme not in ("s3", "s3a"):
+        return "PHOTOS_URL"
+    if not settings.photos_s3_endpoint:
+        return "PHOTOS_URL and PHOTOS_S3_REGION (PHOTOS_S3_ENDPOINT is not set: it is sought at Amazon's)"
+    return f"PHOTOS_S3_ENDPOINT ({settings.photos_s3_endpoint}) and PHOTOS_URL"
 
 
 def _settle(path: Path) -> None:

@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from everystall import __version__
-from everystall.errors import NotFound
-from everystall.settings import is_loopback
-from everystall.web.deps import AllParts, Parts
+from everystall.errors import NotAllowed, Unauthenticated
+from everystall.settings import Settings, is_loopback
+from everystall.web.deps import AllParts
 from everystall.web.numbers import WINDOWS, Now, Window
 
 router = APIRouter(include_in_schema=False)
@@ -27,8 +27,7 @@ _PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-p
 
 @router.get("/metrics")
 async def show_metrics(request: Request, parts: AllParts) -> Response:
-    if not _may_read(request, parts):
-        raise NotFound("There is nothing at this address.", action="Check the address.")
+    _check(request, parts.settings)
     now = await parts.numbers.now()
     windows = {name: await parts.numbers.window(name) for name in WINDOWS}
     registry = CollectorRegistry(auto_describe=False)
@@ -36,17 +35,29 @@ async def show_metrics(request: Request, parts: AllParts) -> Response:
     return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-def _may_read(request: Request, parts: Parts) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    wanted = parts.settings.metrics_token
-    if wanted is not None and scheme.lower() == "bearer":
-        return hmac.compare_digest(given.strip().encode(), wanted.get_secret_value().encode())
+def _check(request: Request, settings: Settings) -> None:
+    """Raises Unauthenticated, NotAllowed."""
+    if (wanted := settings.metrics_token) is not None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode(), wanted.get_secret_value().encode())
+        if scheme.lower() != "bearer" or not right:
+            raise Unauthenticated(
+                "These figures are for who has the METRICS_TOKEN.",
+                action="Send it: `Authorization: Bearer` and what METRICS_TOKEN is here.",
+            )
+        return
     direct = not any(name in request.headers for name in _PASSED_ON)
     # a page that is open in a browser here may ask too: never for it
     by_program = "sec-fetch-site" not in request.headers and "origin" not in request.headers
-    client = request.client.host if request.client else ""
-    here = is_loopback(client) and is_loopback(request.url.hostname or "")
-    return wanted is None and direct and by_program and here
+    # a proxy may leave out every header of its own, but who has one says so in PUBLIC_URL
+    hosts = settings.public_host, request.url.hostname or "", request.client.host if request.client else ""
+    if not (direct and by_program and all(is_loopback(host) for host in hosts)):
+        raise NotAllowed(
+            "Without a METRICS_TOKEN these figures are for programs on this machine alone, and for nobody "
+            "where PUBLIC_URL is another's address.",
+            action="Set METRICS_TOKEN (openssl rand -hex 24), start the web anew and send the token as "
+            "`Authorization: Bearer …`.",
+        )
 
 
 class _Figures(Collector):

@@ -30,6 +30,7 @@ BATCH = 100
 async def standing(db: Database, place: str) -> AsyncIterator[None]:
     """While in the block, this worker is known to stand at `place`."""
     await _sign(db, place)
+    await _tell_unasked(db, place)
 
     async def go_on() -> None:
         while True:
@@ -49,6 +50,18 @@ async def standing(db: Database, place: str) -> AsyncIterator[None]:
 async def _sign(db: Database, place: str) -> None:
     async with db.as_app() as session:
         await session.execute(text("SELECT everystall.stand_here(:place)"), {"place": place})
+
+
+async def _tell_unasked(db: Database, place: str) -> None:
+    """A place that no account asks for may be a slip of the pen."""
+    async with db.as_app() as session:
+        found = await session.scalars(
+            text("SELECT place FROM everystall.place_numbers(0) WHERE accounts > 0 ORDER BY place")
+        )
+        asked = found.all()
+    if place not in asked:
+        log.warning("place.unasked", place=place, asked=list(asked[:20]),
+                    say="no account asks for this WORKER_PLACE: look how it is written")  # fmt: skip
 
 
 async def look_after(db: Database) -> None:

@@ -51,8 +51,13 @@ def figures(answer: httpx.Response) -> dict[tuple, float]:
     }
 
 
-def program(site, address="127.0.0.1"):
-    client = site.client(address=address)
+def chosen(site, **settings):
+    parts: Parts = site.app.state.parts
+    parts.settings = parts.following.began = site.settings.model_copy(update=settings)
+
+
+def program(site, address="127.0.0.1", token=None):
+    client = site.client(token, address)
     client.base_url = httpx.URL("http://127.0.0.1:8720")
     return client
 
@@ -91,7 +96,8 @@ async def test_prometheus_reads_the_same_figures(site, alice, bob):
         "everystall.stand_worker('00000000-0000-0000-0000-000000000001', 'gone', 8, NULL, '1', 5, 2)"
     )
     await site.rows("UPDATE everystall.workers SET seen_at = now() - interval '1 minute' WHERE host = 'gone'")
-    answer = await program(site).get("/metrics")
+    chosen(site, metrics_token=SecretStr(TOKEN))
+    answer = await program(site, token=TOKEN).get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     found = figures(answer)
@@ -122,21 +128,32 @@ async def test_prometheus_reads_the_same_figures(site, alice, bob):
 )
 async def test_without_a_token_metrics_are_this_machines_programs_alone(site, address, headers):
     """The last: a token that is nobody's opens nothing for a machine elsewhere."""
+    chosen(site, public_url="http://127.0.0.1:8720")
+    assert (await program(site).get("/metrics")).status_code == 200
     answer = await program(site, "192.0.2.7" if "authorization" in headers else address).get(
         "/metrics", headers=headers
     )
-    assert answer.status_code == 404
+    assert answer.status_code == 403
     assert "everystall_" not in answer.text
 
 
+async def test_without_a_token_metrics_are_nobodys_behind_a_proxy(site, alice, bob):
+    """One that adds no header of its own and asks for 127.0.0.1: its requests look like this machine's."""
+    answer = await program(site).get("/metrics")
+    assert answer.status_code == 403
+    assert answer.json()["error"] == "not_allowed"
+    assert "METRICS_TOKEN" in answer.json()["action"]
+
+
 async def test_with_a_token_only_who_has_it_reads_metrics(site):
-    parts: Parts = site.app.state.parts
-    chosen = site.settings.model_copy(update={"metrics_token": SecretStr(TOKEN)})
-    parts.settings = parts.following.began = chosen
-    program_here, elsewhere = program(site), program(site, "192.0.2.7")
-    assert (await program_here.get("/metrics")).status_code == 404
+    chosen(site, metrics_token=SecretStr(TOKEN), public_url="http://127.0.0.1:8720")
+    refused = await program(site).get("/metrics")
+    assert refused.status_code == 401
+    assert "METRICS_TOKEN" in refused.json()["action"]
+    assert TOKEN not in refused.text
+    elsewhere = program(site, "192.0.2.7")
     wrong = {"authorization": "Bearer a-guess"}
-    assert (await elsewhere.get("/metrics", headers=wrong)).status_code == 404
+    assert (await elsewhere.get("/metrics", headers=wrong)).status_code == 401
     right = {"authorization": f"Bearer {TOKEN}"}
     assert (await elsewhere.get("/metrics", headers=right)).status_code == 200
 
