@@ -479,3 +479,27 @@ async def test_what_a_cancelled_order_holds_goes_to_the_next_one_before_that_is_
     assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
     await take(db, here, an_order("o3", "r-1"))
     assert len(await all_of(db, alice, DoubleSale)) == 1
+
+
+@pytest.mark.parametrize(
+    ("paused", "delists", "due"),
+    [
+        ("users", False, ["live"]), ("connections", False, ["live"]),
+        ("users", True, []), ("connections", True, []),
+    ],
+)  # fmt: skip
+async def test_while_posting_is_paused_one_of_several_that_sold_is_made_fewer_elsewhere(
+    db, admin, alice, bob, stand, paused, delists, due
+):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await admin.execute(f"UPDATE {paused} SET paused_at = now(), pause_ends = %s", [delists])
+    await admin.execute("UPDATE listings SET title = 'Another', revision = 2")
+    await admin.execute("UPDATE publications SET wanted_revision = 2")
+    assert (await _due(db, admin, there))[0] == []  # an edit waits
+    await take(db, here, an_order("o1", "r-1"))
+    assert (await _due(db, admin, there))[0] == due
+    assert (await _due(db, admin, here))[0] == due  # how many it offers now is to be seen
+    async with db.as_user(bob) as session:
+        assert (await session.execute(text(f"SELECT 1 {_DUE}"), {"id": there.id})).all() == []
+    await admin.execute("UPDATE attempts SET draft = draft || '{\"quantity\": 2}'")  # it is lowered
+    assert (await _due(db, admin, there))[0] == []
