@@ -503,3 +503,39 @@ async def test_while_posting_is_paused_one_of_several_that_sold_is_made_fewer_el
         assert (await session.execute(text(f"SELECT 1 {_DUE}"), {"id": there.id})).all() == []
     await admin.execute("UPDATE attempts SET draft = draft || '{\"quantity\": 2}'")  # it is lowered
     assert (await _due(db, admin, there))[0] == []
+
+
+async def test_an_order_of_two_takes_the_place_of_both_mails_that_told_of_it(db, alice, bob, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=4)
+    for _ in range(2):
+        async with db.as_user(alice) as session:
+            attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+            publication = await session.get_one(Publication, attempt.publication_id)
+            await sales.take_mail(session, publication, attempt)
+    for _ in range(2):
+        await take(db, here, an_order("o1", "r-1", quantity=2))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    rows = await all_of(db, alice, Row)
+    assert {row.order_id for row in rows} == {"o1"}
+    assert sum(row.quantity for row in rows) == 2
+    assert [row.price_cents for row in rows if row.price_cents is not None] == [900]
+    await take(db, here, an_order("o2", "r-1"))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 3
+    await rule(db, alice, put_back="always")
+    await cancel(db, here, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert await all_of(db, bob, Row) == []
+
+
+async def test_what_a_mail_and_its_page_told_of_is_all_one_order_and_no_double_sale(db, alice, bob, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=4)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_mail(session, publication, attempt)
+        await session.refresh(attempt)
+        await sales.take_sold_page(session, publication, attempt)
+    assert (await one_of(db, alice, Listing)).quantity_sold == 4
+    await take(db, here, an_order("o1", "r-1", quantity=4))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 4
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, DoubleSale) == []

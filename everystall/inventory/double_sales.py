@@ -30,10 +30,11 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
     """This sale was of more than was left."""
     other = await session.scalar(
         select(Sale)
-        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None))
+        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None),
+               Sale.settled_at.is_(None))
         .order_by(Sale.observed_at.desc(), Sale.id)
         .limit(1)
-    )
+    )  # fmt: skip
     earlier, later = (other, sale) if other is None or _came_first(other, sale) else (sale, other)
     if earlier is sale and other is not None:  # it came first, and was seen second
         passed = min(other.counted, sale.quantity - sale.counted)
@@ -76,7 +77,7 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
     late = await session.scalars(
         select(Sale)
         .where(Sale.listing_id == cancelled.listing_id, Sale.id != cancelled.id, Sale.cancelled_at.is_(None),
-               Sale.publication_id.is_not(None), Sale.counted < Sale.quantity)
+               Sale.settled_at.is_(None), Sale.publication_id.is_not(None), Sale.counted < Sale.quantity)
         .order_by(Sale.observed_at, Sale.id)
     )  # fmt: skip
     over = [cancelled.id]

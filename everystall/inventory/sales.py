@@ -8,6 +8,7 @@ no order is ever cancelled by us.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -122,12 +123,11 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
     publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
     written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
     lines = set(await session.scalars(written))
-    for told in order:
+    parts = [part for told in order if told.line not in lines
+             for part in await _parts(session, connection, told, lines)]  # fmt: skip
+    for told in parts:
         attempt = attempts.get(told.remote_id)
         publication = publications.get(attempt.publication_id) if attempt is not None else None
-        if told.line in lines:
-            continue
-        lines.add(told.line)
         seen, had = await _take_place(session, connection, told)
         if seen is not None:
             if told.cancelled and publication is not None:
@@ -146,6 +146,29 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
 
 async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
     """None: it is there already."""
+async def _parts(
+    session: AsyncSession, connection: Connection, told: base.Sale, lines: set[int]
+) -> list[base.Sale]:
+    """The item itself; of several that its page and mails told of one by one, as many parts as these are, so
+    that none of them is counted beside it. The first has its line and its price."""
+    found = await session.scalars(
+        select(Sale.quantity)
+        .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
+               Sale.remote_id == told.remote_id, Sale.order_id.is_(None))
+        .order_by(Sale.quantity.desc())
+    )  # fmt: skip
+    lines.add(told.line)
+    first, parts = told, list[base.Sale]()
+    counted = found.all()
+    for quantity in counted[1:] if counted and counted[0] < told.quantity else ():
+        taken = min(quantity, first.quantity - counted[0])
+        if taken > 0:
+            parts.append(replace(told, quantity=taken, price=None, line=min(*lines, 0) - 1))
+            first = replace(first, quantity=first.quantity - taken)
+            lines.add(parts[-1].line)
+    return [first, *parts]
+
+
     values = {"user_id": connection.user_id, "connection_id": connection.id, **_columns(told)}
     written = insert(Sale).values(values).on_conflict_do_nothing().returning(Sale.id)
     return (await session.execute(written)).scalar_one_or_none()
