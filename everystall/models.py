@@ -646,7 +646,8 @@ class Sale(Owned, Base):
     cancelled_at: Mapped[datetime | None]
     #: How many of the listing's `quantity_sold` are its own: fewer than `quantity` if it came too late.
     counted: Mapped[int] = mapped_column(server_default=text("0"))
-    #: When what a cancelled order leaves was put back, or it was decided that it is not.
+    #: When what a cancelled order leaves was put back, or it was decided that it is not; of an order from
+    #: before its listing came in, when that did: it has nothing of what was left then.
     settled_at: Mapped[datetime | None]
     __table_args__ = (
         _owned("sales"),

@@ -5,9 +5,20 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
-from everystall.inventory import live_imports
+from everystall.inventory import live_imports, sales
+from everystall.inventory.live_imports import Read
 from everystall.marketplaces.base import Active, Money
-from everystall.models import Attempt, Connection, LiveImport, LiveImportItem
+from everystall.models import (
+    Attempt,
+    Connection,
+    DoubleSale,
+    Listing,
+    LiveImport,
+    LiveImportItem,
+    Publication,
+)
+from everystall.models import Sale as Row
+from tests.selling import all_of, an_order, cancel, one_of, rule, take
 
 
 def row(remote_id, sku=None, title="A shirt"):
@@ -89,3 +100,69 @@ async def test_what_may_be_a_post_that_nobody_has_found_yet_waits(db, alice, doi
     await attempt(db, mine, **values)
     async with db.as_user(alice) as session:
         assert await live_imports.is_in_question(session, mine, title) is open_
+
+
+@pytest.fixture
+async def came_in(db, alice, make_connection):
+    """An account whose listing of three came in by an import, as `r-9`; one was ordered there before that."""
+    here = await make_connection(alice, "ebay")
+    async with db.as_user(alice) as session:
+        await sales.remember(session, await session.get_one(Connection, here.id), [an_order("o0", "r-9")])
+        doing = LiveImport(user_id=alice, connection_id=here.id)
+        session.add(doing)
+        await session.flush()
+        item = LiveImportItem(
+            user_id=alice, import_id=doing.id, remote_id="r-9", position=0, title="A shirt", sku=None
+        )
+        session.add(item)
+        await session.flush()
+        shown = {"title": "A shirt", "price": Money(amount=900), "quantity": 3, "options": {}, "shipping": {},
+                 "specifics": {}}  # fmt: skip
+        account = await session.get_one(Connection, here.id)
+        await live_imports.bring_in(session, doing, item, account, Read("r-9", None, shown, (), ()), 1)
+    return here
+
+
+async def _its_page_says_sold(db, here):
+    async with db.as_user(here.user_id) as session:
+        attempt = (await session.scalars(select(Attempt))).one()
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+
+
+@pytest.mark.parametrize("first", ["orders", "page"])
+async def test_of_what_came_in_each_piece_is_counted_once_whoever_tells_of_it_first(
+    db, alice, bob, came_in, first
+):
+    told = [(an_order("o1", "r-9", quantity=2),), (an_order("o2", "r-9"),)]
+    if first == "page":
+        await _its_page_says_sold(db, came_in)
+        assert (await one_of(db, alice, Listing)).quantity_sold == 3
+    for number, order in enumerate(told):
+        for _ in range(2):
+            await take(db, came_in, *order)
+        assert (await one_of(db, alice, Listing)).quantity_sold == (3 if first == "page" else 2 + number)
+    await _its_page_says_sold(db, came_in)
+    listing = await one_of(db, alice, Listing)
+    assert (listing.quantity, listing.quantity_sold) == (3, 3)
+    assert {row.order_id: row.quantity for row in await all_of(db, alice, Row)} == {"o0": 1, "o1": 2, "o2": 1}
+    assert await all_of(db, alice, DoubleSale) == []
+    assert await all_of(db, bob, Row) == []
+
+
+async def test_an_order_from_before_it_came_in_takes_nothing_of_one_that_is_cancelled(
+    db, alice, bob, came_in
+):
+    await rule(db, alice, put_back="always")
+    await take(db, came_in, an_order("o1", "r-9", quantity=2))
+    await cancel(db, came_in, "o1")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    assert await all_of(db, bob, Listing) == []
+
+
+async def test_nor_is_it_the_earlier_one_of_more_than_there_was(db, alice, bob, came_in):
+    await take(db, came_in, an_order("o1", "r-9", quantity=4))
+    double = await one_of(db, alice, DoubleSale)
+    rows = {row.id: row.order_id for row in await all_of(db, alice, Row)}
+    assert (double.earlier_id, rows[double.later_id]) == (None, "o1")
+    assert await all_of(db, bob, DoubleSale) == []

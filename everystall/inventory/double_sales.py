@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.inventory import orders
-from everystall.inventory.publications import change, needs_you
+from everystall.inventory.publications import ask_first, change, needs_you, still_asked
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, DoubleSale, Publication, Sale
 from everystall.notify import messages
@@ -30,10 +30,11 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
     """This sale was of more than was left."""
     other = await session.scalar(
         select(Sale)
-        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None))
+        .where(Sale.listing_id == sale.listing_id, Sale.id != sale.id, Sale.cancelled_at.is_(None),
+               Sale.settled_at.is_(None))
         .order_by(Sale.observed_at.desc(), Sale.id)
         .limit(1)
-    )
+    )  # fmt: skip
     earlier, later = (other, sale) if other is None or _came_first(other, sale) else (sale, other)
     if earlier is sale and other is not None:  # it came first, and was seen second
         passed = min(other.counted, sale.quantity - sale.counted)
@@ -54,8 +55,8 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
         f"cancel it there yourself, or send another{_until(by)} We cancel nothing."
     )
     asked = needs_you(lost, account.public_id, REASON, said, lost.url)
-    more = {"deadline": data["deadline"], "letterToBuyer": data["letterToBuyer"]}
-    await change(session, lost, needs_you=asked | more)
+    more = {"deadline": data["deadline"], "letterToBuyer": data["letterToBuyer"], "saleId": str(later.id)}
+    await change(session, lost, needs_you=ask_first(lost, asked | more))
 
 
 def sides(earlier: Sale | None, later: Sale, accounts: Mapping[UUID, Connection]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
     late = await session.scalars(
         select(Sale)
         .where(Sale.listing_id == cancelled.listing_id, Sale.id != cancelled.id, Sale.cancelled_at.is_(None),
-               Sale.publication_id.is_not(None), Sale.counted < Sale.quantity)
+               Sale.settled_at.is_(None), Sale.publication_id.is_not(None), Sale.counted < Sale.quantity)
         .order_by(Sale.observed_at, Sale.id)
     )  # fmt: skip
     over = [cancelled.id]
@@ -92,14 +93,17 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
         .where(DoubleSale.later_id.in_(over), DoubleSale.settled_at.is_(None))
         .values(settled_at=func.clock_timestamp())
     )
+    settled = {str(id) for id in over}
     asked = await session.scalars(
         select(Publication)
         .where(Publication.id.in_(select(Sale.publication_id).where(Sale.id.in_(over))),
-               Publication.needs_you["reason"].astext == REASON)
+               Publication.needs_you.is_not(None))
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in asked.all():
-        await change(session, publication, needs_you=None)
+        left = still_asked(publication, lambda one: one["reason"] == REASON and one.get("saleId") in settled)
+        if left != publication.needs_you:
+            await change(session, publication, needs_you=left)
 
 
 def _came_first(one: Sale, other: Sale) -> bool:

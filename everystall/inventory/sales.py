@@ -8,6 +8,7 @@ no order is ever cancelled by us.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,16 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.db import Database
-from everystall.errors import Refused
+from everystall.errors import Refused, listed
 from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import (
     ACTIONS,
     about_order,
+    ask_first,
     change,
     lock_all,
     needs_you,
     public_ids,
+    still_asked,
     tell,
     want_ended,
     want_live,
@@ -122,12 +125,11 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
     publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
     written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
     lines = set(await session.scalars(written))
-    for told in order:
+    parts = [part for told in order if told.line not in lines
+             for part in await _parts(session, connection, told, lines)]  # fmt: skip
+    for told in parts:
         attempt = attempts.get(told.remote_id)
         publication = publications.get(attempt.publication_id) if attempt is not None else None
-        if told.line in lines:
-            continue
-        lines.add(told.line)
         seen, had = await _take_place(session, connection, told)
         if seen is not None:
             if told.cancelled and publication is not None:
@@ -142,6 +144,29 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
             await _count(session, publication, attempt, await session.get_one(Sale, sale_id))
     for listing_id in {publication.listing_id for publication in publications.values()}:
         await forget_listing_if_over(session, listing_id)
+
+
+async def _parts(
+    session: AsyncSession, connection: Connection, told: base.Sale, lines: set[int]
+) -> list[base.Sale]:
+    """The item itself; of several that its page and mails told of one by one, as many parts as these are, so
+    that none of them is counted beside it. The first has its line and its price."""
+    found = await session.scalars(
+        select(Sale.quantity)
+        .where(Sale.connection_id == connection.id, Sale.remote_id.is_not(None),
+               Sale.remote_id == told.remote_id, Sale.order_id.is_(None))
+        .order_by(Sale.quantity.desc())
+    )  # fmt: skip
+    lines.add(told.line)
+    first, parts = told, list[base.Sale]()
+    counted = found.all()
+    for quantity in counted[1:] if counted and counted[0] < told.quantity else ():
+        taken = min(quantity, first.quantity - counted[0])
+        if taken > 0:
+            parts.append(replace(told, quantity=taken, price=None, line=min(*lines, 0) - 1))
+            first = replace(first, quantity=first.quantity - taken)
+            lines.add(parts[-1].line)
+    return [first, *parts]
 
 
 async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
@@ -234,22 +259,34 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
-        await _ask_about_cancelled(session, publication, sale)
+        await _ask_about_cancelled(session, publication)
     await session.flush()
     data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
     await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
     await engine.wake(session, again)
 
 
-async def _ask_about_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
     account = await session.get_one(Connection, publication.connection_id)
+    cancelled = listed([one.order_id or one.title for one in await _unanswered(session, publication)])
     said = (
-        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there "
-        f"({sale.order_id or sale.title}). Shall what it had be for sale again, and be posted again where it "
-        "was taken down because of it? Where it was sold we change nothing: look there yourself."
+        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
+        "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
+        "Where it was sold we change nothing: look there yourself."
     )
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
-    await change(session, publication, needs_you=asked)
+    await change(session, publication, needs_you=ask_first(publication, asked))
+
+
+async def _unanswered(session: AsyncSession, publication: Publication) -> Sequence[Sale]:
+    """Its cancelled orders about which the seller has not decided."""
+    open_ones = await session.scalars(
+        select(Sale)
+        .where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
+               Sale.settled_at.is_(None), Sale.counted > 0)
+        .order_by(Sale.cancelled_at, Sale.id)
+    )  # fmt: skip
+    return open_ones.all()
 
 
 async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
@@ -261,12 +298,8 @@ async def answer(session: AsyncSession, publication: Publication, action: str) -
             f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
             action="Load the listing again and use one of its actions.",
         )
-    open_ones = await session.scalars(
-        select(Sale).where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
-                           Sale.settled_at.is_(None), Sale.counted > 0)
-    )  # fmt: skip
-    cancelled = open_ones.all()
-    await change(session, publication, needs_you=None)
+    cancelled = await _unanswered(session, publication)
+    await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
     if action == "put_back":
         await engine.wake(session, await _put_back(session, publication, cancelled))
     for sale in cancelled:
@@ -289,14 +322,20 @@ async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) ->
     await session.flush()
     answered = await session.scalars(
         select(Publication)
-        .where(Publication.listing_id == listing.id, Publication.needs_you["reason"].astext == CANCELLED,
+        .where(Publication.listing_id == listing.id, Publication.needs_you.is_not(None),
                Publication.id.not_in(
                    select(Sale.publication_id).where(*unanswered, Sale.publication_id.is_not(None))))
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in answered.all():
-        await change(session, publication, needs_you=None)
+        asked = still_asked(publication, _about_cancelled)
+        if asked != publication.needs_you:
+            await change(session, publication, needs_you=asked)
     return many - left
+
+
+def _about_cancelled(asked: dict[str, Any]) -> bool:
+    return bool(asked["reason"] == CANCELLED)
 
 
 async def _put_back(

@@ -167,8 +167,9 @@ def checked_defaults(marketplace: str, given: dict[str, Any]) -> dict[str, Any]:
 async def pause_connection(
     browserProfileId: str, session: Transaction, delists: bool = False
 ) -> ConnectionOut:
-    """Nothing is posted there until `resume`; taking down goes on, unless `?delists=true`: then what sells
-    elsewhere stays there, and waits for you (`paused`). What sells is looked at all the same."""
+    """Nothing is posted there until `resume`; taking down goes on, and making fewer of several, unless
+    `?delists=true`: then what sells elsewhere stays there, and waits for you (`paused`). What sells is looked
+    at all the same."""
     connection = await get_connection(session, browserProfileId, lock=True)
     connection.paused_at, connection.pause_ends = connection.paused_at or func.now(), delists
     if not delists:
@@ -231,8 +232,8 @@ async def _posted_there(session: AsyncSession, connection: Connection) -> tuple[
 
 @router.post("/pause")
 async def pause_all(session: Transaction, who: Seller, delists: bool = False) -> Done:
-    """Nothing is posted on any account until `resume`; taking down goes on, unless `?delists=true`. What
-    sells is looked at all the same."""
+    """Nothing is posted on any account until `resume`; taking down goes on, and making fewer of several,
+    unless `?delists=true`. What sells is looked at all the same."""
     await session.execute(
         update(User)
         .where(User.id == who.user_id)
@@ -242,8 +243,8 @@ async def pause_all(session: Transaction, who: Seller, delists: bool = False) ->
         return Done(message="Everything is paused: nothing is posted, and nothing that sells is taken down.")
     await _release_paused(session)  # a tick finds what is due by it
     return Done(
-        message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere; how "
-        "many are left of several is changed there once you go on."
+        message="Posting is paused on all accounts. Listings that sell are still taken down elsewhere, or "
+        "made fewer there."
     )
 
 

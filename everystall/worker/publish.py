@@ -281,9 +281,10 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
 
 
 async def still_wanted(
-    visit: Visit, session: AsyncSession, publication: Publication, revision: int
-) -> Connection:  # fmt: skip
-    """Reads once more, locked, what the click stands on; NotWanted if any of it changed. The account."""
+    visit: Visit, session: AsyncSession, publication: Publication, revision: int, *, lowers: bool = False
+) -> Connection:
+    """Reads once more, locked, what the click stands on; NotWanted if any of it changed. The account.
+    `lowers`: it says no more than that fewer are left, which a pause of posting does not stop."""
     listing = (
         await session.execute(
             select(Listing).where(Listing.id == publication.listing_id).with_for_update(read=True)
@@ -297,7 +298,8 @@ async def still_wanted(
         raise NotWanted("The listing was edited meanwhile.")
     if listing.quantity <= listing.quantity_sold:
         raise NotWanted("The last one was sold meanwhile.")
-    if connection.paused_at is not None or user.paused_at is not None:
+    paused = [one for one in (connection, user) if one.paused_at is not None]
+    if paused and (not lowers or any(one.pause_ends for one in paused)):
         raise NotWanted("Posting is paused.")
     if connection.needs_you is not None:
         raise NotWanted("The account was disconnected, or waits for the seller.")

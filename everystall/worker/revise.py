@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from everystall.errors import (
     AccountLimited,
     EditedThere,
     EverystallError,
+    ListingIncomplete,
     ListingRejected,
     MarketplaceBusy,
     NotWanted,
@@ -31,7 +33,7 @@ from everystall.errors import (
 )
 from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
-from everystall.models import Attempt, Listing, Publication
+from everystall.models import Attempt, Listing, Publication, User
 from everystall.worker import failures, hands, pace, publish, reconcile
 from everystall.worker.compare import Merged, compare, differing, kept_note, merge, same, same_photos
 
@@ -63,6 +65,10 @@ class Plan:
     late: bool
     #: Some sold there: how many it offers now is to be seen.
     recount: bool = False
+    #: Posting is paused: that fewer are left is put, and nothing else.
+    lowers: bool = False
+    #: The listing's revision that is there once this is put.
+    puts: int = 0
     photo_hashes: list[str] = field(default_factory=list)
     merged: Merged = field(default_factory=lambda: Merged(frozenset()))
     #: What the form shows of an earlier click that nobody had looked after.
@@ -138,16 +144,20 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         publication = await visit.locked(session, publication_id)
         listing = await session.get(Listing, publication.listing_id)
         attempt = await live_attempt(session, publication)
-        standing = (publication.wanted, publication.put) == ("live", "live") and publication.state != "ending"
-        if listing is None or not standing:
+        standing = (publication.wanted, publication.put) == ("live", "live")
+        if listing is None or not standing or _going(publication):
             return None
         if attempt is None or attempt.remote_id is None:
             raise PageChanged("We have no record of what we put there.")  # a bug of ours: never to be hidden
         if await publish.nothing_left(session, publication, listing):
             return None
         await publish.read_account(visit, session)
-        draft = await publish.compose(visit, session, listing, publication)
-        draft = publish.marked(draft, attempt.marker, visit.form.LIMITS.sku)
+        user = await session.get_one(User, publication.user_id, populate_existing=True)
+        lowers = visit.connection.paused_at is not None or user.paused_at is not None
+        if lowers:
+            draft, puts = await _lowered(visit, session, listing, publication, attempt)
+        else:
+            draft, puts = await _wanted(visit, session, listing, publication, attempt), listing.revision
         late = await session.scalar(
             text("SELECT revising_at > now() - make_interval(secs => :s) FROM attempts WHERE id = :id"),
             {"id": attempt.id, "s": min(LATE_SECONDS, visit.tools.settings.settle_seconds / 2)},
@@ -155,21 +165,55 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         unlike = frozenset(differing(publication.read_back or {})) - attempt.adopted.keys()
         plan = Plan(publication_id, attempt.remote_id, listing.revision, draft, attempt, unlike,
                     late=bool(attempt.revising and late),
-                    recount=publication.put_revision is None)  # fmt: skip
+                    recount=publication.put_revision is None, lowers=lowers, puts=puts)  # fmt: skip
         session.expunge(attempt)
         common: dict[str, Any] = {"wanted_revision": listing.revision, "started_at": func.now()}
         if attempt.revising is None and plan.wanted == plan.put and not plan.recount:
+            if puts != listing.revision:
+                return None
             plan.merged = Merged(frozenset(), attempt.adopted)
             told = {note["field"]: note for note in (*publication.notes, *_notes(visit, plan))}
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
-            await change(session, publication, put_revision=listing.revision, state="live", tries=0, **common)
+            await change(session, publication, put_revision=listing.revision, tries=0,
+                         state=_at_rest(publication), **common)  # fmt: skip
             return None
-        wait = await pace.rest(visit, session, only_asked=attempt.revising is not None)
+        wait = await pace.rest(visit, session, only_asked=lowers or attempt.revising is not None)
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None
         await change(session, publication, state="revising", finished_at=None, **common)
         return plan
+
+
+def _going(publication: Publication) -> bool:
+    """Somebody may have begun to take it down. To be relisted is asked only: nobody has."""
+    return publication.state == "ending" and publication.relist != "asked"
+
+
+def _at_rest(publication: Publication) -> str:
+    """Its state while it is as it is wanted; what is to be relisted still is."""
+    return "ending" if publication.relist == "asked" else "live"
+
+
+async def _wanted(
+    visit: Visit, session: AsyncSession, listing: Listing, publication: Publication, attempt: Attempt
+) -> Draft:
+    draft = await publish.compose(visit, session, listing, publication)
+    return publish.marked(draft, attempt.marker, visit.form.LIMITS.sku)
+
+
+async def _lowered(
+    visit: Visit, session: AsyncSession, listing: Listing, publication: Publication, attempt: Attempt
+) -> tuple[Draft, int]:
+    """What was put there last, with no more of it than are left; and of which revision that is: where nothing
+    else is wanted, of this one."""
+    put = attempt.revising or {"draft": attempt.draft, "revision": attempt.listing_revision}
+    draft, left = Draft.model_validate(put["draft"]), listing.quantity - listing.quantity_sold
+    draft = draft.model_copy(update={"quantity": min(max(draft.quantity, 1), left)})
+    with suppress(ListingIncomplete):
+        if draft == await _wanted(visit, session, listing, publication, attempt):
+            return draft, listing.revision
+    return draft, int(put["revision"])
 
 
 async def _look(visit: Visit, page: Page, plan: Plan) -> Seen | None:
@@ -245,7 +289,9 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         )
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
-        connection = await publish.still_wanted(visit, session, publication, plan.revision)
+        connection = await publish.still_wanted(
+            visit, session, publication, plan.revision, lowers=plan.lowers
+        )
         if publication.wanted_revision != plan.revision:
             raise NotWanted("The change was taken back meanwhile.")
         attempt = await _mine(session, publication, plan)
@@ -256,7 +302,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
             attempt.adopted = {k: v for k, v in attempt.adopted.items() if k not in plan.landed}
         photos = plan.photo_hashes if "photos" in plan.merged.write else attempt.photo_hashes
         attempt.revising = {
-            "revision": plan.revision, "draft": plan.draft.model_dump(mode="json"),
+            "revision": plan.puts, "draft": plan.draft.model_dump(mode="json"),
             "photo_hashes": list(photos),
         }  # fmt: skip
         attempt.revising_at, attempt.fence = func.clock_timestamp(), visit.lease.fence
@@ -315,11 +361,13 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
         attempt.photo_hashes = hashes
         attempt.draft = plan.draft.model_dump(mode="json")
         attempt.fields_hash = hash_of(attempt.draft)
-        attempt.listing_revision = plan.revision
+        attempt.listing_revision = plan.puts
         attempt.revising, attempt.revising_at, attempt.conflict = None, None, None
         attempt.adopted = dict(plan.merged.adopted)
         publication.notes = _notes(visit, plan)
         await reconcile.record(visit, session, publication, attempt, plan.remote_id, seen, read_back)
+        if publication.state == "live":
+            await change(session, publication, state=_at_rest(publication))
         if told:
             await tell(session, publication, "publication.revised")
 

@@ -71,16 +71,26 @@ LINGER_SECONDS = 3.0
 #: A visit begins with a look at what sold, unless there was one that lately; and for so long nobody else is
 #: sent to check the account that a visit is checking.
 FRESH_SECONDS, CHECKING_SECONDS = 10.0, 60.0
+#: More may be offered there than is left of several. To lower that is as a delist: it runs while posting is
+#: paused, unless the seller paused taking down, too. (everystall.due() does not know it: who sold wakes the
+#: account, and each check finds it.)
+_LOWERS = """(p.put = 'live' AND (p.state <> 'ending' OR p.relist = 'asked')
+    AND (c.paused_at IS NULL OR NOT c.pause_ends) AND (u.paused_at IS NULL OR NOT u.pause_ends)
+    AND (p.put_revision IS NULL OR EXISTS (
+        SELECT FROM attempts a JOIN listings l ON l.id = p.listing_id
+        WHERE a.publication_id = p.id AND a.outcome = 'live'
+          AND coalesce(a.draft ->> 'quantity', '1')::int > l.quantity - l.quantity_sold)))"""
 #: Which publications of an account are due now. Delists and looks run while posting is paused.
 _DUE = f"""
     FROM publications p JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
     WHERE p.connection_id = :id AND (p.unsettled OR p.looking) AND ({NOT_HELD} OR p.looking)
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
-      AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL))"""
+      AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL) OR {_LOWERS})"""
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
     column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
-    column("relist", TEXT), column("orphan_id", Uuid), column("importing", Boolean), column("job_id", TEXT),
+    column("relist", TEXT), column("paused", Boolean), column("orphan_id", Uuid),
+    column("importing", Boolean), column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
@@ -99,14 +109,15 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.next_check_at <= now() + make_interval(secs => {CHECKING_SECONDS})
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
-           orphan.publication_id AS orphan_id,
+           due.paused, orphan.publication_id AS orphan_id,
            NOT :urgent AND {_IMPORTING} AS importing,
            (SELECT r.job_id FROM listing_automation_results r
             WHERE r.publication_id = due.id AND r.finished_at IS NULL
             ORDER BY r.created_at DESC, r.id DESC LIMIT 1) AS job_id
     FROM connections c
     LEFT JOIN LATERAL (
-        SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist {_DUE}
+        SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist,
+               c.paused_at IS NOT NULL OR u.paused_at IS NOT NULL AS paused {_DUE}
           AND (NOT :urgent OR p.wanted = 'ended')
         ORDER BY p.wanted = 'ended' DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
                  p.id LIMIT 1) due ON true
@@ -153,15 +164,15 @@ class Due:
     job_id: str | None = None
 
 
-def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None) -> str:
+def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None, paused: bool) -> str:
     if looking:
         return "look"
     if wanted == "ended":
         return "end"
-    if put == "live" and relist is not None:
+    if put == "live" and relist is not None and not paused:
         return "relist"
     if put == "live":
-        return "still there" if state == "ending" else "revise"
+        return "still there" if state == "ending" and relist != "asked" else "revise"
     return "publish"
 
 
@@ -283,7 +294,7 @@ class Visit:
                     self.check_claimed = claimed
                     return Due("check")
             if row.due_id is not None:
-                kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist)
+                kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.paused)
                 return Due(kind, row.due_id, row.job_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)

@@ -25,7 +25,8 @@ SELECT a.revising, a.adopted, a.conflict, a.remote_id, a.fence, p.read_back, p.n
 FROM attempts a JOIN publications p ON p.id = a.publication_id JOIN connections c ON c.id = a.connection_id
 WHERE a.user_id = %(user)s AND a.outcome = 'live' AND a.connection_id = %(account)s"""
 _WANTED = """
-SELECT p.marketplace, p.remote_id, p.notes, p.read_back, l.title, l.description, l.price_cents, l.quantity,
+SELECT p.marketplace, p.remote_id, p.notes, p.read_back, l.title, l.description, l.price_cents,
+       l.quantity - l.quantity_sold AS quantity,
        p.wanted_revision = l.revision AND p.put_revision = l.revision AS put
 FROM publications p JOIN listings l ON l.id = p.listing_id
 WHERE p.user_id = %(user)s AND p.wanted = 'live' AND p.put = 'live' AND p.needs_you IS NULL"""

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import pytest
+
+from everystall.inventory.revisions import touch
+from everystall.models import Listing
+from everystall.web import connections
 from everystall.web.shapes import MoneyBody
 from tests.simulation.market import Item
 from tests.simulation.stage import MANY, Life
@@ -102,3 +109,88 @@ def test_what_the_seller_keeps_there_stays_after_an_unanswered_click(begin: Begi
     life.decide(0, "keep_theirs")
     life.settle()
     assert _there(life).title == "By hand"
+
+
+def _one_sold_elsewhere(life: Life) -> None:
+    async def sold(session: Any) -> None:
+        listing = await session.get_one(Listing, life.listings[0])
+        listing.quantity_sold += 1
+        await touch(session, listing)
+
+    life.seller(sold)
+
+
+def _several(begin: Begin) -> Life:
+    life = begin("ebay")
+    life.edit(life.listings[0], quantity=3)
+    life.visit()
+    assert _there(life).quantity == 3
+    life.pass_time(20)
+    return life
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_while_posting_is_paused_fewer_is_put_and_nothing_else(begin: Begin, edited: bool) -> None:
+    """One of three sold elsewhere in a holiday: all three stood there until the seller was back."""
+    life = _several(begin)
+    life.seller(lambda session: connections.pause_all(session, life.who))
+    if edited:
+        life.edit(life.listings[0], title="Linen shirt, blue", description="")
+    _one_sold_elsewhere(life)
+    for _ in range(2):
+        life.visit()
+        life.pass_time(20)
+    assert (_there(life).quantity, _there(life).title) == (2, "Linen shirt, hardly worn")
+    row = life.publication()
+    assert (row["unsettled"], row["needs_you"]) == (edited, None)
+    _one_sold_elsewhere(life)
+    life.visit()
+    assert _there(life).quantity == 1
+    life.edit(life.listings[0], description="A light linen shirt, worn twice. Number 0 of two.")
+    life.settle()
+    assert (_there(life).quantity, _there(life).title) == (
+        1, "Linen shirt, blue" if edited else "Linen shirt, hardly worn",
+    )  # fmt: skip
+
+
+def test_while_posting_is_paused_a_click_that_nobody_answered_is_not_undone_by_fewer(begin: Begin) -> None:
+    life = _several(begin)
+    life.world.will["save"].append("lost")
+    life.edit(life.listings[0], title="Linen shirt, blue")
+    life.visit()
+    life.seller(lambda session: connections.pause_all(session, life.who))
+    _one_sold_elsewhere(life)
+    life.pass_time(20)
+    life.visit()
+    assert (_there(life).quantity, _there(life).title) == (2, "Linen shirt, blue")
+    life.settle()
+
+
+def test_what_is_to_be_relisted_is_made_fewer_while_posting_is_paused_and_relisted_after_it(
+    begin: Begin,
+) -> None:
+    life = _several(begin)
+    before = _there(life).id
+    life.relist(life.listings[0], life.accounts[0])
+    assert life.publication()["relist"] == "asked"
+    life.seller(lambda session: connections.pause_all(session, life.who))
+    _one_sold_elsewhere(life)
+    life.visit()
+    assert (_there(life).quantity, _there(life).id) == (2, before)
+    assert (life.publication()["relist"], life.publication()["unsettled"]) == ("asked", True)
+    life.settle()
+    assert (_there(life).quantity, _there(life).id != before) == (2, True)
+
+
+def test_while_taking_down_is_paused_too_it_is_not_made_fewer(begin: Begin) -> None:
+    life = _several(begin)
+    life.seller(partial(_pause, life))
+    _one_sold_elsewhere(life)
+    life.visit()
+    assert _there(life).quantity == 3
+    life.settle()
+    assert _there(life).quantity == 2
+
+
+async def _pause(life: Life, session: Any) -> None:
+    await connections.pause_all(session, life.who, delists=True)
