@@ -61,6 +61,8 @@ class Fair:
     #: (Unix time, listing, marketplace) of each purchase.
     bought: list[tuple[float, str, str]] = field(default_factory=list)
     posted: int = 0
+    #: Whose session is over: nobody posts for them.
+    signed_out: str = ""
     wrong: list[str] = field(default_factory=list)
 
     def query(self, query: str, *values: Any) -> list[dict[str, Any]]:
@@ -223,6 +225,8 @@ def keep_posting(fair: Fair, ends: threading.Event) -> None:
     for n, shelf in enumerate(cycle(fair.shelves)):
         if ends.wait(POST_EVERY):
             return
+        if shelf.name == fair.signed_out:
+            continue
         stage = fair.api(shelf)
         try:
             name = f"{shelf.name} beside {n}"
@@ -239,6 +243,7 @@ def expire_one(fair: Fair, ends: threading.Event, after: float) -> None:
         return
     shelf = fair.shelves[0]
     marketplace = next(iter(shelf.accounts))
+    fair.signed_out = shelf.name
     fair.stage.control("POST", "sessions", marketplace=marketplace, account=shelf.name, lifetime_seconds=0)
     fair.say(f"  {shelf.name} is signed out of {marketplace}")
     ends.wait(min(BLIND, after))
@@ -246,6 +251,7 @@ def expire_one(fair: Fair, ends: threading.Event, after: float) -> None:
         "POST", "sessions", marketplace=marketplace, account=shelf.name, lifetime_seconds=86400
     )
     fair.api(shelf).connect(marketplace, asyncio.run(capture(fair.stage, marketplace, shelf.name)))
+    fair.signed_out = ""
     fair.say(f"  {shelf.name} is signed in to {marketplace} again")
 
 

@@ -42,7 +42,7 @@ class Sandbox:
         self._control = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}/_control/",
             trust_env=False,
-            limits=httpx.Limits(keepalive_expiry=2),  # before the server's own five seconds: it resets none in use
+            limits=httpx.Limits(keepalive_expiry=2),  # the server's own five seconds reset none in use
         )
 
     def url(self, marketplace: str) -> str:
