@@ -9,8 +9,15 @@ import pytest
 from sqlalchemy import select, text
 
 from everystall.errors import Refused
-from everystall.inventory import sales
-from everystall.inventory.publications import act, change, want_live
+from everystall.inventory import questions, sales
+from everystall.inventory.publications import (
+    act,
+    all_asked,
+    change,
+    release_all,
+    want_ended,
+    want_live,
+)
 from everystall.models import (
     Attempt,
     Connection,
@@ -539,3 +546,109 @@ async def test_what_a_mail_and_its_page_told_of_is_all_one_order_and_no_double_s
     await take(db, here, an_order("o1", "r-1", quantity=4))
     assert (await one_of(db, alice, Listing)).quantity_sold == 4
     assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, DoubleSale) == []
+
+
+async def test_two_that_were_sold_too_late_are_asked_about_one_after_the_other(db, admin, alice, bob, stand):
+    _, (here, there) = await stand("ebay", "mercari")
+    await take(db, there, an_order("o1", "r-2", sold_at=NOON, exact=True))
+    for number in (2, 3):
+        later = NOON + timedelta(minutes=number)
+        await take(db, here, an_order(f"o{number}", "r-1", sold_at=later, exact=True))
+    rows = {row.order_id: str(row.id) for row in await all_of(db, alice, Row)}
+
+    async def asked():
+        of_account = select(Publication).where(Publication.connection_id == here.id)
+        async with db.as_user(alice) as session:
+            publication = (await session.scalars(of_account)).one()
+            return (publication.needs_you or {}).get("saleId")
+
+    async with db.as_user(alice) as session:
+        both = await questions.doubles(session, [row.id for row in await all_of(db, alice, Listing)])
+        assert {id: later.order_id for id, (_, later) in both.items()} == {rows["o2"]: "o2", rows["o3"]: "o3"}
+    assert await asked() == rows["o3"]
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == here.id)
+        await act(session, (await session.scalars(of_account)).one(), "understood")
+    assert await asked() == rows["o2"]
+    await cancel(db, there, "o1")  # o2 has it now
+    assert await asked() is None
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_the_one_that_can_be_sent_now_is_asked_about_no_more_and_the_other_still_is(
+    db, alice, bob, stand
+):
+    _, (here, there) = await stand("ebay", "mercari")
+    await take(db, there, an_order("o1", "r-2", sold_at=NOON, exact=True))
+    for number in (2, 3):
+        later = NOON + timedelta(minutes=number)
+        await take(db, here, an_order(f"o{number}", "r-1", sold_at=later, exact=True))
+    await cancel(db, there, "o1")
+    rows = {row.order_id: row for row in await all_of(db, alice, Row)}
+    assert (rows["o2"].counted, rows["o3"].counted) == (1, 0)
+    asked = [one.needs_you for one in await all_of(db, alice, Publication) if one.needs_you]
+    assert [one["saleId"] for one in asked] == [str(rows["o3"].id)]
+    assert await all_of(db, bob, Publication) == []
+
+
+async def _ask_both(db, here, there):
+    """Of two on both: o1 is cancelled and holds one, and o3 was of one that nobody had."""
+    await take(db, here, an_order("o1", "r-1", sold_at=NOON, exact=True))
+    await take(db, there, an_order("o2", "r-2", sold_at=NOON, exact=True))
+    await take(db, here, an_order("o3", "r-1", sold_at=NOON + timedelta(hours=1), exact=True))
+    async with db.as_user(here.user_id) as session:
+        publication = await _of(session, here)
+        sale = await session.scalar(select(Row).where(Row.order_id == "o1"))
+        sale.cancelled_at = NOON
+        await session.flush()
+        await sales._ask_about_cancelled(session, publication)
+
+
+async def _of(session, account):
+    of_account = select(Publication).where(Publication.connection_id == account.id)
+    return (await session.scalars(of_account)).one()
+
+
+async def _asked(db, account):
+    async with db.as_user(account.user_id) as session:
+        return [one["reason"] for one in all_asked(await _of(session, account))]
+
+
+async def test_what_is_asked_about_one_order_stays_while_another_is_asked_about(db, alice, bob, stand):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=2)
+    await _ask_both(db, here, there)
+    assert await _asked(db, here) == ["sale_cancelled", "sold_twice"]
+    await _answer(db, here, "leave_sold")
+    assert await _asked(db, here) == ["sold_twice"]
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("pause", [True, False])
+async def test_nor_does_what_keeps_visits_away_end_it(db, admin, alice, bob, stand, pause):
+    _, (here, there) = await stand("ebay", "poshmark", quantity=2)
+    await _ask_both(db, here, there)
+    if pause:
+        await admin.execute("UPDATE connections SET paused_at = now(), pause_ends = true")
+    else:
+        await admin.execute(
+            'UPDATE connections SET needs_you = \'{"reason": "challenge", "message": "A captcha."}\''
+        )
+    async with db.as_user(alice) as session:
+        await want_ended(session, await _of(session, here))
+    why = "paused" if pause else "challenge"
+    assert await _asked(db, here) == [why, "sale_cancelled", "sold_twice"]
+    async with db.as_user(alice) as session:
+        await release_all(session, await session.get_one(Connection, here.id), why)
+    assert await _asked(db, here) == ["sale_cancelled", "sold_twice"]
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_one_question_names_all_cancelled_orders_that_it_asks_about(db, alice, bob, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    for id in ("o1", "o2"):
+        await take(db, here, an_order(id, "r-1"))
+        await cancel(db, here, id)
+    (asked,) = [one.needs_you for one in await all_of(db, alice, Publication) if one.needs_you]
+    assert "(o1 and o2)" in asked["message"]
+    assert "others" not in asked
+    assert await all_of(db, bob, Publication) == []

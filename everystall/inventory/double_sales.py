@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.inventory import orders
-from everystall.inventory.publications import change, needs_you
+from everystall.inventory.publications import ask_first, change, needs_you, still_asked
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, DoubleSale, Publication, Sale
 from everystall.notify import messages
@@ -55,8 +55,8 @@ async def tell(session: AsyncSession, publication: Publication, sale: Sale) -> N
         f"cancel it there yourself, or send another{_until(by)} We cancel nothing."
     )
     asked = needs_you(lost, account.public_id, REASON, said, lost.url)
-    more = {"deadline": data["deadline"], "letterToBuyer": data["letterToBuyer"]}
-    await change(session, lost, needs_you=asked | more)
+    more = {"deadline": data["deadline"], "letterToBuyer": data["letterToBuyer"], "saleId": str(later.id)}
+    await change(session, lost, needs_you=ask_first(lost, asked | more))
 
 
 def sides(earlier: Sale | None, later: Sale, accounts: Mapping[UUID, Connection]) -> dict[str, Any]:
@@ -93,14 +93,17 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
         .where(DoubleSale.later_id.in_(over), DoubleSale.settled_at.is_(None))
         .values(settled_at=func.clock_timestamp())
     )
+    settled = {str(id) for id in over}
     asked = await session.scalars(
         select(Publication)
         .where(Publication.id.in_(select(Sale.publication_id).where(Sale.id.in_(over))),
-               Publication.needs_you["reason"].astext == REASON)
+               Publication.needs_you.is_not(None))
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in asked.all():
-        await change(session, publication, needs_you=None)
+        still = still_asked(publication, lambda one: one["reason"] == REASON and one.get("saleId") in settled)
+        if still != publication.needs_you:
+            await change(session, publication, needs_you=still)
 
 
 def _came_first(one: Sale, other: Sale) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.errors import BadRequest, SealBroken, SessionMissing, WhichAccount
 from everystall.inventory.connections import described, get_connection, make_connection
+from everystall.inventory.publications import ORDERS_STILL
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Account
 from everystall.models import Connection, Publication, User
@@ -290,6 +291,6 @@ async def _resume(session: AsyncSession, connection: Connection) -> None:
             Publication.connection_id == connection.id,
             Publication.needs_you["reason"].astext.in_(_ANSWERED),
         )
-        .values(needs_you=None, next_try_at=None, tries=0, finished_at=None, updated_at=func.now())
+        .values(needs_you=ORDERS_STILL, next_try_at=None, tries=0, finished_at=None, updated_at=func.now())
         .execution_options(synchronize_session=False)
     )

@@ -8,7 +8,7 @@ Nothing here touches a marketplace. All functions run inside the caller's transa
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,6 +71,10 @@ ABOUT_ORDERS = ("sold_twice", "sale_cancelled")
 #: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()` has the same.
 NOT_HELD = """(p.needs_you IS NULL
     OR (p.put = 'live' AND p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')))"""
+#: SQL: what is asked about orders of a publication, once all else that is asked about it is answered.
+ORDERS_STILL = text("""CASE WHEN jsonb_array_length(publications.needs_you -> 'others') > 0
+    THEN (publications.needs_you -> 'others' -> 0)
+         || jsonb_build_object('others', (publications.needs_you -> 'others') - 0) END""")
 #: A state in which a visit works → the one in which it left off before anything was clicked.
 AT_REST = {"composing": "waiting", "filling": "waiting", "revising": "live"}
 #: What a seller's new wish does not end: only connecting the account again does.
@@ -245,7 +249,8 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     publication.wanted = "ended"  # before the buttons are chosen
     if publication.put == "live" or publication.looking:
         asked = await held(session, publication, f"It cannot be taken down on {_label(publication)} now.")
-        asked = asked or await held_by_pause(session, publication) or about_order(publication)
+        asked = asked or await held_by_pause(session, publication)
+        asked = ask_first(publication, asked) if asked else about_order(publication)
         state = "ending" if publication.put == "live" else publication.state
         await change(session, publication, state=state, next_try_at=None, needs_you=asked, tries=0,
                      finished_at=None)  # fmt: skip
@@ -259,15 +264,43 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
     return False
 
 
+def all_asked(publication: Publication) -> list[dict[str, Any]]:
+    """What is asked about it, and behind that what is asked about orders of it (`others`)."""
+    asked = dict(publication.needs_you or {})
+    others = asked.pop("others", [])
+    return [asked, *others] if asked else []
+
+
+def ask_first(publication: Publication, asked: dict[str, Any]) -> dict[str, Any]:
+    """This is asked now; what is asked about other orders of it stays, and comes up again after it. About
+    cancelled ones one question asks."""
+    others = [
+        one for one in all_asked(publication)
+        if one["reason"] in ABOUT_ORDERS
+        and (one["reason"], one.get("saleId")) != (asked["reason"], asked.get("saleId"))
+    ]  # fmt: skip
+    return asked | {"others": others} if others else asked
+
+
+def still_asked(
+    publication: Publication, answered: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any] | None:  # fmt: skip
+    """What is asked about it once these are answered; None if nothing is."""
+    left = [one for one in all_asked(publication) if not answered(one)]
+    if len(left) < 2:
+        return left[0] if left else None
+    return left[0] | {"others": left[1:]}
+
+
 def about_order(publication: Publication) -> dict[str, Any] | None:
-    """What is asked about an order of it; None if nothing is."""
-    return publication.needs_you if _reason(publication) in ABOUT_ORDERS else None
+    """What is asked about orders of it; None if nothing is."""
+    return still_asked(publication, lambda asked: asked["reason"] not in ABOUT_ORDERS)
 
 
 def is_held(publication: Publication) -> bool:
     """Does what is asked about it keep visits from it? As NOT_HELD."""
     asked = publication.needs_you is not None
-    return asked and not (publication.put == "live" and about_order(publication) is not None)
+    return asked and not (publication.put == "live" and _reason(publication) in ABOUT_ORDERS)
 
 
 async def want_live(session: AsyncSession, publication: Publication) -> None:
@@ -339,7 +372,7 @@ async def release_all(session: AsyncSession, connection: Connection, reason: str
     await session.execute(
         update(Publication)
         .where(*waiting)
-        .values(needs_you=None, next_try_at=None, tries=0, finished_at=None)
+        .values(needs_you=ORDERS_STILL, next_try_at=None, tries=0, finished_at=None)
         .execution_options(synchronize_session=False)
     )
 
@@ -414,7 +447,8 @@ async def act(
             _decide(attempt, keep=action == "keep_theirs")
         await _retry(session, publication)
     elif action == "understood":
-        await change(session, publication, needs_you=None)
+        first, *_ = all_asked(publication)
+        await change(session, publication, needs_you=still_asked(publication, lambda asked: asked == first))
         return
     elif action == "it_is_there":
         await _it_is_there(session, publication, url)
@@ -445,8 +479,8 @@ async def _retry(session: AsyncSession, publication: Publication) -> None:
     state = "reconciling" if publication.looking else "waiting"
     if publication.put == "live":
         state = "ending" if publication.wanted == "ended" or publication.state == "ending" else "live"
-    await change(session, publication, needs_you=None, next_try_at=None, tries=0, finished_at=None,
-                 state=state)  # fmt: skip
+    await change(session, publication, needs_you=about_order(publication), next_try_at=None, tries=0,
+                 finished_at=None, state=state)  # fmt: skip
 
 
 def _decide(attempt: Attempt, *, keep: bool) -> None:

@@ -164,8 +164,8 @@ async def unclear(session: AsyncSession) -> list[tuple[Connection, Event]]:
     return [(connection, event) for connection, event in rows]
 
 
-async def doubles(session: AsyncSession, listing_ids: Sequence[UUID]) -> dict[UUID, tuple[Sale | None, Sale]]:
-    """The two orders of what was sold twice, by the publication of the later."""
+async def doubles(session: AsyncSession, listing_ids: Sequence[UUID]) -> dict[str, tuple[Sale | None, Sale]]:
+    """The two orders of what was sold twice, by the later, as its question names it (`saleId`)."""
     wanted: Select[Any] = select(DoubleSale).where(
         DoubleSale.listing_id.in_(listing_ids), DoubleSale.settled_at.is_(None)
     )
@@ -174,9 +174,8 @@ async def doubles(session: AsyncSession, listing_ids: Sequence[UUID]) -> dict[UU
     sales = {sale.id: sale for sale in await session.scalars(select(Sale).where(Sale.id.in_(ids)))}
     found = {}
     for row in rows:
-        later = sales[row.later_id]
-        if later.publication_id is not None:
-            found[later.publication_id] = (sales[row.earlier_id] if row.earlier_id else None, later)
+        earlier = sales[row.earlier_id] if row.earlier_id else None
+        found[str(row.later_id)] = (earlier, sales[row.later_id])
     return found
 
 

@@ -20,16 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.db import Database
-from everystall.errors import Refused
+from everystall.errors import Refused, listed
 from everystall.inventory import double_sales, orders
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import (
     ACTIONS,
     about_order,
+    ask_first,
     change,
     lock_all,
     needs_you,
     public_ids,
+    still_asked,
     tell,
     want_ended,
     want_live,
@@ -144,8 +146,6 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
         await forget_listing_if_over(session, listing_id)
 
 
-async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
-    """None: it is there already."""
 async def _parts(
     session: AsyncSession, connection: Connection, told: base.Sale, lines: set[int]
 ) -> list[base.Sale]:
@@ -169,6 +169,8 @@ async def _parts(
     return [first, *parts]
 
 
+async def _write(session: AsyncSession, connection: Connection, told: base.Sale) -> UUID | None:
+    """None: it is there already."""
     values = {"user_id": connection.user_id, "connection_id": connection.id, **_columns(told)}
     written = insert(Sale).values(values).on_conflict_do_nothing().returning(Sale.id)
     return (await session.execute(written)).scalar_one_or_none()
@@ -257,22 +259,34 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
-        await _ask_about_cancelled(session, publication, sale)
+        await _ask_about_cancelled(session, publication)
     await session.flush()
     data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
     await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
     await engine.wake(session, again)
 
 
-async def _ask_about_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
+async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
     account = await session.get_one(Connection, publication.connection_id)
+    cancelled = listed([one.order_id or one.title for one in await _unanswered(session, publication)])
     said = (
-        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there "
-        f"({sale.order_id or sale.title}). Shall what it had be for sale again, and be posted again where it "
-        "was taken down because of it? Where it was sold we change nothing: look there yourself."
+        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
+        "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
+        "Where it was sold we change nothing: look there yourself."
     )
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
-    await change(session, publication, needs_you=asked)
+    await change(session, publication, needs_you=ask_first(publication, asked))
+
+
+async def _unanswered(session: AsyncSession, publication: Publication) -> Sequence[Sale]:
+    """Its cancelled orders about which the seller has not decided."""
+    open_ones = await session.scalars(
+        select(Sale)
+        .where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
+               Sale.settled_at.is_(None), Sale.counted > 0)
+        .order_by(Sale.cancelled_at, Sale.id)
+    )  # fmt: skip
+    return open_ones.all()
 
 
 async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
@@ -284,12 +298,8 @@ async def answer(session: AsyncSession, publication: Publication, action: str) -
             f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
             action="Load the listing again and use one of its actions.",
         )
-    open_ones = await session.scalars(
-        select(Sale).where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
-                           Sale.settled_at.is_(None), Sale.counted > 0)
-    )  # fmt: skip
-    cancelled = open_ones.all()
-    await change(session, publication, needs_you=None)
+    cancelled = await _unanswered(session, publication)
+    await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
     if action == "put_back":
         await engine.wake(session, await _put_back(session, publication, cancelled))
     for sale in cancelled:
@@ -312,14 +322,20 @@ async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) ->
     await session.flush()
     answered = await session.scalars(
         select(Publication)
-        .where(Publication.listing_id == listing.id, Publication.needs_you["reason"].astext == CANCELLED,
+        .where(Publication.listing_id == listing.id, Publication.needs_you.is_not(None),
                Publication.id.not_in(
                    select(Sale.publication_id).where(*unanswered, Sale.publication_id.is_not(None))))
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in answered.all():
-        await change(session, publication, needs_you=None)
+        asked = still_asked(publication, _about_cancelled)
+        if asked != publication.needs_you:
+            await change(session, publication, needs_you=asked)
     return many - left
+
+
+def _about_cancelled(asked: dict[str, Any]) -> bool:
+    return bool(asked["reason"] == CANCELLED)
 
 
 async def _put_back(

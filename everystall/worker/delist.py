@@ -17,7 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import about_order, change, held_by_pause, live_attempt
+from everystall.inventory.publications import (
+    about_order,
+    ask_first,
+    change,
+    held_by_pause,
+    live_attempt,
+)
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt, Connection, Publication, TakeDown
 from everystall.worker import hands
@@ -38,7 +44,7 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         if publication.wanted != "ended" or publication.put != "live":
             return
         if (asked := await held_by_pause(session, publication)) is not None:
-            await change(session, publication, needs_you=asked)
+            await change(session, publication, needs_you=ask_first(publication, asked))
             return
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
         await sales.note_started(session, publication)

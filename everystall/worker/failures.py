@@ -32,6 +32,7 @@ from everystall.inventory import sales
 from everystall.inventory.publications import (
     AT_REST,
     alter,
+    ask_first,
     backoff,
     change,
     is_held,
@@ -187,7 +188,7 @@ async def _flag(
     asked = needs_you(
         publication, visit.connection.public_id, reason, message, publication.url or visit.connection.base_url
     )
-    await alter(session, publication, needs_you=asked, finished_at=func.now())
+    await alter(session, publication, needs_you=ask_first(publication, asked), finished_at=func.now())
 
 
 async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evidence) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import about_order, change, needs_you, open_attempt
+from everystall.inventory.publications import about_order, ask_first, change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Publication
 from everystall.worker import watch
@@ -159,7 +159,7 @@ async def _tell_twice(visit: Visit, publication_id: UUID, done: str) -> None:
         publication = await visit.locked(session, publication_id)
         said = f"After you pressed Post again, the first listing turned up on {visit.label} beside it. {done}"
         asked = needs_you(publication, visit.connection.public_id, "posted_twice", said, publication.url)
-        await change(session, publication, needs_you=asked)
+        await change(session, publication, needs_you=ask_first(publication, asked))
 
 
 async def settle(

@@ -270,7 +270,7 @@ def _of_listings(
     account: Connection,
     group: Group,
     pictures: Mapping[UUID, Any],
-    doubles: Mapping[UUID, tuple[Sale | None, Sale]],
+    doubles: Mapping[str, tuple[Sale | None, Sale]],
 ) -> Section:
     cards = [_card(account, group.reason, one, pictures, doubles) for one in group.asked]
     names = [name for name in TOGETHER if all(_offers(one, name) for one in group.asked)]
@@ -299,7 +299,7 @@ def _card(
     reason: str,
     one: Asked,
     pictures: Mapping[UUID, Any],
-    doubles: Mapping[UUID, tuple[Sale | None, Sale]],
+    doubles: Mapping[str, tuple[Sale | None, Sale]],
 ) -> Card:
     label = MARKETPLACES[account.marketplace]
     words, question = _words(reason, label), _question(one)
@@ -314,7 +314,8 @@ def _card(
         picture=pictures.get(one.attempt.id) if one.attempt else None,
         sides=[(said_field(name), said_value(name, sides.get("ours")), said_value(name, sides.get("theirs")))
                for name, sides in conflict.items()],
-        orders=_orders(doubles.get(one.publication.id)), **_account_known(account),
+        orders=_orders(doubles.get((one.publication.needs_you or {}).get("saleId", ""))),
+        **_account_known(account),
     )  # fmt: skip
 
 
