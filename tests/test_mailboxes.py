@@ -83,6 +83,25 @@ async def test_a_sale_mail_that_arrives_has_the_account_looked_at_and_older_ones
     assert inbox.came == 1
 
 
+async def test_only_what_the_mailboxs_own_server_says_makes_a_mail_a_sale(
+    db, admin, alice, stand, inbox, watching
+):
+    await stand("mercari", "ebay")
+    await admin.execute(
+        'UPDATE connections SET needs_you = \'{"reason": "session_expired", "message": "Signed out."}\''
+    )
+    await _mine(watching, alice, inbox)
+    await watching.look_after()
+    await _until(admin, CHECKED)
+    for place, server in enumerate(("mx.evil.example", "127.0.0.1")):
+        results = f"{server}; dmarc=pass header.from=mercari.com"
+        inbox.deliver(mail(*MAILS["mercari"], results=results, id=f"<{place}@example.com>"))
+        kind = "sale.detected" if place else "sale.unclear"
+        await _until(admin, f"SELECT * FROM events WHERE type = '{kind}'")
+        sold = await (await admin.execute("SELECT told_by FROM sales")).fetchall()
+        assert [row["told_by"] for row in sold] == ["mail"] * place
+
+
 async def test_a_mail_that_cannot_be_taken_ends_nothing(alice, stand, watching):
     await stand("ebay", "mercari")
     await watching._take(alice, SaleTold("ebay", "a title that no database takes \0", (), True, "k"))

@@ -106,6 +106,40 @@ def test_only_the_word_of_the_last_server_counts():
     assert read(parse(raw.replace(b"From:", forged + b"From:", 1))).proven is False
 
 
+PASSED = "dkim=pass header.d=ebay.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "server", "proven"),
+    [
+        ("imap.gmail.com", "mx.google.com", True),
+        ("IMAP.gmail.com", "MX.google.com 1", True),
+        ("imap.fastmail.com", "phl-mx-07.messagingengine.com", True),
+        ("imap.mail.yahoo.com", "atlas-production.v2-mail-prod1-gq1.omega.yahoo.com", True),
+        ("mail.example.com", "mail.example.com", True),
+        ("imap.example.com", "mx1.example.com", True),
+        ("imap.example.com", "example.com", True),
+        ("example.com", "example.com", True),
+        ("example.co.uk", "mx1.example.co.uk", True),
+        ("example.co.uk", "evil.co.uk", False),
+        ("mail.com", "evil.com", False),
+        ("imap.gmail.com", "mx.gmail.com.evil.example", False),
+        ("imap.gmail.com", "evilgoogle.com", False),
+        ("imap.example.com", "mx.google.com", False),  # of who passed it on, say
+        ("imap.example.com", "(mx1.example.com) evil.example", False),
+        ("imap.example.com", "", False),
+        ("imap.example.com", f"{PASSED}", False),
+        ("127.0.0.1", "evil.example", False),
+    ],
+)
+def test_where_the_mailbox_is_known_only_its_own_servers_word_counts(host, server, proven):
+    raw = mail(*MAILS["ebay"], results=f"{server}; {PASSED}")
+    assert read_raw(raw, host).proven is proven
+    if not proven:  # nor can somebody else's keep a mail from us
+        fails = raw.replace(b"dkim=pass", b"dmarc=fail").replace(b"header.d", b"header.from")
+        assert read_raw(fails, host) is not None
+
+
 @pytest.mark.parametrize(
     "junk", [b"", b"\xff\xfe\x00", b"From: \r\n\r\n", b"Subject: =?x?q?=\r\n\r\n", b"\r\n" * 99]
 )

@@ -79,7 +79,7 @@ class Inbox(MailBox):
         numbers = [int(uid) for uid in self.uids(f"UID {than + 1}:*", charset=None)]
         new = sorted(number for number in numbers if number > than)
         told = [
-            sale_mails.read_raw(raw)
+            sale_mails.read_raw(raw, self._host)
             for uid in self._about_sales(new[-MOST:])
             for _, raw in self._fetch(uid, "(BODY.PEEK[])")
         ]
@@ -92,7 +92,7 @@ class Inbox(MailBox):
             for said, head in self._fetch(uids, "(UID RFC822.SIZE BODY.PEEK[HEADER])"):
                 uid, size = _UID.search(said), _SIZE.search(said)
                 small = size is not None and int(size[1]) <= LARGEST
-                if uid is not None and small and sale_mails.read_raw(head) is not None:
+                if uid is not None and small and sale_mails.read_raw(head, self._host) is not None:
                     about.append(uid[1].decode())
         return about
 
