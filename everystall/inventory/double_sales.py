@@ -101,9 +101,9 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in asked.all():
-        left = still_asked(publication, lambda one: one["reason"] == REASON and one.get("saleId") in settled)
-        if left != publication.needs_you:
-            await change(session, publication, needs_you=left)
+        still = still_asked(publication, lambda one: one["reason"] == REASON and one.get("saleId") in settled)
+        if still != publication.needs_you:
+            await change(session, publication, needs_you=still)
 
 
 def _came_first(one: Sale, other: Sale) -> bool:
