@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from everystall.backup.keeper import Keeper
     from everystall.processes import Children
     from everystall.settings import Settings
+    from everystall.switch import Switch
     from everystall.vault.keyring import Keyring
 
 app = typer.Typer(
@@ -104,23 +106,28 @@ def up(
         bool,
         typer.Option("--practice", help="Another one, on practice marketplaces, with data of its own."),
     ] = False,
+    in_its_place: Annotated[bool, typer.Option("--for-up", hidden=True)] = False,
     with_parent: WithParent = False,
 ) -> None:
     """Run all of Everystall on this machine: database, web and worker, for the real marketplaces."""
     import time
 
     from everystall.backup.keeper import Keeper
-    from everystall.installation import addresses, first_owner_link, is_working, opened, prepare
+    from everystall.installation import addresses, first_owner_link, is_working, opened, prepare, welcome
+    from everystall.marketplaces import MARKETPLACES, is_practice
     from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
+    from everystall.switch import Switch
 
     if with_parent:
         end_with_parent()
     began = time.time()
     settings = _settings()
+    asker = None
     if practice:
         from everystall.demo.practice import MARKETS_PORT, set_up
 
-        settings = set_up(settings)
+        asker = Switch(settings.everystall_home).take() if in_its_place else None
+        settings = set_up(settings, in_its_place=in_its_place)
     claim_port(settings.everystall_port)
     with opened(settings, own=True, prepared=False) as settings, Children() as children:
         env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"],
@@ -132,6 +139,8 @@ def up(
             children.start("practice", "sandbox", "--port", str(MARKETS_PORT), env=env)
         if settings.database_admin_url is not None:
             prepare(settings)
+        if asker is not None:
+            asyncio.run(welcome(settings, asker))
         for name in ("worker", "web"):
             children.release(name)
         wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
@@ -149,10 +158,15 @@ def up(
             _say_first(asyncio.run(first_owner_link(settings)))
             typer.echo("Ctrl-C ends it.")
             errands = {**env, **addresses(settings)}
+            switch = Switch(settings.everystall_home)
+            switch.drop()  # what was asked of another
+            real = not any(is_practice(settings.base_url(name)) for name in MARKETPLACES)
             with Keeper(settings, errands) as keeper:
                 while (ended := children.ended()) is None:
                     if keeper.look():
                         _restore(keeper, children, env, settings)
+                    if real and switch.look():
+                        _practise(switch, keeper, children, env, settings)
                     time.sleep(0.5)
         except KeyboardInterrupt:
             typer.echo("Ending: visits finish their step (Ctrl-C again: at once).", err=True)
@@ -166,23 +180,13 @@ def up(
 def _restore(keeper: Keeper, children: Children, env: Mapping[str, str], settings: Settings) -> None:
     """Web and worker stopped, the backup put back, both started again; and if they do not work with it, what
     was here before."""
-    import time
-
     from everystall.backup.shelf import State
-    from everystall.installation import is_working
-    from everystall.processes import wait_until
-
-    def start() -> None:
-        began = time.time()
-        for name in ("worker", "web"):
-            children.start(name, name, env=env)
-        wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
 
     typer.echo("Restoring a backup: web and worker stop meanwhile.", err=True)
     children.stop()
     point = keeper.restore()
     try:
-        start()
+        _start_again(children, env, settings)
     except Misconfigured as e:
         if point is None:
             raise
@@ -191,7 +195,60 @@ def _restore(keeper: Keeper, children: Children, env: Mapping[str, str], setting
         keeper.shelf.tell(
             State("restore", "failed", message=f"{e.message} All is as before.", action=e.action)
         )
-        start()
+        _start_again(children, env, settings)
+
+
+def _practise(
+    switch: Switch, keeper: Keeper, children: Children, env: Mapping[str, str], settings: Settings
+) -> None:
+    """Web and worker stopped, an Everystall to practise on where they were until its owner goes back or it
+    ends, and both started again."""
+    import time
+
+    from everystall.demo.practice import check_markets, home_of
+    from everystall.installation import is_working
+    from everystall.processes import Children, wait_until
+    from everystall.switch import Switch
+
+    try:
+        check_markets()
+    except Misconfigured as e:
+        switch.fail(e)
+        return
+    typer.echo("Practice takes the place of web and worker, until you go back on its pages.", err=True)
+    children.stop()
+    began, back = time.time(), Switch(home_of(settings))
+    try:
+        with Children() as there:
+            there.start("practice", "up", "--practice", "--for-up")
+            works = partial(is_working, settings.everystall_port, began)
+            # it ends by itself where it cannot be: only the making of its database has no end
+            wait_until(works, there, what="What you practise on", seconds=600)
+            while not back.look():
+                if (ended := there.ended()) is not None:
+                    raise Misconfigured(
+                        f"What you practised on ended by itself with code {ended[1]}.",
+                        action="See what the log says, and try again.",
+                    )
+                keeper.look()  # the nights' backups
+                time.sleep(0.5)
+    except Misconfigured as e:
+        switch.fail(e)
+    typer.echo("Practice has ended; web and worker start again.", err=True)
+    _start_again(children, env, settings)
+
+
+def _start_again(children: Children, env: Mapping[str, str], settings: Settings) -> None:
+    """Web and worker, once they were stopped; until they work."""
+    import time
+
+    from everystall.installation import is_working
+    from everystall.processes import wait_until
+
+    began = time.time()
+    for name in ("worker", "web"):
+        children.start(name, name, env=env)
+    wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from everystall.embedded import HomeLock, Server
 from everystall.errors import Misconfigured, NotFound
 from everystall.processes import answers
 from everystall.settings import Settings
+from everystall.switch import Asker
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -162,6 +163,19 @@ async def first_owner_link(settings: Settings) -> str | None:
     finally:
         await database.close()
     return invitations.link_of(settings, token, page="first") if token else None
+
+
+async def welcome(settings: Settings, asker: Asker) -> None:
+    """The first account here is of somebody who has one elsewhere, with that password; and the browser that
+    they use is signed in."""
+    from everystall.db import Database
+    from everystall.web import invitations
+
+    database = Database(addresses(settings)["DATABASE_URL"])
+    try:
+        await invitations.welcome(database, asker)
+    finally:
+        await database.close()
 
 
 def is_working(port: int, since: float) -> bool:

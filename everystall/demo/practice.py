@@ -1,5 +1,6 @@
 """`everystall up --practice`: a second Everystall, on practice marketplaces. Its data is a folder of its own
-that begins empty with each start; your settings for database, keys and marketplaces do not hold there.
+that begins empty with each start; your settings for database, keys and marketplaces do not hold there. It
+runs beside the real one, or in its place while that rests (everystall/switch.py).
 """
 
 from __future__ import annotations
@@ -30,23 +31,34 @@ def cleaned(environment: Mapping[str, str], kept: frozenset[str]) -> dict[str, s
     return {name: value for name, value in environment.items() if name not in names}
 
 
-def set_up(settings: Settings) -> Settings:
-    """The settings of the practice installation beside this one; this process' environment and folder become
-    its own, and an `.env` is out of sight. Raises Misconfigured."""
-    port = settings.everystall_port + 1
-    claim_port(port)
+def home_of(settings: Settings) -> Path:
+    """Where the practice installation of this one has its data."""
+    return settings.everystall_home / "practice"
+
+
+def check_markets() -> None:
+    """Raises Misconfigured where the practice marketplaces could not be."""
     if not is_free(MARKETS_PORT):
         raise Misconfigured(
             f"Port {MARKETS_PORT} on 127.0.0.1 is taken, where the practice marketplaces would be.",
             action="Stop what listens there: perhaps `everystall sandbox`.",
         )
-    home = settings.everystall_home / "practice"
+
+
+def set_up(settings: Settings, *, in_its_place: bool = False) -> Settings:
+    """The settings of the practice installation beside this one, or where this one is; this process'
+    environment and folder become its own, and an `.env` is out of sight. Raises Misconfigured."""
+    port = settings.everystall_port + (0 if in_its_place else 1)
+    claim_port(port)
+    check_markets()
+    home = home_of(settings)
     _empty(home)
     own = {
         "EVERYSTALL_HOME": str(home),
         "EVERYSTALL_PORT": str(port),
-        # another name than 127.0.0.1: a browser keeps the cookies of the two apart
-        "PUBLIC_URL": f"http://localhost:{port}",
+        # beside it another name than 127.0.0.1: a browser keeps the cookies of the two apart
+        "PUBLIC_URL": settings.public_url if in_its_place else f"http://localhost:{port}",
+        "EVERYSTALL_ROOT_PATH": settings.everystall_root_path if in_its_place else "",
         **{f"{name.upper()}_URL": f"http://{name}.localhost:{MARKETS_PORT}" for name in MARKETPLACES},
     }
     environment = cleaned(os.environ, KEPT)

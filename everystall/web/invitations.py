@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import Conflict, InvitationUnknown, NotAllowed, NotFound
-from everystall.models import Invitation, User
+from everystall.models import ApiToken, Invitation, User
 from everystall.settings import Settings
+from everystall.switch import Asker
 from everystall.web.deps import AllParts, Seller, SignedIn, Transaction, as_id
 from everystall.web.passwords import hash_password
 from everystall.web.shapes import Body, Done, Shape
@@ -136,6 +137,28 @@ async def first_owner(database: Database) -> str | None:
     async with database.as_app() as session:
         made = await session.scalar(text("SELECT everystall.first_owner(:hash)"), {"hash": hash_of(token)})
     return token if made else None
+
+
+async def welcome(database: Database, asker: Asker) -> None:
+    """Makes the first account for an owner of another Everystall, whose browser is signed in here too."""
+    token = await first_owner(database)
+    async with database.as_app() as session:
+        user_id = await session.scalar(
+            text("SELECT everystall.accept_invitation(:hash, :email, :password)"),
+            {"hash": hash_of(token or ""), "email": asker.email, "password": asker.password_hash},
+        )
+    if user_id is None:
+        raise InvitationUnknown
+    async with database.as_user(user_id) as session:
+        session.add(
+            ApiToken(
+                user_id=user_id,
+                kind="browser",
+                name=asker.browser,
+                token_hash=bytes.fromhex(asker.cookie_hash),
+                expires_at=datetime.now(UTC) + timedelta(days=DAYS),
+            )
+        )
 
 
 async def look_at(database: Database, token: str) -> Invited:

@@ -13,6 +13,8 @@ from sqlalchemy import text
 
 from everystall.backup.making import make
 from everystall.backup.shelf import Shelf, State
+from everystall.errors import Misconfigured
+from everystall.switch import Switch
 from everystall.vault.keyring import Keyring
 from everystall.web.invitations import first_owner
 from tests.pages.conftest import PASSWORD, furnish
@@ -150,6 +152,38 @@ async def test_the_pages_of_backups(house, scheme, width):
     await house.rows("UPDATE users SET restored_to = now() - interval '9 hours', paused_at = now()")
     await page.goto("/")
     await passes(page, "today-restored")
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_pages_of_who_practises(house, scheme, width):
+    await house.person("alice", "owner")
+    bob = await house.person("bob")
+    page = await house.signed_in("alice", **look(scheme, width))
+    switch = Switch(house.settings.everystall_home)
+    switch.look()
+    for path, name in (("/", "today"), ("/settings", "settings")):
+        await page.goto(path)
+        await passes(page, f"practice-{name}-back")
+    switch.ask()
+    await page.goto("/practice")
+    await passes(page, "practice-going-back")
+    switch.drop()
+    for name in ("poshmark", "mercari", "ebay"):
+        object.__setattr__(house.settings, f"{name}_url", f"https://{name}.com")
+    for path, name in (("/", "today"), ("/settings", "settings")):
+        await page.goto(path)
+        await passes(page, f"practice-{name}-switch")
+    await page.goto("/")
+    await page.get_by_role("button", name="Try it on the practice marketplaces").press("Enter")
+    await page.get_by_role("heading", name="Starting the practice marketplaces…").wait_for()
+    await passes(page, "practice-starting")
+    switch.fail(Misconfigured("Port 8730 on 127.0.0.1 is taken.", action="Stop what listens there."))
+    await page.get_by_text("Port 8730 on 127.0.0.1 is taken.").wait_for()  # by itself
+    await passes(page, "practice-today-failed")
+    await furnish(house, bob)
+    await page.goto("/settings#practice")
+    await passes(page, "practice-settings-command")
 
 
 @pytest.mark.longer

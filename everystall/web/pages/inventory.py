@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,9 +22,9 @@ from everystall.inventory.stock import PAGE, SORTS, STALE_DAYS, STATES, VIEWS, P
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import CONDITIONS
 from everystall.models import Listing, ListingPhoto, Publication
-from everystall.web.deps import as_id
+from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.connections import web_address
-from everystall.web.pages.opened import Opened, OpenedPage
+from everystall.web.pages.opened import Opened, opened
 from everystall.web.pages.states import word_of, word_of_all
 from everystall.web.photos import photo_at
 from everystall.web.render import PART
@@ -306,8 +306,10 @@ def _standing(label: str, row: Row[Any]) -> Mark:
 
 
 @router.get("/inventory")
-async def show_inventory(page: OpenedPage) -> HTMLResponse:
-    return await show(page)
+async def show_inventory(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """Each keystroke in its search asks for a part of it."""
+    async with opened(request, parts, who, whole=PART not in request.headers) as page:
+        return await show(page)
 
 
 async def show(

@@ -136,11 +136,13 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(request: Request, parts: Parts, who: SignedIn) -> AsyncIterator[Opened]:
+async def opened(
+    request: Request, parts: Parts, who: SignedIn, *, whole: bool = True
+) -> AsyncIterator[Opened]:
     """For a form whose work takes long (a password's): its page is opened for what is shown in the end, so
-    that no transaction is open meanwhile."""
+    that no transaction is open meanwhile. `whole`: with what is counted for the frame of a page."""
     async with parts.database.as_user(who.user_id) as session:
-        needs, unread = await needs_you_count(session), await notices.unread(session)
+        needs, unread = (await needs_you_count(session), await notices.unread(session)) if whole else (0, 0)
         yield Opened(request, parts, session, who, await get_user(session, who), needs, unread)
 
 

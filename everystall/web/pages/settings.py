@@ -19,6 +19,7 @@ from everystall.errors import BadRequest
 from everystall.settings import Settings, sources
 from everystall.web.deps import AllParts, PageOwner, Parts, SignedIn
 from everystall.web.pages.opened import go, opened
+from everystall.web.pages.practising import find_turn
 
 router = APIRouter()
 
@@ -110,6 +111,7 @@ async def _show(
                 if name not in CHANGEABLE
             ],
             changes=changes,
+            turn=await find_turn(page),
         )
 
 

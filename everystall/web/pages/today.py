@@ -21,14 +21,13 @@ from everystall.web.account import find_tokens
 from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.connections import Stand, find_places
 from everystall.web.pages.opened import Opened, OpenedPage, go
+from everystall.web.pages.practising import find_turn
 from everystall.web.render import on_practice
 
 router = APIRouter()
 
 #: Questions that the page lists.
 SHOWN: Final = 5
-#: Starts another Everystall, on practice marketplaces, with data of its own.
-PRACTISE: Final = "everystall up --practice"
 _MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
 
 
@@ -72,7 +71,7 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         stands=stands,
         steps=steps,
         done=sum(step.done for step in steps),
-        command=PRACTISE,
+        turn=await find_turn(page),
         paused=paused,
         delists_paused=page.user.pause_ends,
         restored_to=page.user.restored_to,

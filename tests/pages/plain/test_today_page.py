@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+from everystall.errors import Misconfigured
 from everystall.inventory.sample import LISTING
+from everystall.switch import Asker, Switch
 from tests.pages.standing import account, listing, publication
 
 
@@ -77,3 +82,99 @@ async def test_a_practice_account_among_real_ones_says_so_and_the_other_way_roun
     assert "Practice account" not in await alice.text("/connections")
     object.__setattr__(house.settings, "ebay_url", "http://ebay.localhost:8730")
     assert "Real account" in await alice.text("/connections")
+
+
+SWITCH = "Try it on the practice marketplaces"
+
+
+async def owner_of(house, reader, name="alice"):
+    owner = await reader(name)
+    await house.rows("UPDATE users SET role = 'owner' WHERE id = :id", id=owner.id)
+    return owner
+
+
+async def test_the_owner_alone_has_the_switch_to_practise_and_only_where_up_turns_it(house, reader):
+    real(house)
+    alice, bob = await owner_of(house, reader), await reader("bob")
+    switch = Switch(house.settings.everystall_home)
+    for page in ("/", "/settings"):
+        said = await alice.text(page)
+        assert (SWITCH in said, "everystall up --practice" in said) == (False, True)
+    refused = await alice.post("/practice")
+    assert (refused.status_code, "everystall up --practice" in refused.text) == (409, True)
+    switch.look()
+    for page in ("/", "/settings"):
+        said = await alice.text(page)
+        assert (SWITCH in said, "everystall up --practice" in said) == (True, False)
+    said = await bob.text("/")
+    assert (SWITCH in said, "everystall up --practice" in said) == (False, True)
+    for address in ("/practice", "/practice/end"):
+        assert (await bob.post(address)).status_code == 404
+    assert (await bob.get("/practice")).status_code == 404
+    assert (await alice.post("/practice/end")).status_code == 404
+    assert (await alice.get("/practice")).headers["location"] == "/"
+    object.__setattr__(house.settings, "public_url", "https://everystall.test")
+    assert SWITCH not in await alice.text("/")  # the practice marketplaces would not be at their machine
+    assert not switch.is_asked()
+
+
+async def test_practising_is_asked_for_without_a_secret_and_the_page_waits_until_it_is_done(house, reader):
+    real(house)
+    alice, bob = await owner_of(house, reader), await reader("bob")
+    home = house.settings.everystall_home
+    switch = Switch(home)
+    switch.look()
+    assert await alice.done("/practice") == "/practice"
+    (cookie,) = alice.client.cookies.values()
+    asked = home / "switch.json"
+    assert (oct(asked.stat().st_mode & 0o777), cookie in asked.read_text()) == ("0o600", False)
+    assert "Starting the practice marketplaces" in (await alice.get("/practice")).text
+    part = await alice.get("/practice", headers={"X-Part": "turn"})
+    assert part.text.lstrip().startswith("<section")
+    assert (await bob.get("/practice")).status_code == 404
+    assert not Switch(home).look()  # the page may be on its way
+    os.utime(asked, (0, 0))
+    assert Switch(home).look()
+    (row,) = await house.rows("SELECT token_hash FROM api_tokens WHERE user_id = :id", id=alice.id)
+    assert switch.take() == Asker("alice@example.com", None, row["token_hash"].hex(), "A browser")
+    assert (switch.take(), asked.exists()) == (None, False)
+    assert (await alice.get("/practice")).headers["location"] == "/"
+    switch.fail(Misconfigured("Port 8730 on 127.0.0.1 is taken.", action="Stop what listens there."))
+    assert "Port 8730 on 127.0.0.1 is taken. Stop what listens there." in await alice.text("/")
+    assert "Port 8730" not in await bob.text("/")
+    await alice.done("/practice")
+    assert switch.failed() is None
+
+
+async def test_once_anybody_has_a_real_account_the_switch_says_why_there_is_none(house, reader):
+    real(house)
+    alice, bob = await owner_of(house, reader), await reader("bob")
+    switch = Switch(house.settings.everystall_home)
+    switch.look()
+    await account(house, bob.id, "ebay", "bob")
+    for page in ("/", "/settings"):
+        said = await alice.text(page)
+        assert SWITCH not in said
+        assert "nobody would watch its sales meanwhile" in said
+        assert "everystall up --practice" in said
+    refused = await alice.post("/practice")
+    assert (refused.status_code, "nobody would watch its sales" in refused.text) == (409, True)
+    assert not switch.is_asked()
+
+
+async def test_who_practises_goes_back_by_the_switch_and_is_told_what_ends(house, reader):
+    alice, bob = await owner_of(house, reader), await reader("bob")
+    switch = Switch(house.settings.everystall_home)
+    assert "Back to my own Everystall" not in await alice.text("/")  # `up --practice` itself
+    assert (await alice.post("/practice/end")).status_code == 409
+    switch.look()
+    for page in ("/", "/settings"):
+        there = (await alice.get(page)).text
+        assert "Back to my own Everystall" in there
+        assert "Practice accounts, listings and sales are gone then." in there
+    assert "Back to my own Everystall" not in await bob.text("/")
+    assert (await bob.post("/practice/end")).status_code == 404
+    assert (await alice.post("/practice")).status_code == 404
+    assert await alice.done("/practice/end") == "/practice"
+    assert json.loads((house.settings.everystall_home / "switch.json").read_text()) == {}
+    assert "Going back to your own Everystall" in (await alice.get("/practice")).text
