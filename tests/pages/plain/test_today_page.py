@@ -77,3 +77,12 @@ async def test_a_practice_account_among_real_ones_says_so_and_the_other_way_roun
     assert "Practice account" not in await alice.text("/connections")
     object.__setattr__(house.settings, "ebay_url", "http://ebay.localhost:8730")
     assert "Real account" in await alice.text("/connections")
+
+
+async def test_after_a_restore_the_steps_lead_to_pages(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    await house.rows("UPDATE users SET restored_to = now(), paused_at = now() WHERE id = :id", id=alice.id)
+    steps = (await alice.get("/")).text.partition('<ol class="steps">')[2].partition("</ol>")[0]
+    assert '<a href="/inventory/import">' in steps
+    assert "/api/docs" not in steps
+    assert "was put back" not in await bob.text("/")
