@@ -58,7 +58,8 @@ COUNT: Final = text("""
               AND e.created_at > c.blind_since - interval '1 minute' AND e.type = 'sale.unclear'
               AND e.data ->> 'browserProfileId' = c.public_id
             WHERE c.needs_you IS NOT NULL OR c.watch_told_at IS NOT NULL)
-         + (SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL)
+         + (SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+              AND disabled_why IS DISTINCT FROM 'paused')
          + (SELECT count(*) FROM mailboxes WHERE failing_since IS NOT NULL)
 """)
 

@@ -27,6 +27,7 @@ from everystall.inventory.questions import OF_ACCOUNT, Asked, Group
 from everystall.inventory.sittings import PURPOSES
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Attempt, Connection, Mailbox, Publication, Sale, User, WebhookEndpoint
+from everystall.notify.webhooks import PAUSED
 from everystall.web import connections, hints, sessions, sittings, webhooks
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
 from everystall.web.pages.buttons import Button, button, buttons_of, one_first, press
@@ -201,7 +202,8 @@ async def waiting_of(session: AsyncSession, evidence: Path, only: str | None = N
     sections += [_late(accounts[one.publication.connection_id], one) for one in await questions.late(session)]
     sections += [_unclear(account, event) for account, event in await questions.unclear(session)]
     sections += [_webhook(row) for row in await session.scalars(
-        select(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None)))]  # fmt: skip
+        select(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None),
+                                      WebhookEndpoint.disabled_why.is_distinct_from(PAUSED)))]  # fmt: skip
     sections += [_mailbox(row) for row in await session.scalars(
         select(Mailbox).where(Mailbox.failing_since.is_not(None)))]  # fmt: skip
     sections.sort(key=lambda section: section.order)
