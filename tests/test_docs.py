@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,14 @@ def test_every_error_code_that_the_api_page_names_exists():
     named = set(re.findall(r"4\d\d `(\w+)`", (ROOT / "docs/api.md").read_text()))
     assert named
     assert named <= known
+
+
+def test_the_architecture_page_has_the_lanes_and_the_order_of_imports_as_they_are():
+    from everystall.engine import LANES
+
+    said = (ROOT / "ARCHITECTURE.md").read_text()
+    (named,) = re.findall(r"^\w+ \*\*lanes\*\*, (.+?)\.\s", said, re.M | re.S)
+    assert re.findall(r"`(\w+)`", named) == list(LANES)
+    (order,) = re.findall(r"^cli > .+?(?=^```)", said, re.M | re.S)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert [" ".join(one.split()) for one in order.split(">")] == contracts[0]["layers"][1:]

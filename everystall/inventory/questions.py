@@ -1,5 +1,5 @@
 """What waits for the seller, of whatever kind: read only. What ends it is elsewhere: publications.act,
-sales.answer, and what the routes of accounts, webhooks and mailboxes do.
+sales.answer, sale_mails.settle, and what the routes of accounts, webhooks and mailboxes do.
 
 Listings that wait on one account for the same reason are one group. Where the reason is the account's
 (OF_ACCOUNT) one answer ends it for all of them, and the group counts as one thing.
@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import TEXT, Select, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from everystall.inventory.connections import DISCONNECTED
 from everystall.models import (
@@ -57,8 +58,11 @@ COUNT: Final = text("""
          + (SELECT count(*) FROM connections c JOIN events e ON e.user_id = c.user_id
               AND e.created_at > c.blind_since - interval '1 minute' AND e.type = 'sale.unclear'
               AND e.data ->> 'browserProfileId' = c.public_id
-            WHERE c.needs_you IS NOT NULL OR c.watch_told_at IS NOT NULL)
-         + (SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL)
+            WHERE (c.needs_you IS NOT NULL OR c.watch_told_at IS NOT NULL)
+              AND NOT EXISTS (SELECT FROM events s WHERE s.user_id = e.user_id AND s.id > e.id
+                  AND s.type = 'sale.settled' AND s.data ->> 'eventId' = e.id::text))
+         + (SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+              AND disabled_why IS DISTINCT FROM 'paused')
          + (SELECT count(*) FROM mailboxes WHERE failing_since IS NOT NULL)
 """)
 
@@ -152,12 +156,18 @@ async def late(session: AsyncSession) -> list[Late]:
 
 
 async def unclear(session: AsyncSession) -> list[tuple[Connection, Event]]:
-    """Mails that something was sold on an account that we still cannot see, and it is not clear what."""
+    """Mails that something was sold on an account that we still cannot see, and it is not clear what; but for
+    those that the seller looked after."""
+    settled = aliased(Event)
+    looked_after = exists().where(
+        settled.user_id == Event.user_id, settled.id > Event.id, settled.type == "sale.settled",
+        settled.data["eventId"].astext == cast(Event.id, TEXT),
+    )  # fmt: skip
     unseen = Connection.needs_you.is_not(None) | Connection.watch_told_at.is_not(None)
     rows = await session.execute(
         select(Connection, Event)
         .join(Event, Event.created_at > Connection.blind_since - text("interval '1 minute'"))
-        .where(unseen, Event.type == "sale.unclear",
+        .where(unseen, ~looked_after, Event.type == "sale.unclear",
                Event.data["browserProfileId"].astext == Connection.public_id)
         .order_by(Event.created_at.desc())
     )  # fmt: skip

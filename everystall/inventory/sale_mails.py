@@ -25,8 +25,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.inventory import sales
+from everystall.errors import NotFound
+from everystall.inventory import questions, sales
 from everystall.inventory.blindness import told_of
+from everystall.inventory.connections import get_connection
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Attempt, Connection, Event, MailSeen, Publication
 from everystall.notify import messages
@@ -232,6 +234,25 @@ async def take(session: AsyncSession, user_id: UUID, told: SaleTold) -> None:
             "for certain what it was: take it down elsewhere yourself.",
         }  # fmt: skip
         await messages.record(session, user_id, "sale.unclear", data)
+
+
+async def settle(session: AsyncSession, user_id: UUID, event_id: int) -> bool:
+    """The seller looked after what the mail of that `sale.unclear` told of: it waits no more, which stands
+    among the events. False: they said so before. Raises NotFound."""
+    # its account is what is locked: nobody changes an event
+    of = select(Event.data["browserProfileId"].astext).where(
+        Event.id == event_id, Event.type == "sale.unclear"
+    )
+    public_id = await session.scalar(of)
+    if public_id is None:
+        raise NotFound
+    await get_connection(session, public_id, lock=True)
+    waiting = [event for _, event in await questions.unclear(session) if event.id == event_id]
+    if not waiting:
+        return False
+    told = {name: waiting[0].data.get(name) for name in ("browserProfileId", "marketplace", "title")}
+    await messages.record(session, user_id, "sale.settled", {"eventId": event_id, **told})
+    return True
 
 
 async def _look_at(session: AsyncSession, ids: Sequence[UUID]) -> None:

@@ -28,6 +28,7 @@ TYPES = {
     "sale.detected": "something of yours was sold; where it is live elsewhere it is being taken down",
     "sale.double": "more was sold than there was: one of two orders cannot be sent",
     "sale.unclear": "by a mail something was sold on an account that we cannot see; it is not clear what",
+    "sale.settled": "you looked after a sale that was not clear, and said so",
     "sale.cancelled": "an order that we had counted was cancelled there",
     "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
     "relist.skipped": "a listing was not relisted, and stays up as it is",

@@ -34,6 +34,8 @@ TIMEOUT_SECONDS = 10.0
 SECRET_BYTES = 32
 PREFIX = "whsec_"
 LONGEST_URL = 2000
+#: `disabled_why` of an endpoint that its seller paused.
+PAUSED = "paused"
 #: The Internet: no private, loopback, link-local or otherwise special address; ports 80 and 443.
 PUBLIC = Policy(allowed_schemes=frozenset({"https"}))
 #: The same and this machine and its network (never link-local: that is where clouds keep their secrets).

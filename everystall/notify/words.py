@@ -201,7 +201,7 @@ def _matched(data: Mapping[str, Any], names: _Names) -> _Said:
 
 
 def _webhook(data: Mapping[str, Any], names: _Names) -> _Said:
-    return "A webhook was disabled", data.get("message", ""), "/api/docs", "warn"
+    return "A webhook was disabled", data.get("message", ""), "/notifications/webhooks", "warn"
 
 
 def _channel(data: Mapping[str, Any], names: _Names) -> _Said:

@@ -65,6 +65,7 @@ class WebhookOut(Shape):
     #: Since when it took nothing; null: the last message was taken, or there was none.
     failing_since: datetime | None
     disabled_at: datetime | None
+    #: failing: it took nothing for a day · paused: by you
     disabled_why: str | None
     #: Until when the secret before this one signs too.
     previous_secret_until: datetime | None
@@ -186,10 +187,20 @@ async def rotate_secret(id: WebhookId, session: Transaction, parts: AllParts) ->
     return WebhookMade(**_shown(row), secret=webhooks.shown(secret))
 
 
+@router.post("/{webhookId}/pause")
+async def pause_webhook(id: WebhookId, session: Transaction) -> WebhookOut:
+    """Until `enable` it is sent nothing; what happens meanwhile is not sent later."""
+    row = await _get(session, id, lock=True)
+    row.disabled_at, row.disabled_why = func.now(), webhooks.PAUSED
+    await session.flush()
+    await session.refresh(row)
+    return WebhookOut(**_shown(row))
+
+
 @router.post("/{webhookId}/enable")
 async def enable_webhook(id: WebhookId, session: Transaction) -> WebhookOut:
-    """After it was disabled: from now on it is sent events again. What it missed can be sent again one by
-    one."""
+    """After it was disabled or paused: from now on it is sent events again. What it missed can be sent again
+    one by one."""
     row = await _get(session, id, lock=True)
     row.disabled_at = row.disabled_why = row.failing_since = None
     row.failures = 0

@@ -199,7 +199,9 @@ async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evid
         newer = reason == "session_expired" and visit.has_newer_session(connection.session_seq)
         if not newer:
             before = (connection.needs_you or {}).get("reason")
-            connection.needs_you = {"reason": reason, "message": message, "url": connection.base_url}
+            asked: dict[str, Any] = {"reason": reason, "message": message, "url": connection.base_url}
+            # of a look that no listing waits for, it is kept nowhere else
+            connection.needs_you = asked | ({"evidence": dict(evidence_)} if evidence_ else {})
             if reason == "session_expired" != before:
                 await _tell_account(visit, session, "session.expired", message)
             elif before is None:

@@ -234,3 +234,16 @@ async def test_a_token_for_handing_over_sessions_has_no_webhooks(site: Site):
 
 def test_private_addresses_are_off_unless_the_operator_says_so():
     assert Settings(_env_file=None).webhook_allow_private is False
+
+
+async def test_a_paused_webhook_is_sent_nothing_until_it_is_enabled(site: Site, alice: Seller, bob: Seller):
+    made = await _made(alice)
+    where = f"/api/webhooks/{made['id']}"
+    assert (await bob.post(f"{where}/pause")).status_code == 404
+    paused = (await alice.post(f"{where}/pause")).json()
+    assert (paused["disabledAt"] is not None, paused["disabledWhy"]) == (True, "paused")
+    assert (await alice.post(f"{where}/test")).status_code == 409
+    async with site.database.as_user(alice.user_id) as session:
+        await messages.record(session, alice.user_id, "webhook.disabled", {"message": "another one"})
+    assert await _log(alice, made["id"]) == []
+    assert (await alice.post(f"{where}/enable")).json()["disabledAt"] is None

@@ -213,6 +213,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "PATCH /api/webhooks/{webhookId}": {"url": "https://example.com/mine"},
         "DELETE /api/webhooks/{webhookId}": None,
         "POST /api/webhooks/{webhookId}/rotate": None,
+        "POST /api/webhooks/{webhookId}/pause": None,
         "POST /api/webhooks/{webhookId}/enable": None,
         "POST /api/webhooks/{webhookId}/test": None,
         "GET /api/webhooks/{webhookId}/deliveries": None,

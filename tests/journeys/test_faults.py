@@ -239,6 +239,16 @@ async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     assert stall.live(marketplace) == []
 
 
+async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
+    profile = await stall.connect(alice, "mercari")
+    stall.sandbox.fault("mercari", kind="captcha", times=1000)
+    await stall.visit(profile)
+    (row,) = await stall.rows("SELECT needs_you FROM connections")
+    assert row["needs_you"]["reason"] == "challenge"
+    folder = stall.tools.settings.everystall_home / "evidence"
+    assert (folder / row["needs_you"]["evidence"]["screenshot"]).is_file()
+
+
 @pytest.mark.extended
 async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.pages.conftest import EVIL, furnish, sign_in
+from tests.pages.standing import listing
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
 
@@ -503,3 +504,31 @@ async def test_the_editor_as_it_looks(house, scheme, width):
         await page.wait_for_load_state("networkidle")
         await page.screenshot(path=Path(folder) / f"listing-top-{width}-{scheme}.png")
     await passes(page, "listing")
+
+
+async def test_a_template_and_a_view_are_deleted_only_after_a_question(house):
+    alice = await house.person("alice")
+    id = await listing(house, alice)
+    await house.rows(
+        "INSERT INTO listing_templates (user_id, name, facts) VALUES (:id, 'Light', '{}')", id=alice
+    )
+    await house.rows(
+        "INSERT INTO saved_views (user_id, name, query) VALUES (:id, 'Bags', 'q=linen')", id=alice
+    )
+    page = await house.signed_in("alice")
+    for path, opens, button, table in (
+        (f"/listings/{id}#templates", None, "Delete it", "listing_templates"),
+        ("/inventory?q=linen", "Rename or delete this view", "Delete", "saved_views"),
+    ):
+        await page.goto(path)
+        if opens:
+            await page.get_by_text(opens).click()
+        delete = page.locator("form[action$=templates], .keep").get_by_role("button", name=button, exact=True)
+        await delete.click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Cancel").click()
+        assert len(await house.rows(f"SELECT 1 FROM {table}")) == 1
+        await delete.click()
+        await dialog.get_by_role("button", name="Delete it").click()
+        await page.get_by_text("is deleted.").wait_for()
+        assert await house.rows(f"SELECT 1 FROM {table}") == []

@@ -392,3 +392,48 @@ async def test_the_looks_of_notifications(house, scheme, width):
     await page.goto("/offline")
     await passes(page, "offline", "No connection to Everystall")
     assert await page.evaluate("window.ran") is None
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_how_the_webhooks_look(house, scheme, width):
+    alice = await house.person("alice")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/notifications/webhooks")
+    await passes(page, "webhooks-none")
+    await page.get_by_label("Address").fill("https://127.0.0.1/hook")
+    await page.get_by_role("button", name="Add it").click()
+    assert "We do not send to 127.0.0.1" in await page.locator("#url-error").inner_text()
+    await passes(page, "webhooks-refused")
+    await page.get_by_label("Address").fill("https://shop.example.com/hooks/everystall")
+    await page.get_by_label("Name").fill("The till")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Copy this secret now.").wait_for()
+    await house.rows(
+        "INSERT INTO webhook_endpoints "
+        "(user_id, url, dek_version, sealed, disabled_at, disabled_why, events) "
+        "VALUES (:id, :url, 1, '', now(), 'failing', '{sale.detected,sale.double}')",
+        id=alice, url="https://a-very-long-name-of-a-host.example.com/" + "with-no-end-" * 8,
+    )  # fmt: skip
+    for status, said, error in (
+        ("delivered", 204, None),
+        ("failed", 500, "status"),
+        ("waiting", None, "timeout"),
+    ):
+        await page.goto("/notifications/webhooks")
+        await page.get_by_role("button", name="Send a test").first.click()
+        await page.get_by_text("A test is on its way.").wait_for()
+        await house.rows(
+            "UPDATE webhook_deliveries SET status = :status, tries = 2, last_status = :said, "
+            "last_error = :error WHERE last_error IS NULL AND last_status IS NULL",
+            status=status, said=said, error=error,
+        )  # fmt: skip
+    await page.goto("/notifications/webhooks")
+    await page.get_by_text("What was sent").first.click()
+    await passes(page, "webhooks")
+    delete = page.get_by_role("button", name="Delete").first
+    await delete.focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    await page.get_by_text("The webhook is deleted.").wait_for()
+    await passes(page, "webhooks-deleted")

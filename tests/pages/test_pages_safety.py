@@ -124,6 +124,12 @@ async def test_somebody_elses_accounts_are_not_there(house):
         "listings": [row["id"] for row in await house.rows("SELECT id FROM listings")],
     }
     hers["sittings"] = [row["id"] for row in await house.rows("SELECT id FROM sittings")]
+    await house.rows(
+        "INSERT INTO webhook_endpoints (user_id, url, dek_version, sealed) "
+        "VALUES (:id, 'https://hooks.example.com/alice', 1, '')",
+        id=alice,
+    )
+    hers["webhooks"] = [row["id"] for row in await house.rows("SELECT id FROM webhook_endpoints")]
     hers["channels"] = [row["id"] for row in await house.rows("SELECT id FROM channels")]
     for row in await house.rows("SELECT id, kind FROM api_tokens"):
         kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
@@ -168,7 +174,7 @@ async def _told(house, user):
 async def _everything(house):
     tables = (
         "connections", "user_marketplace_sessions", "invitations", "listings", "publications", "channels",
-        "notice_deliveries",
+        "notice_deliveries", "webhook_endpoints",
     )  # fmt: skip
     return [await house.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables] + [
         await house.rows("SELECT id, name FROM api_tokens WHERE kind <> 'browser' ORDER BY id")

@@ -34,6 +34,7 @@ from everystall.web.pages import (
     sitting,
     stalls,
     today,
+    webhooks,
 )
 
 PAGES = (
@@ -64,6 +65,7 @@ PAGES = (
     extension.router,
     sitting.router,
     installed.router,
+    webhooks.router,  # before the address of one notification
     notifications.router,
     reference.router,
     palette.router,

@@ -41,7 +41,7 @@ _CLASSES: Final[Mapping[str, type[EverystallError]]] = {
 #: Places that wake-ups wait in, in words.
 _LANES: Final = {
     "urgent": "Taking down", "visits": "Posting, changing, looking", "ticks": "Chores",
-    "messages": "Webhooks", "imports": "Files, comparing",
+    "messages": "Webhooks, notifications", "imports": "Files, comparing", "sittings": "Sellers at a browser",
 }  # fmt: skip
 
 

@@ -32,6 +32,8 @@ _PRIMARY: Final = (
     "open_here",
     "reconnect",
     "resume",
+    "look",
+    "settled",
     "put_back",
 )
 _BAD: Final = ("end",)

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -16,17 +16,20 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import AfterValidator, SecretStr, ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from everystall import engine
 from everystall.errors import BadRequest, EverystallError, NotFound, Refused
-from everystall.inventory import mailboxes, questions
-from everystall.inventory.connections import DISCONNECTED, NO_WORKER
+from everystall.inventory import mailboxes, questions, sale_mails
+from everystall.inventory.connections import DISCONNECTED, NO_WORKER, get_connection
 from everystall.inventory.pairs import NeedsYou
 from everystall.inventory.questions import OF_ACCOUNT, Asked, Group
 from everystall.inventory.sittings import PURPOSES
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Attempt, Connection, Mailbox, Publication, Sale, User, WebhookEndpoint
+from everystall.notify.webhooks import PAUSED
+from everystall.settings import Settings
 from everystall.web import connections, hints, sessions, sittings, webhooks
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
 from everystall.web.pages.buttons import Button, button, buttons_of, one_first, press
@@ -52,10 +55,17 @@ TOGETHER: Final = (
 #: What is answered in the listing's editor, and then by *Try again*.
 TO_MEND: Final = ("listing_incomplete", "listing_rejected", "photo_refused")
 #: What only asks somebody else to do something: it still waits.
-_ASKING: Final = ("reconnect",)
+_ASKING: Final = ("reconnect", "look")
 #: An account's, that saying "go on" does not end.
 _NOT_RESUMED: Final = ("session_expired", NO_WORKER, DISCONNECTED)
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    #: None: it lies on another machine.
+    href: str | None
+    taken: datetime | None
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,8 @@ class Card:
     #: The marketplace's own page.
     url: str | None = None
     question: NeedsYou | None = None
-    #: The picture of the page, as it stood: (address, when).
-    picture: tuple[str, datetime | None] | None = None
+    #: The picture of the page, as it stood.
+    picture: Picture | None = None
     #: (field, here, there)
     sides: Sequence[tuple[str, str, str]] = ()
     orders: Sequence[tuple[str, str]] = ()
@@ -175,16 +185,16 @@ Text = Annotated[str, Form(max_length=200), AfterValidator(lambda text: text.rep
 # ---- what waits --------------------------------------------------------------------------------------
 
 
-async def waiting_of(session: AsyncSession, evidence: Path, only: str | None = None) -> Waiting:
+async def waiting_of(session: AsyncSession, settings: Settings, only: str | None = None) -> Waiting:
     """Everything, the worst and newest first; of one marketplace, if `only` says so."""
     accounts = {row.id: row for row in await session.scalars(select(Connection))}
     groups = await questions.groups(session)
     doubles = await questions.doubles(
         session, [one.listing.id for group in groups for one in group.asked if group.reason == "sold_twice"]
     )
-    pictures = await asyncio.to_thread(
-        _pictures, evidence, [one.attempt for group in groups for one in group.asked if one.attempt]
-    )
+    kept = {one.attempt.id: one.attempt.evidence for group in groups for one in group.asked if one.attempt}
+    kept |= {id: (account.needs_you or {}).get("evidence") for id, account in accounts.items()}
+    pictures = await asyncio.to_thread(_pictures, settings, kept)
     sections = [
         _of_account(accounts[group.connection_id], group, pictures)
         if group.reason in OF_ACCOUNT
@@ -201,7 +211,8 @@ async def waiting_of(session: AsyncSession, evidence: Path, only: str | None = N
     sections += [_late(accounts[one.publication.connection_id], one) for one in await questions.late(session)]
     sections += [_unclear(account, event) for account, event in await questions.unclear(session)]
     sections += [_webhook(row) for row in await session.scalars(
-        select(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None)))]  # fmt: skip
+        select(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None),
+                                      WebhookEndpoint.disabled_why.is_distinct_from(PAUSED)))]  # fmt: skip
     sections += [_mailbox(row) for row in await session.scalars(
         select(Mailbox).where(Mailbox.failing_since.is_not(None)))]  # fmt: skip
     sections.sort(key=lambda section: section.order)
@@ -229,7 +240,7 @@ def _account_known(account: Connection) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Any]) -> Section:
+def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Picture]) -> Section:
     """One answer ends it for all that wait there."""
     label = MARKETPLACES[account.marketplace]
     words = _words(group.reason, label)
@@ -238,12 +249,15 @@ def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Any])
     said = asked or (first.needs_you if first else None) or {}
     happened = str(said.get("message") or f"What sells on this {label} account cannot be read now.")
     at = first.updated_at if first else account.blind_since or account.watch_told_at or account.created_at
-    picture = next((pictures[one.attempt.id] for one in group.asked
-                    if one.attempt is not None and one.attempt.id in pictures), None)  # fmt: skip
+    of_tries = (pictures[one.attempt.id] for one in group.asked
+                if one.attempt is not None and one.attempt.id in pictures)  # fmt: skip
+    picture = (pictures.get(account.id) if asked else None) or next(of_tries, None)
     key = f"{account.public_id}-{group.reason}"
     buttons = []
     if group.reason in ("session_expired", "challenge"):
         buttons.append(button("reconnect", "Ask for a new capture", label))
+    if group.reason == questions.WATCH:
+        buttons.append(button("look", "Look again now", label))
     if group.reason == "paused" or (asked is not None and group.reason not in _NOT_RESUMED):
         text = "Go on" if group.reason == "paused" else "I did it, go on"
         buttons.insert(0, button("resume", text, label))
@@ -269,7 +283,7 @@ def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Any])
 def _of_listings(
     account: Connection,
     group: Group,
-    pictures: Mapping[UUID, Any],
+    pictures: Mapping[UUID, Picture],
     doubles: Mapping[str, tuple[Sale | None, Sale]],
 ) -> Section:
     cards = [_card(account, group.reason, one, pictures, doubles) for one in group.asked]
@@ -298,7 +312,7 @@ def _card(
     account: Connection,
     reason: str,
     one: Asked,
-    pictures: Mapping[UUID, Any],
+    pictures: Mapping[UUID, Picture],
     doubles: Mapping[str, tuple[Sale | None, Sale]],
 ) -> Card:
     label = MARKETPLACES[account.marketplace]
@@ -377,13 +391,17 @@ def _late(account: Connection, one: questions.Late) -> Section:
 
 
 def _unclear(account: Connection, event: Any) -> Section:
+    label = MARKETPLACES[account.marketplace]
     key = f"mail-{event.id}"
     title = str(event.data.get("title") or "")
     card = Card(
         key=key, rank=0, at=event.created_at, head="Something may have sold",
         happened=f"{event.data.get('message') or ''}" + (f" The mail names “{title}”." if title else ""),
-        todo="It is gone from here once we can see the account again.",
-        action="", fields={}, buttons=[], url=web_address(account.base_url), **_account_known(account),
+        todo="Look there, and take it down elsewhere if it sold. Once we can see the account again "
+        "this goes by itself.",
+        action="/needs-you/mail", fields={"event": str(event.id)},
+        buttons=[button("settled", "I looked, it is settled", label)],
+        url=web_address(account.base_url), **_account_known(account),
     )  # fmt: skip
     return Section(key, [card])
 
@@ -421,19 +439,22 @@ def _mailbox(row: Mailbox) -> Section:
 # ---- pictures ----------------------------------------------------------------------------------------
 
 
-def evidence_of(parts: Parts) -> Path:
+def evidence_of(settings: Settings) -> Path:
     """Where the workers of this machine leave pictures of what failed."""
-    return parts.settings.everystall_home / "evidence"
+    return settings.everystall_home / "evidence"
 
 
-def _pictures(folder: Path, attempts: Sequence[Attempt]) -> dict[UUID, tuple[str, datetime | None]]:
-    """Of those that lie on this machine: a worker elsewhere keeps its own."""
+def _pictures(settings: Settings, kept: Mapping[UUID, Mapping[str, Any] | None]) -> dict[UUID, Picture]:
+    """By what they are of: a try, or an account. Those of a worker elsewhere are there, for as long."""
+    oldest = datetime.now(UTC) - timedelta(days=settings.evidence_days)
     found = {}
-    for attempt in attempts:
-        if _picture(folder, attempt.evidence) is not None:
-            at = (attempt.evidence or {}).get("at")
-            taken = datetime.fromisoformat(at) if isinstance(at, str) else None
-            found[attempt.id] = (f"/needs-you/pictures/{attempt.id}", taken)
+    for id, evidence in kept.items():
+        at = (evidence or {}).get("at")
+        taken = datetime.fromisoformat(at) if isinstance(at, str) else None
+        if _picture(evidence_of(settings), evidence) is not None:
+            found[id] = Picture(f"/needs-you/pictures/{id}", taken)
+        elif (evidence or {}).get("screenshot") and taken is not None and taken > oldest:
+            found[id] = Picture(None, taken)
     return found
 
 
@@ -447,10 +468,13 @@ def _picture(folder: Path, evidence: Mapping[str, Any] | None) -> Path | None:
 
 @router.get("/needs-you/pictures/{id}")
 async def show_picture(id: str, parts: AllParts, who: PageSeller) -> Response:
-    """Of the page as it stood when a try of the seller's own failed."""
+    """Of the page as it stood when a try of the seller's own failed, or a look at an account of theirs."""
     async with parts.database.as_user(who.user_id) as session:
         evidence = await session.scalar(select(Attempt.evidence).where(Attempt.id == as_id(id)))
-    path = await asyncio.to_thread(_picture, evidence_of(parts), evidence)
+        if evidence is None:
+            account = await session.get(Connection, as_id(id))
+            evidence = (account.needs_you or {}).get("evidence") if account else None
+    path = await asyncio.to_thread(_picture, evidence_of(parts.settings), evidence)
     if path is None:
         raise NotFound
     return Response(await asyncio.to_thread(path.read_bytes), media_type="image/png")
@@ -482,7 +506,7 @@ async def _show(
     asked = page.request.query_params
     only = tally.only if tally else asked.get("on", "")
     only = only if only in MARKETPLACES else ""
-    found = await waiting_of(page.session, evidence_of(page.parts), only or None)
+    found = await waiting_of(page.session, page.parts.settings, only or None)
     at = at or asked.get("at", "")
     done = tally.done if tally else _number(page, "done")
     cards = found.cards
@@ -593,6 +617,8 @@ async def answer_account(
                     await connections.resume_all(session, who)
                 else:
                     await connections.resume_connection(account, session)
+            elif action == "look":
+                await _look_again(session, account)
             elif action == "reconnect":
                 await sessions.refresh_sessions(sessions.WhichBody(browser_profile_id=account), session, who)
             elif action == "open_here":
@@ -611,6 +637,25 @@ async def answer_account(
     if action in _ASKING:
         return tally.go(action, answered=0, at=f"{account}-{reason}")
     return tally.go(action)
+
+
+async def _look_again(session: AsyncSession, public_id: str) -> None:
+    """At what sells there, as soon as a worker is free."""
+    connection = await get_connection(session, public_id, lock=True)
+    if connection.needs_you is not None or connection.watch_told_at is None:
+        raise Refused("That does not wait for you any more.", action="Nothing.")
+    connection.next_check_at = func.now()
+    await session.flush()
+    await engine.wake(session, [connection.id])
+
+
+@router.post("/needs-you/mail")
+async def answer_mail(page: OpenedPage, tally: Told, event: Text = "") -> Response:
+    """The seller looked after what a mail told of."""
+    id = int(event) if event.isascii() and event.isdigit() and len(event) < 19 else 0
+    if not await sale_mails.settle(page.session, page.who.user_id, id):
+        return tally.go("already", answered=0)
+    return tally.go("settled")
 
 
 @router.post("/needs-you/webhook")

@@ -109,6 +109,10 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "service-added": ("That service is told from now on.", "Send it a test to see that it arrives."),
     "browser-added": ("Push is on in this browser.", "Send it a test to see that it arrives."),
     "test-sent": ("A test is on its way.", "What became of it is said beside the channel."),
+    "webhook-test": ("A test is on its way.", "What its receiver answers stands below within seconds."),
+    "webhook-pause": ("Paused.", "Nothing is sent there until you go on, and nothing of it later."),
+    "webhook-enable": ("Going on.", "It is told of what happens from now on."),
+    "webhook-delete": ("The webhook is deleted.", "Its log went with it."),
     "channel-removed": ("Removed.", "Nothing is sent there any more."),
     "taken-back": ("The invitation is taken back.", "Its link does not work any more."),
 }

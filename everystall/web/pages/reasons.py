@@ -53,7 +53,8 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     "watch_failed": Reason(
         "We cannot see what sells on {label}",
-        "It goes on by itself once its orders can be read again. Look there yourself meanwhile.",
+        "It goes on by itself once its orders can be read again; or have it looked at now. Look there "
+        "yourself meanwhile.",
         1,
     ),
     "unresolved": Reason(
@@ -101,6 +102,8 @@ ANSWERED: Final = {
     "put_back": "It is for sale again.",
     "leave_sold": "It stays sold.",
     "reconnect": "Asked for a new capture: open the marketplace in a browser that you paired.",
+    "look": "It is looked at now: this goes once its orders can be read.",
+    "settled": "That is settled.",
     "resume": "Going on.",
     "relist": "It is taken down and posted again as new.",
     "enable": "It is told of events again from now on.",

@@ -9,11 +9,13 @@ const said = document.getElementById("said");
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method !== "post") return;
-  if (form.dataset.confirm && form.dataset.sure !== "yes" && dialog?.showModal) {
+  // one of several buttons may ask for itself
+  const asks = event.submitter?.dataset.confirm ? event.submitter.dataset : form.dataset;
+  if (asks.confirm && form.dataset.sure !== "yes" && dialog?.showModal) {
     event.preventDefault();
-    dialog.querySelector("h2").textContent = form.dataset.confirm;
-    dialog.querySelector("p").textContent = form.dataset.because ?? "";
-    dialog.querySelector("[value=yes]").textContent = form.dataset.yes ?? "Yes";
+    dialog.querySelector("h2").textContent = asks.confirm;
+    dialog.querySelector("p").textContent = asks.because ?? "";
+    dialog.querySelector("[value=yes]").textContent = asks.yes ?? "Yes";
     dialog.returnValue = "";
     dialog.addEventListener("close", () => {
       if (dialog.returnValue !== "yes") return;

@@ -1,0 +1,121 @@
+"""What waits for the seller, and the buttons that end it, as they are sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from everystall.inventory.questions import needs_you_count
+from tests.pages.standing import account, attempt, listing, publication, question
+
+BLIND = (
+    "UPDATE connections SET blind_since = now() - interval '5 minutes', watch_told_at = now() "
+    "WHERE public_id = :id"
+)
+
+
+async def counted(house, who):
+    async with house.database.as_user(who.id) as session:
+        return await needs_you_count(session)
+
+
+async def hears_of_a_sale(house, who, public_id, title="Tea pot"):
+    """A mail that says too little; the event's id."""
+    told = {"browserProfileId": public_id, "marketplace": "ebay", "title": title, "message": "It wrote."}
+    (row,) = await house.rows(
+        "INSERT INTO events (user_id, type, data) VALUES (:user, 'sale.unclear', CAST(:data AS jsonb)) "
+        "RETURNING id",
+        user=who.id, data=json.dumps(told),
+    )  # fmt: skip
+    return row["id"]
+
+
+async def test_an_account_whose_sales_cannot_be_read_is_looked_at_again_at_once(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    public = await account(house, alice.id, "ebay", "alice")
+    given = {"account": public, "reason": "watch_failed", "action": "look"}
+    later = "UPDATE connections SET next_check_at = now() + interval '10 minutes' WHERE public_id = :id"
+    due = "SELECT next_check_at <= now() AS due FROM connections WHERE public_id = :id"
+    wakes = (
+        "SELECT args FROM procrastinate.procrastinate_jobs WHERE queue_name = 'visits' AND status = 'todo'"
+    )
+    await house.rows(later, id=public)
+    assert (await alice.post("/needs-you/account", **given)).status_code == 400  # nothing waits there
+    await house.rows(BLIND, id=public)
+    assert "Look again now" in await alice.text("/needs-you")
+    assert (await bob.post("/needs-you/account", **given)).status_code == 404
+    assert (await house.rows(due, id=public), await house.rows(wakes)) == ([{"due": False}], [])
+    said = await alice.text(await alice.done("/needs-you/account", **given))
+    assert "It is looked at now" in said
+    assert "We cannot see what sells on eBay" in said  # until it is seen
+    assert await house.rows(due, id=public) == [{"due": True}]
+    assert len(await house.rows(wakes)) == 1
+
+
+async def test_what_a_mail_told_of_waits_until_its_seller_says_that_they_looked(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    public = await account(house, alice.id, "ebay", "alice")
+    await house.rows(BLIND, id=public)
+    pot, cup = await hears_of_a_sale(house, alice, public), await hears_of_a_sale(house, alice, public, "Cup")
+    assert await counted(house, alice) == 3
+    for event in (pot, "0", "x", "9" * 30):
+        assert (await bob.post("/needs-you/mail", event=str(event), action="settled")).status_code == 404
+    assert await counted(house, alice) == 3
+    assert "“Tea pot”" in await alice.text("/needs-you")
+    assert "That is settled." in await alice.text(await alice.done("/needs-you/mail", event=str(pot)))
+    page = await alice.text("/needs-you")
+    assert ("“Tea pot”" in page, "“Cup”" in page) == (False, True)
+    assert await counted(house, alice) == 2
+    assert "did=already" in await alice.done("/needs-you/mail", event=str(pot))
+    (kept,) = await house.rows("SELECT user_id, data FROM events WHERE type = 'sale.settled'")
+    assert kept == {
+        "user_id": alice.id,
+        "data": {"eventId": pot, "browserProfileId": public, "marketplace": "ebay", "title": "Tea pot"},
+    }
+    assert (await alice.post("/needs-you/mail", event=str(cup), csrf="0" * 64)).status_code == 403
+
+
+async def test_likely_pairs_lead_to_where_they_are_answered(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    one, other = sorted([await listing(house, alice.id), await listing(house, alice.id, sku="A-18")])
+    await house.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, points) "
+        "VALUES (:id, CAST(:one AS uuid), CAST(:other AS uuid), 5)",
+        id=alice.id, one=one, other=other,
+    )  # fmt: skip
+    page = (await alice.get("/needs-you")).text
+    assert "1 pair of your listings may be the same thing" in page
+    assert '<a href="/inventory/matches">Matches</a>' in page
+    assert "may be the same thing" not in (await bob.get("/needs-you")).text
+
+
+async def test_a_picture_that_lies_on_another_machine_is_said_to_until_its_time_is_over(house, reader):
+    alice = await reader("alice")
+    shirt, public = await listing(house, alice.id), await account(house, alice.id, "ebay", "alice")
+    asked = question(shirt, public, "page_changed", "There is no button.", "retry")
+    of = await publication(house, alice.id, shirt, public, needs_you=asked)
+    kept = {"screenshot": "2026-11-26/page.png", "at": datetime.now(UTC).isoformat()}
+    await attempt(house, alice.id, of, evidence=kept)
+    assert "The picture is on the worker's machine" in await alice.text("/needs-you")
+    old = (datetime.now(UTC) - timedelta(days=house.settings.evidence_days + 1)).isoformat()
+    await house.rows(
+        "UPDATE attempts SET evidence = CAST(:kept AS jsonb)", kept=json.dumps({**kept, "at": old})
+    )
+    assert "The picture is on" not in await alice.text("/needs-you")
+
+
+async def test_an_account_that_a_look_found_asking_shows_its_picture_to_its_seller_alone(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    kept = {"screenshot": "2026-11-26/page.png", "at": datetime.now(UTC).isoformat()}
+    asked = {"reason": "challenge", "message": "A robot?", "url": None, "evidence": kept}
+    await account(house, alice.id, "ebay", "alice", needs_you=asked)
+    (row,) = await house.rows("SELECT id FROM connections")
+    picture = f"/needs-you/pictures/{row['id']}"
+    assert "The picture is on the worker's machine" in await alice.text("/needs-you")
+    assert (await alice.get(picture)).status_code == 404
+    folder = house.settings.everystall_home / "evidence" / "2026-11-26"
+    folder.mkdir(parents=True)
+    (folder / "page.png").write_bytes(b"a picture")
+    assert f'src="{picture}"' in (await alice.get("/needs-you")).text
+    assert (await alice.get(picture)).content == b"a picture"
+    assert (await bob.get(picture)).status_code == 404
