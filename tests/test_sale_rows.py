@@ -479,3 +479,27 @@ async def test_what_a_cancelled_order_holds_goes_to_the_next_one_before_that_is_
     assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
     await take(db, here, an_order("o3", "r-1"))
     assert len(await all_of(db, alice, DoubleSale)) == 1
+
+
+async def _waits(admin):
+    """Does somebody wait for a row that another transaction has locked?"""
+    asked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await (await admin.execute(asked)).fetchall())
+
+
+async def test_a_sale_that_waits_for_a_link_counts_of_what_they_became(db, admin, alice, bob, stand):
+    """It was written down as nobody's, and the other one stayed up."""
+    one, _ = await stand("ebay")
+    _, (mercari,) = await stand("mercari")
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == mercari.id)
+        (await session.scalars(of_account)).one().listing_id = one.id
+        await session.flush()
+        selling = asyncio.create_task(take(db, mercari, an_order("o1", "r-2")))
+        while not await _waits(admin):
+            await asyncio.sleep(0.02)
+    await selling
+    assert (await one_of(db, alice, Row)).listing_id == one.id
+    assert {row.id: row.quantity_sold for row in await all_of(db, alice, Listing)}[one.id] == 1
+    assert (await stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    assert await all_of(db, bob, Row) == []

@@ -368,10 +368,15 @@ async def tell_late(db: Database) -> None:
 
 
 async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dict[UUID, Publication]:
-    """All publications of these ones' listings, and the listings, in the order in which everybody locks."""
-    listing_ids = select(Publication.listing_id).where(Publication.id.in_(publication_ids))
-    found = await lock_all(session, list(await session.scalars(listing_ids)))
-    return {publication.id: publication for publication in found}
+    """All publications of these ones' listings, and the listings, in the order in which everybody locks. One
+    that moves to another listing while we wait for it (a link) is looked for there."""
+    asked = select(Publication.id, Publication.listing_id).where(Publication.id.in_(publication_ids))
+    while True:
+        listing_of = {row.id: row.listing_id for row in await session.execute(asked)}
+        found = await lock_all(session, set(listing_of.values()))
+        locked = {publication.id: publication for publication in found}
+        if listing_of.keys() <= locked.keys():
+            return locked
 
 
 async def _count(
