@@ -554,3 +554,24 @@ async def test_put_back_it_is_posted_too_where_it_waited_to_be_posted(db, admin,
     await _answer(db, here, "put_back")
     assert (await stands(db, alice))["ebay"] == ("nothing", "live", "waiting")
     assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("reason", ["marketplace_busy", "page_changed"])
+async def test_a_take_down_is_due_while_its_seller_is_asked_why_it_did_not_go(
+    db, admin, alice, bob, stand, reason
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await admin.execute(
+        "UPDATE publications SET needs_you = jsonb_build_object('reason', %s::text)", [reason]
+    )
+    await admin.execute(
+        "UPDATE publications SET wanted = 'ended', state = 'ending' WHERE marketplace = 'ebay'"
+    )
+    await admin.execute("UPDATE publications SET wanted_revision = 2 WHERE marketplace = 'mercari'")
+    assert await _due(db, admin, there) == (["ended"], ["urgent"])
+    assert await _due(db, admin, here) == ([], [])  # a change waits for its seller
+    numbers = await (await admin.execute("SELECT due, urgent FROM everystall.queue_numbers()")).fetchone()
+    assert (numbers["due"], numbers["urgent"]) == (1, 1)
+    async with db.as_user(bob) as session:
+        assert (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": there.id})).all() == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from everystall.web.shapes import MoneyBody
 from tests.simulation.market import Item
 from tests.simulation.stage import MANY, Life
@@ -102,3 +104,33 @@ def test_what_the_seller_keeps_there_stays_after_an_unanswered_click(begin: Begi
     life.decide(0, "keep_theirs")
     life.settle()
     assert _there(life).title == "By hand"
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "reason", "minutes"),
+    [("busy", 8, "marketplace_busy", 5), ("changed", 1, "page_changed", 15)],
+)
+def test_a_take_down_is_tried_on_while_its_seller_is_asked(
+    begin: Begin, how: str, times: int, reason: str, minutes: int
+) -> None:
+    """Eight busy answers, or one page that is not as we know it: it stayed up until *Try again*."""
+    life = _live(begin)
+    life.world.will["end"].extend([how] * (times + 1))
+    life.decide(0, "end")
+    for _ in range(times):
+        assert life.publication()["needs_you"] is None
+        life.pass_time(300)
+        life.visit()
+    for _ in range(2):
+        assert life.publication()["needs_you"]["reason"] == reason
+        (row,) = life.rows(
+            "SELECT extract(epoch FROM next_try_at - now()) AS wait FROM publications "
+            "WHERE user_id = %(user)s"
+        )
+        assert 0 < row["wait"] <= 60 * minutes
+        life.judge()
+        life.pass_time(60 * minutes + 1)
+        assert ("urgent", life.connections[life.accounts[0]]) in [(lane, id) for id, lane in life._woken()]
+        life.visit()
+    assert (life.publication()["put"], life.publication()["needs_you"]) == ("ended", None)
+    assert life.world.live() == []
