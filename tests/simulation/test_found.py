@@ -134,3 +134,16 @@ def test_a_take_down_is_tried_on_while_its_seller_is_asked(
         life.visit()
     assert (life.publication()["put"], life.publication()["needs_you"]) == ("ended", None)
     assert life.world.live() == []
+
+
+def test_what_is_wanted_again_over_the_sale_of_the_last_one_goes(begin: Begin) -> None:
+    """A post crossed the sale: its own page said that it stands, and so it stood, with none left."""
+    life = _live(begin)
+    life.rows("UPDATE listings SET quantity_sold = quantity WHERE user_id = %(user)s RETURNING id")
+    life.rows(
+        "UPDATE publications SET state = 'ending', started_at = now() - interval '1 minute' "
+        "WHERE user_id = %(user)s RETURNING id"
+    )
+    life.visit()
+    assert (life.publication()["wanted"], life.publication()["put"]) == ("ended", "ended")
+    assert life.world.live() == []
