@@ -538,8 +538,9 @@ class Publication(Owned, Base):
               postgresql_where=text("unsettled OR looking")),
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
               postgresql_where=text(
-                  "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND needs_you ->> 'reason' "
-                  "IN ('sold_twice', 'sale_cancelled'))))")),
+                  "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND (needs_you ->> 'reason' "
+                  "IN ('sold_twice', 'sale_cancelled') OR (wanted = 'ended' AND needs_you ->> 'reason' "
+                  "IN ('marketplace_busy', 'page_changed'))))))")),
         Index("publications_by_connection", "user_id", "connection_id"),
         # where each listing is, or was, or shall be, without a look at the rows themselves
         Index("publications_standing", "user_id", "listing_id", "put", "marketplace",

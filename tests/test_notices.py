@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 import zoneinfo
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import http_ece
@@ -340,6 +340,19 @@ async def test_an_account_that_cannot_be_seen_is_urgent_while_it_holds_a_last_pi
     for one in (alone, account, many):
         await tell.happens(alice, "session.expired", browserProfileId=one.public_id)
     assert [one.urgent for one in await _deliveries(db, alice)] == [False, True, False]
+
+
+async def test_what_sold_and_is_still_up_elsewhere_is_told_at_night_too(db, alice, bob, tell):
+    for seller, address in ((alice, "alice@example.com"), (bob, "bob@example.com")):
+        await tell.mail(seller, address)
+        now = datetime.now(UTC)
+        minute = now.hour * 60 + now.minute
+        quiet = {"quiet_from": (minute - 60) % 1440, "quiet_until": (minute + 60) % 1440, "time_zone": "UTC"}
+        await tell.rules(seller, **quiet, email_pace="daily")
+    await tell.happens(alice, "delist.late", since=now.isoformat())
+    (delivery,) = await _deliveries(db, alice)
+    assert (delivery.urgent, delivery.next_try_at < datetime.now(UTC) + timedelta(minutes=1)) == (True, True)
+    assert await _deliveries(db, bob) == []
 
 
 # ---- what goes wrong --------------------------------------------------------------------------------

@@ -652,3 +652,99 @@ async def test_one_question_names_all_cancelled_orders_that_it_asks_about(db, al
     assert "(o1 and o2)" in asked["message"]
     assert "others" not in asked
     assert await all_of(db, bob, Publication) == []
+
+
+async def _waits(admin):
+    """Does somebody wait for a row that another transaction has locked?"""
+    asked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await (await admin.execute(asked)).fetchall())
+
+
+async def test_a_sale_that_waits_for_a_link_counts_of_what_they_became(db, admin, alice, bob, stand):
+    """It was written down as nobody's, and the other one stayed up."""
+    one, _ = await stand("ebay")
+    _, (mercari,) = await stand("mercari")
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == mercari.id)
+        (await session.scalars(of_account)).one().listing_id = one.id
+        await session.flush()
+        selling = asyncio.create_task(take(db, mercari, an_order("o1", "r-2")))
+        while not await _waits(admin):
+            await asyncio.sleep(0.02)
+    await selling
+    assert (await one_of(db, alice, Row)).listing_id == one.id
+    assert {row.id: row.quantity_sold for row in await all_of(db, alice, Listing)}[one.id] == 1
+    assert (await stands(db, alice))["ebay"] == ("live", "ended", "ending")
+    assert await all_of(db, bob, Row) == []
+
+
+@pytest.mark.parametrize("waits", ["after an error", "for an answer to a click"])
+async def test_what_was_to_go_already_and_is_there_goes_at_once_when_it_sells_elsewhere(
+    db, admin, alice, bob, stand, waits
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    await rule(db, alice, put_back="always")
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        await act(session, (await session.scalars(of_account)).one(), "end")
+    if waits == "for an answer to a click":
+        await admin.execute(
+            "UPDATE publications SET put = 'nothing', looking = true, state = 'reconciling' "
+            "WHERE marketplace = 'ebay'"
+        )
+        await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
+    await admin.execute(
+        "UPDATE publications SET tries = 5, next_try_at = now() + interval '10 minutes' "
+        "WHERE marketplace = 'ebay'"
+    )
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    await take(db, here, an_order("o1", "r-1"))
+    down = await one_of(db, alice, TakeDown)
+    assert (down.marketplace, down.gone_at) == ("ebay", None)
+    (publication,) = [one for one in await all_of(db, alice, Publication) if one.connection_id == there.id]
+    assert (publication.wanted, publication.tries, publication.next_try_at) == ("ended", 0, None)
+    woken = await (
+        await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'urgent'")
+    ).fetchall()
+    assert [row["lock"] for row in woken] == [f"connection:{there.id}"]
+    await cancel(db, here, "o1")  # that it goes there was the seller's wish, and stays it
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, bob, TakeDown) == []
+
+
+async def test_put_back_it_is_posted_too_where_it_waited_to_be_posted(db, admin, alice, bob, stand):
+    _, (here, there) = await stand("mercari", "ebay")
+    await admin.execute("DELETE FROM attempts WHERE connection_id = %s", [there.id])
+    await admin.execute(
+        "UPDATE publications SET put = 'nothing', put_revision = NULL, state = 'waiting', remote_id = NULL "
+        "WHERE marketplace = 'ebay'"
+    )
+    await take(db, here, an_order("o1", "r-1"))
+    assert (await stands(db, alice))["ebay"] == ("nothing", "ended", "cancelled")
+    assert (await one_of(db, alice, TakeDown)).gone_at is not None
+    await cancel(db, here, "o1")
+    await _answer(db, here, "put_back")
+    assert (await stands(db, alice))["ebay"] == ("nothing", "live", "waiting")
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("reason", ["marketplace_busy", "page_changed"])
+async def test_a_take_down_is_due_while_its_seller_is_asked_why_it_did_not_go(
+    db, admin, alice, bob, stand, reason
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await admin.execute(
+        "UPDATE publications SET needs_you = jsonb_build_object('reason', %s::text)", [reason]
+    )
+    await admin.execute(
+        "UPDATE publications SET wanted = 'ended', state = 'ending' WHERE marketplace = 'ebay'"
+    )
+    await admin.execute("UPDATE publications SET wanted_revision = 2 WHERE marketplace = 'mercari'")
+    assert await _due(db, admin, there) == (["ended"], ["urgent"])
+    assert await _due(db, admin, here) == ([], [])  # a change waits for its seller
+    numbers = await (await admin.execute("SELECT due, urgent FROM everystall.queue_numbers()")).fetchone()
+    assert (numbers["due"], numbers["urgent"]) == (1, 1)
+    async with db.as_user(bob) as session:
+        assert (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": there.id})).all() == []

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.db import Database
 from everystall.errors import ImportRunning
-from everystall.inventory.incoming import own
+from everystall.inventory.incoming import ebay, own, shopify
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import changed, touch
@@ -39,6 +39,8 @@ _CONTENT: Mapping[str, Any] = {
     "package": {}, "ships_from_zip": None, "shipping_payer": None, "specifics": {}, "overrides": {},
     "location": None, "cost_cents": None, "labels": [],
 }  # fmt: skip
+#: Formats whose quantity is what is left; ours counts the sold ones in.
+_LEFT = (ebay.NAME, shopify.NAME)
 
 
 @dataclass
@@ -98,7 +100,9 @@ def _decide(
     if own_id is not None and own_id in listings:
         return _own_again(row, listings[own_id])
     if known is not None and known.listing_id in listings:
-        return _known_again(row, listings[known.listing_id], known.facts)
+        listing = listings[known.listing_id]
+        apart = listing.quantity_sold if source in _LEFT else 0
+        return _known_again(row, listing, known.facts, apart)
     if (there := taken.get(row.facts.get("sku") or "")) is not None:
         said = Finding(
             None, "sku", "sku_taken",
@@ -131,16 +135,23 @@ def _own_again(row: ImportRow, listing: Listing) -> Decision:
     return _changed(listing, changes, [])
 
 
-def _known_again(row: ImportRow, listing: Listing, before: Mapping[str, Any]) -> Decision:
+def _known_again(row: ImportRow, listing: Listing, before: Mapping[str, Any], apart: int) -> Decision:
     """Of what the source said before, what it says otherwise now; what the seller changed here stays. A sale
-    is told and not counted: it may be one that was seen here too."""
+    is told and not counted: it may be one that was seen here too. `apart`: so many sold ones are not in its
+    quantity."""
     changes, kept = dict[str, Any](), list[str]()
     for name, empty in _CONTENT.items():
         here, last = getattr(listing, name), before.get(name, empty)
-        if name not in row.facts or row.facts[name] in (last, here):
+        if name not in row.facts or (told := row.facts[name]) == last:
+            continue
+        if name == "quantity" and apart:
+            if told < last and told + apart > here:  # not more of them: it does not know of all these sales
+                continue
+            told, last = told + apart, here if here - apart == last else last
+        if told in (last, here):
             continue
         if here == last:
-            changes[name] = row.facts[name]
+            changes[name] = told
         else:
             kept.append(name)
     sold = row.facts.get("quantity_sold", 0)

@@ -12,7 +12,7 @@ import json
 import secrets
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -176,6 +176,10 @@ async def post(
             .values(needs_you=None)
         )
     await _lock_publications(session, listing)
+    if listing.quantity <= listing.quantity_sold:  # the last one was sold while this waited for its rows
+        _refuse_incomplete(
+            [replace(one, draft=None, problems=[_sold_out(one.marketplace)]) for one in checked]
+        )
     job_id = await _insert_job(session, user_id, listing_id, idempotency_key, asked)
     if job_id is None:  # the same key arrived twice at the same moment, and the other was first
         repeated = await _find_repeated(session, idempotency_key or "", asked)
@@ -196,14 +200,14 @@ async def post(
 
 async def _lock_publications(session: AsyncSession, listing: Listing) -> None:
     """Those that are there, in the order of their ids, before the listing is referred to: a visit, a
-    cancel and a delete lock in the same order. Raises ListingLive if it is being deleted by now."""
+    cancel, a sale and a delete lock in the same order. Raises ListingLive if it is being deleted by now."""
     await session.execute(
         select(Publication.id)
         .where(Publication.listing_id == listing.id)
         .order_by(Publication.id)
         .with_for_update()
     )
-    await session.refresh(listing, ["delete_asked_at", "revision"])
+    await session.refresh(listing, ["delete_asked_at", "revision", "quantity", "quantity_sold"])
     if listing.delete_asked_at is not None:
         raise ListingLive("This listing is being taken down everywhere and deleted.")
 

@@ -168,6 +168,12 @@ def _check(publications: Sequence[Publication], earlier: Listing, later: Listing
         )
     _check_rest(publications)
     lefts = [one.quantity - one.quantity_sold for one in (earlier, later)]
+    if earlier.quantity == later.quantity == 1 and lefts[0] != lefts[1]:
+        raise Refused(
+            "One of the two is sold, and the other is still for sale. If they are one thing, it is gone.",
+            action="Take the other one down, and delete its listing. If you have one more, raise the "
+            "quantity of the sold one first.",
+        )
     if by == "everystall" and lefts[0] != lefts[1]:
         raise Refused("They do not hold as many.", action="Decide yourself.")
 

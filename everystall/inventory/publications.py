@@ -68,9 +68,13 @@ ACTIONS_FOR = {
 PAUSED = "paused"
 #: What is asked about an order of what is live: no visit answers it, so none waits for that, and it stays.
 ABOUT_ORDERS = ("sold_twice", "sale_cancelled")
-#: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()` has the same.
+#: What is asked while a take-down is tried on all the same, until it is gone.
+TRIED_ON = ("marketplace_busy", "page_changed")
+#: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()`,
+#: `everystall.queue_numbers()` and publications_due_at have the same.
 NOT_HELD = """(p.needs_you IS NULL
-    OR (p.put = 'live' AND p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')))"""
+    OR (p.put = 'live' AND (p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')
+        OR (p.wanted = 'ended' AND p.needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed')))))"""
 #: SQL: what is asked about orders of a publication, once all else that is asked about it is answered.
 ORDERS_STILL = text("""CASE WHEN jsonb_array_length(publications.needs_you -> 'others') > 0
     THEN (publications.needs_you -> 'others' -> 0)
@@ -299,8 +303,9 @@ def about_order(publication: Publication) -> dict[str, Any] | None:
 
 def is_held(publication: Publication) -> bool:
     """Does what is asked about it keep visits from it? As NOT_HELD."""
-    asked = publication.needs_you is not None
-    return asked and not (publication.put == "live" and _reason(publication) in ABOUT_ORDERS)
+    reason = _reason(publication)
+    goes_on = reason in ABOUT_ORDERS or (publication.wanted == "ended" and reason in TRIED_ON)
+    return reason is not None and not (publication.put == "live" and goes_on)
 
 
 async def want_live(session: AsyncSession, publication: Publication) -> None:
@@ -543,10 +548,10 @@ async def _clear_account(session: AsyncSession, publication: Publication) -> Non
     )  # fmt: skip
 
 
-def backoff(tries: int, retry_after: float | None, jitter: float) -> timedelta:
-    """Seconds until the next try of what passes by itself: 5, 10, 20 … at most 30 minutes, each
+def backoff(tries: int, retry_after: float | None, jitter: float, most: float = 1800.0) -> timedelta:
+    """Seconds until the next try of what passes by itself: 5, 10, 20 … at most 30 minutes (`most`), each
     ± 25 % (`jitter` in 0..1); never sooner than the marketplace asked."""
-    wait = min(5.0 * 2 ** min(tries, 10), 1800.0) * (0.75 + 0.5 * jitter)
+    wait = min(5.0 * 2 ** min(tries, 10), most) * (0.75 + 0.5 * jitter)
     return timedelta(seconds=max(wait, retry_after or 0.0))
 
 

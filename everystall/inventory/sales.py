@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -407,10 +407,15 @@ async def tell_late(db: Database) -> None:
 
 
 async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dict[UUID, Publication]:
-    """All publications of these ones' listings, and the listings, in the order in which everybody locks."""
-    listing_ids = select(Publication.listing_id).where(Publication.id.in_(publication_ids))
-    found = await lock_all(session, list(await session.scalars(listing_ids)))
-    return {publication.id: publication for publication in found}
+    """All publications of these ones' listings, and the listings, in the order in which everybody locks. One
+    that moves to another listing while we wait for it (a link) is looked for there."""
+    asked = select(Publication.id, Publication.listing_id).where(Publication.id.in_(publication_ids))
+    while True:
+        listing_of = {row.id: row.listing_id for row in await session.execute(asked)}
+        found = await lock_all(session, set(listing_of.values()))
+        locked = {publication.id: publication for publication in found}
+        if listing_of.keys() <= locked.keys():
+            return locked
 
 
 async def _count(
@@ -490,17 +495,29 @@ async def _take_down(
 ) -> None:  # fmt: skip
     """The last one is sold: nothing of the listing is wanted live any more (`but`: the last one is left, and
     stays on that account alone). What waits to be posted is cancelled, what is armed is settled first, what
-    is live goes at once."""
-    wanted = select(Publication).where(
-        Publication.listing_id == listing.id, Publication.wanted == "live",
-        Publication.connection_id.is_distinct_from(but),
+    is live goes at once; so does what was not wanted there any more and was not gone yet."""
+    stands = or_(Publication.wanted == "live", Publication.put == "live", Publication.looking)
+    found = select(Publication).where(
+        Publication.listing_id == listing.id, stands, Publication.connection_id.is_distinct_from(but)
     ).order_by(Publication.id)  # fmt: skip
+    owed = select(TakeDown.publication_id).join(Publication, Publication.id == TakeDown.publication_id).where(
+        Publication.listing_id == listing.id, TakeDown.gone_at.is_(None)
+    )  # fmt: skip
+    of_another = set(await session.scalars(owed))
     there = []
-    for publication in (await session.scalars(wanted)).all():
-        if await want_ended(session, publication):
+    for publication in (await session.scalars(found)).all():
+        decided = publication.wanted == "ended"  # not because of this sale: nor is it put back with it
+        goes = await want_ended(session, publication)
+        if goes:
             there.append(publication.connection_id)
-            session.add(TakeDown(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
-                                 marketplace=publication.marketplace))  # fmt: skip
+        if publication.id in of_another:  # a sale before this one has it taken down
+            continue
+        now = func.clock_timestamp()
+        session.add(
+            TakeDown(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
+                     marketplace=publication.marketplace, gone_at=None if goes else now,
+                     settled_at=now if decided else None)
+        )  # fmt: skip
     if there:
         await engine.wake(session, there, "urgent")
 

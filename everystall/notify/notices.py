@@ -175,9 +175,9 @@ async def reschedule(session: AsyncSession, rules: NoticeRules) -> bool:
 
 
 async def _is_urgent(session: AsyncSession, subject: str, data: Mapping[str, Any]) -> bool:
-    """Sold twice; or an account cannot be seen on which the last piece of something is live that may sell
-    elsewhere meanwhile."""
-    if subject == "sold_twice":
+    """Sold twice; sold, and still up elsewhere; or an account cannot be seen on which the last piece of
+    something is live that may sell elsewhere meanwhile."""
+    if subject in ("sold_twice", "late"):
         return True
     if subject != "blind" or "browserProfileId" not in data:
         return False

@@ -25,8 +25,8 @@ from everystall.inventory.publications import (
     live_attempt,
 )
 from everystall.marketplaces.base import SeenState
-from everystall.models import Attempt, Connection, Publication, TakeDown
-from everystall.worker import hands
+from everystall.models import Attempt, Connection, Listing, Publication, TakeDown
+from everystall.worker import hands, publish
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -84,7 +84,8 @@ async def _sold_elsewhere(session: AsyncSession, publication: Publication) -> At
 
 
 async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
-    """It is wanted live again while a take-down may be under way: its own page says which came first."""
+    """It is wanted live again while a take-down may be under way: its own page says which came first. Where
+    the last one was sold meanwhile, it goes."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         if (publication.wanted, publication.put, publication.state) != ("live", "live", "ending"):
@@ -106,6 +107,9 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
         if late:  # the site may take the click yet
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=2))
         elif publication.wanted == "live":
+            listing = await session.get_one(Listing, publication.listing_id)
+            if await publish.nothing_left(session, publication, listing):
+                return
             await change(session, publication, state="live", seen="live", seen_at=func.now(), tries=0,
                          next_try_at=None, finished_at=func.now())  # fmt: skip
 

@@ -31,6 +31,7 @@ from everystall.errors import (
 from everystall.inventory import sales
 from everystall.inventory.publications import (
     AT_REST,
+    TRIED_ON,
     alter,
     ask_first,
     backoff,
@@ -53,8 +54,10 @@ log = structlog.get_logger()
 TRIES = 8
 #: The next look for an open question after a look itself failed.
 LOOK_AGAIN = timedelta(minutes=5)
-#: The next check of an account after one that found the site not as we know it.
+#: The next check of an account, or try of a take-down, after one that found the site not as we know it.
 CHECK_AGAIN = timedelta(minutes=15)
+#: Seconds between tries of a take-down, at most: five minutes with what `backoff` adds.
+END_AGAIN = 240.0
 
 Evidence = Mapping[str, Any] | None
 
@@ -163,6 +166,11 @@ async def dropped(visit: Visit, publication_id: UUID | None) -> None:
             await change(session, publication, state=AT_REST[publication.state])
 
 
+def _still_up(publication: Publication) -> bool:
+    """It is to go: that is tried until it is gone, whatever its seller is asked."""
+    return publication.wanted == "ended" and publication.put == "live"
+
+
 def over(publication: Publication) -> bool:
     """Nobody wants it any more and nothing of it is there or in question: what just failed is moot."""
     return publication.wanted == "ended" and publication.put != "live" and not publication.looking
@@ -185,6 +193,9 @@ async def _flag(
     publication.state = AT_REST.get(publication.state, publication.state)
     if publication.looking:
         publication.next_try_at = func.now() + LOOK_AGAIN
+    elif _still_up(publication) and reason in TRIED_ON:
+        publication.next_try_at = func.now() + (CHECK_AGAIN if reason == "page_changed" else LOOK_AGAIN)
+        message = f"{message} It is still there: we go on trying."
     asked = needs_you(
         publication, visit.connection.public_id, reason, message, publication.url or visit.connection.base_url
     )
@@ -255,9 +266,13 @@ async def _again_later(
             return
         await sales.tell_if_late(session, publication)
         tries = publication.tries + counts
-        wait = backoff(max(tries - 1, 0), getattr(error, "retry_after", None), random.random())
+        rest, jitter = getattr(error, "retry_after", None), random.random()
+        wait = backoff(max(tries - 1, 0), rest, jitter)
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
+        elif _still_up(publication) and (tries < TRIES or publication.needs_you is not None):
+            wait = backoff(max(tries - 1, 0), rest, jitter, END_AGAIN)
+            await change(session, publication, tries=tries, next_try_at=func.now() + wait, state="ending")
         elif tries >= TRIES:
             said = f"It did not work {tries} times in a row: {error.message} {error.action}"
             if error.fate == "retry":
@@ -266,7 +281,7 @@ async def _again_later(
             await _flag(visit, session, publication, reason_of(error), said, picture)
             await tell_jobs(session, [publication_id])
         else:
-            ending = publication.wanted == "ended" or publication.state == "ending"
+            ending = publication.state == "ending"
             state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
 
@@ -331,7 +346,7 @@ async def _last_evidence(visit: Visit, publication_id: UUID, error: EverystallEr
         return None
     async with visit.lease.transaction() as session:
         tries = await session.scalar(select(Publication.tries).where(Publication.id == publication_id))
-    return await _evidence(visit) if (tries or 0) + 1 >= TRIES else None
+    return await _evidence(visit) if (tries or 0) + 1 == TRIES else None
 
 
 async def _evidence(visit: Visit) -> Evidence:

@@ -24,7 +24,7 @@ from everystall.notify.send import Mail
 from everystall.web.limits import Windows
 from everystall.worker import run
 from tests.api.conftest import SHIRT, Seller, Site
-from tests.test_incoming import SHOPIFY, VENDOO, file
+from tests.test_incoming import EBAY, SHOPIFY, VENDOO, file
 
 MUG = {"Title": "Mug", "Sku": "M-1", "Price": "5.00", "Quantity Left": "1"}
 CUP = {"Title": "Cup", "Price": "6.00", "Condition": "so so", "Images": "https://a.example/1.jpg"}
@@ -150,6 +150,32 @@ async def test_a_sale_in_a_later_file_is_told_and_not_counted(site: Site, alice:
     assert (counts(told), codes(told)) == ({"skipped": 1}, {2: ["fewer_than_sold"]})
     (mug,) = await listings(alice)
     assert (mug["quantity"], mug["quantitySold"], mug["revision"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "quantity"),
+    [
+        (EBAY, {"Action": "Add", "CustomLabel": "M-1", "Title": "Mug", "StartPrice": "5"}, "Quantity"),
+        (SHOPIFY, {"Handle": "mug", "Title": "Mug", "Variant Price": "5"}, "Variant Inventory Qty"),
+    ],
+    ids=["ebay", "shopify"],
+)
+async def test_a_file_that_says_what_is_left_counts_the_sold_ones_in(
+    site: Site, alice: Seller, bob: Seller, header: list[str], row: dict[str, str], quantity: str
+):
+    async def quantity_after(left: int, sold: int) -> int:
+        await site.rows("UPDATE listings SET quantity_sold = :sold", sold=sold)
+        await brought(site, alice, file(header, {**row, quantity: str(left)}))
+        (mug,) = await listings(alice)
+        return int(mug["quantity"])
+
+    assert await quantity_after(5, 0) == 5
+    assert await quantity_after(5, 1) == 5  # of before the sale
+    assert await quantity_after(4, 1) == 5
+    assert await quantity_after(7, 1) == 8  # three more
+    assert await quantity_after(6, 1) == 7  # one fewer
+    assert await quantity_after(5, 3) == 7  # it does not know of all these sales
+    assert await listings(bob) == []
 
 
 async def test_a_change_by_a_file_goes_where_the_listing_is_live(site: Site, alice: Seller):

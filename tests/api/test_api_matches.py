@@ -363,6 +363,24 @@ async def test_the_only_piece_on_one_account_sells_once_where_another_holds_seve
     assert await _sold(site) == (1, {"poshmark": ("sold", None), "ebay": ("live", 3)})
 
 
+async def test_one_that_is_sold_and_one_that_is_for_sale_are_not_linked_into_another_piece(site, alice, bob):
+    one, other, _ = await _two(site, alice)
+    await _sell(site, alice, "poshmark", "o1")
+    refused = await _link(site, alice, one, other)
+    assert (refused.status_code, len(await _listings(alice))) == (400, 2)
+    assert "still for sale" in refused.json()["message"]
+    assert "Take the other one down" in refused.json()["action"]
+    (match,) = await site.rows("SELECT id FROM matches")
+    assert (await bob.post(f"/api/matches/{match['id']}/link")).status_code == 404
+    await site.rows(
+        "UPDATE listings SET quantity = 2 WHERE id = CAST(:id AS uuid)", id=one
+    )  # she has one more
+    linked = await alice.post(f"/api/matches/{match['id']}/link")
+    assert linked.status_code == 200, linked.text
+    (listing,) = (await _listings(alice)).values()
+    assert (listing["quantity"], listing["quantitySold"]) == (2, 1)
+
+
 async def test_undone_each_holds_as_many_as_before(site, alice):
     one, other, _ = await _two(site, alice, quantity=3)
     linked = await _link(site, alice, one, other)

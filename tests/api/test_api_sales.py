@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import event
 
@@ -193,3 +195,29 @@ async def test_what_was_taken_down_because_of_a_sale_is_the_sellers_own_once_it_
     assert (await alice.publish(listing, "mercari")).status_code == 200
     (down,) = await site.rows("SELECT settled_at FROM take_downs")
     assert down["settled_at"] is not None
+
+
+async def test_a_post_that_crosses_the_sale_of_the_last_one_is_refused_and_what_was_to_go_goes(
+    site, alice, bob
+):
+    listing, _ = await live_listing(site, alice, "poshmark", "mercari")
+    (row,) = await site.rows(
+        "SELECT connection_id, remote_id FROM publications WHERE marketplace = 'poshmark'"
+    )
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with site.database.as_user(alice.user_id) as session:
+        account = await session.get_one(Connection, row["connection_id"])
+        await sales.take(session, account, [Sale("o1", row["remote_id"], "A shirt", Money(amount=2500))])
+        posting = asyncio.create_task(alice.publish(listing, "poshmark", "mercari"))
+        while not await site.rows(waiting):
+            await asyncio.sleep(0.02)
+    answer = await posting
+    assert (answer.status_code, answer.json()["error"]) == (422, "listing_incomplete"), answer.text
+    assert {problem["code"] for problem in answer.json()["problems"]} == {"too_low"}
+    stands = await site.rows("SELECT marketplace, wanted, put, state FROM publications ORDER BY marketplace")
+    assert [tuple(one.values()) for one in stands] == [
+        ("mercari", "ended", "live", "ending"), ("poshmark", "ended", "sold", "sold")
+    ]  # fmt: skip
+    (down,) = await site.rows("SELECT marketplace, gone_at, settled_at FROM take_downs")
+    assert tuple(down.values()) == ("mercari", None, None)
+    assert (await bob.publish(listing, "mercari")).status_code == 404

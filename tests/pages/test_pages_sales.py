@@ -63,6 +63,9 @@ async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere
     assert "$50.00" in figures
     await page.get_by_text("By month and marketplace, as tables").click()
     assert "$50.00 (2)" in await page.locator(".months").first.inner_text()
+    await house.rows("UPDATE take_downs SET started_at = NULL")  # it had waited to be posted there
+    await page.reload()
+    assert "Mercari: nothing to take down" in await rows.first.inner_text()
     await house.person("bob")
     bobs = await house.signed_in("bob")
     await bobs.goto("/sales")

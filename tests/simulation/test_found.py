@@ -194,3 +194,46 @@ def test_while_taking_down_is_paused_too_it_is_not_made_fewer(begin: Begin) -> N
 
 async def _pause(life: Life, session: Any) -> None:
     await connections.pause_all(session, life.who, delists=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "reason", "minutes"),
+    [("busy", 8, "marketplace_busy", 5), ("changed", 1, "page_changed", 15)],
+)
+def test_a_take_down_is_tried_on_while_its_seller_is_asked(
+    begin: Begin, how: str, times: int, reason: str, minutes: int
+) -> None:
+    """Eight busy answers, or one page that is not as we know it: it stayed up until *Try again*."""
+    life = _live(begin)
+    life.world.will["end"].extend([how] * (times + 1))
+    life.decide(0, "end")
+    for _ in range(times):
+        assert life.publication()["needs_you"] is None
+        life.pass_time(300)
+        life.visit()
+    for _ in range(2):
+        assert life.publication()["needs_you"]["reason"] == reason
+        (row,) = life.rows(
+            "SELECT extract(epoch FROM next_try_at - now()) AS wait FROM publications "
+            "WHERE user_id = %(user)s"
+        )
+        assert 0 < row["wait"] <= 60 * minutes
+        life.judge()
+        life.pass_time(60 * minutes + 1)
+        assert ("urgent", life.connections[life.accounts[0]]) in [(lane, id) for id, lane in life._woken()]
+        life.visit()
+    assert (life.publication()["put"], life.publication()["needs_you"]) == ("ended", None)
+    assert life.world.live() == []
+
+
+def test_what_is_wanted_again_over_the_sale_of_the_last_one_goes(begin: Begin) -> None:
+    """A post crossed the sale: its own page said that it stands, and so it stood, with none left."""
+    life = _live(begin)
+    life.rows("UPDATE listings SET quantity_sold = quantity WHERE user_id = %(user)s RETURNING id")
+    life.rows(
+        "UPDATE publications SET state = 'ending', started_at = now() - interval '1 minute' "
+        "WHERE user_id = %(user)s RETURNING id"
+    )
+    life.visit()
+    assert (life.publication()["wanted"], life.publication()["put"]) == ("ended", "ended")
+    assert life.world.live() == []

@@ -140,6 +140,8 @@ def _ended(sale: sales.SaleOut, down: sales.TakeDownOut) -> Ended:
         ("Sold", sale.sold_at if sale.sold_at_exact else None), ("Seen by us", sale.observed_at),
         ("Taking down began", down.started_at), ("Gone", down.gone_at),
     ]  # fmt: skip
+    if down.gone_at is not None and down.started_at is None:  # it waited to be posted, or sold there as well
+        return Ended(label, "ok", "nothing to take down", times)
     if down.gone_at is not None:
         return Ended(label, "ok", f"gone after {lasted(down.gone_at - sale.observed_at)}", times)
     if down.told_at is not None:

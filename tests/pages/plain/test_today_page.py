@@ -178,6 +178,8 @@ async def test_who_practises_goes_back_by_the_switch_and_is_told_what_ends(house
     assert await alice.done("/practice/end") == "/practice"
     assert json.loads((house.settings.everystall_home / "switch.json").read_text()) == {}
     assert "Going back to your own Everystall" in (await alice.get("/practice")).text
+
+
 async def test_after_a_restore_the_steps_lead_to_pages(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
     await house.rows("UPDATE users SET restored_to = now(), paused_at = now() WHERE id = :id", id=alice.id)
