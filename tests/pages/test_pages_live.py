@@ -193,7 +193,7 @@ async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut
 REFUSED = "setTimeout(() => this.onclose({code: 1006}), 10)"
 #: And behind one that lets them open, and drops them: what the server said at first came through.
 DROPPED = (
-    "setTimeout(() => { this.onopen?.({}); this.onmessage({data: '{\"listings\": [\"*\"]}'}) }, 10);"
+    'setTimeout(() => { this.onopen?.({}); this.onmessage({data: \'{"listings": ["*"]}\'}) }, 10);'
     "setTimeout(() => this.onclose({code: 1006}), 30)"
 )
 
@@ -242,3 +242,25 @@ async def test_a_stream_that_was_answered_with_an_error_begins_again(house: Hous
     await _ask(house, id)
     await page.locator(".side .count").wait_for(timeout=5_000)
     assert (await page.locator(".side .count").inner_text()).startswith("1")
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_a_row_goes_on_changing_after_a_match_was_undone(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    kept, listing = await _publication(house, alice)
+    came, later = await _publication(house, alice)
+    await _publication(house, bob)
+    for tries in range(1, 6):  # what came along was changed more often than what was there
+        await house.rows(
+            "UPDATE publications SET listing_id = :listing, tries = :tries WHERE id = :id",
+            listing=listing, tries=tries, id=came,
+        )  # fmt: skip
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    assert await page.locator("#results tbody tr").count() == 2
+    await page.wait_for_timeout(500)
+    await house.rows("UPDATE publications SET listing_id = :later WHERE id = :id", later=later, id=came)
+    await _ask(house, kept)
+    row = page.locator(f'#results tr[data-key="{listing}"]')
+    await row.locator(".chip", has_text="Needs you").wait_for(timeout=5_000)
