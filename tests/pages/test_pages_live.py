@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack, suppress
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -242,6 +243,30 @@ async def test_a_stream_that_was_answered_with_an_error_begins_again(house: Hous
     await _ask(house, id)
     await page.locator(".side .count").wait_for(timeout=5_000)
     assert (await page.locator(".side .count").inner_text()).startswith("1")
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_a_list_of_all_asks_every_two_seconds_at_most_and_shows_the_last_change(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    id, _ = await _publication(house, alice)
+    others, _ = await _publication(house, bob)
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    await page.wait_for_timeout(500)
+    for tries in range(1, 17):
+        await house.rows("UPDATE publications SET tries = :tries WHERE id = :id", tries=tries, id=id)
+        await asyncio.sleep(0.25)
+    await _ask(house, others)
+    await _ask(house, id)
+    await page.locator("#results .chip", has_text="Needs you").wait_for(timeout=5_000)
+    assert await page.locator("#results tbody tr").count() == 1
+    asked = await page.evaluate(
+        "performance.getEntriesByType('resource').filter(one => one.initiatorType === 'xmlhttprequest'"
+        " && new URL(one.name).pathname.endsWith('/inventory')).map(one => one.startTime)"
+    )
+    assert len(asked) > 1
+    assert all(later - earlier > 1900 for earlier, later in pairwise(asked)), asked
 
 
 @pytest.mark.browser

@@ -79,12 +79,17 @@ const asking = [];
 for (const root of parts) {
   const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)]));
   const every = Number(root.dataset.every) * 1000;
-  let timer, under = false, again = false;
+  const about = (root.dataset.about ?? "").split(" ");
+  /** Each step of any listing is told to a list of all: it asks every two seconds at most. */
+  const apart = about.includes("*") ? 2000 : 100;
+  let timer, asked = -apart, under = false, again = false;
+  const rest = () => Math.max(0, asked + apart - performance.now());
   const ask = async () => {
     clearTimeout(timer);
     if (document.hidden) return;
     if (under) { again = true; return; }
     under = true;
+    asked = performance.now();
     try {
       put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known);
       away.hidden = true;
@@ -92,13 +97,19 @@ for (const root of parts) {
       away.hidden = false;
     } finally {
       under = false;
-      timer = setTimeout(ask, again ? 100 : every);
+      timer = setTimeout(ask, again ? Math.max(100, rest()) : every);
       again = false;
     }
   };
+  /** The last change is always asked for, if later. */
+  const hear = () => {
+    if (under || !rest()) return ask();
+    clearTimeout(timer);
+    timer = setTimeout(ask, rest());
+  };
   document.addEventListener("visibilitychange", ask);
   timer = setTimeout(ask, every);
-  if (root.dataset.about) asking.push({ about: root.dataset.about.split(" "), ask });
+  if (root.dataset.about) asking.push({ about, hear });
 }
 
 // ---- told at once ----
@@ -106,7 +117,7 @@ for (const root of parts) {
 /** `changed`: ids of listings, or "*". */
 function tell(changed) {
   for (const one of asking) {
-    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.ask();
+    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.hear();
   }
 }
 
