@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack, suppress
+from itertools import pairwise
 
 import httpx
 import pytest
 import websockets
+from playwright.async_api import Page
 from websockets.asyncio.client import ClientConnection, connect
 
 from everystall.web import live
@@ -188,20 +190,102 @@ async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut
     await page.locator(".side .count", has_text="2").wait_for(timeout=15_000)
 
 
+#: As behind a proxy that does not know WebSockets.
+REFUSED = "setTimeout(() => this.onclose({code: 1006}), 10)"
+#: And behind one that lets them open, and drops them: what the server said at first came through.
+DROPPED = (
+    'setTimeout(() => { this.onopen?.({}); this.onmessage({data: \'{"listings": ["*"]}\'}) }, 10);'
+    "setTimeout(() => this.onclose({code: 1006}), 30)"
+)
+
+
+async def _page_without_websockets(house: House, does: str) -> Page:
+    page = await (await house.context()).new_page()
+    await page.add_init_script(f"window.WebSocket = class {{ constructor() {{ {does} }} close() {{}} }}")
+    return page
+
+
 @pytest.mark.browser
 @pytest.mark.longer
-async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(house: House):
-    alice = await house.person("alice")
+@pytest.mark.parametrize("does", [REFUSED, DROPPED], ids=["refused", "dropped"])
+async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(house: House, does: str):
+    alice, bob = await house.person("alice"), await house.person("bob")
     id, _ = await _publication(house, alice)
-    context = await house.context()
-    page = await context.new_page()
-    await page.add_init_script(  # as behind a proxy that does not know them: it fails before it opens
-        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose({code: 1006}), 10) }"
-        " close() {} }"
-    )
+    others, _ = await _publication(house, bob)
+    page = await _page_without_websockets(house, does)
     await sign_in(page, "alice")
     async with page.expect_request("**/live/events", timeout=15_000):
         pass
     await page.wait_for_timeout(500)
+    await _ask(house, others)
     await _ask(house, id)
     await page.locator(".side .count").wait_for(timeout=5_000)
+    assert (await page.locator(".side .count").inner_text()).startswith("1")
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_a_stream_that_was_answered_with_an_error_begins_again(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    id, _ = await _publication(house, alice)
+    others, _ = await _publication(house, bob)
+    page = await _page_without_websockets(house, REFUSED)
+    # as a proxy's 502, after which no browser asks again by itself
+    await page.route("**/live/events", lambda route: route.fulfill(status=429), times=1)
+    await sign_in(page, "alice")
+    async with page.expect_response("**/live/events", timeout=15_000) as first:
+        pass
+    assert (await first.value).status == 429
+    async with page.expect_response("**/live/events", timeout=15_000) as second:
+        pass
+    assert (await second.value).status == 200
+    await _ask(house, others)
+    await _ask(house, id)
+    await page.locator(".side .count").wait_for(timeout=5_000)
+    assert (await page.locator(".side .count").inner_text()).startswith("1")
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_a_list_of_all_asks_every_two_seconds_at_most_and_shows_the_last_change(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    id, _ = await _publication(house, alice)
+    others, _ = await _publication(house, bob)
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    await page.wait_for_timeout(500)
+    for tries in range(1, 17):
+        await house.rows("UPDATE publications SET tries = :tries WHERE id = :id", tries=tries, id=id)
+        await asyncio.sleep(0.25)
+    await _ask(house, others)
+    await _ask(house, id)
+    await page.locator("#results .chip", has_text="Needs you").wait_for(timeout=5_000)
+    assert await page.locator("#results tbody tr").count() == 1
+    asked = await page.evaluate(
+        "performance.getEntriesByType('resource').filter(one => one.initiatorType === 'xmlhttprequest'"
+        " && new URL(one.name).pathname.endsWith('/inventory')).map(one => one.startTime)"
+    )
+    assert len(asked) > 1
+    assert all(later - earlier > 1900 for earlier, later in pairwise(asked)), asked
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_a_row_goes_on_changing_after_a_match_was_undone(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    kept, listing = await _publication(house, alice)
+    came, later = await _publication(house, alice)
+    await _publication(house, bob)
+    for tries in range(1, 6):  # what came along was changed more often than what was there
+        await house.rows(
+            "UPDATE publications SET listing_id = :listing, tries = :tries WHERE id = :id",
+            listing=listing, tries=tries, id=came,
+        )  # fmt: skip
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    assert await page.locator("#results tbody tr").count() == 2
+    await page.wait_for_timeout(500)
+    await house.rows("UPDATE publications SET listing_id = :later WHERE id = :id", later=later, id=came)
+    await _ask(house, kept)
+    row = page.locator(f'#results tr[data-key="{listing}"]')
+    await row.locator(".chip", has_text="Needs you").wait_for(timeout=5_000)

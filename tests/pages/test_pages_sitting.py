@@ -244,6 +244,28 @@ async def test_who_signs_out_sees_no_more_of_it(desk: Desk, monkeypatch: pytest.
     assert not desk.seat.attended
 
 
+@pytest.mark.longer
+async def test_where_no_websocket_gets_through_it_is_said_and_not_tried_for_ever(desk: Desk):
+    await desk.house.rows("UPDATE users SET role = 'owner'")
+    page = await desk.house.signed_in("alice")
+    await page.add_init_script(  # as behind a proxy that does not know them
+        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose({code: 1006}), 10) }"
+        " close() {} }; const later = setTimeout;"
+        " window.setTimeout = (what, ms) => later(what, Math.min(ms, 100))"
+    )
+    await page.goto(f"/sittings/{desk.id}")
+    said = page.locator("#no-way")
+    await said.get_by_text("may not pass WebSockets on").wait_for()
+    assert await said.get_by_role("link", name="Connection check").is_visible()
+    assert await said.get_by_role("link", name="The extension").is_visible()
+    assert await page.get_by_text("No connection to the browser came about.").is_visible()
+    await desk.house.person("bob")
+    bobs = await desk.house.signed_in("bob")
+    answer = await bobs.goto(f"/sittings/{desk.id}")
+    assert answer is not None
+    assert answer.status == 404
+
+
 async def test_without_a_script_it_is_said_and_can_be_closed(desk: Desk):
     other = await desk.house.signed_in("alice", java_script_enabled=False)
     await other.goto(f"/sittings/{desk.id}")

@@ -42,6 +42,7 @@ async def states(house, user):
     await publication(
         house, user, shirt, ids["live"], state="live", put="live", put_revision=1,
         url="https://www.mercari.com/us/item/m1/", read_back={"title": True, "price": True, "photos": True},
+        started_at=(began := in_(-9)), finished_at=began + timedelta(seconds=41),
     )  # fmt: skip
     await publication(
         house, user, shirt, ids["changed"], state="live", put="live", put_revision=1,
@@ -152,6 +153,13 @@ async def test_each_account_says_how_it_stands_why_and_what_may_be_done(house, s
         assert await stall(name).locator(".chip").inner_text() == word, name
     counted = await stall("filling").locator("time[data-since]").inner_text()
     assert counted.endswith(" s") if scripts else counted.startswith("since ")
+    (row,) = await house.rows("SELECT started_at FROM publications WHERE state = 'filling'")
+    since = await stall("filling").locator("time[data-since]").get_attribute("datetime")
+    assert datetime.fromisoformat(since) == row["started_at"]  # whatever was written down since
+    assert await stall("live").get_by_text("Live · took 41 s").is_visible()
+    cover = stall("filling").locator("header img")
+    assert "size=thumbnail" in await cover.get_attribute("src")
+    assert await cover.get_attribute("alt") == ""
     assert await stall("filling").locator("progress").get_attribute("value") == "2"
     assert "seconds apart" in await stall("paced").inner_text()
     assert "3 fields as you wrote them" in await stall("live").inner_text()

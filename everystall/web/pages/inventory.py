@@ -195,7 +195,7 @@ _SHOWN: Final = (
 )  # fmt: skip
 _STANDING: Final = (
     Publication.listing_id, Publication.marketplace, Publication.wanted, Publication.put, Publication.state,
-    Publication.unsettled, Publication.relist, Publication.needs_you, Publication.url, Publication.version,
+    Publication.unsettled, Publication.relist, Publication.needs_you, Publication.url,
 )  # fmt: skip
 
 
@@ -228,8 +228,6 @@ class Line:
     written: datetime
     #: Its cover as a small picture.
     cover: str | None
-    #: Grows with every change of where it stands.
-    seq: int
 
     @property
     def said(self) -> str:
@@ -277,7 +275,6 @@ def _line(listing: Any, there: Sequence[Row[Any]], cover: str | None, now: datet
         days=max(0, (now - listing.created_at).days),
         written=listing.created_at,
         cover=cover,
-        seq=sum(row.version for row in there),
     )
 
 

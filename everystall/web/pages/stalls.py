@@ -28,6 +28,7 @@ from everystall.web.pages.buttons import Button, buttons_of, offered, press
 from everystall.web.pages.connections import web_address
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.pages.reasons import said_field
+from everystall.web.pages.sales import lasted
 from everystall.web.pages.states import COUNTED, OVER, STEP, STEPS, word_of
 from everystall.web.photos import photo_at
 from everystall.web.publications import actions_of
@@ -69,7 +70,10 @@ class Stall:
     seq: int = 0
     #: Of STEPS.
     step: int | None = None
+    #: When what is under way there began.
     since: datetime | None = None
+    #: How long what was last done there took, in words.
+    took: str | None = None
     why: Why | None = None
     url: str | None = None
     #: Fields that the live page shows as they were meant, and those that it does not.
@@ -198,7 +202,8 @@ def _stall(
         step=STEP.get(row.state)
         if row.put != "live" and row.wanted == "live" and not row.needs_you
         else None,
-        since=row.updated_at if row.state in COUNTED and row.needs_you is None else None,
+        since=(row.started_at or row.updated_at) if row.state in COUNTED and row.needs_you is None else None,
+        took=_took(row),
         why=why_waiting(row, account, user, settings, now, waiting),
         url=web_address(row.url) if row.put == "live" else None,
         same=[said_field(name) for name, equal in read_back.items() if equal],
@@ -209,6 +214,15 @@ def _stall(
         look_there=web_address(shown.needs_you.url) if shown.needs_you else None,
         buttons=buttons_of(offered(shown), label),
     )
+
+
+def _took(row: Publication) -> str | None:
+    """Of what is live as it is wanted. None also where most of an hour and more was waiting: for its turn, or
+    for the seller."""
+    if row.state != "live" or row.unsettled or row.needs_you or not (row.started_at and row.finished_at):
+        return None
+    time = row.finished_at - row.started_at
+    return lasted(time) if timedelta(seconds=1) <= time < timedelta(hours=1) else None
 
 
 def why_waiting(

@@ -79,12 +79,17 @@ const asking = [];
 for (const root of parts) {
   const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)]));
   const every = Number(root.dataset.every) * 1000;
-  let timer, under = false, again = false;
+  const about = (root.dataset.about ?? "").split(" ");
+  /** Each step of any listing is told to a list of all: it asks every two seconds at most. */
+  const apart = about.includes("*") ? 2000 : 100;
+  let timer, asked = -apart, under = false, again = false;
+  const rest = () => Math.max(0, asked + apart - performance.now());
   const ask = async () => {
     clearTimeout(timer);
     if (document.hidden) return;
     if (under) { again = true; return; }
     under = true;
+    asked = performance.now();
     try {
       put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known);
       away.hidden = true;
@@ -92,13 +97,19 @@ for (const root of parts) {
       away.hidden = false;
     } finally {
       under = false;
-      timer = setTimeout(ask, again ? 100 : every);
+      timer = setTimeout(ask, again ? Math.max(100, rest()) : every);
       again = false;
     }
   };
+  /** The last change is always asked for, if later. */
+  const hear = () => {
+    if (under || !rest()) return ask();
+    clearTimeout(timer);
+    timer = setTimeout(ask, rest());
+  };
   document.addEventListener("visibilitychange", ask);
   timer = setTimeout(ask, every);
-  if (root.dataset.about) asking.push({ about: root.dataset.about.split(" "), ask });
+  if (root.dataset.about) asking.push({ about, hear });
 }
 
 // ---- told at once ----
@@ -106,36 +117,52 @@ for (const root of parts) {
 /** `changed`: ids of listings, or "*". */
 function tell(changed) {
   for (const one of asking) {
-    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.ask();
+    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.hear();
   }
 }
 
 /** Seconds until it is tried again: more each time, up to half a minute, and not all pages at once. */
-const wait = (tries) => Math.min(30, 2 ** tries) * (0.5 + Math.random()) * 1000;
+const wait = () => Math.min(30, 2 ** tries) * (0.5 + Math.random()) * 1000;
+/** A line holds that still tells after this long: what lets it open may drop it, or let nothing through. */
+const HOLDS = 15_000;
+/** How often it was tried since a line last held, and whether a WebSocket ever did. */
+let tries = 0, held = false;
 
-/** A WebSocket; if it never opened, twice, something between us breaks those, and the events are streamed. */
-function listen(tries = 0, opened = false) {
-  if (document.hidden) return document.addEventListener("visibilitychange", () => listen(tries, opened), { once: true });
+function again() {
+  setTimeout(listen, wait());
+  tries += 1;
+}
+
+/** A WebSocket; if none holds, twice, something between us breaks those, and the events are streamed. */
+function listen() {
+  if (document.hidden) return document.addEventListener("visibilitychange", listen, { once: true });
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${ROOT}/live`);
+  const began = performance.now();
   let silence;
-  const heard = () => {
+  const heard = (within) => {
     clearTimeout(silence);
-    silence = setTimeout(() => socket.close(), 60_000); // it says that it is there every 20 seconds
+    silence = setTimeout(() => socket.close(), within);
   };
-  socket.onopen = () => { opened = true; tries = 0; heard(); };
-  socket.onmessage = (event) => { heard(); tell(JSON.parse(event.data).listings ?? []); };
+  heard(30_000);
+  socket.onmessage = (event) => {
+    heard(60_000); // it says that it is there every 20 seconds
+    if (performance.now() - began > HOLDS) { held = true; tries = 0; }
+    tell(JSON.parse(event.data).listings ?? []);
+  };
   socket.onclose = (event) => {
     clearTimeout(silence);
     if (event.code === 1008) return tell(["*"]); // signed out: a part asks, and leads to the door
-    if (!opened && tries >= 1) return stream();
-    setTimeout(() => listen(tries + 1, opened), wait(tries));
+    if (!held && tries >= 1) return stream();
+    again();
   };
 }
 
-/** The same by server-sent events, which come back by themselves. Without them each part asks every so often. */
+/** The same by server-sent events, which come back by themselves, but not after an answer that is none, such as a
+ *  proxy's 502. Without them each part asks every so often. */
 function stream() {
   const events = new EventSource(`${ROOT}/live/events`);
-  events.onmessage = (event) => tell(JSON.parse(event.data).listings ?? []);
+  events.onmessage = (event) => { tries = 0; tell(JSON.parse(event.data).listings ?? []); };
+  events.onerror = () => { if (events.readyState === EventSource.CLOSED) again(); };
 }
 
 if (asking.length) listen();

@@ -12,7 +12,8 @@ const EMPTY = "·";
 /** Keys that write nothing. */
 const KEYS = new Set(["Enter", "Tab", "Backspace", "Delete", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
 
-let socket, tries = 0;
+/** Whether anything ever came, and how often it was tried since. */
+let socket, heard = false, tries = 0;
 const yours = () => root.dataset.turn === "yours";
 
 function send(what) {
@@ -59,13 +60,20 @@ function hear(message) {
 function open() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${root.dataset.liveAt}`);
   socket.binaryType = "blob";
-  socket.onopen = () => { tries = 0; };
-  socket.onmessage = ({ data }) => (data instanceof Blob ? draw(data) : hear(JSON.parse(data)));
+  socket.onmessage = ({ data }) => {
+    heard = true;
+    tries = 0;
+    return data instanceof Blob ? draw(data) : hear(JSON.parse(data));
+  };
   socket.onclose = ({ code, reason }) => {
-    if (code === 1000 || code === 1008 || tries >= 8) return location.reload(); // over; signed out; no way through
+    if (code === 1000 || code === 1008 || (heard && tries >= 8)) return location.reload(); // over; signed out; no way through
     if (code === 4001) return stand("wait", "You opened it in another tab or on another device. Load this page again to have it here.");
     if (code === 1013) return stand("wait", reason); // too many
-    stand("wait", "The connection was lost. Trying again…");
+    if (tries >= 8) {
+      document.getElementById("no-way").hidden = false;
+      return stand("wait", "No connection to the browser came about.");
+    }
+    stand("wait", heard ? "The connection was lost. Trying again…" : "There is no connection to the browser yet. Trying again…");
     setTimeout(open, Math.min(8, 2 ** tries++) * 500);
   };
 }
