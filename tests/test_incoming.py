@@ -63,6 +63,7 @@ EBAY = [
     "*Location",
     "*DispatchTimeMax",
     "Relationship",
+    "RelationshipDetails",
 ]
 SHOPIFY = [
     "Handle",
@@ -350,6 +351,69 @@ def test_ebay():
     assert bid.facts == {"title": "Bid"}
     assert codes(bid) == [("ConditionID", "not_mapped"), ("StartPrice", "not_a_price")]
     assert (end.outcome, variation.outcome) == ("skipped", "failed")
+
+
+TEE = {
+    "Action": "Add", "Title": "Tee", "Description": "Soft.", "ConditionID": "1000", "C:Brand": "Levi's",
+    "C:Size": "one of several", "CustomLabel": "TEE", "PicURL": "https://a.example/1.jpg",
+    "Format": "FixedPrice", "RelationshipDetails": "Size=S;M;L|Color=Blue;Red|Fit=Slim",
+}  # fmt: skip
+
+
+def of_tee(details: str, **more: str) -> dict[str, str]:
+    return {"Relationship": "Variation", "RelationshipDetails": details, **more}
+
+
+def test_each_variation_of_ebay_is_a_listing_and_what_they_vary_is_none():
+    rows = files.read(
+        file(
+            EBAY,
+            TEE,
+            of_tee("Size=S|Color=Red|Fit=Slim", CustomLabel="TEE-S", StartPrice="15.00", Quantity="2"),
+            of_tee("Color=Blue|Size=M|Fit=Slim", StartPrice="16.00", Quantity="1"),
+            of_tee("Size=L|Color=Blue", StartPrice="16.00", Quantity="0"),
+            {"Action": "Add", "Title": "Mug", "StartPrice": "5", "Quantity": "1"},
+        )
+    ).rows
+    assert [row.line for row in rows] == [3, 4, 5, 6]
+    small, medium, large, mug = rows
+    assert small.facts == {
+        "title": "Tee", "description": "Soft.", "brand": "Levi's", "condition": "new_with_tags",
+        "size": "S", "colors": ["red"], "specifics": {"Fit": "Slim"}, "sku": "TEE-S",
+        "price": {"amount": 1500, "currency": "USD"}, "quantity": 2,
+    }  # fmt: skip
+    assert (small.key, small.photos, codes(small)) == ("sku:TEE-S", ["https://a.example/1.jpg"], [])
+    assert (medium.facts["size"], medium.facts["colors"], medium.facts["price"]["amount"]) == (
+        "M", ["blue"], 1600
+    )  # fmt: skip
+    assert "sku" not in medium.facts
+    assert (large.outcome, codes(large)) == ("skipped", [("Quantity", "nothing_to_sell")])
+    assert mug.facts == {
+        "title": "Mug", "price": {"amount": 500, "currency": "USD"}, "quantity": 1,
+    }  # fmt: skip
+    assert len({row.key for row in rows}) == 4
+
+
+def test_a_variation_that_is_not_named_above_is_no_listing():
+    rows = files.read(
+        file(
+            EBAY,
+            {**TEE, "RelationshipDetails": "Size=S;M"},
+            of_tee("Size=S", StartPrice="15"),
+            of_tee("Size=S", StartPrice="19"),
+            of_tee("Size=XL", StartPrice="15"),
+            {**TEE, "Title": "Alone"},
+            {**TEE, "Title": "Gone", "Action": "End", "RelationshipDetails": "Size=S"},
+            of_tee("Size=S"),
+        )
+    ).rows
+    assert [(row.line, row.outcome) for row in rows] == [
+        (3, None), (4, "failed"), (5, "failed"), (6, "failed"), (8, "skipped")
+    ]  # fmt: skip
+    assert [codes(row) for row in rows[1:4]] == [
+        [("Relationship", "variation")], [("Relationship", "variation")],
+        [("RelationshipDetails", "variations")],
+    ]  # fmt: skip
 
 
 def test_ebays_prices_in_another_currency_are_told():
