@@ -95,6 +95,17 @@ def test_what_raised_the_price_is_told():
     assert priced("mercari", percent=1000).notes == ()
 
 
+def test_a_minimum_net_says_what_it_does_not_reckon_with():
+    def said(marketplace, facts=SHIRT, **rule):
+        return [note for note in priced(marketplace, facts, min_net=1000, **rule).notes if "no " in note]
+
+    assert "no postage and sales tax:" in said("ebay")[0]
+    assert "no sales tax:" in said("ebay", postage=600)[0]
+    assert "no sales tax:" in said("ebay", SHIRT.model_copy(update={"shipping_payer": "seller"}))[0]
+    assert "no postage:" in said("mercari")[0]
+    assert said("ebay", postage=600, tax=800) == said("mercari", postage=600) == said("poshmark") == []
+
+
 def test_postage_that_the_seller_pays_is_not_what_the_buyer_pays():
     facts = SHIRT.model_copy(update={"shipping_payer": "seller"})
     assert priced("mercari", facts, postage=600).fee == 250
@@ -138,7 +149,8 @@ def test_a_rules_price_is_taken_leaves_enough_and_is_on_the_grid(marketplace, ru
     assert rule.min_net is None or found.left >= rule.min_net
     every, offset = GRIDS["whole_dollars" if limits.whole_dollars else rule.rounding]
     assert found.price % every == offset
-    assert bool(found.notes) == (found.price != marked)
+    raised = [note for note in found.notes if not note.startswith("Reckoned with no")]
+    assert bool(raised) == (found.price != marked)
     _, problems, _ = compose(marketplace, facts, rule.model_dump(), POLICIES)
     assert [p.code for p in problems] in ([], ["too_high"])
     assert (problems == []) == (found.price <= limits.price_max)

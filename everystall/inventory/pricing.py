@@ -108,6 +108,8 @@ def price_at(marketplace: str, facts: ListingFacts, rule: Stored) -> Priced | No
         return None
     if by == "listing" and rule is not None and money.currency == "USD":
         amount, notes = _ruled(marketplace, money.amount, made, category, beside)
+        if unreckoned := _unreckoned(marketplace, made, payer):
+            notes.append(unreckoned)
         money, by = Money(amount=amount), "rule"
     fee = fee_of(get_form(marketplace).FEES, money.amount, category, beside)
     return Priced(money.amount, money.currency, by, fee, money.amount - fee, tuple(notes))
@@ -130,6 +132,21 @@ def _ruled(
         notes.append(f"{dollars(found)} would leave less than {dollars(rule.min_net)} after fees: raised.")
         found = lowest_price(form.FEES, rule.min_net, category, beside, at_least=found, grid=grid)
     return found, notes
+
+
+def _unreckoned(marketplace: str, rule: Rule, payer: str | None) -> str | None:
+    """What the fee is taken of, and the seller's minimum net does not reckon with."""
+    fees, found = get_form(marketplace).FEES, list[str]()
+    if rule.min_net is None:
+        return None
+    if fees.of_postage and not rule.postage and payer != "seller":
+        found.append("postage")
+    if fees.of_tax and not rule.tax:
+        found.append("sales tax")
+    if not found:
+        return None
+    label, these = MARKETPLACES[marketplace], " and ".join(found)
+    return f"Reckoned with no {these}: where the buyer pays that, {label} takes more, and less is left."
 
 
 def _category(marketplace: str, facts: ListingFacts) -> str | None:

@@ -226,7 +226,8 @@ async def test_a_step_that_a_marketplace_would_not_take_is_told_and_not_made(sit
 
 
 async def test_the_price_there_falls_by_the_rule_of_the_marketplace(site, alice):
-    await alice.client.put("/api/prices/rules/mercari", json={"minimumNet": {"amount": 2100}})
+    rule = {"minimumNet": {"amount": 2100}, "postage": {"amount": 0}}
+    assert (await alice.client.put("/api/prices/rules/mercari", json=rule)).status_code == 200
     listing, _ = await live_listing(site, alice, "mercari")
     await falls(alice, COMMON)
     await days_pass(site)

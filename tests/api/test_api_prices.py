@@ -75,6 +75,24 @@ async def test_poshmark_takes_no_rounding_but_to_whole_dollars(alice):
     assert (await alice.client.put(f"{RULES}/nowhere", json={})).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("marketplace", "missing", "rest"),
+    [
+        ("ebay", "postage and sales tax", {"postage": {"amount": 600}, "taxPercent": 0}),
+        ("mercari", "postage", {"postage": {"amount": 0}}),
+        ("poshmark", None, {}),
+    ],
+)
+async def test_what_shall_be_left_needs_all_that_the_fee_is_taken_of(alice, bob, marketplace, missing, rest):
+    wish = {"minimumNet": {"amount": 3000}}
+    answer = await alice.client.put(f"{RULES}/{marketplace}", json=wish)
+    assert answer.status_code == (400 if missing else 200)
+    assert missing is None or f"takes its fee of the {missing} that" in answer.json()["message"]
+    shown = await rule(alice, marketplace, **wish, **rest)
+    assert shown["postage"] == {"amount": 0, "currency": "USD"} | rest.get("postage", {})
+    assert {one["set"] for one in (await bob.get(RULES)).json()["rules"]} == {False}
+
+
 async def test_listing_and_check_show_price_fee_and_what_is_left_of_each_marketplace(alice):
     await rule(alice, "poshmark", minimumNet={"amount": 3000})
     await rule(alice, "ebay", markUpPercent=10)
