@@ -112,6 +112,35 @@ def test_postage_that_the_seller_pays_is_not_what_the_buyer_pays():
     assert priced("mercari", postage=600).fee == 310
 
 
+@pytest.mark.parametrize(
+    ("payer", "own", "given"),
+    [
+        ("seller", {}, 649),
+        ("buyer", {}, 0),
+        ("buyer", {"shipping_discount": "partial"}, 150),
+        ("seller", {"shipping_discount": "none"}, 0),
+        ("buyer", {"shipping_payer": "seller"}, 649),
+        ("buyer", {"shipping_discount": ["what"]}, 0),
+    ],
+)
+def test_what_the_seller_gives_towards_the_postage_is_not_left(payer, own, given):
+    facts = SHIRT.model_copy(update={"shipping_payer": payer, "overrides": {"poshmark": own}})
+    found = priced("poshmark", facts)
+    assert (found.price, found.fee, found.left) == (2500, 500, 2000 - given)
+    assert [f"${given / 100:.2f}" in note for note in found.notes] == ([True] if given else [])
+    assert priced("poshmark", facts, min_net=3000).left >= 3000
+    assert priced("mercari", facts).left == 2250
+
+
+def test_what_an_account_gives_by_default_is_told_and_changes_no_price():
+    found = price_at("poshmark", SHIRT, None, {"shipping_discount": "partial"})
+    assert (found.price, found.left) == (2500, 2000)
+    assert found.notes == ("This account gives $1.50 of it towards the postage: that is not taken off.",)
+    chosen = SHIRT.model_copy(update={"overrides": {"poshmark": {"shipping_discount": "none"}}})
+    assert price_at("poshmark", chosen, None, {"shipping_discount": "free"}).notes == ()
+    assert price_at("mercari", SHIRT, None, {"shipping_discount": "free"}).notes == ()
+
+
 def test_the_form_gets_the_rules_price_and_nothing_else_of_it():
     rule = Rule(percent=1000).model_dump()
     draft, problems, _ = compose("mercari", SHIRT, rule, {})

@@ -116,6 +116,24 @@ async def test_listing_and_check_show_price_fee_and_what_is_left_of_each_marketp
     assert {one["price"] for one in checked} == {None}
 
 
+async def test_what_the_seller_gives_towards_the_postage_is_taken_off(alice, bob):
+    for seller, payer, left in ((alice, "seller", 1351), (bob, "buyer", 2000)):
+        profile = await seller.connect("poshmark")
+        path = f"/api/connections/{profile}"
+        patched = await seller.client.patch(path, json={"defaults": {"shippingDiscount": "partial"}})
+        assert patched.status_code == 200, patched.text
+        listing = await seller.listing(shippingPayer=payer)
+        assert amounts((await prices(seller, listing))["poshmark"]) == (2500, 500, left)
+        checked = (await seller.post(f"/api/listings/{listing}/check")).json()["marketplaces"]
+        (posh,) = [one for one in checked if one["marketplace"] == "poshmark"]
+        assert amounts(posh["price"]) == (2500, 500, left)
+        assert posh["price"]["notes"] == [
+            "You give $6.49 of it towards the postage: that is taken off."
+            if payer == "seller"
+            else "This account gives $1.50 of it towards the postage: that is not taken off."
+        ]
+
+
 async def test_what_is_posted_keeps_the_rule_it_was_posted_by(site, alice):
     before = await rule(alice, "mercari", markUpPercent=10)
     listing, accounts = await live_listing(site, alice, "mercari")
