@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     watch_seconds: float = Field(default=75, ge=1)
     watch_alone_seconds: float = Field(default=900, ge=1)
     #: Both at least that in the seller's night, 0:00 to 6:00 where the seller's browser is; 0 = as by day.
-    watch_night_seconds: float = Field(default=300, ge=0)
+    watch_night_seconds: float = Field(default=0, ge=0)
     #: Days that a session stays usable after its last capture or proven signed-in visit.
     session_days: float = Field(default=7, gt=0, le=60)
     #: Days after the seller's last own hand-over when a session ends in any case.

@@ -63,6 +63,7 @@ EBAY = [
     "*Location",
     "*DispatchTimeMax",
     "Relationship",
+    "RelationshipDetails",
 ]
 SHOPIFY = [
     "Handle",
@@ -274,27 +275,31 @@ def test_vendoo():
                 "Condition": "Good", "Primary Color": "Blue", "Tags": "linen, summer",
                 "Sku": "A-17", "Category": "Men > Shirts > Polos", "Price": "$25.00", "Status": "Active",
                 "Quantity Left": "2", "Quantity Sold": "1", "Cost of Goods": "4",
+                "Labels": "Spring drop, Bin 4", "Internal Notes": "of Ann",
             },
             {"Title": "Sold hat", "Sku": "A-18", "Status": "Sold"},
             {"Title": "Nothing", "Sku": "A-19", "Quantity Left": "0", "Quantity Sold": "0"},
-            {"Title": "Belt", "Condition": "Used", "Price": "12,50"},
+            {"Title": "Belt", "Condition": "Used", "Price": "12,50", "Cost of Goods": "4,50"},
         )
     ).rows  # fmt: skip
     assert first.facts == {
         "title": "'=1+1 shirt", "brand": "Levi's", "description": "Worn twice.", "condition": "good",
         "colors": ["blue"], "tags": ["linen", "summer"], "sku": "A-17", "category": "men.shirts.polos",
         "price": {"amount": 2500, "currency": "USD"}, "quantity": 3, "quantity_sold": 1,
+        "cost": {"amount": 400, "currency": "USD"}, "labels": ["Spring drop", "Bin 4"],
     }  # fmt: skip
     assert (first.key, first.photos) == ("sku:A-17", ["https://a.example/1.jpg", "https://a.example/2.jpg"])
     assert (sold.facts["quantity"], sold.facts["quantity_sold"]) == (1, 1)
     assert (empty.outcome, codes(empty)) == ("skipped", [("Quantity Left", "nothing_to_sell")])
     assert other.facts == {"title": "Belt"}
-    assert codes(other) == [("Price", "not_a_price"), ("Condition", "not_mapped")]
+    assert codes(other) == [
+        ("Price", "not_a_price"), ("Cost of Goods", "not_a_price"), ("Condition", "not_mapped"),
+    ]  # fmt: skip
 
 
 def test_columns_for_which_there_is_no_place_are_named_if_something_stands_in_them():
-    found = files.read(file(VENDOO, {**SHIRT, "Cost of Goods": "4", "Labels": " "}))
-    assert found.columns_not_taken == ["Cost of Goods"]
+    found = files.read(file(VENDOO, {**SHIRT, "Internal Notes": "of Ann", "Price Sold": " "}))
+    assert found.columns_not_taken == ["Internal Notes"]
 
 
 def test_what_shares_a_sku_is_told_apart_and_what_is_the_same_comes_once():
@@ -346,6 +351,69 @@ def test_ebay():
     assert bid.facts == {"title": "Bid"}
     assert codes(bid) == [("ConditionID", "not_mapped"), ("StartPrice", "not_a_price")]
     assert (end.outcome, variation.outcome) == ("skipped", "failed")
+
+
+TEE = {
+    "Action": "Add", "Title": "Tee", "Description": "Soft.", "ConditionID": "1000", "C:Brand": "Levi's",
+    "C:Size": "one of several", "CustomLabel": "TEE", "PicURL": "https://a.example/1.jpg",
+    "Format": "FixedPrice", "RelationshipDetails": "Size=S;M;L|Color=Blue;Red|Fit=Slim",
+}  # fmt: skip
+
+
+def of_tee(details: str, **more: str) -> dict[str, str]:
+    return {"Relationship": "Variation", "RelationshipDetails": details, **more}
+
+
+def test_each_variation_of_ebay_is_a_listing_and_what_they_vary_is_none():
+    rows = files.read(
+        file(
+            EBAY,
+            TEE,
+            of_tee("Size=S|Color=Red|Fit=Slim", CustomLabel="TEE-S", StartPrice="15.00", Quantity="2"),
+            of_tee("Color=Blue|Size=M|Fit=Slim", StartPrice="16.00", Quantity="1"),
+            of_tee("Size=L|Color=Blue", StartPrice="16.00", Quantity="0"),
+            {"Action": "Add", "Title": "Mug", "StartPrice": "5", "Quantity": "1"},
+        )
+    ).rows
+    assert [row.line for row in rows] == [3, 4, 5, 6]
+    small, medium, large, mug = rows
+    assert small.facts == {
+        "title": "Tee", "description": "Soft.", "brand": "Levi's", "condition": "new_with_tags",
+        "size": "S", "colors": ["red"], "specifics": {"Fit": "Slim"}, "sku": "TEE-S",
+        "price": {"amount": 1500, "currency": "USD"}, "quantity": 2,
+    }  # fmt: skip
+    assert (small.key, small.photos, codes(small)) == ("sku:TEE-S", ["https://a.example/1.jpg"], [])
+    assert (medium.facts["size"], medium.facts["colors"], medium.facts["price"]["amount"]) == (
+        "M", ["blue"], 1600
+    )  # fmt: skip
+    assert "sku" not in medium.facts
+    assert (large.outcome, codes(large)) == ("skipped", [("Quantity", "nothing_to_sell")])
+    assert mug.facts == {
+        "title": "Mug", "price": {"amount": 500, "currency": "USD"}, "quantity": 1,
+    }  # fmt: skip
+    assert len({row.key for row in rows}) == 4
+
+
+def test_a_variation_that_is_not_named_above_is_no_listing():
+    rows = files.read(
+        file(
+            EBAY,
+            {**TEE, "RelationshipDetails": "Size=S;M"},
+            of_tee("Size=S", StartPrice="15"),
+            of_tee("Size=S", StartPrice="19"),
+            of_tee("Size=XL", StartPrice="15"),
+            {**TEE, "Title": "Alone"},
+            {**TEE, "Title": "Gone", "Action": "End", "RelationshipDetails": "Size=S"},
+            of_tee("Size=S"),
+        )
+    ).rows
+    assert [(row.line, row.outcome) for row in rows] == [
+        (3, None), (4, "failed"), (5, "failed"), (6, "failed"), (8, "skipped")
+    ]  # fmt: skip
+    assert [codes(row) for row in rows[1:4]] == [
+        [("Relationship", "variation")], [("Relationship", "variation")],
+        [("RelationshipDetails", "variations")],
+    ]  # fmt: skip
 
 
 def test_ebays_prices_in_another_currency_are_told():

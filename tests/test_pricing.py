@@ -95,10 +95,50 @@ def test_what_raised_the_price_is_told():
     assert priced("mercari", percent=1000).notes == ()
 
 
+def test_a_minimum_net_says_what_it_does_not_reckon_with():
+    def said(marketplace, facts=SHIRT, **rule):
+        return [note for note in priced(marketplace, facts, min_net=1000, **rule).notes if "no " in note]
+
+    assert "no postage and sales tax:" in said("ebay")[0]
+    assert "no sales tax:" in said("ebay", postage=600)[0]
+    assert "no sales tax:" in said("ebay", SHIRT.model_copy(update={"shipping_payer": "seller"}))[0]
+    assert "no postage:" in said("mercari")[0]
+    assert said("ebay", postage=600, tax=800) == said("mercari", postage=600) == said("poshmark") == []
+
+
 def test_postage_that_the_seller_pays_is_not_what_the_buyer_pays():
     facts = SHIRT.model_copy(update={"shipping_payer": "seller"})
     assert priced("mercari", facts, postage=600).fee == 250
     assert priced("mercari", postage=600).fee == 310
+
+
+@pytest.mark.parametrize(
+    ("payer", "own", "given"),
+    [
+        ("seller", {}, 649),
+        ("buyer", {}, 0),
+        ("buyer", {"shipping_discount": "partial"}, 150),
+        ("seller", {"shipping_discount": "none"}, 0),
+        ("buyer", {"shipping_payer": "seller"}, 649),
+        ("buyer", {"shipping_discount": ["what"]}, 0),
+    ],
+)
+def test_what_the_seller_gives_towards_the_postage_is_not_left(payer, own, given):
+    facts = SHIRT.model_copy(update={"shipping_payer": payer, "overrides": {"poshmark": own}})
+    found = priced("poshmark", facts)
+    assert (found.price, found.fee, found.left) == (2500, 500, 2000 - given)
+    assert [f"${given / 100:.2f}" in note for note in found.notes] == ([True] if given else [])
+    assert priced("poshmark", facts, min_net=3000).left >= 3000
+    assert priced("mercari", facts).left == 2250
+
+
+def test_what_an_account_gives_by_default_is_told_and_changes_no_price():
+    found = price_at("poshmark", SHIRT, None, {"shipping_discount": "partial"})
+    assert (found.price, found.left) == (2500, 2000)
+    assert found.notes == ("This account gives $1.50 of it towards the postage: that is not taken off.",)
+    chosen = SHIRT.model_copy(update={"overrides": {"poshmark": {"shipping_discount": "none"}}})
+    assert price_at("poshmark", chosen, None, {"shipping_discount": "free"}).notes == ()
+    assert price_at("mercari", SHIRT, None, {"shipping_discount": "free"}).notes == ()
 
 
 def test_the_form_gets_the_rules_price_and_nothing_else_of_it():
@@ -138,7 +178,8 @@ def test_a_rules_price_is_taken_leaves_enough_and_is_on_the_grid(marketplace, ru
     assert rule.min_net is None or found.left >= rule.min_net
     every, offset = GRIDS["whole_dollars" if limits.whole_dollars else rule.rounding]
     assert found.price % every == offset
-    assert bool(found.notes) == (found.price != marked)
+    raised = [note for note in found.notes if not note.startswith("Reckoned with no")]
+    assert bool(raised) == (found.price != marked)
     _, problems, _ = compose(marketplace, facts, rule.model_dump(), POLICIES)
     assert [p.code for p in problems] in ([], ["too_high"])
     assert (problems == []) == (found.price <= limits.price_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from everystall.errors import LeaseLost, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sales
 from everystall.models import Event, Listing
+from everystall.settings import Settings
 from everystall.worker import watch
 from tests.selling import an_order, one_of
 
@@ -92,3 +94,29 @@ async def test_that_more_was_sold_than_is_read_at_once_is_told(db, alice, stand)
     told = await one_of(db, alice, Event)
     assert (told.type, told.data["browserProfileId"]) == ("watch.failed", here.public_id)
     assert "We read the last 100" in told.data["message"]
+
+
+@pytest.mark.parametrize(
+    ("night", "shared", "alone"),
+    [(Settings.model_fields["watch_night_seconds"].default, 75, 900), (300, 300, 900), (1800, 1800, 1800)],
+)
+async def test_by_night_what_is_live_elsewhere_too_is_looked_at_as_by_day_unless_it_is_said(
+    db, admin, alice, bob, stand, night, shared, alone
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    _, (single,) = await stand("poshmark")
+    behind = datetime.now(UTC).hour - 3
+    zone = f"Etc/GMT{behind if behind <= 12 else behind - 24:+}"  # it is three there
+    await admin.execute("UPDATE users SET time_zone = %s", [zone])
+    settings = Settings.model_construct(watch_night_seconds=night)
+    for account, seconds in ((here, shared), (single, alone)):
+        visit = _visit(db, account)
+        visit.tools.settings, visit.tools.db, visit.check_claimed = settings, db, datetime.now(UTC)
+        visit.lease.connection_id, visit.lease.user_id = account.id, account.user_id
+        await admin.execute("UPDATE connections SET next_check_at = now() + interval '1 day'")
+        await watch._next(visit)
+        found = await admin.execute(
+            "SELECT extract(epoch FROM next_check_at - now())::int AS left FROM connections WHERE id = %s",
+            [account.id],
+        )
+        assert (await found.fetchone())["left"] in range(seconds - 10, seconds + 1)

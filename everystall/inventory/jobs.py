@@ -99,7 +99,7 @@ def check(facts: ListingFacts, meant: Mapping[str, Sequence[SignIn]], rules: Rul
             draft, problems, notes = None, [_sold_out(marketplace)], list[Note]()
             if facts.quantity > 0:
                 draft, problems, notes = pricing.compose(marketplace, facts, rule, defaults)
-            price = pricing.price_at(marketplace, facts, rule)
+            price = pricing.price_at(marketplace, facts, rule, defaults)
             found.append(Checked(marketplace, sign_in, draft, problems, notes, price))
     return found
 

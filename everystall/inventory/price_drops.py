@@ -1,4 +1,5 @@
-"""Prices that fall by themselves: so much every so many days, never below a floor, while a listing is live.
+"""Prices that fall by themselves: so much every so many days, while a listing is live; never below a floor,
+neither the listing's price, nor what the rule for a marketplace makes of it.
 
 A step is made once: under the locks of its listing, with its number as the key of its row, in the transaction
 of the edit that it is. Steps that were missed, while no worker ran, are not made up for.
@@ -6,6 +7,7 @@ of the edit that it is. Steps that were missed, while no worker ran, are not mad
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.inventory import price_changes
-from everystall.inventory.price_changes import Wish
+from everystall.inventory.listings import facts_with
+from everystall.inventory.price_changes import Change, Wish
+from everystall.inventory.pricing import dollars, price_at
 from everystall.inventory.publications import lock_all
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces.base import Money
 from everystall.models import PriceDrop, PriceStep
 
 log = structlog.get_logger()
@@ -36,6 +42,8 @@ class Next:
     at: datetime
     #: Cents that it will cost then, as things stand.
     price: int
+    #: Cents below which it never falls.
+    floor: int
     #: Its number: the n-th of this listing.
     number: int
     #: Why the step before was not made; None: it was.
@@ -43,27 +51,32 @@ class Next:
 
 
 #: A listing's own schedule goes before the seller's. The days count from when that was set, the listing was
-#: last posted, or the last step: from the latest. Sold, ended, or at the floor: there is no next.
+#: last posted, or the last step: from the latest. Sold, ended, or at the floor: there is no next. Where it is
+#: live on a marketplace of whole dollars, the floor is the next whole dollar.
 _NEXT = """
-    SELECT l.id, l.price_cents, d.percent, d.cents, d.floor_cents, coalesce(step.number, 0) + 1 AS number,
+    SELECT l.id, l.price_cents, d.percent, d.cents, f.floor_cents, coalesce(step.number, 0) + 1 AS number,
            step.refused,
            greatest(d.began_at, live.since, step.made_at) + make_interval(days => d.every_days) AS at
     FROM listings l
     JOIN LATERAL (SELECT * FROM price_drops d WHERE d.listing_id = l.id OR d.listing_id IS NULL
                   ORDER BY d.listing_id NULLS LAST LIMIT 1) d ON true
-    JOIN LATERAL (SELECT min(p.asked_at) AS since FROM publications p
+    JOIN LATERAL (SELECT min(p.asked_at) AS since, bool_or(p.marketplace = ANY(:whole)) AS whole
+                  FROM publications p
                   WHERE p.listing_id = l.id AND p.wanted = 'live' AND p.put = 'live') live
         ON live.since IS NOT NULL
+    CROSS JOIN LATERAL (SELECT CASE WHEN live.whole THEN (d.floor_cents + 99) / 100 * 100
+                               ELSE d.floor_cents END AS floor_cents) f
     LEFT JOIN LATERAL (SELECT s.number, s.made_at, s.refused FROM price_steps s WHERE s.listing_id = l.id
                        ORDER BY s.number DESC LIMIT 1) step ON true
-    WHERE l.delete_asked_at IS NULL AND l.quantity > l.quantity_sold AND l.price_cents > d.floor_cents
+    WHERE l.delete_asked_at IS NULL AND l.quantity > l.quantity_sold AND l.price_cents > f.floor_cents
 """
-_OF_LISTINGS = text(f"{_NEXT} AND l.id = ANY(:ids)")
-_COMING = text(f"SELECT * FROM ({_NEXT}) n ORDER BY at, id LIMIT :most")
+_WHOLE = [name for name in MARKETPLACES if get_form(name).LIMITS.whole_dollars]
+_OF_LISTINGS = text(f"{_NEXT} AND l.id = ANY(:ids)").bindparams(whole=_WHOLE)
+_COMING = text(f"SELECT * FROM ({_NEXT}) n ORDER BY at, id LIMIT :most").bindparams(whole=_WHOLE)
 _DUE = text(f"""
     SELECT id FROM ({_NEXT} AND d.id = :drop AND (CAST(:listing AS uuid) IS NULL OR l.id = :listing)) n
     WHERE at <= now() ORDER BY at, id LIMIT :most
-""")
+""").bindparams(whole=_WHOLE)
 
 
 def lowered(price: int, percent: int, cents: int, floor: int) -> int:
@@ -88,7 +101,7 @@ async def coming(session: AsyncSession, most: int) -> list[Next]:
 
 def _next(row: Row[Any]) -> Next:
     price = lowered(row.price_cents, row.percent, row.cents, row.floor_cents)
-    return Next(row.id, row.at, price, row.number, row.refused)
+    return Next(row.id, row.at, price, row.floor_cents, row.number, row.refused)
 
 
 async def lower_due(db: Database) -> int:
@@ -128,19 +141,43 @@ async def _step(session: AsyncSession, drop_id: UUID, listing_id: UUID) -> bool:
     if (await session.execute(_DUE, asked)).first() is None:
         return False
     step = (await next_of(session, [listing_id]))[listing_id]
-    wish = Wish("set", price=step.price, leaves_lower=True)
-    (change,) = await price_changes.look(session, [listing_id], wish)
-    refused = " ".join(change.refused) or None
+    change = await _look(session, listing_id, step.price)
+    price, refused = _held(change, step), " ".join(change.refused) or None
+    if price == change.before:
+        refused = f"By your rule for a marketplace it would cost less than {dollars(step.floor)} there."
+    elif price != step.price:
+        change = await _look(session, listing_id, price)
+        refused = " ".join(change.refused) or None
     session.add(
         PriceStep(
             user_id=change.listing.user_id, listing_id=listing_id, number=step.number,
-            before_cents=change.before, after_cents=step.price, refused=refused,
+            before_cents=change.before, after_cents=change.after, refused=refused,
         )
     )  # fmt: skip
     if refused is None:
         await price_changes.make(session, change)
     log.info("price.dropped", listing_id=str(listing_id), number=step.number, refused=refused is not None)
     return refused is None
+
+
+async def _look(session: AsyncSession, listing_id: UUID, price: int) -> Change:
+    wish = Wish("set", price=price, leaves_lower=True)
+    return (await price_changes.look(session, [listing_id], wish))[0]
+
+
+def _held(change: Change, step: Next) -> int:
+    """The step's price, or the lowest above it of which no rule makes less than the floor; at most the price
+    as it is."""
+    facts, before = facts_with(change.listing, ()), change.before or step.price
+
+    def holds(price: int) -> bool:
+        at = facts.model_copy(update={"price": Money(amount=price, currency=change.listing.currency)})
+        found = [price_at(one.publication.marketplace, at, one.rule) for one in change.there]
+        return all(one.price >= step.floor for one in found if one is not None and one.by == "rule")
+
+    prices = range(step.price, before, 1 if step.price % 100 or before % 100 else 100)
+    place = bisect_left(prices, True, key=holds)
+    return prices[place] if place < len(prices) else before
 
 
 async def steps_of(session: AsyncSession, listing_id: UUID) -> list[PriceStep]:

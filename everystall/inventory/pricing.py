@@ -18,7 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Money, Note, Problem
-from everystall.marketplaces.fees import ANY, Beside, Grid, dearest, fee_of, lowest_price, net_of, round_up
+from everystall.marketplaces.fees import (
+    ANY,
+    Beside,
+    FeeTable,
+    Grid,
+    dearest,
+    fee_of,
+    lowest_price,
+    net_of,
+    round_up,
+)
 from everystall.models import PriceRule, Publication
 
 #: Cents. Ten million dollars: nobody's listing, somebody's slip of the finger.
@@ -56,7 +66,7 @@ class Priced:
     currency: str
     #: Whose price it is.
     by: Literal["listing", "override", "rule"]
-    #: What the marketplace takes of it, and the rest.
+    #: What the marketplace takes of it; and the rest, less what the seller gives of it towards the postage.
     fee: int
     left: int
     #: What the seller reads: why it is not what the listing says, or the mark-up makes of it.
@@ -92,12 +102,18 @@ def compose(
     return get_form(marketplace).compose(facts, defaults)
 
 
-def price_at(marketplace: str, facts: ListingFacts, rule: Stored) -> Priced | None:
-    """None where no price is told."""
+def price_at(
+    marketplace: str, facts: ListingFacts, rule: Stored, defaults: Mapping[str, Any] | None = None
+) -> Priced | None:
+    """None where no price is told. `defaults`: the account's; what they give away is told, and is not in the
+    price, which is one for all accounts."""
     own = facts.overrides.get(marketplace, {})
     made = Rule.model_validate(rule or {})
     category, payer = _category(marketplace, facts), own.get("shipping_payer") or facts.shipping_payer
-    beside = Beside(postage=0 if payer == "seller" else made.postage, tax=made.tax)
+    fees = get_form(marketplace).FEES
+    chosen = own.get("shipping_discount") or ("free" if payer == "seller" else "none")
+    given = fees.discounts.get(str(chosen), 0)
+    beside = Beside(postage=0 if payer == "seller" else made.postage, tax=made.tax, given=given)
     by: Literal["listing", "override", "rule"]
     notes: list[str] = []
     if "price" in own:
@@ -108,9 +124,12 @@ def price_at(marketplace: str, facts: ListingFacts, rule: Stored) -> Priced | No
         return None
     if by == "listing" and rule is not None and money.currency == "USD":
         amount, notes = _ruled(marketplace, money.amount, made, category, beside)
+        if unreckoned := _unreckoned(marketplace, made, payer):
+            notes.append(unreckoned)
         money, by = Money(amount=amount), "rule"
-    fee = fee_of(get_form(marketplace).FEES, money.amount, category, beside)
-    return Priced(money.amount, money.currency, by, fee, money.amount - fee, tuple(notes))
+    notes += _given_away(fees, given, own, defaults or {})
+    fee, left = fee_of(fees, money.amount, category, beside), net_of(fees, money.amount, category, beside)
+    return Priced(money.amount, money.currency, by, fee, left, tuple(notes))
 
 
 def _ruled(
@@ -130,6 +149,31 @@ def _ruled(
         notes.append(f"{dollars(found)} would leave less than {dollars(rule.min_net)} after fees: raised.")
         found = lowest_price(form.FEES, rule.min_net, category, beside, at_least=found, grid=grid)
     return found, notes
+
+
+def _given_away(fees: FeeTable, given: int, own: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What the seller gives towards the buyer's postage, by the listing or else by the account."""
+    if given:
+        return [f"You give {dollars(given)} of it towards the postage: that is taken off."]
+    by_account = fees.discounts.get(str(defaults.get("shipping_discount")), 0)
+    if not by_account or own.get("shipping_discount"):
+        return []
+    return [f"This account gives {dollars(by_account)} of it towards the postage: that is not taken off."]
+
+
+def _unreckoned(marketplace: str, rule: Rule, payer: str | None) -> str | None:
+    """What the fee is taken of, and the seller's minimum net does not reckon with."""
+    fees, found = get_form(marketplace).FEES, list[str]()
+    if rule.min_net is None:
+        return None
+    if fees.of_postage and not rule.postage and payer != "seller":
+        found.append("postage")
+    if fees.of_tax and not rule.tax:
+        found.append("sales tax")
+    if not found:
+        return None
+    label, these = MARKETPLACES[marketplace], " and ".join(found)
+    return f"Reckoned with no {these}: where the buyer pays that, {label} takes more, and less is left."
 
 
 def _category(marketplace: str, facts: ListingFacts) -> str | None:

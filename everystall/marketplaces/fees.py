@@ -43,6 +43,9 @@ class FeeTable:
     #: Is the fee taken of the postage, and of the sales tax, that the buyer pays as well?
     of_postage: bool = False
     of_tax: bool = False
+    #: What the seller gives of a sale towards the buyer's postage: the setting `shipping_discount` → cents.
+    #: Where nothing is set it is `free` if the seller pays the postage, else `none`.
+    discounts: Mapping[str, int] = field(default_factory=dict)
     #: Beginning of a category of ours → its own steps ("books" is for books.fiction too).
     categories: Mapping[str, Sequence[Step]] = field(default_factory=dict)
 
@@ -50,10 +53,12 @@ class FeeTable:
 @dataclass(frozen=True)
 class Beside:
     """What the buyer pays beside the price, as the seller expects it: cents of postage, and hundredths of a
-    per cent of sales tax (of price and postage)."""
+    per cent of sales tax (of price and postage). And the cents that the seller gives of the price towards the
+    postage."""
 
     postage: int = 0
     tax: int = 0
+    given: int = 0
 
 
 NOTHING_BESIDE = Beside()
@@ -67,8 +72,9 @@ def fee_of(table: FeeTable, price: int, category: str | None = None, beside: Bes
 
 
 def net_of(table: FeeTable, price: int, category: str | None = None, beside: Beside = NOTHING_BESIDE) -> int:
-    """Cents of the price that are left. Where a step begins, a higher price may leave less."""
-    return price - fee_of(table, price, category, beside)
+    """Cents of the price that are left, less what the seller gives of it. Where a step begins, a higher price
+    may leave less."""
+    return price - fee_of(table, price, category, beside) - beside.given
 
 
 def lowest_price(

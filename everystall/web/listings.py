@@ -244,7 +244,7 @@ class PriceOut(Shape):
     price: MoneyOut
     #: What the marketplace takes of a sale. GET /api/prices/rules says how it is reckoned.
     fee: MoneyOut
-    #: The rest: before postage, and what the thing cost.
+    #: The rest, less what you give towards the buyer's postage: before your own, and what the thing cost.
     left: MoneyOut
     #: Whose price it is: the listing's, the listing's own for that marketplace, the rule's for it.
     by: Literal["listing", "override", "rule"]

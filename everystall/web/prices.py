@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -37,6 +37,13 @@ Percent = Annotated[float, Field(ge=-90, le=900), AfterValidator(hundredths)]
 Cents = Annotated[int, BeforeValidator(_whole), Field(ge=-HIGHEST_PRICE, le=HIGHEST_PRICE)]
 
 
+class PostageBody(Body):
+    """Cents. 0 is said too: the buyer pays none."""
+
+    amount: Annotated[int, Field(strict=True, ge=0, le=HIGHEST_PRICE)]
+    currency: Literal["USD"] = "USD"
+
+
 class RuleBody(Body):
     """The listing's price, with the mark-up, rounded, and raised until so much is left."""
 
@@ -48,15 +55,27 @@ class RuleBody(Body):
     #: What shall be left of a sale after the marketplace's fee.
     minimum_net: MoneyBody | None = None
     #: Where the fee is taken of the postage and the sales tax that the buyer pays, what you expect those to
-    #: be. Postage counts where the listing does not say that you pay it.
-    postage: MoneyBody | None = None
-    tax_percent: Annotated[float, Field(ge=0, le=25), AfterValidator(hundredths)] = 0
+    #: be; a minimum net needs them. Postage counts where the listing does not say that you pay it.
+    postage: PostageBody | None = None
+    tax_percent: Annotated[float, Field(ge=0, le=25), AfterValidator(hundredths)] | None = None
 
     def rule(self, marketplace: str) -> Rule:
-        label, whole = MARKETPLACES[marketplace], get_form(marketplace).LIMITS.whole_dollars
+        label, form = MARKETPLACES[marketplace], get_form(marketplace)
+        whole = form.LIMITS.whole_dollars
         if whole and self.rounding not in (None, "whole_dollars"):
             raise BadRequest(
                 f"{label} takes whole dollars only.", action="Leave `rounding` out, or set whole_dollars."
+            )
+        untold = {
+            "postage": form.FEES.of_postage and self.postage is None,
+            "sales tax": form.FEES.of_tax and self.tax_percent is None,
+        }
+        if self.minimum_net and any(untold.values()):
+            missing = " and ".join(name for name, so in untold.items() if so)
+            raise BadRequest(
+                f"{label} takes its fee of the {missing} that the buyer pays, too: without that, less would "
+                "be left than you want.",
+                action=f"Say what {missing} you expect, or 0.",
             )
         return Rule(
             percent=round(self.mark_up_percent * 100),
@@ -64,7 +83,7 @@ class RuleBody(Body):
             rounding=self.rounding or ("whole_dollars" if whole else "none"),
             min_net=self.minimum_net.amount if self.minimum_net else None,
             postage=self.postage.amount if self.postage else 0,
-            tax=round(self.tax_percent * 100),
+            tax=round((self.tax_percent or 0) * 100),
         )
 
 
@@ -159,7 +178,7 @@ async def _shown(session: AsyncSession, marketplace: str) -> RuleOut:
         mark_up_cents=rule.cents,
         rounding="whole_dollars" if form.LIMITS.whole_dollars else rule.rounding,
         minimum_net=_money(rule.min_net),
-        postage=_money(rule.postage or None),
+        postage=_money(rule.postage if row else None),
         tax_percent=rule.tax / 100,
         fees=FeesOut(
             said=form.FEES.said,

@@ -70,7 +70,7 @@ async def test_a_preview_says_what_would_come_of_it_and_writes_nothing(site: Sit
     await alice.listing(photos=0, sku="M-1")
     before = await site.everything_of(alice)
     answer = await send(
-        alice, file(VENDOO, MUG, {**CUP, "Labels": "x"}) + b"x," * 30 + b"y\r\n", preview=True
+        alice, file(VENDOO, MUG, {**CUP, "Internal Notes": "x"}) + b"x," * 30 + b"y\r\n", preview=True
     )
     assert answer.status_code == 200
     told = answer.json()
@@ -89,7 +89,7 @@ async def test_a_preview_says_what_would_come_of_it_and_writes_nothing(site: Sit
     assert "so so" in cup["findings"][0]["message"]
     assert "Good" in cup["findings"][0]["action"]
     assert (cup["photosNotTaken"], told["photosNotTaken"]) == (["https://a.example/1.jpg"], 1)
-    assert told["columnsNotTaken"] == ["Labels"]
+    assert told["columnsNotTaken"] == ["Internal Notes"]
     assert await site.everything_of(alice) == before
     assert await site.rows("SELECT 1 FROM imports") == []
     assert (
@@ -107,6 +107,17 @@ async def test_what_is_brought_in_is_what_the_preview_said(site: Site, alice: Se
     assert (cup["title"], cup["condition"], cup["photos"]) == ("Cup", None, [])
     assert told["rows"][0]["listingId"] == cup["id"]
     assert told["fileName"] == "mine.csv"
+
+
+async def test_what_vendoo_says_of_cost_and_labels_is_the_sellers_own(site: Site, alice: Seller, bob: Seller):
+    await brought(site, alice, file(VENDOO, {**MUG, "Cost of Goods": "$1.50", "Labels": "Spring, Bin 4"}))
+    (mug,) = await listings(alice)
+    assert (mug["cost"], mug["labels"]) == ({"amount": 150, "currency": "USD"}, ["Spring", "Bin 4"])
+    later = file(VENDOO, {**MUG, "Cost of Goods": "2", "Labels": "Spring"})
+    assert counts(await brought(site, alice, later)) == {"updated": 1}
+    (mug,) = await listings(alice)
+    assert (mug["cost"]["amount"], mug["labels"]) == (200, ["Spring"])
+    assert await listings(bob) == []
 
 
 async def test_a_file_twice_is_a_file_once(site: Site, alice: Seller):

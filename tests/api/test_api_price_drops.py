@@ -216,17 +216,54 @@ async def test_a_schedule_set_again_as_it_is_goes_on_counting(site, alice):
 
 async def test_a_step_that_a_marketplace_would_not_take_is_told_and_not_made(site, alice):
     listing, _ = await live_listing(site, alice, "poshmark")
-    await falls(alice, COMMON, floor={"amount": 2350})
+    await falls(alice, COMMON, percent=90, floor={"amount": 100})
     await days_pass(site)
     assert await lower_due(site.database) == 0
     now = await shown(alice, listing)
     assert now["price"]["amount"] == 2500
-    assert "whole dollars only" in now["nextDrop"]["refused"]
+    assert "$3" in now["nextDrop"]["refused"]
     assert await site.wakes() == []
 
 
+async def test_a_floor_with_cents_is_the_next_dollar_where_only_whole_ones_are_taken(site, alice, bob):
+    listing, _ = await live_listing(site, alice, "poshmark")
+    his, _ = await live_listing(site, bob, "mercari")
+    for seller in (alice, bob):
+        await falls(seller, COMMON, floor={"amount": 2350})
+    for _ in range(2):
+        await days_pass(site)
+        await lower_due(site.database)
+    for seller, one, price in ((alice, listing, 2400), (bob, his, 2350)):
+        now = await shown(seller, one)
+        assert (now["price"]["amount"], now["nextDrop"]) == (price, None)
+
+
+async def test_no_rule_makes_less_of_a_step_than_the_floor(site, alice, bob):
+    for seller in (alice, bob):
+        await live_listing(site, seller, "mercari", "poshmark")
+        await falls(seller, COMMON, percent=20)
+    await site.rows(
+        """UPDATE publications SET price_rule = '{"percent": -1000}'
+           WHERE marketplace = 'mercari' AND user_id = :id""",
+        id=alice.user_id,
+    )  # fmt: skip
+    costs = []
+    for _ in range(2):
+        await days_pass(site)
+        await lower_due(site.database)
+        costs += [row["price_cents"] for row in await site.rows(
+            "SELECT price_cents FROM listings ORDER BY user_id = :id DESC", id=alice.user_id)]  # fmt: skip
+    assert costs == [2300, 2000, 2300, 2000]  # of $22.00 Mercari's would be $19.80
+    (mine,) = (await alice.get("/api/listings")).json()["listings"]
+    assert "less than $20.00 there" in mine["nextDrop"]["refused"]
+    assert [row["refused"] is None for row in await site.rows(
+        "SELECT refused FROM price_steps WHERE user_id = :id ORDER BY number", id=alice.user_id
+    )] == [True, False]  # fmt: skip
+
+
 async def test_the_price_there_falls_by_the_rule_of_the_marketplace(site, alice):
-    await alice.client.put("/api/prices/rules/mercari", json={"minimumNet": {"amount": 2100}})
+    rule = {"minimumNet": {"amount": 2100}, "postage": {"amount": 0}}
+    assert (await alice.client.put("/api/prices/rules/mercari", json=rule)).status_code == 200
     listing, _ = await live_listing(site, alice, "mercari")
     await falls(alice, COMMON)
     await days_pass(site)

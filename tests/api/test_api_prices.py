@@ -75,6 +75,24 @@ async def test_poshmark_takes_no_rounding_but_to_whole_dollars(alice):
     assert (await alice.client.put(f"{RULES}/nowhere", json={})).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("marketplace", "missing", "rest"),
+    [
+        ("ebay", "postage and sales tax", {"postage": {"amount": 600}, "taxPercent": 0}),
+        ("mercari", "postage", {"postage": {"amount": 0}}),
+        ("poshmark", None, {}),
+    ],
+)
+async def test_what_shall_be_left_needs_all_that_the_fee_is_taken_of(alice, bob, marketplace, missing, rest):
+    wish = {"minimumNet": {"amount": 3000}}
+    answer = await alice.client.put(f"{RULES}/{marketplace}", json=wish)
+    assert answer.status_code == (400 if missing else 200)
+    assert missing is None or f"takes its fee of the {missing} that" in answer.json()["message"]
+    shown = await rule(alice, marketplace, **wish, **rest)
+    assert shown["postage"] == {"amount": 0, "currency": "USD"} | rest.get("postage", {})
+    assert {one["set"] for one in (await bob.get(RULES)).json()["rules"]} == {False}
+
+
 async def test_listing_and_check_show_price_fee_and_what_is_left_of_each_marketplace(alice):
     await rule(alice, "poshmark", minimumNet={"amount": 3000})
     await rule(alice, "ebay", markUpPercent=10)
@@ -96,6 +114,24 @@ async def test_listing_and_check_show_price_fee_and_what_is_left_of_each_marketp
     assert await prices(alice, unpriced) == {}
     checked = (await alice.post(f"/api/listings/{unpriced}/check")).json()["marketplaces"]
     assert {one["price"] for one in checked} == {None}
+
+
+async def test_what_the_seller_gives_towards_the_postage_is_taken_off(alice, bob):
+    for seller, payer, left in ((alice, "seller", 1351), (bob, "buyer", 2000)):
+        profile = await seller.connect("poshmark")
+        path = f"/api/connections/{profile}"
+        patched = await seller.client.patch(path, json={"defaults": {"shippingDiscount": "partial"}})
+        assert patched.status_code == 200, patched.text
+        listing = await seller.listing(shippingPayer=payer)
+        assert amounts((await prices(seller, listing))["poshmark"]) == (2500, 500, left)
+        checked = (await seller.post(f"/api/listings/{listing}/check")).json()["marketplaces"]
+        (posh,) = [one for one in checked if one["marketplace"] == "poshmark"]
+        assert amounts(posh["price"]) == (2500, 500, left)
+        assert posh["price"]["notes"] == [
+            "You give $6.49 of it towards the postage: that is taken off."
+            if payer == "seller"
+            else "This account gives $1.50 of it towards the postage: that is not taken off."
+        ]
 
 
 async def test_what_is_posted_keeps_the_rule_it_was_posted_by(site, alice):

@@ -22,10 +22,10 @@ async def _rule(seller, **body):
 
 @pytest.mark.longer
 async def test_the_rules_price_stands_there_and_a_changed_rules_once_it_is_applied(stall, alice):
-    await _rule(alice, minimumNet={"amount": 3000})
+    await _rule(alice, minimumNet={"amount": 3000}, postage={"amount": 0})
     listing, profile = await _live(stall, alice, "mercari")
     assert _costs(stall) == 3334
-    await _rule(alice, minimumNet={"amount": 4000})
+    await _rule(alice, minimumNet={"amount": 4000}, postage={"amount": 0})
     await _edit(alice, listing, title="Linen shirt, worn twice")
     assert (await _until_put(stall, alice, listing, profile))["needsYou"] is None
     assert _costs(stall) == 3334

@@ -1,10 +1,11 @@
 """eBay's File Exchange CSV, as its templates have it: `*Action(SiteID=US|…)` and the columns behind it.
-Variations have no place here: our listing is one thing in one size."""
+A row with several variations says what they have in common, and each row below it is one of them. Our listing
+is one thing in one size: each variation comes in as a listing of its own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from everystall.inventory.incoming.rows import (
     SAID,
@@ -35,6 +36,8 @@ _CONDITIONS = {
     "2990": "like_new", "3010": "fair", "5000": "good", "6000": "fair",
 }  # fmt: skip
 _ENDS = ("end", "delete")
+#: What a variation never has from the row above it.
+_ITS_OWN = ("customlabel", "startprice", "quantity", "relationship", "relationshipdetails")
 
 
 def bare(name: str) -> str:
@@ -57,11 +60,65 @@ def read(header: Sequence[str], lines: Iterable[Line]) -> list[Row]:
     named = {
         name.strip().lower(): name.strip()[2:].strip() for name in header if name.lower().startswith("c:")
     }
-    pairs = []
+    lines = list(lines)
     for line in lines:
-        plainly = Line(line.number, {_short(name): cell for name, cell in line.cells.items()})
-        pairs.append((line, _row(plainly, currency[1].upper() if currency else "USD", named)))
+        for name in _varied(line):
+            named.setdefault(f"c:{name.lower()}", name)
+    pairs = []
+    for line in _things(lines):
+        pairs.append((line, _row(_plainly(line), currency[1].upper() if currency else "USD", named)))
     return known_by_sku(pairs, "CustomLabel", _lasts)
+
+
+def _things(lines: Iterable[Line]) -> Iterator[Line]:
+    """A variation as a row that says all of it, instead of the row of what it varies. One that the row above
+    does not name, or a second time, is left as it is: its own may be a row that could not be read."""
+    products: list[list[Line]] = []
+    for line in lines:
+        if products and _plainly(line).get("Relationship"):
+            products[-1].append(line)
+        else:
+            products.append([line])
+    for head, *below in products:
+        offered, found = _pairs(head), list[set[tuple[str, str]]]()
+        for line in below:
+            own = _pairs(line)
+            if own and own <= offered and own not in found:
+                found.append(own)
+                yield _whole(head, line)
+            else:
+                yield line
+        if not found:
+            yield head
+
+
+def _whole(head: Line, variation: Line) -> Line:
+    common = {name: cell for name, cell in head.cells.items() if bare(name) not in _ITS_OWN}
+    told = {
+        name: cell
+        for name, cell in variation.cells.items()
+        if cell.strip() and not bare(name).startswith("relationship")
+    }
+    varied = {f"c:{name.lower()}": value for name, value in _varied(variation).items()}
+    return Line(variation.number, common | told | varied)
+
+
+def _varied(line: Line) -> dict[str, str]:
+    """`Size=M|Color=Blue` → what varies, and what it is; of all of them: `Size=S;M|Color=Blue;Red`."""
+    parts = (part.partition("=") for part in _plainly(line).get("RelationshipDetails").split("|"))
+    return {name.strip(): value.strip() for name, _, value in parts if name.strip() and value.strip()}
+
+
+def _pairs(line: Line) -> set[tuple[str, str]]:
+    return {
+        (name.lower(), value.strip().lower())
+        for name, values in _varied(line).items()
+        for value in values.split(";")
+    }
+
+
+def _plainly(line: Line) -> Line:
+    return Line(line.number, {_short(name): cell for name, cell in line.cells.items()})
 
 
 def _lasts(column: str) -> bool:
@@ -85,8 +142,14 @@ def _row(line: Line, currency: str, named: dict[str, str]) -> Row:
         row.skip("Action", "not_a_listing", "This row ends a listing.", "Nothing.")
     elif line.get("Relationship"):
         row.fail(
-            "Relationship", "variation", "This is a variation: one listing here is one thing in one size.",
-            "Write each variation as a row of its own, with all columns and no Relationship.",
+            "Relationship", "variation",
+            "The row above does not name it as one of its variations, or not a second time.",
+            "Put it below the row that does, or write it as one with all columns and no Relationship.",
+        )  # fmt: skip
+    elif line.get("RelationshipDetails"):
+        row.fail(
+            "RelationshipDetails", "variations", "It has several variations, and none of them is below it.",
+            "Put a row for each below it, or take the RelationshipDetails out.",
         )  # fmt: skip
     take_text(row, "title", line.get("Title"))
     take_text(row, "sku", line.get("CustomLabel"))

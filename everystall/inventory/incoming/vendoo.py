@@ -22,7 +22,8 @@ LABEL = "Vendoo"
 _COLUMNS = {
     "title": "Title", "description": "Description", "brand": "Brand", "condition": "Condition",
     "colors": "Primary Color", "tags": "Tags", "sku": "Sku", "category": "Category", "price": "Price",
-    "quantity": "Quantity Left", "quantity_sold": "Quantity Sold",
+    "quantity": "Quantity Left", "quantity_sold": "Quantity Sold", "cost": "Cost of Goods",
+    "labels": "Labels",
 }  # fmt: skip
 _TAKEN = {name.lower() for name in (*_COLUMNS.values(), "Images", "Secondary Color", "Status")}
 
@@ -57,12 +58,14 @@ def _row(line: Line) -> Row:
     for field in ("title", "description", "brand", "sku"):
         take_text(row, field, line.get(_COLUMNS[field]))
     take_money(row, "price", "Price", line.get("Price"))
+    take_money(row, "cost", "Cost of Goods", line.get("Cost of Goods"))
     take_category(row, "Category", line.get("Category"))
     take_condition(row, "Condition", line.get("Condition"))
     for column in ("Primary Color", "Secondary Color"):
         take_colors(row, column, line.get(column))
-    if tags := listed(line.get("Tags")):
-        row.facts["tags"] = tags
+    for field in ("tags", "labels"):
+        if words := listed(line.get(_COLUMNS[field])):
+            row.facts[field] = words
     _take_quantity(row, line)
     return row
 

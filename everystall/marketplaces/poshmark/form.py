@@ -51,6 +51,7 @@ LIMITS = Limits(
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, revise=True, pace_seconds=45, daily_cap=300)
 FEES = FeeTable(
     steps=(Step(0, fixed=295), Step(1500, rate=2000)),
+    discounts={"none": 0, "partial": 150, "free": 649},
     source="Poshmark's own page, by a note that cites it", checked=date(2026, 8, 20),
     said="Poshmark takes $2.95 of a sale under $15.00, and 20% of one of $15.00 or more.",
 )  # fmt: skip

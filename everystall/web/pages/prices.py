@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from everystall.errors import BadRequest
-from everystall.inventory.pricing import Priced, Stored, dollars, price_at
+from everystall.inventory.pricing import Priced, Stored, dollars, price_at, rules_now
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import ListingFacts, Money
 from everystall.web import prices
@@ -71,12 +71,12 @@ async def _show(
         price = dollars_of(asked) or EXAMPLE
     except ValueError:
         price = EXAMPLE
-    forms = list[RuleForm]()
+    forms, kept = list[RuleForm](), await rules_now(page.session)
     for rule in (await prices.list_rules(page.session, page.who)).rules:
         whole = get_form(rule.marketplace).LIMITS.whole_dollars
         choices = {"whole_dollars": ROUNDINGS["whole_dollars"]} if whole else ROUNDINGS
         if typed is None or rule.marketplace != marketplace:
-            stored = _example(rule.marketplace, price, _stored(rule))
+            stored = _example(rule.marketplace, price, kept.get(rule.marketplace))
             forms.append(RuleForm(rule, choices, _values(rule), stored))
             continue
         tried = body.rule(rule.marketplace).model_dump() if body else None
@@ -98,27 +98,15 @@ def _example(marketplace: str, price: int, rule: Stored) -> Example | None:
     )
 
 
-def _stored(rule: RuleOut) -> Stored:
-    """As it is kept."""
-    if not rule.set:
-        return None
-    body = {
-        "markUpPercent": rule.mark_up_percent, "markUpCents": rule.mark_up_cents, "rounding": rule.rounding,
-        "taxPercent": rule.tax_percent,
-        "minimumNet": {"amount": rule.minimum_net.amount} if rule.minimum_net else None,
-        "postage": {"amount": rule.postage.amount} if rule.postage else None,
-    }  # fmt: skip
-    return RuleBody.model_validate(body).rule(rule.marketplace).model_dump()
-
-
 def _values(rule: RuleOut) -> dict[str, str]:
+    needed = rule.minimum_net is not None  # then nothing is said, too
     return {
         "mark_up_percent": f"{rule.mark_up_percent:g}" if rule.mark_up_percent else "",
         "mark_up": _typed(rule.mark_up_cents) if rule.mark_up_cents else "",
         "rounding": rule.rounding,
         "minimum_net": _typed(rule.minimum_net.amount) if rule.minimum_net else "",
-        "postage": _typed(rule.postage.amount) if rule.postage else "",
-        "tax_percent": f"{rule.tax_percent:g}" if rule.tax_percent else "",
+        "postage": _typed(rule.postage.amount) if rule.postage and (rule.postage.amount or needed) else "",
+        "tax_percent": f"{rule.tax_percent:g}" if rule.tax_percent or needed else "",
     }
 
 
@@ -158,7 +146,8 @@ async def lead_back() -> Response:
 
 def _read(typed: Typed) -> dict[str, Any]:
     """The API's body."""
-    net, postage = typed.read("minimum_net", dollars_of, 0), typed.read("postage", dollars_of, 0)
+    net = typed.read("minimum_net", dollars_of, 0)
+    postage = typed.read("postage", dollars_of, None)
     rounding = typed["rounding"] or None
     if rounding is not None and rounding not in ROUNDINGS:
         typed.wrong["rounding"] = "Choose one of these."
@@ -167,6 +156,6 @@ def _read(typed: Typed) -> dict[str, Any]:
         "markUpCents": typed.read("mark_up", lambda text: dollars_of(text, signed=True), 0),
         "rounding": rounding,
         "minimumNet": {"amount": net} if net else None,
-        "postage": {"amount": postage} if postage else None,
-        "taxPercent": typed.read("tax_percent", lambda text: percent_of(text, 0, 25), 0.0),
+        "postage": None if postage is None else {"amount": postage},
+        "taxPercent": typed.read("tax_percent", lambda text: percent_of(text, 0, 25), None),
     }

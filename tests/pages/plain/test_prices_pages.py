@@ -44,7 +44,13 @@ async def test_a_rule_is_tried_saved_and_taken_away(house, reader):
     assert "Mercari By a rule $10.00 costs $12.99 there" in page
     assert "$25.00 costs $25.00 there Mercari" in await bob.text("/prices")
     await bob.done("/prices/rule", do="delete", marketplace="mercari")
-    await alice.done("/prices/rule", do="save", marketplace="mercari", minimum_net="30", rounding="none")
+    net = {"marketplace": "mercari", "minimum_net": "30", "rounding": "none"}
+    asked = await alice.post("/prices/rule", do="save", **net)
+    assert asked.status_code == 422
+    assert "Mercari takes its fee of the postage that the buyer pays, too" in plain(asked.text)
+    await alice.done("/prices/rule", do="save", postage="0", **net)
+    assert "Reckoned with no postage: where the buyer pays that" in await alice.text("/prices")
+    assert re.search(r'id="mercari-postage"[^>]* value="0"', (await alice.get("/prices")).text)
     assert "would leave less than $30.00 after fees: raised." in await alice.text("/prices")
     await alice.done("/prices/rule", do="delete", marketplace="mercari")
     assert "Mercari As the listing says" in await alice.text("/prices")
