@@ -650,6 +650,10 @@ class Sale(Owned, Base):
     #: When what a cancelled order leaves was put back, or it was decided that it is not; of an order from
     #: before its listing came in, when that did: it has nothing of what was left then.
     settled_at: Mapped[datetime | None]
+    #: What its fee goes by, and what one of it cost: as the listing said when it sold, else as it said first
+    #: since (takings.fill_in).
+    category: Mapped[str | None]
+    cost_cents: Mapped[int | None] = mapped_column(BigInteger)
     __table_args__ = (
         _owned("sales"),
         _points_to("connections", "connection_id"),

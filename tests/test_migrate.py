@@ -87,6 +87,34 @@ async def test_who_joined_before_it_was_kept_is_found_by_address(empty_database,
     assert kept == [("asked@example.com", None), ("nina@example.com", "nina@example.com")]
 
 
+async def test_sales_from_before_take_what_their_own_listing_says(empty_database, monkeypatch):
+    upgrade = command.upgrade
+    with monkeypatch.context() as before:
+        before.setattr(command, "upgrade", lambda config, _: upgrade(config, "0030"))
+        await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
+    with psycopg.connect(empty_database.admin) as connection:
+        connection.execute("""
+            WITH u AS (INSERT INTO users (email) VALUES ('a@example.com'), ('b@example.com')
+                       RETURNING id, email),
+            c AS (INSERT INTO connections (user_id, public_id, marketplace, base_url)
+                  SELECT id, email, 'ebay', 'https://ebay.test' FROM u RETURNING id, user_id),
+            l AS (INSERT INTO listings (user_id, category, cost_cents)
+                  SELECT id, 'books', CASE WHEN email LIKE 'a%' THEN 450 END FROM u RETURNING id, user_id)
+            INSERT INTO sales (user_id, connection_id, order_id, listing_id, title, quantity)
+            SELECT c.user_id, c.id, n, CASE WHEN n = 'o1' THEN l.id END, 'x', 1
+            FROM c JOIN l USING (user_id), (VALUES ('o1'), ('of none')) o (n)
+        """)
+    await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
+    with psycopg.connect(empty_database.admin) as connection:
+        found = connection.execute("""
+            SELECT u.email, s.order_id, s.category, s.cost_cents FROM sales s JOIN users u ON u.id = s.user_id
+            ORDER BY 1, 2""").fetchall()
+    assert found == [
+        ("a@example.com", "o1", "books", 450), ("a@example.com", "of none", None, None),
+        ("b@example.com", "o1", "books", None), ("b@example.com", "of none", None, None),
+    ]  # fmt: skip
+
+
 async def test_two_at_once_take_turns(empty_database):
     said = await asyncio.gather(
         *(asyncio.to_thread(migrate, empty_database.admin, empty_database.login) for _ in range(3))

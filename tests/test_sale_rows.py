@@ -105,7 +105,9 @@ async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_i
 
 
 async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, alice, stand):
-    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    listing, (here, _) = await stand("ebay", "mercari", quantity=3)
+    async with db.as_user(alice) as session:
+        (await session.get_one(Listing, listing.id)).cost_cents = 450
     async with db.as_user(alice) as session:
         attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
         publication = await session.get_one(Publication, attempt.publication_id)
@@ -115,6 +117,7 @@ async def test_orders_take_the_place_of_what_its_page_told_piece_by_piece(db, al
     await take(db, here, an_order("o2", "r-1"))
     rows = {row.order_id: row.quantity for row in await all_of(db, alice, Row)}
     assert rows == {"o1": 2, "o2": 1}
+    assert {row.cost_cents for row in await all_of(db, alice, Row)} == {450}
     assert (await one_of(db, alice, Listing)).quantity_sold == 3
     assert await all_of(db, alice, DoubleSale) == []
 

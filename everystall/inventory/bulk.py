@@ -15,11 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
-from everystall.errors import EverystallError, NotFound, Refused
+from everystall.errors import Conflict, EverystallError, NotFound, Refused
 from everystall.inventory import jobs, pricing, relisting
 from everystall.inventory.connections import SignIn
 from everystall.inventory.listings import facts_with, find_listing
-from everystall.inventory.publications import act
+from everystall.inventory.publications import act, may_keep
 from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Job, Listing, ListingPhoto, Publication
@@ -56,6 +56,8 @@ class Done:
     failed: Sequence[tuple[str, str]]
     #: Of what was posted: their jobs, which may be cancelled while they wait.
     jobs: Sequence[str] = ()
+    #: Of what is taken down or relisted: the publications that may be kept while they wait.
+    waiting: Sequence[str] = ()
     #: What was changed and may be as it was again.
     changes: Sequence[Changed] = ()
 
@@ -274,9 +276,33 @@ async def _each_place(
                 if publication is None:
                     raise Refused("It is not there any more.")
                 await do(session, publication)
+                if may_keep(publication, line.listing):
+                    waiting.append(id)
         return []
 
-    return await each(lines, all_of)
+    waiting = list[str]()
+    done = await each(lines, all_of)
+    return Done(done.number, done.failed, waiting=waiting)
+
+
+async def keep_all(db: Database, user_id: UUID, publication_ids: Sequence[str]) -> tuple[int, int]:
+    """Each of these publications stays where it is: (how many, what goes on, since it has begun). What is not
+    the seller's is not there; NotFound if that is all of them."""
+    kept, going_on = 0, 0
+    for id in publication_ids:
+        async with db.as_user(user_id) as session:
+            publication = await session.get(Publication, UUID(id))
+            if publication is None:
+                continue
+            try:
+                await act(session, publication, "keep")
+            except Conflict:
+                going_on += 1
+            else:
+                kept += 1
+    if not kept + going_on:
+        raise NotFound
+    return kept, going_on
 
 
 async def label_all(db: Database, user_id: UUID, lines: Sequence[Line], wish: Labelling) -> Done:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Fingerprint
 from everystall.errors import Refused
-from everystall.inventory import pricing
+from everystall.inventory import pricing, takings
 from everystall.inventory.incoming import live
 from everystall.inventory.likeness import same_photo
 from everystall.inventory.listings import facts_of
@@ -88,6 +88,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
         )  # fmt: skip
     await session.delete(later)
     await session.flush()
+    await takings.fill_in(session, earlier)
     await _settle(session, earlier, publications)
     row.state, row.decided_by, row.decided_at, row.undo = "linked", by, func.clock_timestamp(), undo
     await session.flush()

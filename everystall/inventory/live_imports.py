@@ -185,7 +185,8 @@ async def bring_in(
         update(Sale)
         .where(Sale.connection_id == connection.id, Sale.remote_id == read.remote_id,
                Sale.publication_id.is_(None), Sale.listing_id.is_(None))
-        .values(listing_id=listing.id, publication_id=publication.id, settled_at=func.now())
+        .values(listing_id=listing.id, publication_id=publication.id, category=listing.category,
+                settled_at=func.now())
     )  # fmt: skip
     item.outcome, item.listing_id, item.notes = "created", listing.id, notes
 

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import BadRequest, EverystallError, Refused
+from everystall.errors import BadRequest, Conflict, EverystallError, Refused
 from everystall.inventory import pairs
 from everystall.inventory.pricing import rules_now
 from everystall.marketplaces import MARKETPLACES, get_form
@@ -34,6 +34,7 @@ ACTIONS = {
     "keep_theirs": "Keep what is there",
     "give_up": "Do not post it",
     "end": "Take it down",
+    "keep": "Keep it",
     "understood": "Understood",
     "put_back": "Put it back",
     "leave_sold": "Leave it as sold",
@@ -256,8 +257,9 @@ async def want_ended(session: AsyncSession, publication: Publication) -> bool:
         asked = asked or await held_by_pause(session, publication)
         asked = ask_first(publication, asked) if asked else about_order(publication)
         state = "ending" if publication.put == "live" else publication.state
+        began = publication.started_at if publication.state == "ending" else None  # a take-down of before
         await change(session, publication, state=state, next_try_at=None, needs_you=asked, tries=0,
-                     finished_at=None)  # fmt: skip
+                     started_at=began, finished_at=None)  # fmt: skip
         attempt = await open_attempt(session, publication)
         if attempt is not None:
             attempt.repost_asked_at = None
@@ -323,6 +325,49 @@ async def want_live(session: AsyncSession, publication: Publication) -> None:
         why = f"It cannot be posted on {_label(publication)} now."
         values["needs_you"] = await held(session, publication, why)
     await change(session, publication, **values)
+
+
+def may_keep(publication: Publication, listing: Listing) -> bool:
+    """May the seller take back that it goes from there? Once a visit went for it, only what comes of that
+    says where it stands; and with none left, or all of the listing to be deleted, nothing stays."""
+    if publication.relist == "asked":
+        return True
+    stands = (publication.wanted, publication.put, publication.looking) == ("ended", "live", False)
+    return (
+        stands and publication.started_at is None
+        and listing.delete_asked_at is None and listing.quantity > listing.quantity_sold
+    )  # fmt: skip
+
+
+async def keep(session: AsyncSession, publication: Publication) -> list[UUID]:
+    """It stays there as it is, and is not relisted; the accounts to be woken, since what was edited meanwhile
+    is put there. Raises Conflict, in words. It is locked."""
+    listing = await session.get_one(Listing, publication.listing_id, populate_existing=True)
+    if not may_keep(publication, listing):
+        raise _not_kept(publication, listing)
+    await decided(session, [publication.id])
+    await forget_take_downs(session, [publication.id])
+    publication.wanted, due = "live", publication.put_revision != listing.revision
+    asked = about_order(publication)
+    if due:
+        why = f"It cannot be changed on {_label(publication)} now."
+        asked = asked or await held(session, publication, why)
+    await change(session, publication, wanted_revision=listing.revision, relist=None, state="live", tries=0,
+                 next_try_at=None, needs_you=asked, finished_at=func.now())  # fmt: skip
+    return [publication.connection_id] if due else []
+
+
+def _not_kept(publication: Publication, listing: Listing) -> Conflict:
+    label = _label(publication)
+    if publication.put != "live" or (publication.wanted == "live" and publication.relist is None):
+        return Conflict(f"It does not wait to be taken down on {label}.", action="Load the listing again.")
+    if listing.delete_asked_at is not None:
+        return Conflict("The whole listing is being deleted.", action="Stop deleting it.")
+    if listing.quantity <= listing.quantity_sold:
+        return Conflict("It is sold: there is none left to be kept.", action="Nothing.")
+    return Conflict(
+        f"Taking it down on {label} has begun.", action="Wait until it is gone, then post it again."
+    )
 
 
 async def held(session: AsyncSession, publication: Publication, why: str) -> dict[str, Any] | None:
@@ -429,6 +474,10 @@ async def act(
     if action in ("retry", "it_is_there", "post_again", "put_mine", "keep_theirs", "end"):
         await _clear_account(session, publication)
     await session.refresh(publication, with_for_update=True)
+    if action == "keep":
+        due = await keep(session, publication)
+        await engine.wake(session, due)
+        return
     reason = (publication.needs_you or {}).get("reason")
     offered = {_meant(name, publication) for name in ACTIONS_FOR.get(reason or "", ())}
     if action != "end" and action not in offered:

@@ -215,7 +215,7 @@ async def ask(session: AsyncSession, publication: Publication) -> None:
 
 async def _ask(session: AsyncSession, publication: Publication) -> None:
     await change(session, publication, relist="asked", relist_asked_at=func.clock_timestamp(),
-                 state="ending", tries=0, next_try_at=None)  # fmt: skip
+                 state="ending", started_at=None, tries=0, next_try_at=None)  # fmt: skip
 
 
 async def leave(session: AsyncSession, publication: Publication, why: str, *, tried: bool = True) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.inventory import pricing
+from everystall.inventory import pricing, takings
 from everystall.inventory.listings import PRIVATE, facts_of
 from everystall.inventory.publications import change, held, live_attempt
 from everystall.marketplaces import MARKETPLACES
@@ -23,6 +23,8 @@ from everystall.models import Connection, Listing, Publication
 
 async def changed(session: AsyncSession, listing: Listing, names: Collection[str]) -> None:
     """These columns of it changed. What is the seller's own alone is no new revision: nobody has to go."""
+    if not {"category", "cost_cents"}.isdisjoint(names):
+        await takings.fill_in(session, listing)
     if set(names) <= PRIVATE:
         listing.updated_at = func.clock_timestamp()
         await session.flush()

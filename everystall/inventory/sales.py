@@ -424,6 +424,8 @@ async def _count(
     """So many fewer are left, there and of the listing (`had`: of the sale these were counted before)."""
     listing = await session.get_one(Listing, publication.listing_id)
     sale.listing_id, sale.publication_id = listing.id, publication.id
+    sale.category = sale.category or listing.category
+    sale.cost_cents = listing.cost_cents if sale.cost_cents is None else sale.cost_cents
     many, before = sale.quantity - had, max(0, listing.quantity - listing.quantity_sold)
     free = await _free_cancelled(session, listing, many - before) if before < many else 0
     sale.counted += min(before, many) + free
@@ -543,7 +545,7 @@ async def _take_place(
         seen.counted -= part
         seen = Sale(user_id=seen.user_id, connection_id=seen.connection_id, listing_id=seen.listing_id,
                     publication_id=seen.publication_id, observed_at=seen.observed_at,
-                    counted=part)  # fmt: skip
+                    counted=part, category=seen.category, cost_cents=seen.cost_cents)  # fmt: skip
         session.add(seen)
     for name, value in _columns(told).items():
         setattr(seen, name, value)

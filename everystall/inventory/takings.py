@@ -1,8 +1,9 @@
 """What sales bring in: what they went for, what the marketplaces take of it, what the things cost, and what
 is left. By month and marketplace, and as a file.
 
-Fees are reckoned from the published tables by the listing's category; what a thing cost is what its seller
-says of it now. Postage is in none of it. Cancelled orders bring nothing.
+Fees are reckoned from the published tables by the category; it and what a thing cost stand in the sale, so
+that a listing that is changed or deleted later changes no month that is over. Postage is in none of it.
+Cancelled orders bring nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
@@ -100,10 +101,10 @@ async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
     months = [Month(_back(now, number)) for number in reversed(range(MONTHS))]
     came = _came()
     month = func.date_trunc("month", came, "UTC").label("month")
-    alike = (month, Connection.marketplace, Sale.price_cents, Sale.quantity, Listing.category,
-             Listing.cost_cents)  # fmt: skip
+    alike = (month, Connection.marketplace, Sale.price_cents, Sale.quantity, Sale.category, Sale.cost_cents)
     rows = await session.execute(
-        _joined(select(*alike, func.count().label("number")))
+        select(*alike, func.count().label("number"))
+        .join(Connection, Connection.id == Sale.connection_id)
         .where(came >= months[0].first, Sale.cancelled_at.is_(None))
         .group_by(*alike)
     )
@@ -121,10 +122,14 @@ def _came() -> ColumnElement[datetime]:
     return func.coalesce(Sale.sold_at, Sale.observed_at)
 
 
-def _joined(wanted: Select[Any]) -> Select[Any]:
-    return wanted.join(Connection, Connection.id == Sale.connection_id).outerjoin(
-        Listing, Listing.id == Sale.listing_id
-    )
+async def fill_in(session: AsyncSession, listing: Listing) -> None:
+    """Its sales whose cost or category nobody had said take what the listing says now, for good."""
+    await session.execute(
+        update(Sale)
+        .where(Sale.listing_id == listing.id, or_(Sale.category.is_(None), Sale.cost_cents.is_(None)))
+        .values(category=func.coalesce(Sale.category, listing.category),
+                cost_cents=func.coalesce(Sale.cost_cents, listing.cost_cents))
+    )  # fmt: skip
 
 
 def _back(now: datetime, number: int) -> datetime:
@@ -139,11 +144,13 @@ def _back(now: datetime, number: int) -> datetime:
 async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
     """All of them, what was seen first comes first; batch by batch, a transaction each."""
     yield "\ufeff" + csv_line(COLUMNS)
-    columns: tuple[Any, ...] = (
-        Sale, Connection.marketplace, Connection.label, Connection.account_name, Listing.category,
-        Listing.cost_cents, Listing.sku,
-    )  # fmt: skip
-    wanted = _joined(select(*columns)).order_by(Sale.observed_at, Sale.id).limit(BATCH)
+    wanted = (
+        select(Sale, Connection.marketplace, Connection.label, Connection.account_name, Listing.sku)
+        .join(Connection, Connection.id == Sale.connection_id)
+        .outerjoin(Listing, Listing.id == Sale.listing_id)
+        .order_by(Sale.observed_at, Sale.id)
+        .limit(BATCH)
+    )
     batch = wanted
     while True:
         async with db.as_user(user_id) as session:
@@ -157,7 +164,7 @@ async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
 
 def _cells(row: Any) -> list[str | Decimal]:
     sale = row.Sale
-    taking = Taking.of(row.marketplace, sale.price_cents, row.category, row.cost_cents, sale.quantity)
+    taking = Taking.of(row.marketplace, sale.price_cents, sale.category, sale.cost_cents, sale.quantity)
     if sale.cancelled_at is not None:
         taking = Taking(sale.price_cents, None, None)
     left = taking.left if taking.cost is not None else None

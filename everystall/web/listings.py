@@ -13,13 +13,13 @@ from sqlalchemy import exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import BadRequest, ListingLive, listed
+from everystall.errors import BadRequest, Conflict, ListingLive, listed
 from everystall.inventory import jobs, pricing
 from everystall.inventory.bulk import MOST_LABELS
 from everystall.inventory.listings import facts_of, facts_with, find_listing, size_of
 from everystall.inventory.price_drops import Next, next_of
 from everystall.inventory.pricing import Priced
-from everystall.inventory.publications import want_ended
+from everystall.inventory.publications import keep, lock_all, may_keep, want_ended
 from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS, ListingFacts
@@ -372,6 +372,14 @@ class DeletedOut(Shape):
     publications: list[PublicationOut]
 
 
+class KeptOut(Shape):
+    success: Literal[True] = True
+    #: False: somewhere taking it down had begun, and goes on.
+    all: bool
+    message: str
+    publications: list[PublicationOut]
+
+
 # ---- the routes -----------------------------------------------------------------------------------
 
 
@@ -484,6 +492,30 @@ async def delete_listing(
         message=f"It is being taken down{' on ' + places if places else ''}; then it is deleted.",
         publications=shown,
     )
+
+
+@router.post("/{listingId}/keep")
+async def keep_listing(listing_id: ListingId, session: Transaction) -> KeptOut:
+    """Takes back `DELETE …?end=true`: it is not deleted, and stays where nobody has begun to take it down.
+    409: it is not being deleted."""
+    publications = await lock_all(session, [listing_id])
+    listing = await find_listing(session, listing_id)
+    if listing.delete_asked_at is None:
+        raise Conflict("It is not being deleted.", action="Load the listing again.")
+    listing.delete_asked_at = None
+    await session.flush()
+    going, due = list[str](), list[UUID]()
+    for row in publications:
+        if may_keep(row, listing):
+            due += await keep(session, row)
+        elif row.put == "live" or row.looking:
+            going.append(MARKETPLACES[row.marketplace])
+    await session.flush()
+    shown = (await publications_of(session, [listing_id]))[listing_id]
+    await engine.wake(session, due)
+    places = listed(list(dict.fromkeys(going)))
+    said = f" Taking it down on {places} goes on; post it again there once it is gone." if going else ""
+    return KeptOut(all=not going, message=f"It is not deleted.{said}", publications=shown)
 
 
 @router.post("/{listingId}/check")

@@ -168,7 +168,7 @@ async def relist_now(listing_id: ListingId, browserProfileId: str, session: Tran
     await relisting.ask(session, publication)
     await session.flush()
     await session.refresh(publication)
-    shown = PublicationOut.now(publication, account, actions_of(publication, browserProfileId))
+    shown = PublicationOut.now(publication, account, actions_of(publication, browserProfileId, None))
     label = MARKETPLACES[publication.marketplace]
     return RelistedOut(
         message=f"It is taken down on {label} and posted again. {relisting.LOST}", publication=shown

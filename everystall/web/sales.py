@@ -66,6 +66,10 @@ class SaleOut(OrderOut):
     sold_at_exact: bool
     #: When it was first seen cancelled there.
     cancelled_at: datetime | None
+    #: What its fee goes by, and what one of it cost you: as the listing said when it sold, or, if it said
+    #: nothing, first since.
+    category: str | None
+    cost: MoneyOut | None
     take_downs: list[TakeDownOut]
 
 
@@ -234,6 +238,8 @@ def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDown
         sold_at_exact=row.sold_at_exact,
         observed_at=row.observed_at,
         cancelled_at=row.cancelled_at,
+        category=row.category,
+        cost=None if row.cost_cents is None else MoneyOut(amount=row.cost_cents, currency=row.currency),
         take_downs=take_downs,
     )
 

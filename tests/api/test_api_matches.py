@@ -316,7 +316,9 @@ async def _sell(site: Site, alice: Seller, marketplace: str, order: str | None) 
 
 async def test_undone_its_jobs_and_sales_are_its_own_again(site, alice):
     one, _ = await live_listing(site, alice, "poshmark", photos=1, quantity=3)
-    other, _ = await live_listing(site, alice, "ebay", overrides=POLICIES, photos=2, quantity=3)
+    other, _ = await live_listing(
+        site, alice, "ebay", overrides=POLICIES, photos=2, quantity=3, cost={"amount": 450}
+    )
     await _sell(site, alice, "ebay", "o1")
     await _sell(site, alice, "poshmark", "o2")
     await site.go_live(alice)
@@ -332,6 +334,7 @@ async def test_undone_its_jobs_and_sales_are_its_own_again(site, alice):
     assert {str(row["listing_id"]) for row in before} == {one, other}
     linked = await _link(site, alice, one, other)
     assert linked.status_code == 200, linked.text
+    assert {row["cost_cents"] for row in await site.rows("SELECT cost_cents FROM sales")} == {450}
     assert {str(row["listing_id"]) for row in await site.rows(query)} == {one}
     job = await alice.publish(one, "poshmark")  # a job of the two is the earlier's
     apart = await alice.post(f"/api/matches/{linked.json()['matchId']}/apart")

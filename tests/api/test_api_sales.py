@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import event
 
-from everystall.inventory import sales
+from everystall.inventory import sales, takings
 from everystall.inventory.blindness import look_after
 from everystall.inventory.connections import get_connection
 from everystall.marketplaces.base import Money, Sale
@@ -45,6 +48,52 @@ async def test_a_sale_says_where_and_what_was_taken_down_because_of_it(site, ali
     assert (await alice.get("/api/sales", params={"listingId": other})).json()["sales"] == []
     assert (await bob.get("/api/sales")).json() == {"sales": [], "nextCursor": None}
     assert (await bob.get("/api/sales", params={"listingId": listing})).json()["sales"] == []
+
+
+async def _kept(seller):
+    """Of its one sale: category and cents of cost; and fee, cost and left in the file."""
+    (sale,) = (await seller.get("/api/sales")).json()["sales"]
+    text = (await seller.get("/api/export/sales.csv")).text.lstrip("\ufeff")
+    (row,) = csv.DictReader(io.StringIO(text))
+    cost = sale["cost"]["amount"] if sale["cost"] else None
+    return (sale["category"], cost), (row["fee"], row["cost"], row["left"])
+
+
+async def test_what_is_left_of_a_sale_stays_when_its_listing_is_changed_and_deleted(site, alice, bob):
+    policies = {"paymentPolicy": "P", "returnPolicy": "R", "shippingPolicy": "S"}
+    listing, profiles = await live_listing(
+        site, alice, "ebay", quantity=2, cost={"amount": 450}, overrides={"ebay": policies}
+    )
+    await sell(site, alice, listing, profiles["ebay"], "o1", quantity=2)
+    before = await _kept(alice)
+    assert before[0] == ("men.shirts.casual", 450)
+    assert before[1][1] == "9.00"  # of both
+    other = {"cost": {"amount": 2000}, "category": "books.fiction"}
+    assert (await alice.client.patch(f"/api/listings/{listing}", json=other)).status_code == 200
+    assert await _kept(alice) == before
+    await site.rows("UPDATE publications SET put = 'ended', state = 'ended', wanted = 'ended'")
+    assert (await alice.client.delete(f"/api/listings/{listing}")).json()["deleted"]
+    assert await _kept(alice) == before
+    async with site.database.as_user(alice.user_id) as session:
+        months = await takings.months_of(session, datetime.now(UTC))
+        assert (months[-1].all.cost, months[-1].all.costless) == (900, 0)
+    async with site.database.as_user(bob.user_id) as session:
+        assert not any(one.sums for one in await takings.months_of(session, datetime.now(UTC)))
+    assert (await bob.get("/api/sales")).json()["sales"] == []
+
+
+async def test_a_sale_without_a_cost_takes_the_first_that_its_listing_says(site, alice, bob):
+    listing, profiles = await live_listing(site, alice, "poshmark")
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    theirs, their_profiles = await live_listing(site, bob, "poshmark")
+    await sell(site, bob, theirs, their_profiles["poshmark"], "o1")
+    assert (await _kept(alice))[1][1:] == ("", "")  # what is left is not known
+    for cents in (700, 900):
+        body = {"cost": {"amount": cents}}
+        assert (await alice.client.patch(f"/api/listings/{listing}", json=body)).status_code == 200
+        assert (await _kept(alice))[0] == ("men.shirts.casual", 700)
+    assert (await bob.client.patch(f"/api/listings/{listing}", json={"cost": None})).status_code == 404
+    assert (await _kept(bob))[0] == ("men.shirts.casual", None)
 
 
 async def test_sales_come_page_by_page(site, alice):

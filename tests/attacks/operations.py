@@ -146,6 +146,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "POST /api/templates/{templateId}/listings": None,
         "POST /api/listings/{listingId}/templates": {"name": "Mine now"},
         "POST /api/listings/{listingId}/templates/{templateId}": None,
+        "POST /api/listings/{listingId}/keep": None,
         "POST /api/listings/{listingId}/check": {"connections": [profile]},
         "POST /api/listings/{listingId}/photos": photo(7),
         "PUT /api/listings/{listingId}/photos": {"photoIds": [photo_id]},

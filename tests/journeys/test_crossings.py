@@ -251,6 +251,26 @@ async def test_taken_back_before_the_take_down_began_it_simply_stays(stall: Stal
     assert len(stall.live("mercari")) == 1
 
 
+async def test_kept_before_the_take_down_began_nobody_goes_there_and_after_it_is_too_late(
+    stall: Stall, alice: Seller
+):
+    profile = await _connect(stall, alice, "mercari")
+    await _live(stall, alice, profile)
+    assert await _press(stall, alice, "end") == 200
+    assert await _press(stall, alice, "keep") == 200
+    await stall.visit(profile, lane="urgent")
+    assert len(stall.live("mercari")) == 1
+    assert await _press(stall, alice, "end") == 200
+    stall.sandbox.fault("mercari", kind="latency", seconds=0.4, times=50)
+    visiting = asyncio.create_task(stall.visit(profile, lane="urgent"))
+    async with asyncio.timeout(20):
+        while await stall.rows("SELECT 1 AS one FROM publications WHERE started_at IS NULL"):
+            await asyncio.sleep(0.02)
+    assert await _press(stall, alice, "keep") == 409
+    await visiting
+    assert stall.live("mercari") == []
+
+
 @pytest.mark.longer
 async def test_a_job_of_which_one_pair_was_taken_back_is_cancelled(stall: Stall, alice: Seller):
     mercari, _ = await _connect(stall, alice, "mercari"), await _connect(stall, alice, "poshmark")

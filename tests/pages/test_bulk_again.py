@@ -1,11 +1,13 @@
-"""A bulk that is sent twice is one, and its answer is the first one's."""
+"""A bulk that is sent twice is one, and its answer is the first one's; what only waits is taken back."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.pages.conftest import visiting
-from tests.pages.standing import account, listing
+from tests.pages.standing import account, attempt, listing, publication
 
 
 async def test_a_post_that_is_pressed_twice_answers_the_same_and_another_choice_is_another(house):
@@ -36,3 +38,58 @@ async def test_a_post_that_is_pressed_twice_answers_the_same_and_another_choice_
             await page.post("/inventory/bulk", status=404, **form, key=key, sure="yes")
         ).status_code == 404
         await page.post("/inventory/undo", status=404, jobs=jobs[0])
+
+
+async def _live(house, user, at, number):
+    shirt = await listing(house, user, title=f"Shirt {number}", sku=f"A-{number}")
+    of = await publication(
+        house, user, shirt, at, state="live", put="live", put_revision=1, remote_id=f"m{number}"
+    )
+    await attempt(house, user, of)
+    await house.rows(
+        "UPDATE attempts SET outcome = 'live', created_at = now() - interval '90 days' "
+        "WHERE publication_id = CAST(:id AS uuid)", id=of,
+    )  # fmt: skip
+    return shirt
+
+
+@pytest.mark.parametrize(("verb", "begins"), [("end", "started_at = now()"), ("relist", "relist = 'begun'")])
+async def test_take_downs_of_many_are_taken_back_where_nobody_has_begun(house, verb, begins):
+    alice = await house.person("alice")
+    await house.person("bob")
+    mercari = await account(house, alice, "mercari", "alice")
+    ids = [await _live(house, alice, mercari, number) for number in range(3)]
+    async with visiting(house, "alice") as page:
+        done = (await page.post("/inventory/bulk", do=verb, ids=" ".join(ids), sure="yes")).text
+        named = re.search(r'name="publications" value="([^"]+)"', done)[1]
+        assert len(named.split()) == 3
+        assert "Keep it" in await page.get(f"/listings/{ids[0]}/stalls")
+        await house.rows(f"UPDATE publications SET {begins} WHERE listing_id = CAST(:id AS uuid)", id=ids[2])
+        assert "Keep it" not in await page.get(f"/listings/{ids[2]}/stalls")
+        async with visiting(house, "bob") as other:
+            await other.post("/inventory/undo/ends", status=404, publications=named)
+        undone = (await page.post("/inventory/undo/ends", publications=named)).text
+        assert "2 take-downs are taken back." in undone
+        assert "1 has begun and goes on" in undone
+        await page.post("/inventory/undo/ends", status=404, publications="nothing")
+    rows = await house.rows("SELECT listing_id, wanted, state, relist FROM publications")
+    stays = {str(row["listing_id"]) for row in rows if (row["wanted"], row["state"]) == ("live", "live")}
+    assert stays == set(ids[:2])
+
+
+async def test_deleting_is_stopped_from_where_it_stands(house):
+    alice = await house.person("alice")
+    await house.person("bob")
+    shirt = await _live(house, alice, await account(house, alice, "mercari", "alice"), 1)
+    async with visiting(house, "alice") as page:
+        await page.post("/inventory/bulk", do="delete", ids=shirt, also_live="yes", sure="yes")
+        for path in (f"/listings/{shirt}", f"/listings/{shirt}/stalls"):
+            assert "Stop deleting" in await page.get(path)
+        async with visiting(house, "bob") as other:
+            await other.post(f"/listings/{shirt}/keep", status=404)
+        kept = (await page.post(f"/listings/{shirt}/keep")).text
+        assert "It is not deleted." in kept
+        assert "Stop deleting" not in kept
+        again = (await page.post(f"/listings/{shirt}/keep", status=409)).text
+        assert "It is not being deleted." in again
+    assert await house.rows("SELECT wanted, state FROM publications") == [{"wanted": "live", "state": "live"}]

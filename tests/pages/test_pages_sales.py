@@ -27,12 +27,13 @@ async def sold(house, user, title="Linen shirt", number=1):
     for place in range(number):
         await house.rows(
             "WITH s AS (INSERT INTO sales (user_id, connection_id, listing_id, order_id, title, price_cents, "
-            "quantity, sold_at, sold_at_exact, observed_at, cancelled_at) SELECT user_id, id, "
-            "CAST(:listing AS uuid), :order, :title, 2500, 1, at, true, at + interval '10 seconds', "
-            "CASE WHEN :cancelled THEN at + interval '1 hour' END FROM connections, "
-            "LATERAL (SELECT now() - make_interval(hours => :place) AS at) t WHERE public_id = :ebay "
-            "RETURNING *) INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace, started_at, "
-            "gone_at) SELECT user_id, id, CASE WHEN :place = 0 THEN CAST(:of AS uuid) END, 'mercari', "
+            "quantity, category, sold_at, sold_at_exact, observed_at, cancelled_at) SELECT user_id, id, "
+            "CAST(:listing AS uuid), :order, :title, 2500, 1, 'men.shirts.casual', at, true, "
+            "at + interval '10 seconds', CASE WHEN :cancelled THEN at + interval '1 hour' END "
+            "FROM connections, LATERAL (SELECT now() - make_interval(hours => :place) AS at) t "
+            "WHERE public_id = :ebay RETURNING *) "
+            "INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace, started_at, gone_at) "
+            "SELECT user_id, id, CASE WHEN :place = 0 THEN CAST(:of AS uuid) END, 'mercari', "
             "observed_at + interval '2 seconds', observed_at + interval '17 seconds' FROM s",
             listing=shirt, order=f"o-{place}", title=title, place=place, ebay=ebay, of=of,
             cancelled=number > 1 and place == number - 1,
@@ -81,7 +82,7 @@ async def test_what_is_left_is_after_the_fee_and_what_it_cost(house):
         assert "2 orders have no cost yet." in before
         fee = fee_of(get_form("ebay").FEES, 2500, "men.shirts.casual")
         assert f"${(5000 - 2 * fee) / 100:.2f}" in before
-        await house.rows("UPDATE listings SET cost_cents = 2900")
+        await house.rows("UPDATE sales SET cost_cents = 2900")
         after = await page.get("/sales")
         assert "no cost yet" not in after
         left = 5000 - 2 * fee - 5800

@@ -288,7 +288,18 @@ async def undo(request: Request, parts: AllParts, who: PageSeller) -> HTMLRespon
     taken, going_on = await bulk.take_back(parts.database, who.user_id, job_ids)
     async with opened(request, parts, who) as page:
         return page.show("bulk_undone.html", home="/inventory", taken=taken, going_on=going_on,
-                         asked=len(job_ids), changes=False)  # fmt: skip
+                         asked=len(job_ids), kind="posts")  # fmt: skip
+
+
+@router.post("/inventory/undo/ends")
+async def undo_ends(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """What a bulk wanted taken down, or relisted, and still waits, stays."""
+    named = str((await request.form()).get("publications") or "").split()[: 10 * MOST]
+    ids = [str(as_id(id)) for id in named]
+    kept, going_on = await bulk.keep_all(parts.database, who.user_id, ids)
+    async with opened(request, parts, who) as page:
+        return page.show("bulk_undone.html", home="/inventory", taken=kept, going_on=going_on,
+                         asked=len(ids), kind="ends")  # fmt: skip
 
 
 @router.post("/inventory/undo/changes")
@@ -312,7 +323,7 @@ async def undo_changes(request: Request, parts: AllParts, who: PageSeller) -> HT
         raise NotFound
     async with opened(request, parts, who) as page:
         return page.show("bulk_undone.html", home="/inventory", taken=back, going_on=0, asked=found,
-                         changes=True)  # fmt: skip
+                         kind="changes")  # fmt: skip
 
 
 def _changes(text: str) -> list[Changed]:

@@ -58,6 +58,12 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "answered": ("Thank you.", "What follows from it is done now."),
     "listing-saved": ("Saved.", "Where it is live, it is changed there too."),
     "listing-deleted": ("The listing is deleted.", "Its photos went with it."),
+    "keep": ("It stays.", None),
+    "listing-kept": ("It is not deleted.", "It stays wherever it is live."),
+    "listing-kept-in-part": (
+        "It is not deleted.",
+        "Where taking it down had begun, that goes on: post it again there once it is gone.",
+    ),
     "listing-ending": (
         "It is being taken down.",
         "Once it is gone everywhere, it is deleted here. This page shows how far that is.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.inventory import takings
 from everystall.inventory.takings import Month, Taking, together
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import Connection, Listing
+from everystall.models import Connection
 from everystall.web import sales
-from everystall.web.deps import as_id
 from everystall.web.pages.opened import OpenedPage
 
 router = APIRouter()
@@ -101,13 +100,6 @@ async def show_sales(
 
 
 async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[Sold]:
-    ids = {as_id(row.listing_id) for row in rows if row.listing_id}
-    listings = {
-        str(row.id): row
-        for row in await session.execute(
-            select(Listing.id, Listing.category, Listing.cost_cents).where(Listing.id.in_(ids))
-        )
-    }
     names = {
         row.public_id: row.label or row.account_name
         for row in await session.execute(
@@ -120,7 +112,7 @@ async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[So
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
             name=names.get(row.browser_profile_id), at=row.sold_at or row.observed_at,
             exact=row.sold_at is None or row.sold_at_exact,
-            taking=_taking(row, listings.get(row.listing_id or "")),
+            taking=_taking(row),
             quantity=row.quantity, order=row.order_id, remark=_BY[row.told_by], cancelled=row.cancelled_at,
             ended=[_ended(row, down) for down in row.take_downs],
         )
@@ -128,10 +120,10 @@ async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[So
     ]  # fmt: skip
 
 
-def _taking(sale: sales.SaleOut, listing: Any) -> Taking:
-    category, cost = (listing.category, listing.cost_cents) if listing is not None else (None, None)
+def _taking(sale: sales.SaleOut) -> Taking:
     price = sale.price.amount if sale.price else None
-    return Taking.of(sale.marketplace, price, category, cost, sale.quantity)
+    cost = sale.cost.amount if sale.cost else None
+    return Taking.of(sale.marketplace, price, sale.category, cost, sale.quantity)
 
 
 def _ended(sale: sales.SaleOut, down: sales.TakeDownOut) -> Ended:

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, EverystallError, Refused
+from everystall.errors import BadRequest, Conflict, EverystallError, Refused
 from everystall.inventory import jobs
 from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.listings import find_listing
@@ -144,7 +144,8 @@ async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID)
         accounts = [one for one in sign_ins if one.connection.marketplace == marketplace]
         for one in accounts:
             if (row := there.get(one.connection.id)) is not None:
-                stalls.append(_stall(one, row, user, settings, now, waiting.get(one.connection.id, 0)))
+                in_line = waiting.get(one.connection.id, 0)
+                stalls.append(_stall(one, row, listing, user, settings, now, in_line))
         if all(one.forgotten and one.connection.id not in there for one in accounts):
             stalls.append(Stall(marketplace, marketplace, label, None, "off", "No account yet"))
     choices, several = await _choices(session, settings, listing, user, sign_ins, there, waiting)
@@ -182,12 +183,18 @@ async def _waiting(session: AsyncSession) -> dict[UUID, int]:
 
 
 def _stall(
-    one: SignIn, row: Publication, user: User, settings: Settings, now: datetime, waiting: int
+    one: SignIn,
+    row: Publication,
+    listing: Listing,
+    user: User,
+    settings: Settings,
+    now: datetime,
+    waiting: int,
 ) -> Stall:
     account = one.connection
     label = MARKETPLACES[account.marketplace]
     name = account.label or account.account_name
-    shown = PublicationOut.now(row, account, actions_of(row, account.public_id))
+    shown = PublicationOut.now(row, account, actions_of(row, account.public_id, listing))
     tone, word = word_of(row)
     read_back = row.read_back if row.put == "live" and row.read_back else {}
     return Stall(
@@ -353,7 +360,8 @@ async def _show(
     at: str | None = None,
     chosen: Sequence[str] | None = None,
 ) -> HTMLResponse:
-    """`error`: what was refused, `at` which account's button, `chosen` what was to be posted to."""
+    """`error`: what was refused, `at` which account's button (or `all`: the listing's own), `chosen` what was
+    to be posted to."""
     view = await stalls_of(page.session, page.parts.settings, listing_id)
     return page.show(
         "stalls.html",
@@ -393,6 +401,19 @@ async def post(
     return go(f"/listings/{listing_id}/stalls", "posted-paused" if posted.paused else "posted")
 
 
+@router.post("/listings/{id}/keep")
+async def keep(id: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """It is not deleted, and stays where nobody has begun to take it down."""
+    listing_id = as_id(id)
+    try:
+        async with parts.database.as_user(who.user_id) as session:
+            kept = await listings.keep_listing(listing_id, session)
+    except Conflict as error:
+        async with opened(request, parts, who) as page:
+            return await _show(page, listing_id, error=error, at="all")
+    return go(f"/listings/{listing_id}/stalls", "listing-kept" if kept.all else "listing-kept-in-part")
+
+
 @router.post("/listings/{id}/stalls")
 async def answer(
     id: str,
@@ -413,5 +434,5 @@ async def answer(
             raise
         async with opened(request, parts, who) as page:
             return await _show(page, listing_id, error=error, at=account)
-    said = action if action in ("retry", "end", "relist") else "answered"
+    said = action if action in ("retry", "end", "relist", "keep") else "answered"
     return go(f"/listings/{listing_id}/stalls", said, account)
