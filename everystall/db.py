@@ -230,7 +230,7 @@ WHERE (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_use
 #: What the login role needs, and the newest column that a migration made.
 _READY = f"""
 SELECT EXISTS (SELECT FROM pg_attribute
-               WHERE attrelid = to_regclass('public.users') AND attname = 'restored_to')
+               WHERE attrelid = to_regclass('public.sales') AND attname = 'cost_cents')
    AND EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
                WHERE n.nspname = 'everystall' AND f.proname = 'place_numbers'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
