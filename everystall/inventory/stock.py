@@ -190,15 +190,20 @@ async def page_of(
     return [row.id for row in shown], (shown[-1].by, shown[-1].id) if len(rows) > most else None
 
 
-async def ids_of(session: AsyncSession, sought: Sought, most: int) -> list[UUID]:
-    """All of them, in the order of their ids, or the first `most`."""
-    wanted = select(Listing.id).where(*conditions(sought)).order_by(Listing.id).limit(most)
+async def ids_of(session: AsyncSession, sought: Sought, most: int, after: UUID | None = None) -> list[UUID]:
+    """All of them (behind this one), in the order of their ids, or the first `most`."""
+    wanted = select(Listing.id).where(*_behind(sought, after)).order_by(Listing.id).limit(most)
     return list(await session.scalars(wanted))
 
 
-async def number_of(session: AsyncSession, sought: Sought) -> int:
-    """How many are sought."""
-    return await session.scalar(select(func.count()).select_from(Listing).where(*conditions(sought))) or 0
+async def number_of(session: AsyncSession, sought: Sought, after: UUID | None = None) -> int:
+    """How many are sought (behind this one)."""
+    wanted = select(func.count()).select_from(Listing).where(*_behind(sought, after))
+    return await session.scalar(wanted) or 0
+
+
+def _behind(sought: Sought, after: UUID | None) -> list[ColumnElement[bool] | TextClause]:
+    return [*conditions(sought), *([] if after is None else [Listing.id > after])]
 
 
 async def listings_of(session: AsyncSession, ids: Sequence[UUID]) -> list[Listing]:

@@ -26,6 +26,7 @@ async def test_a_post_that_is_pressed_twice_answers_the_same_and_another_choice_
         for one in (first, again):
             assert "2 listings are on their way." in one
             assert "Undo" in one
+            assert '/inventory?state=posting"' in one
         assert len(await house.rows("SELECT 1 FROM jobs")) == 2
         # from the same page to another account: another wish, not a refusal
         other = await page.post("/inventory/bulk", **form | {"account": poshmark}, key=key, sure="yes")
@@ -93,3 +94,39 @@ async def test_deleting_is_stopped_from_where_it_stands(house):
         again = (await page.post(f"/listings/{shirt}/keep", status=409)).text
         assert "It is not being deleted." in again
     assert await house.rows("SELECT wanted, state FROM publications") == [{"wanted": "live", "state": "live"}]
+
+
+async def test_of_more_than_five_hundred_the_first_are_done_and_the_next_ones_offered(house):
+    users = [await house.person(name) for name in ("alice", "bob")]
+    for user in users:
+        await house.rows(
+            "INSERT INTO listings (user_id, title, location) "
+            "SELECT :user, 'Shirt ' || n, 'A' FROM generate_series(1, 503) n",
+            user=user,
+        )  # fmt: skip
+    async with visiting(house, "alice") as page:
+        form = {"do": "label", "location": "A", "place": "B"}  # who is done does not match any more
+        look = (await page.post("/inventory/bulk", **form, all="yes", count="503")).text
+        assert "the first 500 of 503 listings" in look
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', look)) | {"place": "B"}
+        done = (await page.post("/inventory/bulk", **fields, sure="yes")).text
+        assert "500 listings are labelled." in done
+        assert "Look at the next 3" in done
+        assert await _places(house, users[0]) == {"A": 3, "B": 500}
+        offered = done[done.index('name="all"') - 200 :]
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', offered))
+        assert fields["place"] == "B"
+        look = (await page.post("/inventory/bulk", **fields)).text
+        assert "Label: 3 listings" in look
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', look)) | {"place": "B"}
+        done = (await page.post("/inventory/bulk", **fields, sure="yes")).text
+        assert "Look at the next" not in done
+        assert await _places(house, users[0]) == {"B": 503}
+    assert await _places(house, users[1]) == {"A": 503}
+
+
+async def _places(house, user):
+    rows = await house.rows(
+        "SELECT location, count(*) AS number FROM listings WHERE user_id = :user GROUP BY 1", user=user
+    )
+    return {row["location"]: row["number"] for row in rows}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 
 import pytest
 
-from everystall.marketplaces import get_form
+from everystall.inventory.takings import Month, Sum
+from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.fees import fee_of
+from everystall.web.pages.sales import HEIGHT, chart_of_left
 from tests.pages.conftest import EVIL, ROOT, visiting
 from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import LOOKS, look, passes
@@ -87,7 +90,7 @@ async def test_what_is_left_is_after_the_fee_and_what_it_cost(house):
         assert "no cost yet" not in after
         left = 5000 - 2 * fee - 5800
         assert f"-${-left / 100:.2f}" in after
-        for part in ("<desc", 'class="loss"', "$58.00", "Sales by marketplace"):
+        for part in ("<desc", ' loss"', "$58.00", "Sales by marketplace"):
             assert part in after
         file = list(csv.DictReader(io.StringIO((await page.get("/api/export/sales.csv")).lstrip("\ufeff"))))
         assert [row["order_id"] for row in file] == ["o-2", "o-1", "o-0"]
@@ -97,6 +100,25 @@ async def test_what_is_left_is_after_the_fee_and_what_it_cost(house):
     async with visiting(house, "bob") as page:
         assert "o-1" not in await page.get("/api/export/sales.csv")
         assert "Nothing sold yet." in await page.get("/sales")
+
+
+def test_what_is_left_is_stacked_by_marketplace_and_losses_go_below_the_line():
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    sums = {"poshmark": Sum(1, 3000, 1000, 0), "mercari": Sum(1, 2000, 0, 500), "ebay": Sum(1, 1000, 0, 2000)}
+    drawn = chart_of_left([Month(first), Month(first, sums)])
+    nothing, bars = drawn.bars
+    assert nothing == []
+    found = {bar.place: (bar.y, bar.height, bar.cents) for bar in bars}
+    scale = (HEIGHT - 8) / 4500
+    above = [(f"s{place}", sums[name]) for place, name in enumerate(MARKETPLACES) if sums[name].left > 0]
+    y = drawn.zero
+    for place, one in above:
+        y -= one.left * scale
+        assert found.pop(place) == pytest.approx((y, one.left * scale, one.left), abs=0.1)
+    assert y == pytest.approx(8, abs=0.1)
+    ((place, (y, height, cents)),) = found.items()
+    assert (place, cents) == (f"s{list(MARKETPLACES).index('ebay')} loss", -1000)
+    assert (y, y + height) == (drawn.zero, pytest.approx(HEIGHT, abs=0.1))
 
 
 async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):

@@ -109,6 +109,19 @@ class Given:
     drop: str = ""
     place: str = ""
     no_place: bool = False
+    #: How many match behind these: at once were too many.
+    more: int = 0
+
+    def wishes(self) -> list[tuple[str, str]]:
+        """The fields that say what shall be done, for the next ones."""
+        told = [
+            ("accounts", "chosen" if self.accounts is not None else ""),
+            *(("account", one) for one in self.accounts or ()),
+            ("also_live", "yes" if self.also_live else ""), ("how", self.how), ("value", self.value),
+            ("add", self.add), ("drop", self.drop), ("place", self.place),
+            ("no_place", "yes" if self.no_place else ""),
+        ]  # fmt: skip
+        return [(name, value) for name, value in told if value]
 
     def labelling(self) -> Labelling | None:
         """Raises BadRequest in words."""
@@ -153,7 +166,7 @@ async def _read(session: AsyncSession, form: FormData) -> Given:
     verb, asked = told.get("do", ""), Asked.of(told)
     if verb not in (*VERBS, "export"):
         raise BadRequest("There is no such button.", action="Go back to the inventory.")
-    ids = await _chosen(session, form, told, asked, verb)
+    ids, more = await _chosen(session, form, told, asked, verb)
     return Given(
         verb=verb,
         ids=ids,
@@ -169,25 +182,33 @@ async def _read(session: AsyncSession, form: FormData) -> Given:
         drop=told.get("drop", "").replace("\0", "").strip(),
         place=told.get("place", "").replace("\0", "").strip(),
         no_place=told.get("no_place") == "yes",
+        more=more,
     )
 
 
 async def _chosen(
     session: AsyncSession, form: FormData, told: Mapping[str, str], asked: Asked, verb: str
-) -> list[UUID]:
+) -> tuple[list[UUID], int]:
+    """The listings, and how many more match behind them."""
     most = 1_000_000 if verb == "export" else MOST
     if told.get("all") == "yes":
-        number = await stock.number_of(session, asked.sought)
-        if told.get("count") != str(number):
+        after = as_id(told["after"]) if told.get("after") else None
+        number = await stock.number_of(session, asked.sought, after)
+        if after is None and told.get("count") != str(number):
             raise Conflict(
                 f"{number:,} listings match now, not {told.get('count') or 'as many as you saw'}. "
                 "Nothing was done.",
                 action="Look at the list again, and select them anew.",
             )
-        ids = await stock.ids_of(session, asked.sought, most + 1)
+        ids = await stock.ids_of(session, asked.sought, most, after)
+        if after is not None and not ids:
+            raise BadRequest("None of the rest matches any more.", action="Look at the list again.")
+        more = max(0, number - len(ids))
     else:
         named = [*told.get("ids", "").split(), *_texts(form, "id")]
         ids = sorted({as_id(id) for id in named})
+        said = told.get("more", "")
+        more = int(said) if re.fullmatch(r"[0-9]{1,9}", said) else 0
     if not ids:
         raise BadRequest("No listing is selected.", action="Tick some listings first.")
     if len(ids) > most:
@@ -195,7 +216,7 @@ async def _chosen(
             f"That is more than {MOST} listings at once.",
             action="Narrow the list down with a filter, and do it part by part.",
         )
-    return ids
+    return ids, more
 
 
 def _texts(form: FormData, name: str) -> list[str]:
@@ -225,7 +246,8 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
         return page.show(
             "bulk_done.html", home=given.asked.url(), verb=given.verb, title=VERBS[given.verb], done=done,
             was=_WAS[given.verb][done.number != 1], back=given.asked.url(),
-            left=len(plan.lines) - done.number,
+            left=len(plan.lines) - done.number, given=given, next=min(given.more, MOST),
+            going={"post": Asked(state="posting").url(), "end": Asked(state="ending").url()},
             changes=json.dumps([vars(one) for one in done.changes]) if done.changes else None,
         )  # fmt: skip
 

@@ -62,7 +62,7 @@ class Bar:
     """A part of a month's bar: whose, from where and how high, in units of the chart."""
 
     label: str
-    #: Which of the marketplaces; what is left is of all.
+    #: Which of the marketplaces; with `loss`, where it cost more than it brought.
     place: str
     y: float
     height: float
@@ -171,16 +171,25 @@ def chart_of_sales(months: Sequence[Month]) -> Chart:
 
 
 def chart_of_left(months: Sequence[Month]) -> Chart:
-    """What is left of that, of all marketplaces together; below the line, where it cost more."""
-    each = [one.all.left for one in months]
-    highest, lowest = max(0, *each), min(0, *each)
+    """What is left of that, alike; below the line, where it cost more."""
+    each = [{name: one.left for name, one in month.sums.items()} for month in months]
+    highest = max((sum(cents for cents in one.values() if cents > 0) for one in each), default=0)
+    lowest = min((sum(cents for cents in one.values() if cents < 0) for one in each), default=0)
     scale = (HEIGHT - 8) / ((highest - lowest) or 1)
     zero = round(8 + highest * scale, 1) if highest or lowest else float(HEIGHT)
-    bars = [
-        [Bar("Left", "gain" if cents > 0 else "loss", round(min(zero, zero - cents * scale), 1),
-             round(abs(cents) * scale, 1), cents)] if cents else []
-        for cents in each
-    ]  # fmt: skip
+    bars = []
+    for one in each:
+        above, below, parts = zero, zero, list[Bar]()
+        for place, (marketplace, label) in enumerate(MARKETPLACES.items()):
+            cents = one.get(marketplace, 0)
+            height = abs(cents) * scale
+            if cents > 0:
+                above -= height
+                parts.append(Bar(label, f"s{place}", round(above, 1), round(height, 1), cents))
+            elif cents < 0:
+                parts.append(Bar(label, f"s{place} loss", round(below, 1), round(height, 1), cents))
+                below += height
+        bars.append(parts)
     return Chart(zero, bars, _told(months, "left"))
 
 
