@@ -84,6 +84,7 @@ SHOPIFY = [
     "Variant Compare At Price",
     "Image Src",
     "Image Position",
+    "Variant Image",
 ]
 
 
@@ -420,6 +421,20 @@ def test_ebays_prices_in_another_currency_are_told():
     data = file(EBAY, {"Action": "Add", "Title": "Shirt", "StartPrice": "25"}).replace(b"=USD", b"=GBP")
     (row,) = files.read(data).rows
     assert ("price" in row.facts, codes(row)) == (False, [("StartPrice", "not_dollars")])
+
+
+def test_a_variants_own_picture_of_shopify_is_its_first():
+    red, blue = files.read(
+        file(
+            SHOPIFY,
+            {"Handle": "tee", "Title": "Tee", "Option1 Name": "Color", "Option1 Value": "Red",
+             "Image Src": "https://a.example/1.jpg", "Image Position": "1"},
+            {"Handle": "tee", "Option1 Value": "Blue", "Image Src": "https://a.example/2.jpg",
+             "Image Position": "2", "Variant Image": "https://a.example/2.jpg"},
+        )
+    ).rows  # fmt: skip
+    assert red.photos == ["https://a.example/1.jpg", "https://a.example/2.jpg"]
+    assert blue.photos == ["https://a.example/2.jpg", "https://a.example/1.jpg"]
 
 
 def test_shopify():

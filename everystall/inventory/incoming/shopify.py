@@ -34,6 +34,7 @@ _TAKEN = {
         "Handle",
         "Image Src",
         "Image Position",
+        "Variant Image",
         *(n for pair in _OPTIONS for n in pair),
     )
 }
@@ -74,7 +75,11 @@ def _listings(handle: str, lines: Sequence[Line]) -> list[Row]:
         for line in sorted(lines, key=lambda line: _place(line.get("Image Position")))
         for address in addresses(line.get("Image Src"))
     ]
-    return [_listing(handle, head, line, list(dict.fromkeys(photos))) for line in variants]
+    own = [addresses(line.get("Variant Image")) for line in variants]
+    return [
+        _listing(handle, head, line, list(dict.fromkeys([*first, *photos])))
+        for line, first in zip(variants, own, strict=True)
+    ]
 
 
 def _is_variant(line: Line) -> bool:

@@ -21,12 +21,12 @@ FILE = "/inventory/import/file"
 
 async def test_a_file_is_looked_at_brought_in_and_followed(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
-    sent = {"file": ("mine.csv", file(VENDOO, MUG, {**CUP, "Labels": "x"}))}
+    sent = {"file": ("mine.csv", file(VENDOO, MUG, {**CUP, "Internal Notes": "x"}))}
     looked = plain((await alice.post(FILE, sent, do="look")).text)
     assert "A file of Vendoo, 2 listings. Nothing is written yet. New listings 2" in looked
     assert "Line 3 Cup New" in looked
     assert "1 photo does not come in" in looked
-    assert "no place for: Labels" in looked
+    assert "no place for: Internal Notes" in looked
     assert await house.rows("SELECT 1 FROM imports") == []
     there = await alice.done(FILE, sent, do="take")
     assert await alice.done(FILE, sent, do="take") == there  # nothing twice
