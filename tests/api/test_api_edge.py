@@ -251,7 +251,7 @@ async def test_no_secret_that_is_asked_with_is_in_the_log(site, capfd):
             answer = await site.client().request(method, path, **how)
             assert mark not in answer.text or path.startswith(("/invitation", "/first")), path
     await away.close()
-    assert {"/api/hints/mail/{token}", "/api/pairings/look"} <= {line.get("path") for line in lines}
+    assert "/api/hints/mail/{token}" in {line.get("path") for line in lines}
     said = str(lines) + "".join(capfd.readouterr())
     assert mark not in said
     assert mark[:8] not in said

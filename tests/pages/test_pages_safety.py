@@ -115,7 +115,6 @@ async def test_somebody_elses_accounts_are_not_there(house):
         "INSERT INTO sittings (user_id, connection_id, purpose, asked_by, until) SELECT user_id, id, "
         "'sign_in', 'Chrome', now() + interval '1 hour' FROM connections LIMIT 1 RETURNING id"
     )
-    before = await _everything(house)
     hers: dict[str, list] = {
         "notifications": told,
         "connections": [row["public_id"] for row in await house.rows("SELECT public_id FROM connections")],
@@ -134,6 +133,7 @@ async def test_somebody_elses_accounts_are_not_there(house):
     for row in await house.rows("SELECT id, kind FROM api_tokens"):
         kind = {"api": "tokens", "extension": "extensions", "browser": "browsers"}[row["kind"]]
         hers.setdefault(kind, []).append(row["id"])
+    before = await _everything(house)
     page = await house.signed_in("bob")
     csrf = await page.locator("input[name=csrf]").first.get_attribute("value")
     forms = [
