@@ -205,6 +205,13 @@ async def _page_without_websockets(house: House, does: str) -> Page:
     return page
 
 
+async def _is_told_of_hers(house: House, page: Page, hers: str, others: str) -> None:
+    await _ask(house, others)
+    await _ask(house, hers)
+    await page.locator(".side .count").wait_for(timeout=5_000)
+    assert (await page.locator(".side .count").inner_text()).startswith("1")
+
+
 @pytest.mark.browser
 @pytest.mark.longer
 @pytest.mark.parametrize("does", [REFUSED, DROPPED], ids=["refused", "dropped"])
@@ -217,10 +224,7 @@ async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(hou
     async with page.expect_request("**/live/events", timeout=15_000):
         pass
     await page.wait_for_timeout(500)
-    await _ask(house, others)
-    await _ask(house, id)
-    await page.locator(".side .count").wait_for(timeout=5_000)
-    assert (await page.locator(".side .count").inner_text()).startswith("1")
+    await _is_told_of_hers(house, page, id, others)
 
 
 @pytest.mark.browser
@@ -239,10 +243,7 @@ async def test_a_stream_that_was_answered_with_an_error_begins_again(house: Hous
     async with page.expect_response("**/live/events", timeout=15_000) as second:
         pass
     assert (await second.value).status == 200
-    await _ask(house, others)
-    await _ask(house, id)
-    await page.locator(".side .count").wait_for(timeout=5_000)
-    assert (await page.locator(".side .count").inner_text()).startswith("1")
+    await _is_told_of_hers(house, page, id, others)
 
 
 @pytest.mark.browser
