@@ -20,6 +20,8 @@ async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     await page.get_by_text("Make a rule for eBay").click()
     ebay = page.locator("#ebay")
     await ebay.get_by_label("At least left after fees").fill("30")
+    for needed in ("Postage that the buyer pays", "Sales tax in per cent"):
+        await ebay.get_by_label(needed).fill("0")
     await ebay.get_by_role("button", name="Show what it makes").click()
     await ebay.get_by_text("Not saved yet.").wait_for()
     await ebay.get_by_role("button", name="Save the rule").click()
@@ -52,6 +54,8 @@ async def test_how_pricing_looks(house, scheme, width):
     ebay = page.locator("#ebay")
     await ebay.get_by_label("Mark-up in per cent").fill("8")
     await ebay.get_by_label("At least left after fees").fill("20")
+    for needed in ("Postage that the buyer pays", "Sales tax in per cent"):
+        await ebay.get_by_label(needed).fill("0")
     await ebay.get_by_role("button", name="Show what it makes").click()
     await ebay.get_by_text("Not saved yet.").wait_for()
     await passes(page, "prices-tried")
