@@ -51,11 +51,7 @@ def main() -> int:
         sys.stdout.write(f"{version.stdout.strip()} on port {port}\n")
         sys.stdout.flush()
         os.environ["EVERYSTALL_TEST_ADMIN_URL"] = f"postgresql://tester:{secret}@127.0.0.1:{port}/postgres"
-        return int(
-            pytest.main(
-                ["-n", "3", "--dist", "worksteal", *(str(ROOT / name) for name in TESTS), *sys.argv[1:]]
-            )
-        )
+        return int(pytest.main([*(str(ROOT / name) for name in TESTS), *sys.argv[1:]]))
     finally:
         run("pg_ctl", "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)
