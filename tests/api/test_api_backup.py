@@ -290,7 +290,7 @@ async def test_sittings_are_over_and_what_waited_to_be_told_is_not_sent(house, h
                 "ticket_hash, ended_at, outcome) SELECT user_id, id, 'challenge', 'Firefox on Linux', "
                 "now() + interval '1 hour', CASE WHEN x IS NULL THEN 'ws://127.0.0.1:1' END, "
                 f"CASE WHEN x IS NULL THEN '\\x01'::bytea END, x, CASE WHEN x IS NOT NULL THEN 'done' END "
-                f"FROM connections, (SELECT {ended}::timestamptz AS x) WHERE user_id = %(id)s", **id,
+                f"FROM connections, (SELECT {ended}::timestamptz AS x) y WHERE user_id = %(id)s", **id,
             )  # fmt: skip
         here.rows("INSERT INTO channels (user_id, kind, label, key, dek_version, sealed, confirmed_at) "
                   "VALUES (%(id)s, 'service', 'x', 'x', 1, 'x', now())", **id)  # fmt: skip
