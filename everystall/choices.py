@@ -27,6 +27,7 @@ CHANGEABLE: Final[Mapping[str, tuple[str, str, str]]] = {
     "watch_seconds": ("Look for sales", "seconds", "While an account holds what is live elsewhere too."),
     "watch_alone_seconds": ("Look for sales, else", "seconds", "While it holds nothing that is elsewhere."),
     "watch_night_seconds": ("At night at least", "seconds", "From 0:00 to 6:00 of the seller; 0: as by day."),
+    "page_seconds": ("A page may take", "seconds", "Longer where a line or a marketplace is slow."),
     "event_days": ("Keep events", "days", "And the log of the webhooks that told of them."),
     "job_days": ("Keep finished jobs", "days", "With them go their Idempotency-Keys, and imports."),
     "evidence_days": ("Keep pictures of failures", "days", "What a page looked like when a step failed."),

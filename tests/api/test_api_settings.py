@@ -102,9 +102,10 @@ async def test_another_process_follows_and_one_that_cannot_ask_keeps_what_it_had
         settings = site.settings
 
     other, following = Other(), Following(site.settings)
-    await choose(site.database, owner.user_id, {"job_days": 100, "watch_seconds": 80})
+    await choose(site.database, owner.user_id, {"job_days": 100, "watch_seconds": 80, "page_seconds": 45})
     await following.follow(other, site.database)
-    assert (other.settings.job_days, other.settings.watch_seconds) == (100, 80)
+    now = other.settings
+    assert (now.job_days, now.watch_seconds, now.page_seconds) == (100, 80, 45)
     await choose(site.database, owner.user_id, {"job_days": 200})
     await following.follow(other, site.database)
     assert other.settings.job_days == 100  # asked a moment ago
