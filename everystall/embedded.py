@@ -27,14 +27,22 @@ from typing import IO
 from urllib.parse import quote
 
 import psycopg
+import structlog
 
 from everystall.errors import Misconfigured
+
+log = structlog.get_logger()
 
 ADMIN, LOGIN, DATABASE = "everystall_admin", "everystall_app", "everystall"
 #: Where a cluster lies if PostgreSQL's user cannot reach the home (root's own folder, as a rule).
 ELSEWHERE = Path("/var/lib/everystall-postgres")
-#: Seconds for a start: a recovery after a crash replays what was not yet written.
+#: Seconds for a start. A recovery, which replays what a crash left unwritten, may take as long as it does.
 START_SECONDS = 60.0
+#: What a server says to who comes while it recovers, and pg_ctl when it waits no longer for that.
+_RECOVERS = ("the database system is starting up", "not yet accepting connections", "in recovery mode")
+_STILL_STARTS = "did not start in time"
+#: Seconds after which it is told that this goes on, and told again.
+TELL_SECONDS = 10.0
 #: Bytes of PostgreSQL's log after which a start begins a new one.
 LOG_BYTES = 5_000_000
 
@@ -227,7 +235,7 @@ class Server:
                 [self._bin / "pg_ctl", "-D", self._data, "-l", self._log, "-w",
                  "-t", str(int(START_SECONDS)), "-o", " ".join(options), "start"]
             )  # fmt: skip
-            if done.returncode == 0:
+            if done.returncode == 0 or (_STILL_STARTS in done.stderr + done.stdout and self._running()):
                 (self._place / "port").write_text(str(port))
                 return
             said = self._log.read_text(errors="replace")[began:] if self._log.exists() else ""
@@ -254,8 +262,10 @@ class Server:
         return _free_port()
 
     def _greet(self) -> None:
-        """Waits until it lets the admin in, and sees to it that the database is there."""
-        deadline = time.monotonic() + START_SECONDS
+        """Waits until it lets the admin in, and sees to it that the database is there. While it recovers, for as
+        long as its process lives: who gave up would only begin to wait again."""
+        told = time.monotonic()
+        deadline = told + START_SECONDS
         while True:
             try:
                 psycopg.connect(self._url(ADMIN, self._admin_password), connect_timeout=5).close()
@@ -272,6 +282,12 @@ class Server:
                     f"{self.home / 'postgres-admin.password'}.",
                     action="Put that file back from your backup; it was made together with the database.",
                 )
+            elif self._running() is not None and any(words in said for words in _RECOVERS):
+                deadline = time.monotonic() + START_SECONDS
+                if time.monotonic() - told > TELL_SECONDS:
+                    told = time.monotonic()
+                    log.info("database.recovers", log=str(self._log))
+                time.sleep(0.05)
             elif time.monotonic() > deadline:
                 raise self._failed("does not answer", said)
             else:

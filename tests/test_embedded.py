@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from everystall import embedded
 from everystall.db import migrate
 from everystall.embedded import HomeLock, Server
 from everystall.errors import Misconfigured
@@ -177,6 +179,38 @@ def test_a_killed_postmaster_is_recovered_with_what_was_committed(home):
         with psycopg.connect(urls.admin) as connection:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
     assert server.stop()
+
+
+def test_a_recovery_may_take_longer_than_a_start(home, monkeypatch):
+    monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
+    server = Server(home)
+    with psycopg.connect(server.start().admin) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT n, repeat('x', 900) FROM generate_series(1, 100000) n")
+    os.kill(server.postmaster, signal.SIGKILL)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(server.start)
+        recovers = _stopped_in_its_recovery(server)
+        try:
+            time.sleep(3)
+            assert not started.done()
+        finally:
+            os.kill(recovers, signal.SIGCONT)
+        with psycopg.connect(started.result(timeout=60).admin) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+    assert server.stop()
+
+
+def _stopped_in_its_recovery(server: Server) -> int:
+    """The process that replays the log, as soon as it is there."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == server.postmaster and b"postgres: startup" in path.read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGSTOP)
+                    return int(path.parent.name)
+    raise AssertionError("it did not recover")
 
 
 def test_a_stale_process_id_that_is_another_programs_now_does_not_hinder(home):
