@@ -262,8 +262,8 @@ class Server:
         return _free_port()
 
     def _greet(self) -> None:
-        """Waits until it lets the admin in, and sees to it that the database is there. While it recovers, for as
-        long as its process lives: who gave up would only begin to wait again."""
+        """Waits until it lets the admin in, and sees to it that the database is there. While it recovers, for
+        as long as its process lives: who gave up would only begin to wait again."""
         told = time.monotonic()
         deadline = told + START_SECONDS
         while True:
