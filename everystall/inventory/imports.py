@@ -26,7 +26,7 @@ from everystall.inventory.incoming import ebay, own, shopify
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import changed, touch
-from everystall.models import Import, ImportRow, Listing, ListingPhoto, ListingSource
+from everystall.models import Import, ImportRow, Listing, ListingPhoto, ListingSource, PriceDrop
 
 log = structlog.get_logger()
 
@@ -305,6 +305,9 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
                 await changed(session, listing, decision.changes)
         elif decision.outcome == "created":
             decision.listing_id = _create(session, doing, row)
+            if drop := row.facts.get("price_drop"):
+                await session.flush()
+                session.add(PriceDrop(user_id=doing.user_id, listing_id=decision.listing_id, **drop))
         if row.originals and _is_its_listing(decision):
             await session.flush()
             await _add_photos(session, doing, row, decision)
