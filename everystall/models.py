@@ -1026,9 +1026,9 @@ class ListingSource(Owned, Base):
     __tablename__ = "listing_sources"
     own_index = False
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    #: Name of a format.
+    #: Name of a format; or of a marketplace, where it is or was.
     source: Mapped[str] = mapped_column(primary_key=True)
-    #: sku:… · handle:… · listing:… · row: and a hash of what the row said
+    #: sku:… · handle:… · listing:… · row: and a hash of what the row said; of a marketplace id: and its own id
     key: Mapped[str] = mapped_column(primary_key=True)
     listing_id: Mapped[UUID]
     #: The import that made it; null once that is gone.

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/api/imports", tags=["listings"])
 SHOWN = 500
 NAMED = 50
 #: What a row may say beside what `POST /api/listings` takes; each is checked where it is read.
-_BESIDE = ("quantity_sold", "created_at", "updated_at")
+_BESIDE = ("quantity_sold", "created_at", "updated_at", "places")
 
 
 class FindingOut(Shape):
