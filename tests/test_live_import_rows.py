@@ -22,6 +22,7 @@ from everystall.models import (
     ListingSource,
     LiveImport,
     LiveImportItem,
+    Matching,
     Publication,
 )
 from everystall.models import Sale as Row
@@ -221,6 +222,10 @@ async def test_what_a_file_brought_in_is_that_listing_and_it_stays_as_it_is(
     assert (await one_of(db, alice, Attempt)).remote_id == "r-9"
     assert await all_of(db, bob, Publication) == []
     assert (await one_of(db, bob, Listing)).id == theirs.id
+    async with db.as_user(alice) as session:  # it is compared with what is live elsewhere
+        doing = (await session.scalars(select(LiveImport))).one()
+        await live_imports.finish(session, doing, await session.get_one(Connection, here.id), "done")
+        assert await session.get(Matching, alice) is not None
 
 
 @pytest.mark.parametrize("why", ["another title", "not alone", "sold", "on the account"])

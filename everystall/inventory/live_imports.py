@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -303,7 +303,8 @@ async def finish(session: AsyncSession, doing: LiveImport, connection: Connectio
         **counts,
     }
     await messages.record(session, doing.user_id, "import.finished", data)
-    if counts["created"] or counts["known"]:
+    came = exists().where(Attempt.connection_id == connection.id, Attempt.created_at >= doing.created_at)
+    if await session.scalar(select(came)):
         await matches.ask(session, doing.user_id)
 
 
