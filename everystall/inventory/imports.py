@@ -8,6 +8,7 @@ repeated makes nothing twice. What the seller wrote here is not written over by 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,13 +21,15 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.content.addresses import Fetcher
+from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import ImportRunning
-from everystall.inventory import links
+from everystall.inventory import import_photos, links
 from everystall.inventory.incoming import ebay, own, shopify
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
-from everystall.inventory.revisions import changed, touch
+from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import (
     Attempt,
@@ -44,6 +47,8 @@ log = structlog.get_logger()
 
 #: Rows of one transaction.
 BATCH = 200
+#: Seconds for which photos are fetched before comparisons have their turn.
+PHOTO_SECONDS = 10.0
 #: What a row may change of a listing that is there, and what stands there before anybody tells.
 _CONTENT: Mapping[str, Any] = {
     "title": None, "description": None, "brand": None, "category": None, "size": None, "condition": None,
@@ -324,15 +329,23 @@ async def begin(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) 
     return made
 
 
-async def bring_in(db: Database, stopping: asyncio.Event) -> None:
-    """The body of the task: batches of all imports in turn, until none is due."""
+async def bring_in(db: Database, stopping: asyncio.Event, store: Photos, fetcher: Fetcher) -> bool:
+    """The body of the task: batches of all imports in turn, until none is due; then False. True: photos are
+    left, and were fetched for so long that others may have their turn first."""
+    end = time.monotonic() + PHOTO_SECONDS
     while not stopping.is_set():
         async with db.as_app() as session:
             claim = (await session.execute(text("SELECT * FROM everystall.take_import()"))).one_or_none()
         if claim is None:
-            return
+            return False
         with structlog.contextvars.bound_contextvars(import_id=str(claim.id), user_id=str(claim.user_id)):
-            await bring_in_batch(db, claim.id, claim.user_id, claim.claimed_until)
+            mine = claim.id, claim.user_id, claim.claimed_until
+            fetched = await import_photos.fetch_next(db, *mine, store, fetcher)
+            if not fetched:
+                await bring_in_batch(db, *mine)
+        if fetched and time.monotonic() > end:
+            return True
+    return False
 
 
 async def bring_in_batch(db: Database, import_id: UUID, user_id: UUID, claimed_until: datetime) -> None:
@@ -367,11 +380,11 @@ async def _bring_in(
     keep: bool = False,
     give_up: bool = False,
 ) -> bool:
-    """One transaction: at most `most` rows, and the end of the import behind the last. `keep`: the claim
-    stays. `give_up`: the first row fails. False: nothing is left, or it is not ours any more."""
-    found = select(Import).where(Import.id == import_id, Import.claimed_until == claimed_until)
-    doing = (await session.execute(found.with_for_update())).scalar_one_or_none()
-    if doing is None or doing.status != "running":
+    """One transaction: at most `most` rows, and the end of the import behind the last, if no photos are left.
+    `keep`: the claim stays. `give_up`: the first row fails. False: no row is left, or it is not ours any
+    more."""
+    doing = await import_photos.claimed(session, import_id, claimed_until)
+    if doing is None:
         return False
     waiting = (
         select(ImportRow)
@@ -382,13 +395,13 @@ async def _bring_in(
     rows = list(await session.scalars(waiting))
     if give_up:
         for row in rows[:1]:
-            row.outcome = "failed"
+            row.outcome, row.to_fetch = "failed", []
             row.findings = [*row.findings, _REFUSED.as_json()]
     elif rows[:most]:
         await _write(session, doing, rows[:most])
     if not keep:
         doing.claimed_until = func.clock_timestamp()
-    if len(rows) <= most:
+    if len(rows) <= most and not await import_photos.are_left(session, import_id):
         doing.status, doing.finished_at, doing.claimed_until = "done", func.clock_timestamp(), None
     return len(rows) > most
 
@@ -414,12 +427,15 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
             if drop := row.facts.get("price_drop"):
                 await session.flush()
                 session.add(PriceDrop(user_id=doing.user_id, listing_id=decision.listing_id, **drop))
-        if row.originals and _is_its_listing(decision):
+        if not _is_its_listing(decision):
+            row.to_fetch = []
+        elif row.originals and not row.to_fetch:
             await session.flush()
-            await _add_photos(session, doing, row, decision)
+            await _add_photos(session, row, decision)
         row.outcome, row.listing_id = decision.outcome, decision.listing_id
         row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
     await session.flush()
+    await _forget_fetching(session, rows)
     await _remember(session, doing, rows)
 
 
@@ -440,24 +456,27 @@ def _is_its_listing(decision: Decision) -> bool:
     return decision.outcome in ("created", "updated") or (decision.outcome == "skipped" and same)
 
 
-async def _add_photos(session: AsyncSession, doing: Import, row: ImportRow, decision: Decision) -> None:
-    """Those that came with it, where the listing has none: what the seller chose here stays."""
-    id = decision.listing_id
-    assert id is not None, "the caller asked"
-    created = decision.outcome == "created"
-    listing = await find_listing(session, id, lock=not created)
-    if (
-        await session.scalar(select(ListingPhoto.id).where(ListingPhoto.listing_id == id).limit(1))
-        is not None
-    ):
-        return
-    for position, photo in enumerate(row.originals):
-        session.add(ListingPhoto(user_id=doing.user_id, listing_id=id, position=position, **photo))
-    if created:
-        return
-    await touch(session, listing)
-    if decision.outcome == "skipped":
+async def _add_photos(session: AsyncSession, row: ImportRow, decision: Decision) -> None:
+    """Those that came with it."""
+    assert decision.listing_id is not None, "the caller asked"
+    made = decision.outcome == "created"
+    added = await import_photos.add_photos(session, decision.listing_id, row.originals, made=made)
+    if added and decision.outcome == "skipped":
         decision.outcome, decision.findings = "updated", []
+
+
+async def _forget_fetching(session: AsyncSession, rows: Sequence[ImportRow]) -> None:
+    """Where the listing has photos already."""
+    ids = [row.listing_id for row in rows if row.to_fetch and row.outcome != "created"]
+    if not ids:
+        return
+    found = await session.scalars(
+        select(ListingPhoto.listing_id).distinct().where(ListingPhoto.listing_id.in_(ids))
+    )
+    have = set(found)
+    for row in rows:
+        if row.listing_id in have:
+            row.to_fetch = []
 
 
 async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:

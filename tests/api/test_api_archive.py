@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from everystall import demo
 from everystall.content.photos import Photos
 from everystall.inventory.archive import pack
-from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
 from everystall.web.limits import IMPORT, Windows
 from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
+from tests.bringing import bring_in
 
 #: As a camera wrote them.
 TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
