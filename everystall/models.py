@@ -1004,9 +1004,12 @@ class ImportRow(Owned, Base):
     facts: Mapped[dict[str, Any]]
     #: [{column, field, code, message, action}]
     findings: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    #: Where its photos are: they are not taken.
+    #: Where its photos are that are not taken.
     photos: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    #: Originals that came with it and are in the store, in order (content.StoredPhoto as JSON).
+    #: Addresses of those that a worker fetches yet, in order.
+    to_fetch: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    #: Originals that came with it, or were fetched, and are in the store, in order (content.StoredPhoto as
+    #: JSON).
     originals: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     #: Null: waits.
     outcome: Mapped[str | None]
@@ -1016,6 +1019,7 @@ class ImportRow(Owned, Base):
         _points_to("imports", "import_id"),
         _in("outcome", ("created", "updated", "skipped", "failed")),
         Index("import_rows_waiting", "import_id", "line", postgresql_where=text("outcome IS NULL")),
+        Index("import_rows_to_fetch", "import_id", "line", postgresql_where=text("to_fetch <> '{}'")),
     )
 
 
@@ -1026,9 +1030,10 @@ class ListingSource(Owned, Base):
     __tablename__ = "listing_sources"
     own_index = False
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    #: Name of a format.
+    #: Name of a format; or of a marketplace, where it is or was.
     source: Mapped[str] = mapped_column(primary_key=True)
-    #: sku:… · handle:… · listing:… · row: and a hash of what the row said
+    #: sku:… · handle:… · listing:… · row: and a hash of what the row said; of a marketplace: id: and its own
+    #: id of it
     key: Mapped[str] = mapped_column(primary_key=True)
     listing_id: Mapped[UUID]
     #: The import that made it; null once that is gone.

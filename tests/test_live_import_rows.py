@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import func, select, update
 
-from everystall.inventory import live_imports, sales
+from everystall.inventory import imports, live_imports, sales
 from everystall.inventory.live_imports import Read
 from everystall.marketplaces.base import Active, Money
 from everystall.models import (
     Attempt,
     Connection,
     DoubleSale,
+    Import,
+    ImportRow,
     Listing,
+    ListingSource,
     LiveImport,
     LiveImportItem,
+    Matching,
     Publication,
 )
 from everystall.models import Sale as Row
-from tests.selling import all_of, an_order, cancel, one_of, rule, take
+from tests.selling import all_of, an_order, cancel, one_of, publish, rule, take
 
 
 def row(remote_id, sku=None, title="A shirt"):
@@ -102,24 +110,35 @@ async def test_what_may_be_a_post_that_nobody_has_found_yet_waits(db, alice, doi
         assert await live_imports.is_in_question(session, mine, title) is open_
 
 
+async def _read_in(db, here, **more):
+    """`r-9` of the account comes in, as its page and form show it; the item."""
+    async with db.as_user(here.user_id) as session:
+        return await _read_in_by(session, here, **more)
+
+
+async def _read_in_by(session, here, **more):
+    doing = LiveImport(user_id=here.user_id, connection_id=here.id)
+    session.add(doing)
+    await session.flush()
+    item = LiveImportItem(
+        user_id=here.user_id, import_id=doing.id, remote_id="r-9", position=0, title="A shirt", sku=None
+    )
+    session.add(item)
+    await session.flush()
+    shown = {"title": "A shirt", "price": Money(amount=900), "options": {}, "shipping": {}, "specifics": {},
+             **more}  # fmt: skip
+    account = await session.get_one(Connection, here.id)
+    await live_imports.bring_in(session, doing, item, account, Read("r-9", None, shown, (), ()), 1)
+    return item
+
+
 @pytest.fixture
 async def came_in(db, alice, make_connection):
     """An account whose listing of three came in by an import, as `r-9`; one was ordered there before that."""
     here = await make_connection(alice, "ebay")
     async with db.as_user(alice) as session:
         await sales.remember(session, await session.get_one(Connection, here.id), [an_order("o0", "r-9")])
-        doing = LiveImport(user_id=alice, connection_id=here.id)
-        session.add(doing)
-        await session.flush()
-        item = LiveImportItem(
-            user_id=alice, import_id=doing.id, remote_id="r-9", position=0, title="A shirt", sku=None
-        )
-        session.add(item)
-        await session.flush()
-        shown = {"title": "A shirt", "price": Money(amount=900), "quantity": 3, "options": {}, "shipping": {},
-                 "specifics": {}}  # fmt: skip
-        account = await session.get_one(Connection, here.id)
-        await live_imports.bring_in(session, doing, item, account, Read("r-9", None, shown, (), ()), 1)
+    await _read_in(db, here, quantity=3)
     return here
 
 
@@ -166,3 +185,120 @@ async def test_nor_is_it_the_earlier_one_of_more_than_there_was(db, alice, bob, 
     rows = {row.id: row.order_id for row in await all_of(db, alice, Row)}
     assert (double.earlier_id, rows[double.later_id]) == (None, "o1")
     assert await all_of(db, bob, DoubleSale) == []
+
+
+# ---- and a file, before, after or at the same time ----
+
+
+async def _from_file(db, listing):
+    """A file said that it is `r-9` on eBay."""
+    async with db.as_user(listing.user_id) as session:
+        session.add(_said(listing))
+
+
+def _said(listing):
+    return ListingSource(
+        user_id=listing.user_id, source="ebay", key="id:r-9", listing_id=listing.id, facts={}
+    )
+
+
+@pytest.mark.parametrize("known_by", ["place", "sku"])
+async def test_what_a_file_brought_in_is_that_listing_and_it_stays_as_it_is(
+    db, alice, bob, make_listing, make_connection, known_by
+):
+    here = await make_connection(alice, "ebay")
+    if known_by == "place":
+        mine = await make_listing(alice, title="Retitled", sku="S-1", price_cents=1200)
+        await _from_file(db, mine)
+    else:
+        mine = await make_listing(alice, title=" a  Shirt", sku="S-1", price_cents=1200)
+    theirs = await make_listing(bob, title="A shirt", sku="S-1")
+    await _from_file(db, theirs)
+    item = await _read_in(db, here, sku="S-1 ~K7Q2XM")
+    assert (item.outcome, item.listing_id) == ("known", mine.id)
+    listing, publication = await one_of(db, alice, Listing), await one_of(db, alice, Publication)
+    assert (listing.id, listing.title, listing.price_cents) == (mine.id, mine.title, 1200)
+    assert (publication.listing_id, publication.put, publication.unsettled) == (mine.id, "live", False)
+    assert (await one_of(db, alice, Attempt)).remote_id == "r-9"
+    assert await all_of(db, bob, Publication) == []
+    assert (await one_of(db, bob, Listing)).id == theirs.id
+    async with db.as_user(alice) as session:  # it is compared with what is live elsewhere
+        doing = (await session.scalars(select(LiveImport))).one()
+        await live_imports.finish(session, doing, await session.get_one(Connection, here.id), "done")
+        assert await session.get(Matching, alice) is not None
+
+
+@pytest.mark.parametrize("why", ["another title", "not alone", "sold", "on the account"])
+async def test_what_only_may_be_one_of_a_file_comes_in_by_itself(
+    db, alice, admin, make_listing, make_connection, why
+):
+    here = await make_connection(alice, "ebay")
+    mine = await make_listing(
+        alice, title="Another" if why == "another title" else "A shirt", sku="S-1",
+        quantity_sold=1 if why == "sold" else 0,
+    )  # fmt: skip
+    if why == "not alone":
+        await make_listing(alice, title="A shirt", sku="S-1")
+    elif why in ("sold", "on the account"):
+        await _from_file(db, mine)
+    if why == "on the account":
+        await publish(db, alice, mine, here, "r-8", "live", 1)
+    before = len(await all_of(db, alice, Listing))
+    item = await _read_in(db, here, sku="S-1")
+    assert item.outcome == "created"
+    assert len(await all_of(db, alice, Listing)) == before + 1
+
+
+async def _waits(admin):
+    """Until a transaction waits for another one."""
+    async with asyncio.timeout(30):
+        while True:
+            found = await admin.execute(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+            )
+            if await found.fetchone():
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_a_file_and_an_account_at_one_moment_make_one_the_file_first(db, admin, alice, make_connection):
+    here = await make_connection(alice, "ebay")
+    async with db.as_user(alice) as session:
+        mine = Listing(user_id=alice, title="A shirt")
+        session.add(mine)
+        await session.flush()
+        session.add(_said(mine))
+        await session.flush()
+        reading = asyncio.create_task(_read_in(db, here))
+        await _waits(admin)
+    item = await reading
+    assert (item.outcome, item.listing_id) == ("known", mine.id)
+    assert (await one_of(db, alice, Listing)).id == mine.id
+    assert (await one_of(db, alice, Publication)).listing_id == mine.id
+
+
+async def test_a_file_and_an_account_at_one_moment_make_one_the_account_first(
+    db, admin, alice, make_connection
+):
+    here = await make_connection(alice, "ebay")
+    async with db.as_user(alice) as session:
+        doing = Import(user_id=alice, file_hash="h", format="everystall", encoding="utf-8",
+                       claimed_until=func.now() + timedelta(hours=1))  # fmt: skip
+        session.add(doing)
+        await session.flush()
+        await session.refresh(doing)
+        facts = {"title": "A shirt", "places": {"ebay": ["r-9"]}}
+        for line, key in ((2, f"listing:{uuid4()}"), (3, "sku:other")):
+            session.add(ImportRow(user_id=alice, import_id=doing.id, line=line, key=key,
+                                  facts=facts if line == 2 else {"title": "Other"}))  # fmt: skip
+    async with db.as_user(alice) as session:
+        item = await _read_in_by(session, here)
+        bringing = asyncio.create_task(imports.bring_in_batch(db, doing.id, alice, doing.claimed_until))
+        await _waits(admin)
+    await bringing
+    async with db.as_user(alice) as session:
+        rows = (await session.scalars(select(ImportRow).order_by(ImportRow.line))).all()
+    assert [(row.outcome, row.listing_id == item.listing_id) for row in rows] == [
+        ("skipped", True), ("created", False),
+    ]  # fmt: skip
+    assert sorted(one.title for one in await all_of(db, alice, Listing)) == ["A shirt", "Other"]

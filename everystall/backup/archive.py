@@ -72,7 +72,7 @@ FROM pg_sequences WHERE last_value IS NOT NULL
 _PHOTOS: Final = """
 SELECT sha256 FROM listing_photos
 UNION SELECT photo ->> 'sha256' FROM import_rows r, jsonb_array_elements(r.originals) photo
-      WHERE r.outcome IS NULL
+      WHERE r.outcome IS NULL OR r.to_fetch <> '{}'
 UNION SELECT jsonb_array_elements_text(undo_photos) FROM matches WHERE state = 'linked'
 ORDER BY 1
 """

@@ -33,6 +33,7 @@ from everystall.models import (
     Publication,
     RelistRule,
     Sale,
+    SaleRules,
     SavedView,
 )
 
@@ -54,7 +55,7 @@ _LEFT_OUT: Final = {"user_id", "publication_id", "connection_id", "next_try_at",
                     "next_look_at", "words", "version"}  # fmt: skip
 _RULES: Final[Mapping[str, type[Base]]] = {
     "priceRules": PriceRule, "priceDrops": PriceDrop, "relistRules": RelistRule,
-    "savedViews": SavedView, "templates": ListingTemplate, "noticeRules": NoticeRules,
+    "saleRules": SaleRules, "savedViews": SavedView, "templates": ListingTemplate, "noticeRules": NoticeRules,
 }  # fmt: skip
 _PARTS: Final[Mapping[str, Any]] = {
     "photos": (ListingPhoto, ListingPhoto.position), "publications": (Publication, Publication.created_at),
@@ -137,9 +138,11 @@ async def _json(db: Database, user_id: UUID) -> AsyncIterator[str]:
             name: (await session.execute(select(*table.__table__.columns))).all()
             for name, table in _RULES.items()
         }
-    head = {"everystall": 1, "exportedAt": datetime.now(UTC).isoformat()} | {
+    head: dict[str, Any] = {"everystall": 1, "exportedAt": datetime.now(UTC).isoformat()} | {
         name: [_told(row) for row in rows] for name, rows in rules.items()
     }
+    for told, row in zip(head["saleRules"], rules["saleRules"], strict=True):
+        told["lastUnitOn"] = accounts.get(row.last_unit_on)
     yield json.dumps(head, ensure_ascii=False)[:-1] + BEFORE_LISTINGS
     wanted = select(*Listing.__table__.columns).order_by(Listing.created_at, Listing.id).limit(AT_ONCE)
     batch, before = wanted, ""

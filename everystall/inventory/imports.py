@@ -8,30 +8,47 @@ repeated makes nothing twice. What the seller wrote here is not written over by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
+from everystall.content.addresses import Fetcher
+from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import ImportRunning
+from everystall.inventory import import_photos, links
 from everystall.inventory.incoming import ebay, own, shopify
 from everystall.inventory.incoming.rows import SAID, Finding
 from everystall.inventory.listings import find_listing
-from everystall.inventory.revisions import changed, touch
-from everystall.models import Import, ImportRow, Listing, ListingPhoto, ListingSource
+from everystall.inventory.revisions import changed
+from everystall.marketplaces import MARKETPLACES
+from everystall.models import (
+    Attempt,
+    Connection,
+    Import,
+    ImportRow,
+    Listing,
+    ListingPhoto,
+    ListingSource,
+    PriceDrop,
+    Publication,
+)
 
 log = structlog.get_logger()
 
 #: Rows of one transaction.
 BATCH = 200
+#: Seconds for which photos are fetched before comparisons have their turn.
+PHOTO_SECONDS = 10.0
 #: What a row may change of a listing that is there, and what stands there before anybody tells.
 _CONTENT: Mapping[str, Any] = {
     "title": None, "description": None, "brand": None, "category": None, "size": None, "condition": None,
@@ -39,6 +56,8 @@ _CONTENT: Mapping[str, Any] = {
     "package": {}, "ships_from_zip": None, "shipping_payer": None, "specifics": {}, "overrides": {},
     "location": None, "cost_cents": None, "labels": [],
 }  # fmt: skip
+#: Begins the keys of sources that are marketplaces.
+_PLACE = "id:"
 #: Formats whose quantity is what is left; ours counts the sold ones in.
 _LEFT = (ebay.NAME, shopify.NAME)
 
@@ -56,6 +75,22 @@ class Decision:
 # ---- deciding -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Here:
+    """What is here already that the rows may be."""
+
+    #: Key of a row → where it came from before.
+    sources: Mapping[str, ListingSource]
+    listings: Mapping[UUID, Listing]
+    #: A listing as our export called it → what it is since it was linked.
+    linked: Mapping[UUID, UUID]
+    #: (marketplace, what that calls it) → listing.
+    places: Mapping[tuple[str, str], UUID]
+    skus: Mapping[str, UUID]
+    #: (when it was written, title) → listing.
+    written: Mapping[tuple[str, str | None], UUID]
+
+
 async def decide(session: AsyncSession, source: str, rows: Sequence[ImportRow]) -> list[Decision]:
     """What becomes of these rows of one import, as things stand. Changes nothing."""
     keys = [row.key for row in rows]
@@ -65,14 +100,26 @@ async def decide(session: AsyncSession, source: str, rows: Sequence[ImportRow]) 
             select(ListingSource).where(ListingSource.source == source, ListingSource.key.in_(keys))
         )
     }
-    ids = [known.listing_id for known in sources.values()] + [
-        id for row in rows if (id := _own_id(source, row.key)) is not None
-    ]
+    own = [id for row in rows if (id := _own_id(source, row.key)) is not None]
+    parts = await links.find_parts(session, own) if own else {}
+    ids = [known.listing_id for known in sources.values()] + [id for all_ in parts.values() for id in all_]
     listings = {
         listing.id: listing for listing in await session.scalars(select(Listing).where(Listing.id.in_(ids)))
     }
-    taken = await _skus_taken(session, rows)
-    return [_decide(source, row, sources.get(row.key), listings, taken) for row in rows]
+    here = _Here(
+        sources,
+        listings,
+        {id: other for id, all_ in parts.items() for other in all_ if other in listings},
+        await _places_taken(session, rows),
+        await _skus_taken(session, rows),
+        await _written_here(session, rows) if own else {},
+    )
+    return [_decide(source, row, here) for row in rows]
+
+
+def _made_now(rows: Sequence[ImportRow]) -> Any:
+    """Listings that this import made."""
+    return select(ListingSource.listing_id).where(ListingSource.import_id == rows[0].import_id)
 
 
 async def _skus_taken(session: AsyncSession, rows: Sequence[ImportRow]) -> dict[str, UUID]:
@@ -80,37 +127,101 @@ async def _skus_taken(session: AsyncSession, rows: Sequence[ImportRow]) -> dict[
     skus = [row.facts["sku"] for row in rows if row.facts.get("sku")]
     if not skus:
         return {}
-    made_now = select(ListingSource.listing_id).where(ListingSource.import_id == rows[0].import_id)
     found = await session.execute(
-        select(Listing.sku, Listing.id).where(Listing.sku.in_(skus), Listing.id.not_in(made_now))
+        select(Listing.sku, Listing.id).where(Listing.sku.in_(skus), Listing.id.not_in(_made_now(rows)))
     )
     return {sku: id for sku, id in found if sku is not None}
 
 
-def _decide(
-    source: str,
-    row: ImportRow,
-    known: ListingSource | None,
-    listings: Mapping[UUID, Listing],
-    taken: Mapping[str, UUID],
-) -> Decision:
-    own_id = _own_id(source, row.key)
+async def _places_taken(session: AsyncSession, rows: Sequence[ImportRow]) -> dict[tuple[str, str], UUID]:
+    """The listing that is, or was, there by a publication of it, or by the word of another file."""
+    wanted = {place for row in rows for place in places_of(row.facts)}
+    if not wanted:
+        return {}
+    said = await session.execute(
+        select(ListingSource.source, ListingSource.key, ListingSource.listing_id).where(
+            tuple_(ListingSource.source, ListingSource.key).in_(
+                [(name, place_key(remote_id)) for name, remote_id in wanted]
+            ),
+            ListingSource.listing_id.not_in(_made_now(rows)),
+        )
+    )
+    put = await session.execute(
+        select(Connection.marketplace, Attempt.remote_id, Publication.listing_id)
+        .join(Attempt, Attempt.connection_id == Connection.id)
+        .join(Publication, Publication.id == Attempt.publication_id)
+        .where(Attempt.remote_id.in_({remote_id for _, remote_id in wanted}))
+    )
+    found = {(name, key.removeprefix(_PLACE)): id for name, key, id in said}
+    found |= {(name, remote_id): id for name, remote_id, id in put if remote_id is not None}
+    return found
+
+
+async def _written_here(
+    session: AsyncSession, rows: Sequence[ImportRow]
+) -> dict[tuple[str, str | None], UUID]:
+    """When a listing was written goes along with it, to the millionth of a second."""
+    told = [datetime.fromisoformat(row.facts["created_at"]) for row in rows if row.facts.get("created_at")]
+    found = await session.execute(
+        select(Listing.created_at, Listing.title, Listing.id).where(
+            Listing.created_at.in_(told), Listing.id.not_in(_made_now(rows))
+        )
+    )
+    return {(at.astimezone(UTC).isoformat(), title): id for at, title, id in found}
+
+
+def places_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(marketplace, what that calls it) of where a file says that it is or was."""
+    for name, remote_ids in facts.get("places", {}).items():
+        for remote_id in remote_ids:
+            yield name, remote_id
+
+
+def place_key(remote_id: str) -> str:
+    """Of a listing's source that is a marketplace."""
+    return _PLACE + remote_id
+
+
+def _decide(source: str, row: ImportRow, here: _Here) -> Decision:
+    own_id, known = _own_id(source, row.key), here.sources.get(row.key)
     if row.outcome is not None:
         return Decision(row.outcome)
-    if own_id is not None and own_id in listings:
-        return _own_again(row, listings[own_id])
-    if known is not None and known.listing_id in listings:
-        listing = listings[known.listing_id]
+    if own_id is not None and own_id in here.listings:
+        return _own_again(row, here.listings[own_id])
+    if known is not None and known.listing_id in here.listings:
+        listing = here.listings[known.listing_id]
         apart = listing.quantity_sold if source in _LEFT else 0
         return _known_again(row, listing, known.facts, apart)
-    if (there := taken.get(row.facts.get("sku") or "")) is not None:
-        said = Finding(
-            None, "sku", "sku_taken",
+    if own_id is not None and own_id in here.linked:
+        return _left(
+            here.linked[own_id], None, "linked_here",
+            "It is here already: it was linked with this listing since.", "Nothing.",
+        )  # fmt: skip
+    for name, remote_id in places_of(row.facts):
+        if (there := here.places.get((name, remote_id))) is not None:
+            return _left(
+                there, None, "place_taken",
+                f"It is here already: your listing that is, or was, {remote_id} on {MARKETPLACES[name]}.",
+                "Nothing.",
+            )  # fmt: skip
+    if (there := here.skus.get(row.facts.get("sku") or "")) is not None:
+        return _left(
+            there, "sku", "sku_taken",
             f"You have a listing with the SKU “{row.facts['sku'][:SAID]}” already; it was left as it is.",
             "Nothing, if it is the same thing; else give one of the two another SKU.",
         )  # fmt: skip
-        return Decision("skipped", there, findings=[said])
+    if own_id is not None:
+        written = row.facts.get("created_at", ""), row.facts.get("title")
+        if (there := here.written.get(written)) is not None:
+            return _left(
+                there, None, "written_here",
+                "It is here already: a listing of this title, written at the same moment.", "Nothing.",
+            )  # fmt: skip
     return Decision("created")
+
+
+def _left(listing_id: UUID, field: str | None, code: str, message: str, action: str) -> Decision:
+    return Decision("skipped", listing_id, findings=[Finding(None, field, code, message, action)])
 
 
 def _own_id(source: str, key: str) -> UUID | None:
@@ -218,15 +329,23 @@ async def begin(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) 
     return made
 
 
-async def bring_in(db: Database, stopping: asyncio.Event) -> None:
-    """The body of the task: batches of all imports in turn, until none is due."""
+async def bring_in(db: Database, stopping: asyncio.Event, store: Photos, fetcher: Fetcher) -> bool:
+    """The body of the task: batches of all imports in turn, until none is due; then False. True: photos are
+    left, and were fetched for so long that others may have their turn first."""
+    end = time.monotonic() + PHOTO_SECONDS
     while not stopping.is_set():
         async with db.as_app() as session:
             claim = (await session.execute(text("SELECT * FROM everystall.take_import()"))).one_or_none()
         if claim is None:
-            return
+            return False
         with structlog.contextvars.bound_contextvars(import_id=str(claim.id), user_id=str(claim.user_id)):
-            await bring_in_batch(db, claim.id, claim.user_id, claim.claimed_until)
+            mine = claim.id, claim.user_id, claim.claimed_until
+            fetched = await import_photos.fetch_next(db, *mine, store, fetcher)
+            if not fetched:
+                await bring_in_batch(db, *mine)
+        if fetched and time.monotonic() > end:
+            return True
+    return False
 
 
 async def bring_in_batch(db: Database, import_id: UUID, user_id: UUID, claimed_until: datetime) -> None:
@@ -261,11 +380,11 @@ async def _bring_in(
     keep: bool = False,
     give_up: bool = False,
 ) -> bool:
-    """One transaction: at most `most` rows, and the end of the import behind the last. `keep`: the claim
-    stays. `give_up`: the first row fails. False: nothing is left, or it is not ours any more."""
-    found = select(Import).where(Import.id == import_id, Import.claimed_until == claimed_until)
-    doing = (await session.execute(found.with_for_update())).scalar_one_or_none()
-    if doing is None or doing.status != "running":
+    """One transaction: at most `most` rows, and the end of the import behind the last, if no photos are left.
+    `keep`: the claim stays. `give_up`: the first row fails. False: no row is left, or it is not ours any
+    more."""
+    doing = await import_photos.claimed(session, import_id, claimed_until)
+    if doing is None:
         return False
     waiting = (
         select(ImportRow)
@@ -276,13 +395,13 @@ async def _bring_in(
     rows = list(await session.scalars(waiting))
     if give_up:
         for row in rows[:1]:
-            row.outcome = "failed"
+            row.outcome, row.to_fetch = "failed", []
             row.findings = [*row.findings, _REFUSED.as_json()]
     elif rows[:most]:
         await _write(session, doing, rows[:most])
     if not keep:
         doing.claimed_until = func.clock_timestamp()
-    if len(rows) <= most:
+    if len(rows) <= most and not await import_photos.are_left(session, import_id):
         doing.status, doing.finished_at, doing.claimed_until = "done", func.clock_timestamp(), None
     return len(rows) > most
 
@@ -305,12 +424,18 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
                 await changed(session, listing, decision.changes)
         elif decision.outcome == "created":
             decision.listing_id = _create(session, doing, row)
-        if row.originals and _is_its_listing(decision):
+            if drop := row.facts.get("price_drop"):
+                await session.flush()
+                session.add(PriceDrop(user_id=doing.user_id, listing_id=decision.listing_id, **drop))
+        if not _is_its_listing(decision):
+            row.to_fetch = []
+        elif row.originals and not row.to_fetch:
             await session.flush()
-            await _add_photos(session, doing, row, decision)
+            await _add_photos(session, row, decision)
         row.outcome, row.listing_id = decision.outcome, decision.listing_id
         row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
     await session.flush()
+    await _forget_fetching(session, rows)
     await _remember(session, doing, rows)
 
 
@@ -331,24 +456,27 @@ def _is_its_listing(decision: Decision) -> bool:
     return decision.outcome in ("created", "updated") or (decision.outcome == "skipped" and same)
 
 
-async def _add_photos(session: AsyncSession, doing: Import, row: ImportRow, decision: Decision) -> None:
-    """Those that came with it, where the listing has none: what the seller chose here stays."""
-    id = decision.listing_id
-    assert id is not None, "the caller asked"
-    created = decision.outcome == "created"
-    listing = await find_listing(session, id, lock=not created)
-    if (
-        await session.scalar(select(ListingPhoto.id).where(ListingPhoto.listing_id == id).limit(1))
-        is not None
-    ):
-        return
-    for position, photo in enumerate(row.originals):
-        session.add(ListingPhoto(user_id=doing.user_id, listing_id=id, position=position, **photo))
-    if created:
-        return
-    await touch(session, listing)
-    if decision.outcome == "skipped":
+async def _add_photos(session: AsyncSession, row: ImportRow, decision: Decision) -> None:
+    """Those that came with it."""
+    assert decision.listing_id is not None, "the caller asked"
+    made = decision.outcome == "created"
+    added = await import_photos.add_photos(session, decision.listing_id, row.originals, made=made)
+    if added and decision.outcome == "skipped":
         decision.outcome, decision.findings = "updated", []
+
+
+async def _forget_fetching(session: AsyncSession, rows: Sequence[ImportRow]) -> None:
+    """Where the listing has photos already."""
+    ids = [row.listing_id for row in rows if row.to_fetch and row.outcome != "created"]
+    if not ids:
+        return
+    found = await session.scalars(
+        select(ListingPhoto.listing_id).distinct().where(ListingPhoto.listing_id.in_(ids))
+    )
+    have = set(found)
+    for row in rows:
+        if row.listing_id in have:
+            row.to_fetch = []
 
 
 async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:
@@ -362,11 +490,27 @@ async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportR
     }
     for row in rows:
         if row.outcome == "created":
-            session.add(
-                ListingSource(
-                    user_id=doing.user_id, source=doing.format, key=row.key, listing_id=row.listing_id,
-                    import_id=doing.id, facts=row.facts,
-                )
-            )  # fmt: skip
+            session.add(_source(doing, row, doing.format, row.key, row.facts))
         elif row.key in known and known[row.key].listing_id == row.listing_id:
             known[row.key].facts = row.facts
+    # of two imports that bring the same in at one moment, this key refuses the second
+    places = {
+        (name, place_key(id)): row
+        for row in rows if row.outcome == "created" for name, id in places_of(row.facts)
+    }  # fmt: skip
+    if not places:
+        return
+    there = await session.execute(
+        select(ListingSource.source, ListingSource.key).where(
+            tuple_(ListingSource.source, ListingSource.key).in_(list(places))
+        )
+    )
+    for name, key in places.keys() - {(name, key) for name, key in there}:
+        session.add(_source(doing, places[name, key], name, key, {}))
+
+
+def _source(doing: Import, row: ImportRow, source: str, key: str, facts: Mapping[str, Any]) -> ListingSource:
+    return ListingSource(
+        user_id=doing.user_id, source=source, key=key, listing_id=row.listing_id, import_id=doing.id,
+        facts=facts,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,14 +18,17 @@ from everystall import engine
 from everystall.content.photos import Fingerprint, StoredPhoto
 from everystall.errors import Refused
 from everystall.inventory import matches, pricing
+from everystall.inventory.imports import place_key
 from everystall.inventory.incoming import live
-from everystall.inventory.listings import facts_with
-from everystall.marketplaces.base import MARKER, Active, flat, hash_of
+from everystall.inventory.listings import facts_with, find_listing
+from everystall.inventory.revisions import touch
+from everystall.marketplaces.base import MARKER, Active, flat, hash_of, photo_name
 from everystall.models import (
     Attempt,
     Connection,
     Listing,
     ListingPhoto,
+    ListingSource,
     LiveImport,
     LiveImportItem,
     Publication,
@@ -155,30 +158,38 @@ async def bring_in(
     session: AsyncSession, doing: LiveImport, item: LiveImportItem, connection: Connection, read: Read,
     fence: int
 ) -> None:  # fmt: skip
-    """The listing, its photos, its publication as it is live there, and the outcome. Nobody has to go
-    there."""
+    """The listing with its photos, or the one that a file brought in before; its publication as it is live
+    there, and the outcome. Nobody has to go there."""
     came = live.read(connection.marketplace, read.shown)
-    listing = Listing(id=uuid4(), user_id=doing.user_id, revision=1, currency="USD", quantity_sold=0,
-                      **came.columns)  # fmt: skip
-    photos = _photos(listing, read.photos)
+    here = await _find_here(session, connection, read.remote_id, came)
+    listing, made = (here, False) if here else await _write(session, doing, connection, read, came)
+    photos = [] if made else await _photos_of(session, listing)
+    if not photos:
+        photos = _photos(listing, read.photos)
+        session.add_all(photos)
+        await session.flush()
+        if photos and not made:
+            await touch(session, listing)
     facts = facts_with(listing, photos)
     draft, _, _ = pricing.compose(connection.marketplace, facts, None, connection.defaults)
-    shown = {**read.shown, "photos": tuple(photo.sha256 for photo in photos)}
+    shown = {**read.shown, "photos": tuple(photo_name(photo.sha256, photo.turn) for photo in photos)}
     put, adopted = live.as_put(draft, shown)
     notes = [*came.notes, *read.notes]
     publication = Publication(
         id=uuid4(), user_id=doing.user_id, listing_id=listing.id, connection_id=connection.id,
-        marketplace=connection.marketplace, wanted="live", wanted_revision=1, put="live", put_revision=1,
-        seen="live", seen_at=func.now(), state="live", remote_id=read.remote_id, url=read.url, notes=notes,
+        marketplace=connection.marketplace, wanted="live", wanted_revision=listing.revision, put="live",
+        put_revision=listing.revision, seen="live", seen_at=func.now(), state="live",
+        remote_id=read.remote_id, url=read.url, notes=notes,
         read_back={name: name not in adopted for name in flat(shown)}, finished_at=func.now(),
     )  # fmt: skip
     attempt = Attempt(
         user_id=doing.user_id, publication_id=publication.id, connection_id=connection.id,
-        listing_revision=1, draft=put, fields_hash=hash_of(put), photo_hashes=[one.dhash for one in
-        read.photos], fence=fence, remote_id=read.remote_id, url=read.url, outcome="live", adopted=adopted,
+        listing_revision=listing.revision, draft=put, fields_hash=hash_of(put), photo_hashes=[one.dhash for
+        one in read.photos], fence=fence, remote_id=read.remote_id, url=read.url, outcome="live",
+        adopted=adopted,
     )  # fmt: skip
-    for rows in ([listing], photos, [publication], [attempt]):
-        session.add_all(rows)
+    for row in (publication, attempt):
+        session.add(row)
         await session.flush()
     # orders from before are of it and have had their effect: what the page shows is what is left
     await session.execute(
@@ -188,7 +199,70 @@ async def bring_in(
         .values(listing_id=listing.id, publication_id=publication.id, category=listing.category,
                 settled_at=func.now())
     )  # fmt: skip
-    item.outcome, item.listing_id, item.notes = "created", listing.id, notes
+    item.outcome, item.listing_id, item.notes = "created" if made else "known", listing.id, notes
+
+
+async def _write(
+    session: AsyncSession, doing: LiveImport, connection: Connection, read: Read, came: live.Came
+) -> tuple[Listing, bool]:
+    """A new one: True. Where it is stands once for a seller (ListingSource): of a file that is brought in at
+    this moment and says the same there is no second one; then that is it."""
+    listing = Listing(id=uuid4(), user_id=doing.user_id, revision=1, currency="USD", quantity_sold=0,
+                      **came.columns)  # fmt: skip
+    session.add(listing)
+    await session.flush()
+    place = insert(ListingSource).values(
+        user_id=doing.user_id, source=connection.marketplace, key=place_key(read.remote_id),
+        listing_id=listing.id, facts={},
+    )  # fmt: skip
+    first = await session.scalar(place.on_conflict_do_nothing().returning(ListingSource.listing_id))
+    if first is None and (other := await _find_here(session, connection, read.remote_id, came)) is not None:
+        await session.delete(listing)
+        await session.flush()
+        return other, False
+    return listing, True
+
+
+async def _find_here(
+    session: AsyncSession, connection: Connection, remote_id: str, came: live.Came
+) -> Listing | None:
+    """A listing of a file that is this one: the file said that it is there; or, live nowhere, it alone has
+    this SKU, and the same title. Locked. None where it is, or was, on this account already, or is sold."""
+    by_place = select(ListingSource.listing_id).where(
+        ListingSource.source == connection.marketplace, ListingSource.key == place_key(remote_id)
+    )
+    found = [*await session.scalars(by_place)] or await _find_by_sku(session, came)
+    if len(found) != 1:
+        return None
+    listing = await find_listing(session, found[0], lock=True)
+    await session.refresh(listing)
+    on_it = select(Publication.id).where(
+        Publication.listing_id == listing.id, Publication.connection_id == connection.id
+    )
+    left = listing.quantity - listing.quantity_sold
+    if left < 1 or listing.delete_asked_at is not None or await session.scalar(on_it) is not None:
+        return None
+    return listing
+
+
+async def _find_by_sku(session: AsyncSession, came: live.Came) -> list[UUID]:
+    sku, title = came.columns["sku"], _bare(came.columns["title"])
+    if not sku or not title:
+        return []
+    rows = (await session.execute(select(Listing.id, Listing.title).where(Listing.sku == sku).limit(2))).all()
+    placed = select(Publication.id).where(Publication.listing_id.in_([row.id for row in rows])).limit(1)
+    if len(rows) != 1 or _bare(rows[0].title) != title or await session.scalar(placed) is not None:
+        return []
+    return [rows[0].id]
+
+
+def _bare(title: str | None) -> str:
+    return " ".join((title or "").casefold().split())
+
+
+async def _photos_of(session: AsyncSession, listing: Listing) -> list[ListingPhoto]:
+    wanted = select(ListingPhoto).where(ListingPhoto.listing_id == listing.id)
+    return [*await session.scalars(wanted.order_by(ListingPhoto.position))]
 
 
 def _photos(listing: Listing, taken: Sequence[TakenPhoto]) -> list[ListingPhoto]:
@@ -229,7 +303,8 @@ async def finish(session: AsyncSession, doing: LiveImport, connection: Connectio
         **counts,
     }
     await messages.record(session, doing.user_id, "import.finished", data)
-    if counts["created"]:
+    came = exists().where(Attempt.connection_id == connection.id, Attempt.created_at >= doing.created_at)
+    if await session.scalar(select(came)):
         await matches.ask(session, doing.user_id)
 
 

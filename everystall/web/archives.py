@@ -110,7 +110,9 @@ def _read(
     digest = hashlib.sha256()
     while piece := file.read(1024 * 1024):
         digest.update(piece)
-    return archive, said, *read(user_id, name, archive.listings(), digest.hexdigest())
+    made, rows = read(user_id, name, archive.listings(), digest.hexdigest())
+    kept.name_drops(rows, said)
+    return archive, said, made, rows
 
 
 async def _keep(

@@ -26,6 +26,7 @@ from everystall.models import Import, ImportRow
 from everystall.web.answers import complaint
 from everystall.web.deps import AllParts, Parts, Seller, Transaction, as_id
 from everystall.web.listings import ListingBody, check_overrides
+from everystall.web.photos import MOST
 from everystall.web.shapes import Shape, check_plain
 
 router = APIRouter(prefix="/api/imports", tags=["listings"])
@@ -33,8 +34,10 @@ router = APIRouter(prefix="/api/imports", tags=["listings"])
 #: Rows that one answer shows, and columns that it names.
 SHOWN = 500
 NAMED = 50
+#: What a worker fetches.
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 #: What a row may say beside what `POST /api/listings` takes; each is checked where it is read.
-_BESIDE = ("quantity_sold", "created_at", "updated_at")
+_BESIDE = ("quantity_sold", "created_at", "updated_at", "places")
 
 
 class FindingOut(Shape):
@@ -60,7 +63,7 @@ class ImportRowOut(Shape):
     #: The listing that it became, or is already.
     listing_id: str | None
     findings: list[FindingOut]
-    #: Where its photos are that do not come in: add them to the listing.
+    #: Where its photos are that do not come in, or did not: add them to the listing.
     photos_not_taken: list[str]
 
 
@@ -86,6 +89,8 @@ class ImportOut(Shape):
     columns_not_taken: list[str]
     #: Photos that the file names and that do not come in.
     photos_not_taken: int
+    #: Those at an address that a worker fetches yet; of a preview: would fetch.
+    photos_to_fetch: int
     #: Those with something to know, in the file's order; at most 500.
     rows: list[ImportRowOut]
     #: There are more: ask with `?after=` this line.
@@ -134,7 +139,8 @@ async def import_listings(
 ) -> ImportOut:
     """A CSV file as a file of a multipart form: our own export, Vendoo's, eBay's File Exchange or Shopify's
     products. `?preview=true` says what would come of each row, and writes nothing. Else a worker brings the
-    rows in. The same file again makes nothing twice; 409 `import_running` while another one is under way."""
+    rows in, and the photos that they name by address. The same file again makes nothing twice; 409
+    `import_running` while another one is under way."""
     name, data = await _sent(request)
     async with parts.imports:  # and no transaction is open meanwhile
         made, rows = await asyncio.to_thread(read, who.user_id, name, data)
@@ -208,10 +214,12 @@ def _row(made: Import, row: Row) -> ImportRow:
             f"{sold} are sold, and there were {facts.get('quantity', 1)}.",
             "Count the sold ones in the quantity.",
         )  # fmt: skip
+    photos = [photo for photo in row.photos if _is_plain(photo)]
+    wanted = [] if row.outcome else [photo for photo in photos if _ADDRESS.match(photo)][:MOST]
     return ImportRow(
         user_id=made.user_id, import_id=made.id, line=row.line, key=_short(row.key), facts=facts | beside,
         findings=[_plainly(finding) for finding in row.findings],
-        photos=[address for address in row.photos if _is_plain(address)], outcome=row.outcome,
+        photos=[photo for photo in photos if photo not in wanted], to_fetch=wanted, outcome=row.outcome,
     )  # fmt: skip
 
 
@@ -302,16 +310,20 @@ def _preview(
         if row.line > after and (row.findings or row.photos):
             shown.append(row)
     photos = sum(len(row.photos) for row in rows)
-    return _out(made, counts, photos, shown[: SHOWN + 1], preview=True)
+    fetched = sum(len(row.to_fetch) for row in rows if row.outcome == "created")
+    return _out(made, counts, photos, fetched, shown[: SHOWN + 1], preview=True)
 
 
 async def _shown(session: AsyncSession, found: Import, after: int) -> ImportOut:
     counted = await session.execute(
-        select(ImportRow.outcome, func.count(), func.sum(func.cardinality(ImportRow.photos)))
+        select(
+            ImportRow.outcome, func.count(), func.sum(func.cardinality(ImportRow.photos)),
+            func.sum(func.cardinality(ImportRow.to_fetch)),
+        )
         .where(ImportRow.import_id == found.id)
         .group_by(ImportRow.outcome)
-    )
-    of_outcome = {outcome or "waiting": (number, photos) for outcome, number, photos in counted}
+    )  # fmt: skip
+    of_outcome = {outcome or "waiting": numbers for outcome, *numbers in counted}
     rows = await session.scalars(
         select(ImportRow)
         .where(
@@ -323,13 +335,15 @@ async def _shown(session: AsyncSession, found: Import, after: int) -> ImportOut:
         .limit(SHOWN + 1)
     )
     await session.refresh(found)
-    counts = {outcome: number for outcome, (number, _) in of_outcome.items()}
-    return _out(found, counts, sum(photos for _, photos in of_outcome.values()), rows.all())
+    counts = {outcome: numbers[0] for outcome, numbers in of_outcome.items()}
+    photos, to_fetch = (sum(numbers[place] for numbers in of_outcome.values()) for place in (1, 2))
+    return _out(found, counts, photos, to_fetch, rows.all())
 
 
 def _out(
-    found: Import, counts: dict[str, int], photos: int, rows: Sequence[ImportRow], *, preview: bool = False
-) -> ImportOut:
+    found: Import, counts: dict[str, int], photos: int, to_fetch: int, rows: Sequence[ImportRow], *,
+    preview: bool = False,
+) -> ImportOut:  # fmt: skip
     counts = dict.fromkeys(("waiting", "created", "updated", "skipped", "failed"), 0) | counts
     shown = rows[:SHOWN]
     return ImportOut(
@@ -342,6 +356,7 @@ def _out(
         **counts,
         columns_not_taken=found.columns_not_taken,
         photos_not_taken=photos,
+        photos_to_fetch=to_fetch,
         rows=list(_rows(shown)),
         next_after=shown[-1].line if len(rows) > SHOWN else None,
         created_at=None if preview else found.created_at,

@@ -1,26 +1,46 @@
-"""What an archive brings back beside listings: views, templates, and what its seller is told where and when.
-What is here already stays as it is. What the archive says is looked at as if it were typed; what does not
-pass is left out.
+"""What an archive brings back beside listings: views, templates, what its seller is told where and when, and
+the rules of prices, relisting and sales. What is here already stays as it is. What the archive says is looked
+at as if it were typed; what does not pass is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from pydantic import Field
 from pydantic.alias_generators import to_camel
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest
 from everystall.inventory import listing_templates, saved_views
-from everystall.models import Listing, NoticeRules
+from everystall.inventory.pricing import Rule
+from everystall.marketplaces import get_form
+from everystall.models import (
+    Connection,
+    ImportRow,
+    Listing,
+    NoticeRules,
+    PriceDrop,
+    PriceRule,
+    RelistRule,
+    SaleRules,
+)
+from everystall.web import sales
 from everystall.web.listing_templates import TemplateBody
 from everystall.web.listings import ListingBody, check_overrides
 from everystall.web.notifications import RulesBody, said_time, save_rules
+from everystall.web.price_drops import DropBody
+from everystall.web.prices import RuleBody
+from everystall.web.relisting import RelistRuleBody
 from everystall.web.shapes import Body
+
+#: What is raised by what does not pass.
+_REFUSED = (TypeError, ValueError, ArithmeticError, BadRequest)
 
 
 class _View(Body):
@@ -44,6 +64,32 @@ async def bring_back(session: AsyncSession, user_id: UUID, told: Mapping[str, An
     rules = _rules(told)
     if rules is not None and await session.get(NoticeRules, user_id) is None:
         await save_rules(session, user_id, rules)
+    await _bring_back_rules(session, user_id, told)
+
+
+async def _bring_back_rules(session: AsyncSession, user_id: UUID, told: Mapping[str, Any]) -> None:
+    """Of prices, relisting and sales: each where the seller has none. Days begin to count now."""
+    found: list[tuple[Any, dict[str, Any]]] = [
+        *((PriceRule, {"marketplace": name, "rule": rule.model_dump()}) for name, rule in _price_rules(told)),
+        *((RelistRule, {"marketplace": name, **rule}) for name, rule in _relist_rules(told)),
+        *((PriceDrop, drop) for listing_id, drop in _drops(told) if listing_id is None),
+    ]
+    for table, values in found:
+        new = insert(table).values(user_id=user_id, **values)
+        await session.execute(new.on_conflict_do_nothing())
+    if await session.get(SaleRules, user_id) is None:
+        accounts = await session.scalars(select(Connection.public_id))
+        body = _sale_rules(told, set(accounts))
+        if body is not None:
+            await sales.set_rules(session, user_id, body)
+
+
+def name_drops(rows: Sequence[ImportRow], told: Mapping[str, Any]) -> None:
+    """The schedule that a listing has for itself goes with its row: it comes in with the listing."""
+    of_listing = {f"listing:{listing_id}": drop for listing_id, drop in _drops(told) if listing_id}
+    for row in rows:
+        if drop := of_listing.get(row.key):
+            row.facts = {**row.facts, "price_drop": drop}
 
 
 def _each(told: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
@@ -89,3 +135,61 @@ def _rules(told: Mapping[str, Any]) -> RulesBody | None:
         except (TypeError, ValueError):
             return None
     return None
+
+
+def _price_rules(told: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
+    for one in _each(told, "priceRules"):
+        marketplace = str(one.get("marketplace"))
+        try:
+            get_form(marketplace)
+            rule = Rule.model_validate(one.get("rule"))
+            typed = {
+                "mark_up_percent": rule.percent / 100, "mark_up_cents": rule.cents, "rounding": rule.rounding,
+                "minimum_net": _dollars(rule.min_net), "postage": _dollars(rule.postage),
+                "tax_percent": rule.tax / 100,
+            }  # fmt: skip
+            yield marketplace, RuleBody.model_validate(typed).rule(marketplace)
+        except _REFUSED:
+            continue
+
+
+def _relist_rules(told: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
+    for one in _each(told, "relistRules"):
+        marketplace = str(one.get("marketplace"))
+        given = {name: one.get(to_camel(name)) for name in RelistRuleBody.model_fields}
+        try:
+            yield marketplace, RelistRuleBody.model_validate(given).columns(marketplace)
+        except _REFUSED:
+            continue
+
+
+def _drops(told: Mapping[str, Any]) -> Iterator[tuple[str | None, dict[str, int]]]:
+    """Whose each is (a listing, as the archive calls it; None: the seller's own) and its columns."""
+    for one in _each(told, "priceDrops"):
+        try:
+            given = {
+                "percent": one["percent"] / 100, "cents": one["cents"], "every_days": one["everyDays"],
+                "floor": _dollars(one["floorCents"]),
+            }  # fmt: skip
+            listing_id = one["listingId"]
+            body = DropBody.model_validate(given)
+            yield None if listing_id is None else str(listing_id), body.columns()
+        except (KeyError, *_REFUSED):
+            continue
+
+
+def _sale_rules(told: Mapping[str, Any], accounts: set[str]) -> sales.RulesBody | None:
+    """The account that keeps the last one is only known where it is the same one."""
+    for one in _each(told, "saleRules")[:1]:
+        given = {name: one[to_camel(name)] for name in sales.RulesBody.model_fields if to_camel(name) in one}
+        if str(given.get("last_unit_on")) not in accounts:
+            given.pop("last_unit_on", None)
+        try:
+            return sales.RulesBody.model_validate(given)
+        except _REFUSED:
+            return None
+    return None
+
+
+def _dollars(cents: Any) -> dict[str, Any] | None:
+    return None if cents is None else {"amount": cents, "currency": "USD"}

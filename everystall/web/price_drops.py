@@ -33,6 +33,19 @@ class DropBody(Body):
     every_days: Annotated[int, Field(ge=1, le=365, strict=True)]
     floor: MoneyBody
 
+    def columns(self) -> dict[str, int]:
+        """Those of `price_drops`. Raises BadRequest."""
+        if bool(self.percent) == bool(self.cents):
+            raise BadRequest(
+                "A step is so many per cent or so many cents.", action="Send `percent` or `cents`."
+            )
+        return {
+            "percent": round(self.percent * 100),
+            "cents": self.cents,
+            "every_days": self.every_days,
+            "floor_cents": self.floor.amount,
+        }
+
 
 class DropOut(Shape):
     percent: float
@@ -144,14 +157,7 @@ async def _find(session: AsyncSession, listing_id: UUID | None) -> PriceDrop | N
 
 async def _set(session: AsyncSession, user_id: UUID, listing_id: UUID | None, body: DropBody) -> None:
     """The same again changes nothing: the days go on counting."""
-    if bool(body.percent) == bool(body.cents):
-        raise BadRequest("A step is so many per cent or so many cents.", action="Send `percent` or `cents`.")
-    values = {
-        "percent": round(body.percent * 100),
-        "cents": body.cents,
-        "every_days": body.every_days,
-        "floor_cents": body.floor.amount,
-    }
+    values = body.columns()
     same = and_(*(getattr(PriceDrop, name) == value for name, value in values.items()))
     began = case((same, PriceDrop.began_at), else_=func.now())
     new = insert(PriceDrop).values(user_id=user_id, listing_id=listing_id, **values)

@@ -35,6 +35,23 @@ class RelistRuleBody(Body):
     #: Between two of the same listing; null: as `afterDays`.
     between_days: Days | None = None
 
+    def columns(self, marketplace: str) -> dict[str, int]:
+        """Those of `relist_rules`. Raises BadRequest."""
+        get_form(marketplace)
+        values = {
+            "after_days": self.after_days,
+            "between_days": self.between_days or self.after_days,
+            "per_day": self.per_day,
+        }
+        least = relisting.minimum_days(marketplace)
+        if min(values["after_days"], values["between_days"]) < least:
+            raise BadRequest(
+                f"On {MARKETPLACES[marketplace]} a listing stands for {least} days before it is relisted.",
+                action="Send more `afterDays` and `betweenDays`.",
+                limit=least,
+            )
+        return values
+
 
 class RelistRuleOut(Shape):
     marketplace: str
@@ -98,19 +115,7 @@ async def put_rule(
     marketplace: str, body: RelistRuleBody, session: Transaction, who: Seller
 ) -> RelistRuleOut:
     """From now on: what its time has come for is relisted within the hour, as many as the day takes."""
-    get_form(marketplace)
-    values = {
-        "after_days": body.after_days,
-        "between_days": body.between_days or body.after_days,
-        "per_day": body.per_day,
-    }
-    least = relisting.minimum_days(marketplace)
-    if min(values["after_days"], values["between_days"]) < least:
-        raise BadRequest(
-            f"On {MARKETPLACES[marketplace]} a listing stands for {least} days before it is relisted.",
-            action="Send more `afterDays` and `betweenDays`.",
-            limit=least,
-        )
+    values = body.columns(marketplace)
     await session.execute(
         insert(RelistRule)
         .values(user_id=who.user_id, marketplace=marketplace, **values)

@@ -189,18 +189,23 @@ async def get_rules(session: Transaction, who: Seller) -> RulesOut:
 @router.patch("/rules")
 async def patch_rules(body: RulesBody, session: Transaction, who: Seller) -> RulesOut:
     """From now on; what waits for you already still does. `lastUnitOn` holds for what has one left, too."""
+    await set_rules(session, who.user_id, body)
+    return await get_rules(session, who)
+
+
+async def set_rules(session: AsyncSession, user_id: UUID, body: RulesBody) -> None:
+    """As the route."""
     values: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"last_unit_on"})
     only = await get_connection(session, body.last_unit_on) if body.last_unit_on else None
     if "last_unit_on" in body.model_fields_set:
         values["last_unit_on"] = only.id if only else None
     await session.execute(
         insert(SaleRules)
-        .values(user_id=who.user_id, **values)
-        .on_conflict_do_update(index_elements=["user_id"], set_=values or {"user_id": who.user_id})
+        .values(user_id=user_id, **values)
+        .on_conflict_do_update(index_elements=["user_id"], set_=values or {"user_id": user_id})
     )
     if only is not None:
         await keep_last_units(session, only.id)
-    return await get_rules(session, who)
 
 
 async def _take_downs(session: AsyncSession, sale_ids: Sequence[UUID]) -> dict[UUID, list[TakeDownOut]]:

@@ -21,6 +21,7 @@ from everystall.browser import evidence, remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_folders
+from everystall.content.addresses import Fetcher
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
@@ -95,7 +96,9 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         stack.push_async_callback(outgoing.close)
         watched = Mailboxes(db, vault, settings)
         stack.push_async_callback(watched.close)
-        app = make_app(url, tools, mail, watched, outgoing)
+        fetcher = Fetcher()
+        stack.push_async_callback(fetcher.close)
+        app = make_app(url, tools, mail, watched, outgoing, fetcher)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
                  "messages": 1, "imports": 1, "sittings": settings.worker_sittings}  # fmt: skip
@@ -124,9 +127,10 @@ def make_app(
     mail: Mail,
     watched: Mailboxes | None = None,
     outgoing: Outgoing | None = None,
+    fetcher: Fetcher | None = None,
 ) -> procrastinate.App:
     """The engine's app with our tasks on it."""
-    app = engine.make_app(url)
+    app, fetch = engine.make_app(url), fetcher or Fetcher()
 
     @app.task(name="visit")
     async def visit_(connection_id: str, lane: str) -> None:
@@ -142,7 +146,8 @@ def make_app(
 
     @app.task(name="bring_in")
     async def bring_in_() -> None:
-        await bring_in(tools.db, tools.stopping)
+        while await bring_in(tools.db, tools.stopping, tools.photos, fetch):
+            await matches.compare_all(tools.db, tools.photos, tools.stopping)
         await matches.compare_all(tools.db, tools.photos, tools.stopping)
 
     cleaned = 0.0

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from everystall import demo
 from everystall.content.photos import Photos
 from everystall.inventory.archive import pack
-from everystall.inventory.imports import bring_in
 from everystall.inventory.incoming import archives
 from everystall.web.limits import IMPORT, Windows
 from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
+from tests.bringing import bring_in
 
 #: As a camera wrote them.
 TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
@@ -209,6 +209,98 @@ async def test_views_templates_and_what_is_told_come_back_and_what_is_here_stays
     preview = await send(await site.person("dan"), left, preview=True)
     assert preview.status_code == 200
     assert len(await site.rows("SELECT 1 FROM saved_views")) == 6
+
+
+async def rules_of(seller: Seller) -> dict[str, Any]:
+    """Of prices, relisting and sales, without when they were set."""
+    prices = (await seller.get("/api/prices/rules")).json()["rules"]
+    drop = (await seller.get("/api/prices/drops")).json()["schedule"]
+    return {
+        "prices": {
+            one["marketplace"]: {name: value for name, value in one.items() if name != "updatedAt"}
+            for one in prices if one["set"]
+        },
+        "drop": drop and {name: value for name, value in drop.items() if name != "beganAt"},
+        "relisting": (await seller.get("/api/relisting/rules")).json()["rules"],
+        "sales": (await seller.get("/api/sales/rules")).json(),
+    }  # fmt: skip
+
+
+async def put(seller: Seller, path: str, body: Any, method: str = "PUT") -> None:
+    answer = await seller.client.request(method, path, json=body)
+    assert answer.status_code == 200, answer.text
+
+
+def dollars(amount: int) -> dict[str, Any]:
+    return {"amount": amount, "currency": "USD"}
+
+
+async def test_rules_of_prices_relisting_and_sales_come_back_and_what_is_here_stays(
+    site: Site, alice: Seller, bob: Seller
+):
+    account = await alice.connect("poshmark")
+    await put(alice, "/api/prices/rules/ebay", {
+        "markUpPercent": 12.5, "rounding": "99", "minimumNet": dollars(900), "postage": dollars(0),
+        "taxPercent": 8.25,
+    })  # fmt: skip
+    await put(alice, "/api/prices/rules/poshmark", {"markUpCents": 300})
+    await put(alice, "/api/prices/drops", {"percent": 5, "everyDays": 14, "floor": dollars(700)})
+    await put(alice, "/api/relisting/rules/mercari", {"afterDays": 70, "perDay": 4, "betweenDays": 90})
+    sales = {"putBack": "always", "blind": "end_elsewhere", "blindMinutes": 45, "lastUnitOn": account}
+    await put(alice, "/api/sales/rules", sales, "PATCH")
+    mug, _ = await alice.listing(photos=0, sku="M-1"), await alice.listing(photos=0, sku="C-1")
+    own = {"cents": 150, "everyDays": 7, "floor": dollars(500)}
+    await put(alice, f"/api/listings/{mug}/price-drops", own)
+    hers = await rules_of(alice)
+    assert (len(hers["prices"]), hers["sales"]) == (2, sales)
+    left = await exported(alice)
+
+    cat = await site.seller("cat")
+    await put(cat, "/api/prices/rules/ebay", {"markUpCents": 100})
+    await put(cat, "/api/prices/drops", {"percent": 50, "everyDays": 1, "floor": dollars(100)})
+    await put(cat, "/api/sales/rules", {"putBack": "never"}, "PATCH")
+    cats = await rules_of(cat)
+    for _ in range(2):  # and nothing twice
+        for seller in (bob, cat, alice):
+            await brought(site, seller, left)
+        assert await rules_of(alice) == hers
+        # the account is none of his
+        assert await rules_of(bob) == {**hers, "sales": {**sales, "lastUnitOn": None}}
+        assert await rules_of(cat) == {
+            **hers, "prices": {**hers["prices"], **cats["prices"]}, "drop": cats["drop"],
+            "sales": cats["sales"],
+        }  # fmt: skip
+    found = {}
+    for one in await listings(bob):
+        drops = (await bob.get(f"/api/listings/{one['id']}/price-drops")).json()
+        found[one["sku"]] = drops["schedule"] and {**drops["schedule"], "beganAt": "", "percent": 0}
+    assert found == {"C-1": None, "M-1": {**own, "beganAt": "", "percent": 0}}
+
+
+async def test_rules_that_an_archive_says_are_not_believed(site: Site, alice: Seller, bob: Seller):
+    drop = {"listingId": None, "percent": 500, "cents": 0, "everyDays": 3, "floorCents": 100}
+    said: dict[str, Any] = {
+        "priceRules": [
+            {"marketplace": "nowhere", "rule": {}}, {"marketplace": ["ebay"], "rule": {}}, {"rule": 1},
+            {"marketplace": "ebay", "rule": {"percent": 10**9}},
+            {"marketplace": "ebay", "rule": {"percent": 100, "no": "word"}},
+            {"marketplace": "poshmark", "rule": {"rounding": "99"}},
+        ],
+        "priceDrops": [
+            "no drop", {}, {**drop, "percent": "5"}, {**drop, "percent": 10**400}, {**drop, "cents": 5},
+            {**drop, "everyDays": 0}, {**drop, "floorCents": 0}, {**drop, "floorCents": -1},
+        ],
+        "relistRules": [
+            {"marketplace": "mercari", "afterDays": 1, "betweenDays": 1, "perDay": 1},
+            {"marketplace": "ebay", "afterDays": "x"}, {"marketplace": {}, "afterDays": 90, "perDay": 1},
+        ],
+        "saleRules": [{"putBack": "sometimes", "lastUnitOn": ["x"]}],
+    }  # fmt: skip
+    ours = json.dumps(said)[:-1].encode() + b', "listings": ['
+    nothing = await rules_of(bob)
+    data = zipped({"listings.csv": CSV + b",Mug,\r\n", "inventory.json": ours})
+    assert counts(await brought(site, alice, data)) == {"created": 1}
+    assert await rules_of(alice) == await rules_of(bob) == nothing
 
 
 async def test_what_an_archive_says_beside_its_listings_is_not_believed(

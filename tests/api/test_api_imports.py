@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -17,13 +18,13 @@ from sqlalchemy import text
 from benchmarks.engine import idle_tools
 from everystall import engine
 from everystall.inventory import imports
-from everystall.inventory.imports import bring_in
 from everystall.marketplaces.base import COLORS, CONDITIONS
 from everystall.marketplaces.taxonomy import CATEGORIES
 from everystall.notify.send import Mail
 from everystall.web.limits import Windows
 from everystall.worker import run
-from tests.api.conftest import SHIRT, Seller, Site
+from tests.api.conftest import SHIRT, Seller, Site, live_listing
+from tests.bringing import bring_in
 from tests.test_incoming import EBAY, SHOPIFY, VENDOO, file
 
 MUG = {"Title": "Mug", "Sku": "M-1", "Price": "5.00", "Quantity Left": "1"}
@@ -88,7 +89,7 @@ async def test_a_preview_says_what_would_come_of_it_and_writes_nothing(site: Sit
     }  # fmt: skip
     assert "so so" in cup["findings"][0]["message"]
     assert "Good" in cup["findings"][0]["action"]
-    assert (cup["photosNotTaken"], told["photosNotTaken"]) == (["https://a.example/1.jpg"], 1)
+    assert (cup["photosNotTaken"], told["photosNotTaken"], told["photosToFetch"]) == ([], 0, 1)
     assert told["columnsNotTaken"] == ["Internal Notes"]
     assert await site.everything_of(alice) == before
     assert await site.rows("SELECT 1 FROM imports") == []
@@ -101,7 +102,8 @@ async def test_what_is_brought_in_is_what_the_preview_said(site: Site, alice: Se
     data = file(VENDOO, MUG, CUP)
     said = (await send(alice, data, preview=True)).json()
     told = await brought(site, alice, data)
-    assert (counts(told), codes(told)) == (counts(said), codes(said)) == ({"created": 2}, {3: ["not_mapped"]})
+    assert (counts(said), codes(said)) == ({"created": 2}, {3: ["not_mapped"]})
+    assert (counts(told), codes(told)) == ({"created": 2}, {3: ["not_mapped", "photo_not_fetched"]})
     cup, mug = await listings(alice)
     assert (mug["title"], mug["sku"], mug["price"]) == ("Mug", "M-1", {"amount": 500, "currency": "USD"})
     assert (cup["title"], cup["condition"], cup["photos"]) == ("Cup", None, [])
@@ -240,6 +242,54 @@ async def test_a_sku_that_is_here_already_makes_no_second_listing(site: Site, al
     assert (counts(told), codes(told)) == ({"skipped": 1}, {2: ["sku_taken"]})
     assert told["rows"][0]["listingId"] == mine
     assert len(await listings(alice)) == 1
+
+
+@pytest.mark.parametrize("format", ["everystall", "ebay"])
+async def test_what_is_on_a_marketplace_already_is_not_made_again(
+    site: Site, alice: Seller, bob: Seller, format: str
+):
+    """Under another title and id of ours, and without its SKU. Bob's is known by the file alone."""
+    marketplace, there = ("poshmark", "65" * 12) if format == "everystall" else ("ebay", "110123456789")
+    policies = dict.fromkeys(("paymentPolicy", "returnPolicy", "shippingPolicy"), "Mine")
+    mine, _ = await live_listing(site, alice, marketplace, overrides={"ebay": policies})
+    await site.rows("UPDATE attempts SET remote_id = :id", id=there)
+
+    def again() -> bytes:
+        if format == "ebay":
+            cells = {"Action": "Revise", "ItemID": there, "Title": f"Retitled {uuid4()}", "StartPrice": "5"}
+            return file([*EBAY, "ItemID"], cells)
+        said = f"ended\nlive https://poshmark.com/listing/Old-words-{there}?x=1"
+        return file(
+            ["listing_id", "title", "poshmark"],
+            {"listing_id": str(uuid4()), "title": "Retitled", "poshmark": said},
+        )
+
+    data = again()
+    for told in ((await send(alice, data, preview=True)).json(), await brought(site, alice, data)):
+        assert (counts(told), codes(told)) == ({"skipped": 1}, {2: ["place_taken"]})
+        assert told["rows"][0]["listingId"] == mine
+        assert told["rows"][0]["findings"][0]["message"].startswith("It is here already")
+    assert len(await listings(alice)) == 1
+    assert counts(await brought(site, bob, data)) == {"created": 1}
+    assert codes(await brought(site, bob, again())) == {2: ["place_taken"]}
+    assert len(await listings(bob)) == 1
+
+
+async def test_what_was_linked_since_it_left_is_not_made_again(site: Site, alice: Seller, bob: Seller):
+    ids = [await alice.listing(photos=0, sku=None, title=title) for title in ("Shirt", "Same shirt")]
+    exported = (await alice.get("/api/export/listings.csv")).content
+    one, other = sorted(ids, key=UUID)
+    await site.rows(
+        "INSERT INTO matches (user_id, one_id, other_id, state, points) "
+        "VALUES (:user, CAST(:one AS uuid), CAST(:other AS uuid), 'linked', 9)",
+        user=alice.user_id, one=one, other=other,
+    )  # fmt: skip
+    await site.rows("DELETE FROM listings WHERE id = CAST(:id AS uuid)", id=ids[1])
+    told = await brought(site, alice, exported)
+    assert (counts(told), codes(told)) == ({"skipped": 2}, {2: ["here_already"], 3: ["linked_here"]})
+    assert [row["listingId"] for row in told["rows"]] == [ids[0], ids[0]]
+    assert [one["id"] for one in await listings(alice)] == [ids[0]]
+    assert counts(await brought(site, bob, exported)) == {"created": 2}
 
 
 async def test_what_shares_a_sku_in_the_file_comes_in_each_by_itself(site: Site, alice: Seller, monkeypatch):
@@ -500,6 +550,11 @@ async def test_what_leaves_comes_back_field_by_field_and_once(
     for seller in (alice, bob):  # where it came from, and where it went
         before = await listings(seller)
         assert counts(await brought(site, seller, exported)) == {"skipped": len(written)}
+        assert await listings(seller) == before
+    back = (await bob.get("/api/export/listings.csv")).content
+    for seller in (alice, bob):  # home again, under the ids that they have there
+        before = await listings(seller)
+        assert counts(await brought(site, seller, back)) == {"skipped": len(written)}
         assert await listings(seller) == before
 
 

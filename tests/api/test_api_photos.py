@@ -12,9 +12,9 @@ from PIL import Image
 
 from everystall.errors import StorageFull
 from everystall.inventory import pricing
-from everystall.inventory.imports import bring_in
 from everystall.inventory.listings import facts_of, find_listing
 from tests.api.conftest import live_listing, photo
+from tests.bringing import bring_in
 
 
 def _files(*numbers: int):

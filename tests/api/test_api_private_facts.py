@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from everystall.inventory.imports import bring_in
 from everystall.inventory.listings import copy_of, find_listing
 from tests.api.conftest import Seller, Site, live_listing
+from tests.bringing import bring_in
 
 OWN = {"location": "Shelf B 4", "cost": {"amount": 450, "currency": "USD"}, "labels": ["denim", "to mend"]}
 

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from everystall.inventory.imports import bring_in
 from tests.api.conftest import Person, Site
+from tests.bringing import bring_in
 
 EXTENSION = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
 #: In every text that Alice writes.

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from everystall.inventory.imports import bring_in
+from tests.bringing import bring_in
 from tests.pages.conftest import EVIL, furnish
 from tests.pages.plain.test_import_page import CUP, MUG, live_import
 from tests.pages.test_pages_journey import press

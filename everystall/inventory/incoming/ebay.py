@@ -27,8 +27,8 @@ _COLUMNS = {
     "colors": "C:Color", "size": "C:Size", "sku": "CustomLabel", "category": "Category",
     "price": "StartPrice", "quantity": "Quantity",
 }  # fmt: skip
-_TAKEN = {name.lower() for name in (*_COLUMNS.values(), "PicURL", "Action", "Format", "Relationship",
-                                    "RelationshipDetails")}  # fmt: skip
+_TAKEN = {name.lower() for name in (*_COLUMNS.values(), "PicURL", "Action", "ItemID", "Format",
+                                    "Relationship", "RelationshipDetails")}  # fmt: skip
 #: Numbers that mean one condition of ours whatever the thing is. 3000 is "Used" of one kind and "Good" of
 #: another; 4000 (very good) and 7000 (for parts) are none of ours.
 _CONDITIONS = {
@@ -37,7 +37,7 @@ _CONDITIONS = {
 }  # fmt: skip
 _ENDS = ("end", "delete")
 #: What a variation never has from the row above it.
-_ITS_OWN = ("customlabel", "startprice", "quantity", "relationship", "relationshipdetails")
+_ITS_OWN = ("customlabel", "startprice", "quantity", "itemid", "relationship", "relationshipdetails")
 
 
 def bare(name: str) -> str:
@@ -151,6 +151,8 @@ def _row(line: Line, currency: str, named: dict[str, str]) -> Row:
             "RelationshipDetails", "variations", "It has several variations, and none of them is below it.",
             "Put a row for each below it, or take the RelationshipDetails out.",
         )  # fmt: skip
+    if re.fullmatch(r"[0-9]{12}", item := line.get("ItemID")):
+        row.facts["places"] = {NAME: [item]}
     take_text(row, "title", line.get("Title"))
     take_text(row, "sku", line.get("CustomLabel"))
     take_text(row, "brand", line.get("C:Brand"))

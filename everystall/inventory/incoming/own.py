@@ -20,12 +20,15 @@ from everystall.inventory.incoming.rows import (
     whole,
 )
 from everystall.inventory.transfer import COLUMNS, PACKAGE, plain, unlisted
+from everystall.marketplaces import MARKETPLACES, get_form
 
 NAME = "everystall"
 LABEL = "Everystall"
 #: Kept letter by letter.
 _TEXTS = ("sku", "title", "description", "brand", "category", "size", "condition", "ships_from_zip",
           "shipping_payer", "location")  # fmt: skip
+#: Of one listing on one marketplace.
+MOST_PLACES = 20
 #: What a row without id and SKU is known by.
 _LASTING = {"title", "description", "brand", "category", "size", "condition", "colors"}
 
@@ -84,6 +87,15 @@ def _take(row: Row, cells: dict[str, str], there: set[str]) -> None:
         if at := _time(cells.get(name, "")):
             row.facts[name] = at
     row.photos = cells.get("photos", "").split()
+    places = {name: found for name in MARKETPLACES if (found := _remote_ids(name, cells.get(name, "")))}
+    if places:
+        row.facts["places"] = places
+
+
+def _remote_ids(marketplace: str, cell: str) -> list[str]:
+    """What the marketplace calls it: of the addresses in a cell, each on a line of its own."""
+    found = (re.search(get_form(marketplace).REMOTE_ID, line) for line in cell.splitlines()[:MOST_PLACES])
+    return [one[1] for one in found if one]
 
 
 def _take_prices(row: Row, cells: dict[str, str], there: set[str]) -> None:

@@ -51,7 +51,8 @@ class Row:
     #: What it is known by when it comes again: from the same format, it is this listing.
     key: str
     #: Names and values as `POST /api/listings` takes them (snake_case), and `quantity_sold`, `created_at`,
-    #: `updated_at` where the format has them. What is not in it was not told.
+    #: `updated_at`, `places` (marketplace → what that calls it) where the format has them. What is not in it
+    #: was not told.
     facts: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     #: Where its photos are: addresses, or hashes of our own.

@@ -8,7 +8,7 @@ import zipfile
 
 import httpx
 
-from everystall.inventory.imports import bring_in
+from tests.bringing import bring_in
 from tests.pages.conftest import EVIL
 from tests.pages.plain.conftest import plain
 from tests.pages.standing import account, listing
@@ -25,18 +25,21 @@ async def test_a_file_is_looked_at_brought_in_and_followed(house, reader):
     looked = plain((await alice.post(FILE, sent, do="look")).text)
     assert "A file of Vendoo, 2 listings. Nothing is written yet. New listings 2" in looked
     assert "Line 3 Cup New" in looked
-    assert "1 photo does not come in" in looked
+    assert "1 photo is fetched from where the file says" in looked
     assert "no place for: Internal Notes" in looked
     assert await house.rows("SELECT 1 FROM imports") == []
     there = await alice.done(FILE, sent, do="take")
     assert await alice.done(FILE, sent, do="take") == there  # nothing twice
-    assert "0 of 2 rows" in await alice.text(there)
+    said = await alice.text(there)
+    assert "0 of 2 rows" in said
+    assert "1 photo is still to be fetched" in said
     assert "mine.csv" in await alice.text("/inventory/import")
     await bring_in(house.database, asyncio.Event())
     said = await alice.text(there)
     assert "2 rows are through" in said
     assert "so so" in said
     assert "1 photo of the file did not come in" in said
+    assert "The photo https://a.example/1.jpg did not come in. Nobody is reached there." in said
     assert (await bob.get(there)).status_code == 404
     assert "mine.csv" not in await bob.text("/inventory/import")
 
