@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from sqlalchemy import func, select, update
 
+from everystall.errors import MarketplaceBusy
 from everystall.inventory import live_imports, sales
 from everystall.inventory.live_imports import Read
-from everystall.marketplaces.base import Active, Money
+from everystall.marketplaces.base import Active, Money, Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -18,6 +21,7 @@ from everystall.models import (
     Publication,
 )
 from everystall.models import Sale as Row
+from everystall.worker import read_in
 from tests.selling import all_of, an_order, cancel, one_of, rule, take
 
 
@@ -166,3 +170,27 @@ async def test_nor_is_it_the_earlier_one_of_more_than_there_was(db, alice, bob, 
     rows = {row.id: row.order_id for row in await all_of(db, alice, Row)}
     assert (double.earlier_id, rows[double.later_id]) == (None, "o1")
     assert await all_of(db, bob, DoubleSale) == []
+
+
+async def test_of_many_photos_that_do_not_come_three_are_waited_for():
+    """Each may take 20 seconds, and what is to be taken down waits for the step."""
+    asked = []
+
+    async def fetch(url):
+        asked.append(url)
+        raise MarketplaceBusy("It is away.")
+
+    async def revise(*_):
+        raise MarketplaceBusy("It is away.")
+
+    visit = SimpleNamespace(label="Mercari", adapter=SimpleNamespace(revise=revise),
+                            tools=SimpleNamespace(photos=None))  # fmt: skip
+    item = LiveImportItem(remote_id="m1", title="A shirt", tries=live_imports.TRIES - 1)
+    seen = Seen("live", fields={"title": "A shirt", "price": Money(amount=900)},
+                photo_urls=[f"/{n}.jpg" for n in range(1, 25)])  # fmt: skip
+    read = await read_in._read(visit, SimpleNamespace(fetch=fetch), item, seen, [])
+    assert asked == ["/1.jpg", "/2.jpg", "/3.jpg"]
+    told = [note["message"] for note in read.notes if note["field"] == "photos"]
+    assert told[2:] == [
+        "Photo 3 did not come over: It is away.", "Nor did those from 4 on, which were not asked for."
+    ]  # fmt: skip
