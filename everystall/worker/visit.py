@@ -96,12 +96,14 @@ _FOUND = (
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
     WHERE i.connection_id = c.id AND i.status = 'running' AND i.next_step_at <= now()
       AND c.needs_you IS NULL AND c.paused_at IS NULL AND u.paused_at IS NULL)"""
+#: Of the account's row: not what is long and only hands.py asks for.
+_ACCOUNT = [one for one in Connection.__table__.c if one.name != "live_ids"]
 #: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
 #: urgent publication, an attempt given up that is to be looked for, a step of an import. In one statement:
 #: of a short visit that is the most of it.
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
-    SELECT {", ".join(f"c.{one.name}" for one in Connection.__table__.c)},
+    SELECT {", ".join(f"c.{one.name}" for one in _ACCOUNT)},
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
@@ -126,7 +128,7 @@ NEXT = select(Connection, *_FOUND).from_statement(
         WHERE a.connection_id = :id AND a.outcome = 'unresolved' AND a.next_look_at <= now()
           AND c.needs_you IS NULL AND NOT :urgent ORDER BY a.next_look_at LIMIT 1) orphan ON true
     WHERE c.id = :id AND c.lease_fence = :fence AND c.lease_until > clock_timestamp()
-    """).columns(*Connection.__table__.c, *_FOUND)
+    """).columns(*_ACCOUNT, *_FOUND)
 )
 
 

@@ -1,10 +1,13 @@
 """Imports of live listings are woken in a lane of their own, so that none of them holds up another account's
-look at what sold.
+look at what sold. And what an account's long list of what is live held last: so a few of its pages say where
+it changed.
 """
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0039"
 down_revision = "0034"
@@ -13,6 +16,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("connections", sa.Column("live_ids", ARRAY(sa.TEXT()), nullable=True))
+    op.add_column(
+        "connections", sa.Column("list_turn", sa.Integer(), server_default=sa.text("2"), nullable=False)
+    )
     op.execute("RESET ROLE")
     op.execute("SET ROLE everystall_engine")
     op.get_bind().exec_driver_sql(FUNCTIONS.replace("%", "%%"))
