@@ -70,7 +70,7 @@ async def _jobs_that_need_you(session: AsyncSession, sample: Sample) -> Any:
 
 
 async def _due_of_account(session: AsyncSession, sample: Sample) -> Any:
-    asked = {"id": sample.connection_id, "fence": sample.fence, "urgent": False}
+    asked = {"id": sample.connection_id, "fence": sample.fence, "urgent": False, "reading": False}
     return (await session.execute(NEXT, asked)).one()
 
 

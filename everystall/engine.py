@@ -29,14 +29,15 @@ from everystall.db import driver_url, session_options
 
 log = structlog.get_logger()
 
-#: urgent: takes down, and the looks that confirm it · visits: everything · ticks: short things only ·
+#: urgent: takes down, and the looks that confirm it · visits: everything but imports of live listings ·
+#: reading: these, and whatever else is due on such an account meanwhile · ticks: short things only ·
 #: messages: webhooks and notifications · imports: files of listings · sittings: sellers at a worker's
 #: browser.
 #: Each has slots of its own in every worker.
-LANES = ("urgent", "visits", "ticks", "messages", "imports", "sittings")
+LANES = ("urgent", "visits", "reading", "ticks", "messages", "imports", "sittings")
 VISITING = ("urgent", "visits")
 #: In these an account with a place waits in a queue of its place: `visits@home`.
-PLACED = (*VISITING, "sittings")
+PLACED = (*VISITING, "reading", "sittings")
 #: Seconds between two signs of life of a worker, and without one when its visits are taken over.
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 8.0
@@ -155,7 +156,7 @@ def _send(session: Session) -> None:
     waiting: dict[str, set[UUID]] = dict(session.info[_TO_WAKE])
     session.info[_TO_WAKE].clear()
     session.flush()
-    for asked in ("urgent", "visits", "urgent back", "visits back", "sittings"):
+    for asked in (*PLACED, *(f"{lane} back" for lane in PLACED)):
         if waiting.get(asked):
             lane, _, back = asked.partition(" ")
             session.execute(

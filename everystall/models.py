@@ -337,6 +337,10 @@ class Connection(Owned, Base):
     watched_at: Mapped[datetime | None]
     #: When its list of what is live is next read beside them (worker/hands.py).
     next_list_at: Mapped[datetime] = _now()
+    #: The ids of what that list held last, in its order, where it is long (worker/list_order.py).
+    live_ids: Mapped[list[str] | None] = mapped_column(deferred=True)
+    #: Of such a list, the page whose turn it is.
+    list_turn: Mapped[int] = mapped_column(server_default=text("2"))
     #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
     watch_failing_since: Mapped[datetime | None]
     watch_told_at: Mapped[datetime | None]

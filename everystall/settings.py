@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     browser_cdp_url: SecretStr | None = None
     #: Where this worker stands: it visits accounts of this place, and those that have none.
     worker_place: str | None = None
-    #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site).
+    #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site). Imports of
+    #: live listings have half as many more.
     worker_visits: int = Field(default=3, ge=1, le=64)
     #: Slots of the urgent lane, beside the above.
     worker_urgent: int = Field(default=2, ge=1, le=64)
@@ -242,6 +243,11 @@ class Settings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Whether browsers take cookies marked Secure from us: over https, and on this machine."""
         return self.public_url.startswith("https://") or is_loopback(self.public_host)
+
+    @property
+    def worker_reading(self) -> int:
+        """Imports of live listings at once in one worker, besides its visits: half as many."""
+        return (self.worker_visits + 1) // 2
 
     @property
     def photos_location(self) -> str:

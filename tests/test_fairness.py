@@ -8,6 +8,7 @@ import asyncio
 from sqlalchemy import text
 
 from everystall import engine
+from everystall.models import LiveImport
 from everystall.worker.run import find_due
 from everystall.worker.visit import BUDGET_STEPS
 
@@ -76,3 +77,43 @@ async def test_a_bulk_post_of_5000_delays_another_sellers_single_post_by_one_vis
     assert visits.count(bob) == 1
     left = await (await admin.execute("SELECT count(*) AS n FROM publications WHERE unsettled")).fetchone()
     assert left["n"] == 0
+
+
+async def test_a_check_does_not_wait_while_imports_fill_their_slot(
+    db, admin, database_urls, alice, bob, make_connection
+):
+    """Her accounts are brought in one after the other, for as long as that takes; his is looked at, and so is
+    hers that waits for its import."""
+    hers, waits = [await make_connection(alice, name) for name in ("mercari", "ebay")]
+    his = await make_connection(bob)
+    async with db.as_user(alice) as session:
+        session.add_all([LiveImport(user_id=alice, connection_id=one.id) for one in (hers, waits)])
+    visits: list[tuple[str, str]] = []
+    begun, over = asyncio.Event(), asyncio.Event()
+    app = engine.make_app(database_urls.login)
+
+    @app.task(name="visit")
+    async def visit(connection_id: str, lane: str) -> None:
+        visits.append((connection_id, lane))
+        if len(visits) == 1:
+            begun.set()
+            await over.wait()
+
+    await find_due(db)
+    async with app.open_async():
+        lanes = asyncio.create_task(engine.run_lanes(app, {"visits": 1, "reading": 1}))
+        try:
+            async with asyncio.timeout(30):
+                await begun.wait()
+                waiting = next(one for one in (hers, waits) if str(one.id) != visits[0][0])
+                await admin.execute(
+                    "UPDATE connections SET next_check_at = now() WHERE id = ANY(%s)", [[his.id, waiting.id]]
+                )
+                await find_due(db)
+                while len(visits) < 3:
+                    await asyncio.sleep(0.05)
+        finally:
+            over.set()
+            lanes.cancel()
+            await asyncio.gather(lanes, return_exceptions=True)
+    assert set(visits[1:3]) == {(str(his.id), "visits"), (str(waiting.id), "visits")}

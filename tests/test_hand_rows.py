@@ -16,6 +16,7 @@ from everystall.worker.hands import Held, Round, _fits, _judge
 from everystall.worker.visit import Visit
 
 KNOWN = {"title": "A shirt", "price": {"amount": 2500, "currency": "USD"}}
+DRAFT = {"description": "It is what it is.", "category": ["Men", "Shirts"]}
 
 
 def _held(**more: object) -> Held:
@@ -44,14 +45,19 @@ def _row(title: str = "A shirt", dollars: int | None = 25, id: str = "m1") -> Ac
     ],
 )
 def test_what_the_list_lacks_or_shows_otherwise_is_worth_a_look(held: Held, row: Active | None, fits: bool):
-    assert _fits(held, {row.remote_id: row} if row else {}, []) is fits
+    assert _fits(held, {row.remote_id: row} if row else {}, [], ()) is fits
 
 
 def test_what_is_gone_is_worth_one_where_something_like_it_is_there():
     gone = _held(standing=False)
-    assert _fits(gone, {}, [])
-    assert _fits(gone, {}, [_row("Another", id="m2"), _row(dollars=24, id="m3")])
-    assert not _fits(gone, {}, [_row(id="m2")])
+    assert _fits(gone, {}, [], ())
+    assert _fits(gone, {}, [_row("Another", id="m2"), _row(dollars=24, id="m3")], ())
+    assert not _fits(gone, {}, [_row(id="m2")], ())
+
+
+def test_what_stands_where_the_list_was_not_read_is_worth_none():
+    assert _fits(_held(), {}, [], {"m1"})
+    assert not _fits(_held(), {"m1": _row("A blue shirt")}, [], {"m1"})
 
 
 class _Visit:
@@ -90,7 +96,7 @@ async def test_a_doubt_about_what_was_replaced_meanwhile_changes_nothing(db, ali
     _, (here, _) = await stand("mercari", "ebay")
     async with db.as_user(alice) as session:
         old = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
-        old.draft = {**old.draft, "description": "It is what it is.", "category": ["Men", "Shirts"]}
+        old.draft = {**old.draft, **DRAFT}
         held = Held(old.publication_id, old.id, "r-1", True, False, KNOWN, None)
 
     async def is_replaced():
@@ -118,13 +124,100 @@ async def test_a_doubt_about_what_was_replaced_meanwhile_changes_nothing(db, ali
         assert dict(outcomes.all()) == {"r-1": "ended", "r-9": "live"}
 
 
+class _Listed(_Visit):
+    """Its account's list of what is live is these ids, 20 on a page."""
+
+    def __init__(self, db, account, ids, seen):
+        super().__init__(db, account, seen, {})
+        self.ids, self.asked, self.looked = ids, [], []
+
+    async def list_active(self, page, number):
+        self.asked.append(number)
+        rows = self.ids[(number - 1) * 20 : number * 20]
+        shown = [_row("A shirt" if id[0] == "r" else f"Number {id}", id=id) for id in rows]
+        return shown, len(self.ids) > number * 20
+
+    async def read(self, page, remote_id):
+        self.looked.append(remote_id)
+        return self.seen
+
+    async def signed_in(self):
+        pass
+
+    async def look(self):
+        """The pages of the list that one look takes."""
+        self.asked, self.round = [], Round()
+        while self.round is not None:
+            await hands.go_on(self, self.round)
+        return self.asked
+
+
+async def test_what_was_ended_by_hand_on_a_large_account_is_noticed_by_few_pages_within_the_hour(
+    db, admin, alice, bob, stand, make_connection
+):
+    """Of 2,000 most are none of ours. It costs no more than a page in a quarter of an hour."""
+    _, (here, _) = await stand("mercari", "ebay")
+    his = await make_connection(bob, "mercari")
+    async with db.as_user(alice) as session:
+        mine = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        mine.draft = {**mine.draft, **KNOWN, **DRAFT}
+
+    async def seconds():
+        asked = "SELECT extract(epoch FROM next_list_at - now())::float AS s FROM connections WHERE id = %s"
+        return round((await (await admin.execute(asked, [here.id])).fetchone())["s"], -2)
+
+    visit = _Listed(db, here, [f"m{n}" for n in range(1400)] + ["r-1"] + [f"m{n}" for n in range(1400, 2000)],
+                    Seen("ended"))  # fmt: skip
+    assert await visit.look() == list(range(1, 102))
+    assert await seconds() == 101 * 900
+    assert (len(await visit.look()), await seconds()) == (4, 3600)
+    assert visit.looked == []
+    visit.ids.remove("r-1")
+    asked = await visit.look()
+    assert len(asked) <= 12
+    assert await seconds() == len(asked) * 900
+    assert visit.looked == ["r-1"]
+    assert (len(await visit.look()), visit.looked) == (4, ["r-1"])
+    rows = await (await admin.execute("SELECT id, live_ids FROM connections")).fetchall()
+    kept = {row["id"]: row["live_ids"] for row in rows}
+    assert (kept[here.id], kept[his.id]) == (visit.ids, None)
+    async with db.as_user(alice) as session:
+        now = await session.get_one(Publication, mine.publication_id)
+        assert (now.put, now.wanted, now.needs_you["reason"]) == ("ended", "ended", "gone")
+
+
+async def test_what_we_posted_and_took_down_on_a_large_account_is_where_it_is_expected(
+    db, alice, bob, stand, make_connection
+):
+    """So it costs no page; and another seller's account has nothing of it."""
+    _, (here, _) = await stand("mercari", "ebay")
+    his = await make_connection(bob, "mercari")
+    ids = [f"m{n}" for n in range(2000)]
+    visit = _Listed(db, here, [*ids[:900], "r-1", *ids[900:]], Seen("live"))
+    async with db.as_user(alice) as session:
+        old = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        old.draft = {**old.draft, **KNOWN, **DRAFT}
+    await visit.look()
+    async with db.as_user(alice) as session:
+        old = await session.get_one(Attempt, old.id)
+        old.outcome = "ended"
+        await session.flush()
+        session.add(Attempt(user_id=alice, publication_id=old.publication_id, connection_id=here.id,
+                            listing_revision=1, draft=old.draft, fields_hash="h", fence=1,
+                            remote_id="r-9", outcome="live"))  # fmt: skip
+    visit.ids = ["r-9", *ids]
+    assert (len(await visit.look()), visit.looked) == (4, [])
+    other = _Listed(db, his, ["m0"], Seen("live"))
+    assert (await other.look(), other.looked) == ([1], [])
+
+
 @pytest.mark.parametrize(("why", "anew"), [("due", False), (None, False), ("sale", True)])
 async def test_a_check_in_between_lets_a_round_go_on_unless_something_sold(monkeypatch, why, anew):
     async def says(_):
         return why
 
     monkeypatch.setattr(watch, "watch", says)
-    running = Round(next_page=7)
+    running = Round(vain=1)
     visit = SimpleNamespace(round=running, urgent=False)
     await Visit.watch(visit)
     assert (visit.round is not running) is anew

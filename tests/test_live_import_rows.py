@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, update
 
+from everystall.errors import MarketplaceBusy
 from everystall.inventory import imports, live_imports, sales
 from everystall.inventory.live_imports import Read
-from everystall.marketplaces.base import Active, Money
+from everystall.marketplaces.base import Active, Money, Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -26,6 +28,7 @@ from everystall.models import (
     Publication,
 )
 from everystall.models import Sale as Row
+from everystall.worker import read_in
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, take
 
 
@@ -302,3 +305,27 @@ async def test_a_file_and_an_account_at_one_moment_make_one_the_account_first(
         ("skipped", True), ("created", False),
     ]  # fmt: skip
     assert sorted(one.title for one in await all_of(db, alice, Listing)) == ["A shirt", "Other"]
+
+
+async def test_of_many_photos_that_do_not_come_three_are_waited_for():
+    """Each may take 20 seconds, and what is to be taken down waits for the step."""
+    asked = []
+
+    async def fetch(url):
+        asked.append(url)
+        raise MarketplaceBusy("It is away.")
+
+    async def revise(*_):
+        raise MarketplaceBusy("It is away.")
+
+    visit = SimpleNamespace(label="Mercari", adapter=SimpleNamespace(revise=revise),
+                            tools=SimpleNamespace(photos=None))  # fmt: skip
+    item = LiveImportItem(remote_id="m1", title="A shirt", tries=live_imports.TRIES - 1)
+    seen = Seen("live", fields={"title": "A shirt", "price": Money(amount=900)},
+                photo_urls=[f"/{n}.jpg" for n in range(1, 25)])  # fmt: skip
+    read = await read_in._read(visit, SimpleNamespace(fetch=fetch), item, seen, [])
+    assert asked == ["/1.jpg", "/2.jpg", "/3.jpg"]
+    told = [note["message"] for note in read.notes if note["field"] == "photos"]
+    assert told[2:] == [
+        "Photo 3 did not come over: It is away.", "Nor did those from 4 on, which were not asked for."
+    ]  # fmt: skip

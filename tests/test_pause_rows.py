@@ -38,7 +38,7 @@ PATHS = {
     "wanted again while it is taken down": ("visits", "still there", False, False),
     "clicked, and nobody knows": ("visits", "look", True, True),
     "to be looked at": ("visits", "check", True, True),
-    "to be brought in": ("visits", "import", False, False),
+    "to be brought in": ("reading", "import", False, False),
 }
 ROWS = {
     "to be posted": "put = 'nothing', put_revision = NULL, state = 'waiting', remote_id = NULL",

@@ -76,7 +76,7 @@ async def begin(session: AsyncSession, connection: Connection) -> LiveImport:
         running = LiveImport(user_id=connection.user_id, connection_id=connection.id)
         session.add(running)
         await session.flush()
-    await engine.wake(session, [connection.id])
+    await engine.wake(session, [connection.id], "reading")
     return running
 
 

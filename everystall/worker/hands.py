@@ -2,14 +2,14 @@
 we hold live there.
 
 The list only says which listing's own page is worth a look, by what it lacks or shows otherwise; that page is
-the judge, and one that cannot be read proves nothing. What a hand did is taken over and never undone. Nothing
-here clicks.
+the judge, and one that cannot be read proves nothing. Of a long list a few pages say where it changed
+(list_order.py). What a hand did is taken over and never undone. Nothing here clicks.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.compare import by_hand, compare, kept_note, same, same_photos, same_thing
+from everystall.worker.list_order import Order
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: An account's list is read so many seconds after the last time, for each page that it then had: a page of it
-#: in a quarter of an hour, however long it is, beside a page of orders each 75 seconds.
+#: An account's list is read so many seconds after the last time, for each page of it that was then read: a
+#: page in a quarter of an hour, however long it is, beside a page of orders each 75 seconds.
 LIST_SECONDS = 900
 #: Pages of it that are read in one step: what is to be taken down waits for a step.
 PAGES = 5
@@ -48,7 +49,14 @@ _HELD = text("""
         ORDER BY created_at DESC LIMIT 1) a ON true
     WHERE p.connection_id = :id AND NOT p.looking
       AND ((p.put = 'live' AND p.wanted = 'live' AND a.outcome = 'live')
-           OR (p.put = 'ended' AND p.needs_you ->> 'reason' = 'gone'))""")
+           OR (p.put = 'ended' AND p.needs_you ->> 'reason' = 'gone'))
+    ORDER BY a.created_at DESC""")
+#: What the list was, and what of that is not there any more as far as we know; or null.
+_BEFORE = text("""
+    SELECT c.live_ids, c.list_turn, ARRAY(
+        SELECT a.remote_id FROM attempts a WHERE a.connection_id = c.id
+        AND a.remote_id = ANY (c.live_ids) AND a.outcome IS DISTINCT FROM 'live') AS gone
+    FROM connections c WHERE c.id = :id""")
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,9 @@ class Round:
     after_sale: bool = False
     #: None: not yet read from the rows.
     held: list[Held] | None = None
-    next_page: int = 1
-    whole: bool = False
+    order: Order = field(default_factory=lambda: Order(None))
+    #: All of it is read that has to be.
+    done: bool = False
     rows: dict[str, Active] = field(default_factory=dict)
     #: What is sold there; None: not read.
     sold: list[Active] | None = None
@@ -97,7 +106,9 @@ async def go_on(visit: Visit, round: Round) -> None:
         async with visit.lease.transaction() as session:
             rows = await session.execute(_HELD, {"id": visit.lease.connection_id})
             round.held = [Held(**row._mapping) for row in rows]
-    if not round.whole:
+            listed, turn, gone = (await session.execute(_BEFORE, {"id": visit.lease.connection_id})).one()
+            round.order = Order(listed and _expected(round.held, listed, gone), turn)
+    if not round.done:
         await _read_list(visit, round)
     elif round.doubts:
         held = round.doubts.pop()
@@ -105,27 +116,35 @@ async def go_on(visit: Visit, round: Round) -> None:
     if round.vain >= MOST_VAIN and round.doubts:
         log.warning("list.not_believed", left=len(round.doubts))
         round.doubts.clear()
-    if round.whole and not round.doubts:
-        await _over(visit, round.next_page - 1)
+    if round.done and not round.doubts:
+        await _over(visit, round.order)
+
+
+def _expected(held: Sequence[Held], listed: Sequence[str], gone: Collection[str]) -> list[str]:
+    """The list as it was, with what came to be there and without what is over by what we did or know."""
+    mine = [one.remote_id for one in held if one.standing]
+    over = set(gone).difference(mine)
+    new = [id for id in mine if id not in frozenset(listed)]
+    return new + [id for id in listed if id not in over]
 
 
 async def _read_list(visit: Visit, round: Round) -> None:
     page = await visit.page()
     log.info("visit.at", at="session check")
     for _ in range(PAGES):
-        rows, more = await visit.adapter.list_active(page, round.next_page)
-        new = {row.remote_id: row for row in rows if row.remote_id not in round.rows}
-        round.rows |= new
-        round.next_page += 1
-        if not (more and new):  # a list that begins again has no end either
-            round.whole = True
+        number = round.order.next()
+        if number is None:
             break
+        rows, more = await visit.adapter.list_active(page, number)
+        round.order.add(number, [row.remote_id for row in rows], more)
+        round.rows |= {row.remote_id: row for row in rows if row.remote_id not in round.rows}
     await visit.signed_in()
-    if round.whole:
+    round.done = round.order.next() is None
+    if round.done:
         if round.after_sale:
             await _read_sold(visit, page, round)
-        unknown = round.unknown()
-        round.doubts = [held for held in round.held or () if not _fits(held, round.rows, unknown)]
+        unknown, there = round.unknown(), frozenset(round.order.now())
+        round.doubts = [one for one in round.held or () if not _fits(one, round.rows, unknown, there)]
         random.shuffle(round.doubts)  # none is always behind one whose page does not load
 
 
@@ -134,13 +153,14 @@ async def _read_sold(visit: Visit, page: Page, round: Round) -> None:
         round.sold = await visit.adapter.find_active(page, look_for=("sold",))
 
 
-def _fits(held: Held, rows: Mapping[str, Active], unknown: Sequence[Active]) -> bool:
-    """Does the list show nothing that its own page would have to explain?"""
+def _fits(held: Held, rows: Mapping[str, Active], unknown: Sequence[Active], there: Collection[str]) -> bool:
+    """Does the list show nothing that its own page would have to explain? `there`: what it holds, also where
+    it was not read."""
     if not held.standing:
         return not any(same_thing(held.known, row.title, row.price) for row in unknown)
     row = rows.get(held.remote_id)
     if row is None:
-        return False
+        return held.remote_id in there
     return held.unsettled or _as_known(held.known, row) or _shown(row) == held.listed
 
 
@@ -344,9 +364,15 @@ async def _others(session: AsyncSession, connection_id: UUID) -> Others:
 # ---- when -----------------------------------------------------------------------------------------
 
 
-async def _over(visit: Visit, pages: int) -> None:
+async def _over(visit: Visit, order: Order) -> None:
     visit.round = None
-    await _next(visit, LIST_SECONDS * max(pages, 1))
+    now = order.now()
+    async with visit.lease.transaction() as session:
+        await session.execute(
+            text("UPDATE connections SET live_ids = :ids, list_turn = :turn WHERE id = :id"),
+            {"id": visit.lease.connection_id, "ids": now if order.is_long else None, "turn": order.turn},
+        )
+    await _next(visit, LIST_SECONDS * order.pages_read)
 
 
 async def failed(visit: Visit, error: EverystallError) -> None:

@@ -71,6 +71,6 @@ class Presence:
                 {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(),
                  "place": tools.settings.worker_place, "version": __version__,
                  "slots": tools.settings.worker_visits + tools.settings.worker_urgent
-                 + tools.settings.worker_sittings,
+                 + tools.settings.worker_reading + tools.settings.worker_sittings,
                  "running": self.running},
             )  # fmt: skip

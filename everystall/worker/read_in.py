@@ -43,6 +43,9 @@ log = structlog.get_logger()
 PAGES = 3
 #: Pages in a row without anything new after which a list has no more: one may only have moved by a page.
 VAIN = 2
+#: Photos in a row that do not come, each perhaps after 20 seconds, until the rest of that listing is not
+#: asked for: what is to be taken down waits for the step.
+MOST_MISSING = 3
 #: Seconds between two steps, as somebody who reads.
 REST_SECONDS = 2.0
 #: A listing that may be one that we just posted is looked at again after so many.
@@ -192,9 +195,14 @@ def _rest(visit: Visit) -> float:
 
 async def _read(visit: Visit, page: Page, item: LiveImportItem, seen: Seen, put: list[str]) -> Read:
     notes: list[dict[str, str]] = []
-    photos, last_try = [], item.tries + 1 >= live_imports.TRIES
+    photos, last_try, missing = [], item.tries + 1 >= live_imports.TRIES, 0
     for place, url in enumerate(seen.photo_urls, 1):  # before the form is opened: they are this page's
+        if missing == MOST_MISSING:
+            said = f"Nor did those from {place} on, which were not asked for."
+            notes.append({"field": "photos", "message": said})
+            break
         photo = await _take(visit, page, url, last_try=last_try, called=f"Photo {place}", notes=notes)
+        missing = 0 if photo else missing + 1
         if photo is not None:
             put.append(photo.stored.sha256)
             photos.append(photo)

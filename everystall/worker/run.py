@@ -101,7 +101,8 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         app = make_app(url, tools, mail, watched, outgoing, fetcher)
         await stack.enter_async_context(app.open_async())
         slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
-                 "messages": 1, "imports": 1, "sittings": settings.worker_sittings}  # fmt: skip
+                 "reading": settings.worker_reading, "messages": 1, "imports": 1,
+                 "sittings": settings.worker_sittings}  # fmt: skip
         await stack.enter_async_context(tools.presence.standing(tools))
         place = settings.worker_place
         if place is not None:
@@ -210,7 +211,7 @@ async def find_due(db: Database) -> int:
             if len(rows) < BATCH:
                 found = await session.scalars(text("SELECT everystall.due_live_imports(:n)"), {"n": BATCH})
                 if ids := sorted({*found}):
-                    await engine.wake(session, ids, "visits")
+                    await engine.wake(session, ids, "reading")
                 asked = await session.scalars(text("SELECT everystall.due_sittings(:n)"), {"n": BATCH})
                 if ids := sorted({*asked}):
                     await engine.wake(session, ids, "sittings")

@@ -96,12 +96,14 @@ _FOUND = (
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
     WHERE i.connection_id = c.id AND i.status = 'running' AND i.next_step_at <= now()
       AND c.needs_you IS NULL AND c.paused_at IS NULL AND u.paused_at IS NULL)"""
+#: Of the account's row: not what is long and only hands.py asks for.
+_ACCOUNT = [one for one in Connection.__table__.c if one.name != "live_ids"]
 #: The account while the lease is ours, and what is due there: a check (or the last one is `stale`), the most
 #: urgent publication, an attempt given up that is to be looked for, a step of an import. In one statement:
 #: of a short visit that is the most of it.
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
-    SELECT {", ".join(f"c.{one.name}" for one in Connection.__table__.c)},
+    SELECT {", ".join(f"c.{one.name}" for one in _ACCOUNT)},
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
@@ -110,7 +112,7 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
            due.paused, orphan.publication_id AS orphan_id,
-           NOT :urgent AND {_IMPORTING} AS importing,
+           :reading AND {_IMPORTING} AS importing,
            (SELECT r.job_id FROM listing_automation_results r
             WHERE r.publication_id = due.id AND r.finished_at IS NULL
             ORDER BY r.created_at DESC, r.id DESC LIMIT 1) AS job_id
@@ -126,7 +128,7 @@ NEXT = select(Connection, *_FOUND).from_statement(
         WHERE a.connection_id = :id AND a.outcome = 'unresolved' AND a.next_look_at <= now()
           AND c.needs_you IS NULL AND NOT :urgent ORDER BY a.next_look_at LIMIT 1) orphan ON true
     WHERE c.id = :id AND c.lease_fence = :fence AND c.lease_until > clock_timestamp()
-    """).columns(*Connection.__table__.c, *_FOUND)
+    """).columns(*_ACCOUNT, *_FOUND)
 )
 
 
@@ -206,6 +208,8 @@ class Visit:
         self.tools = tools
         self.lease = lease
         self.urgent = lane == "urgent"
+        #: It may take an import's steps; no other does, so that those never fill the slots for all else.
+        self.reading = lane == "reading"
         #: It begins with its seller at the browser, if they wait for one.
         self.begins_sitting = lane == "sittings"
         #: The seller who sits at the browser that is open.
@@ -268,7 +272,8 @@ class Visit:
         """What is due now, the most urgent first: what is wanted gone; a check of the account, which is due
         by itself or comes before the visit's first step; looks; posts; the list of what is live."""
         lease = self.lease
-        asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent}
+        asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent,
+                 "reading": self.reading}  # fmt: skip
         async with self.tools.db.as_user(lease.user_id) as session:
             row = (await session.execute(NEXT, asked)).one_or_none()
             if row is None:
@@ -426,9 +431,10 @@ class Visit:
                                 (SELECT min(next_try_at) FROM publications
                                  WHERE connection_id = :id AND looking AND next_try_at > now()),
                                 (SELECT next_step_at FROM live_imports
-                                 WHERE connection_id = :id AND status = 'running' AND next_step_at > now())
+                                 WHERE connection_id = :id AND status = 'running' AND next_step_at > now()
+                                   AND :reading)
                             ) - now())"""),
-                    {"id": self.lease.connection_id},
+                    {"id": self.lease.connection_id, "reading": self.reading},
                 )
             ).scalar_one()
         if seconds is None or seconds > LINGER_SECONDS:
@@ -441,12 +447,13 @@ class Visit:
         """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
         async with self.lease.transaction() as session:
             left = await session.execute(
-                text(f"""(SELECT 1 {_DUE} LIMIT 1)
-                    UNION ALL SELECT 1 FROM connections c WHERE c.id = :id AND {_IMPORTING} LIMIT 1"""),
+                text(f"""SELECT EXISTS (SELECT {_DUE}) AS visits,
+                    EXISTS (SELECT FROM connections c WHERE c.id = :id AND {_IMPORTING}) AS reading"""),
                 {"id": self.lease.connection_id},
             )
-            if left.first() is not None:
-                await engine.wake(session, [self.lease.connection_id], "visits", back=True)
+            for lane, is_left in left.one()._mapping.items():
+                if is_left:
+                    await engine.wake(session, [self.lease.connection_id], lane, back=True)
 
     # ---- the browser and its session ----
 

@@ -474,7 +474,7 @@ async def test_an_account_that_nobody_can_visit_is_told_so_and_another_sees_noth
     assert (await alice.post(path)).json()["createdAt"] == asked["createdAt"]
     for method in ("GET", "POST"):
         assert (await bob.client.request(method, path)).status_code == 404
-    assert [wake["queue_name"] for wake in await site.wakes()] == ["visits"]
+    assert [wake["queue_name"] for wake in await site.wakes()] == ["visits", "reading"]
     await site.rows("DELETE FROM live_imports")
     flag = json.dumps({"reason": "session_expired", "message": "Signed out.", "url": None})
     await site.rows("UPDATE connections SET needs_you = CAST(:flag AS jsonb)", flag=flag)

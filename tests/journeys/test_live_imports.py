@@ -49,7 +49,7 @@ async def _bring_in(stall: Stall, seller: Seller, *profiles: str, seconds: float
         assert answer.status_code == 202, answer.text
     end = time.monotonic() + seconds
     while True:
-        await stall.visit(*profiles)
+        await stall.visit(*profiles, lane="reading")
         found = [(await seller.client.get(f"/api/connections/{one}/import")).json() for one in profiles]
         if all(one["status"] != "running" for one in found) or time.monotonic() > end:
             return found
@@ -166,7 +166,7 @@ async def test_an_import_goes_on_where_it_was_and_what_is_sold_meanwhile_is_gone
     path = f"/api/connections/{profile}/import"
     seen, sold = [], False
     for _ in range(12):
-        await stall.visit(profile)
+        await stall.visit(profile, lane="reading")
         now = (await alice.client.get(path)).json()
         seen.append((now["total"], now["created"], now["gone"]))
         if now["listed"] and not sold:
@@ -179,6 +179,47 @@ async def test_an_import_goes_on_where_it_was_and_what_is_sold_meanwhile_is_gone
     assert (3, 0, 0) in seen
     assert (3, 1, 0) in seen or (3, 1, 1) in seen
     assert {one["title"] for one in await _listings(alice)} == {SHIRT["title"], "Still for sale"}
+
+
+@pytest.mark.longer
+async def test_what_sells_while_an_account_is_brought_in_waits_for_one_listing_of_it_at_most(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    """Slow pages; two things are live here and on another account, of which one sells there and one here."""
+    (profile,) = (await _had_before(stall, alice, ("mercari",), photos=1)).values()
+    for title in ("A second shirt", "A third shirt", "A fourth shirt"):
+        await _had_before(stall, alice, ("mercari",), title=title, photos=1)
+    await _had_before(stall, bob, ("mercari",), title="None of hers", photos=1)
+    poshmark = await _profile(stall, alice, "poshmark")
+    for title in ("Sold there", "Sold here"):
+        job = await stall.post(alice, await stall.listing(alice, title=title), ("mercari", "poshmark"))
+        job = await stall.until_done(alice, job["jobId"], profile, poshmark, seconds=60)
+        assert job["status"] == "done", job
+    there = {(name, one["fields"]["title"]): one["listing_id"] for name in ALL for one in stall.live(name)}
+    shared = {id for (name, title), id in there.items() if name == "mercari" and title.startswith("Sold")}
+    live: list[set[str]] = []
+
+    async def read(own: Callable[..., Awaitable[Any]], page: Any, id: str) -> Any:
+        if page.raw.url.startswith(stall.sandbox.url("mercari")) and id not in shared:  # the import's
+            if not live:
+                stall.sandbox.fault("mercari", "latency", seconds=0.5, times=1000)
+                stall.sandbox.buy("poshmark", listing_id=there["poshmark", "Sold there"])
+                await _check(stall, poshmark)
+            if len(live) == 1:
+                stall.sandbox.buy("mercari", listing_id=there["mercari", "Sold here"])
+                due = "UPDATE connections SET next_check_at = now() WHERE public_id = :id RETURNING 1"
+                await stall.rows(due, id=profile)
+            if len(live) == 2:
+                await stall.visit(poshmark, lane="urgent")
+            live.append({one["fields"]["title"] for name in ALL for one in stall.live(name)})
+        return await own(page, id)
+
+    _around(stall, "read", read)
+    (done,) = await _bring_in(stall, alice, profile)
+    assert (done["status"], done["created"], done["known"]) == ("done", 4, 2), done
+    both = {"Sold there", "Sold here"}
+    assert [titles & both for titles in live[:3]] == [both, {"Sold here"}, set()]
+    assert "None of hers" in live[3]
 
 
 @pytest.mark.longer
@@ -274,7 +315,7 @@ async def test_a_list_that_cannot_be_read_is_given_up_and_told(stall: Stall, ali
     for _ in range(4):
         assert (await alice.client.get(path)).json()["status"] == "running"
         await stall.rows("UPDATE live_imports SET next_step_at = now() RETURNING id")
-        await stall.visit(profile)
+        await stall.visit(profile, lane="reading")
     done = (await alice.client.get(path)).json()
     assert (done["status"], done["message"], done["total"]) == ("failed", "It is away.", 0)
     (told,) = await stall.rows("SELECT data FROM events WHERE type = 'import.finished'")

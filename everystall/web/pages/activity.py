@@ -40,7 +40,8 @@ _CLASSES: Final[Mapping[str, type[EverystallError]]] = {
 }
 #: Places that wake-ups wait in, in words.
 _LANES: Final = {
-    "urgent": "Taking down", "visits": "Posting, changing, looking", "ticks": "Chores",
+    "urgent": "Taking down", "visits": "Posting, changing, looking", "reading": "Bringing in what is live",
+    "ticks": "Chores",
     "messages": "Webhooks, notifications", "imports": "Files, comparing", "sittings": "Sellers at a browser",
 }  # fmt: skip
 
