@@ -143,8 +143,8 @@ def create_app(
 
 @cache
 def _routes() -> Sequence[BaseRoute]:
-    """Everything but files. Once a process: to read what each takes costs 0.2 s at its first request, and tests
-    make an application each."""
+    """Everything but files. Once a process: to read what each takes costs 0.2 s at an application's first
+    request, and tests make one each."""
     routes = APIRouter()
     for router in ROUTERS:
         routes.include_router(router, responses=answers.refusals())
