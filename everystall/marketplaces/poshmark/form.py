@@ -227,9 +227,10 @@ def _category(
         return path, facts.size
     size = menu.find_size(scale, facts.size)
     if size is None and scale is not None:
-        some = ", ".join(taxonomy.SIZE_SCALES[scale][:24])
+        sizes = taxonomy.SIZE_SCALES[scale]
+        some, more = ", ".join(sizes[:24]), " and others" if len(sizes) > 24 else ""
         found.append(
-            _problem("size", "not_accepted", f"we know no size {facts.size!r} there, but {some} …", some)
+            _problem("size", "not_accepted", f"we know no size {facts.size!r} there, but {some}{more}", some)
         )
     return path, size
 

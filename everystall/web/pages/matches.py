@@ -118,7 +118,7 @@ _FACTS: Final[Mapping[str, Callable[[SideOut], str]]] = {
     "Size": lambda side: side.size or "",
     "Price": lambda side: dollars(side.price.amount) if side.price else "",
     "Condition": lambda side: CONDITIONS.get(side.condition or "", side.condition or ""),
-    "Colours": lambda side: ", ".join(side.colors),
+    "Colours": lambda side: ", ".join(side.colors).capitalize(),
     "Category": _category,
     "SKU": lambda side: side.sku or "",
     "Pieces": lambda side: str(side.quantity) if side.quantity > 1 else "",

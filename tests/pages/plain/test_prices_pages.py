@@ -116,12 +116,15 @@ async def prices(house):
 
 async def test_rules_are_applied_to_what_is_live(house, reader):
     alice = await reader("alice")
-    await live(house, alice.id)
+    shirt, _ = await live(house, alice.id)
+    mercari = await account(house, alice.id, "mercari", "AliceM")
+    await publication(house, alice.id, shirt, mercari, state="live", put="live", put_revision=1)
     await alice.done("/prices/rule", do="save", marketplace="ebay", mark_up="5")
     assert "1 live listing stands by another rule than this." in await alice.text("/prices")
     look = {"on": "ebay", "how": "apply_rules", "value": ""}
     looked = await alice.post("/prices/changes", **look)
-    assert "eBay $25.00 → $30.00" in plain(looked.text)
+    assert "eBay $25.00 → $30.00 · Mercari $25.00" in plain(looked.text)
+    assert "Mercari $25.00 →" not in plain(looked.text)
     token = re.search(r'name="token" value="([^"]+)"', looked.text)[1]
     await alice.post("/prices/changes", **look, token=token, sure="yes")
     assert "stands by another rule" not in await alice.text("/prices")

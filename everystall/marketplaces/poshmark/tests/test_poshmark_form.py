@@ -151,6 +151,12 @@ def test_an_override_that_is_nonsense_is_said():
     assert [problem.field for problem in problems] == ["overrides"]
 
 
+def test_of_sizes_that_are_few_all_are_told_and_of_many_that_there_are_others():
+    for category, end in (("men.shirts.casual", ", One Size"), ("women.dresses.midi", " and others")):
+        _, (problem,) = composed(category=category, size="enormous")
+        assert problem.message.rstrip(".").endswith(end)
+
+
 def test_what_comes_in_one_size_only_needs_no_size():
     for category in ("women.bags.totes", "toys.plush", "home.vases"):
         draft, problems = composed(category=category, size=None)
