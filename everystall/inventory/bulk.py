@@ -58,6 +58,8 @@ class Done:
     jobs: Sequence[str] = ()
     #: Of what is taken down or relisted: the publications that may be kept while they wait.
     waiting: Sequence[str] = ()
+    #: Of what is deleted: the listings that are taken down first, which may be kept while they are.
+    deleting: Sequence[str] = ()
     #: What was changed and may be as it was again.
     changes: Sequence[Changed] = ()
 

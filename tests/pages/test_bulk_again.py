@@ -96,6 +96,38 @@ async def test_deleting_is_stopped_from_where_it_stands(house):
     assert await house.rows("SELECT wanted, state FROM publications") == [{"wanted": "live", "state": "live"}]
 
 
+async def test_deleting_many_is_stopped_for_what_is_not_gone_yet(house):
+    alice = await house.person("alice")
+    await house.person("bob")
+    mercari = await account(house, alice, "mercari", "alice")
+    ids = [await _live(house, alice, mercari, number) for number in range(3)]
+    ids.append(await listing(house, alice, title="A draft"))
+    path = "/inventory/undo/deletes"
+    async with visiting(house, "alice") as page:
+        form = {"do": "delete", "ids": " ".join(ids), "also_live": "yes", "sure": "yes"}
+        done = (await page.post("/inventory/bulk", **form)).text
+        assert "4 listings are deleted, or being taken down and then deleted." in done
+        named = re.search(r'name="listings" value="([^"]+)"', done)[1]
+        assert set(named.split()) == set(ids[:3])  # the draft is gone
+        assert "Stop deleting" in done
+        asked = "SELECT count(*) AS n FROM listings WHERE delete_asked_at IS NOT NULL"
+        async with visiting(house, "bob") as other:
+            assert "0 listings are not deleted." in (await other.post(path, listings=named)).text
+        assert (await house.rows(asked))[0]["n"] == 3
+        await house.rows("UPDATE publications SET started_at = now() WHERE listing_id = CAST(:id AS uuid)",
+                         id=ids[1])  # fmt: skip
+        await house.rows("DELETE FROM listings WHERE id = CAST(:id AS uuid)", id=ids[2])
+        stopped = (await page.post(path, listings=named)).text
+        assert "2 listings are not deleted." in stopped
+        assert "1 was gone already." in stopped
+        assert "1 of them is being taken down somewhere" in stopped
+        assert "2 listings are not deleted." in (await page.post(path, listings=named)).text
+        await page.post(path, status=404, listings="nonsense")
+    assert (await house.rows(asked))[0]["n"] == 0
+    rows = await house.rows("SELECT listing_id, wanted FROM publications")
+    assert {str(row["listing_id"]) for row in rows if row["wanted"] == "live"} == {ids[0]}
+
+
 async def test_of_more_than_five_hundred_the_first_are_done_and_the_next_ones_offered(house):
     users = [await house.person(name) for name in ("alice", "bob")]
     for user in users:

@@ -30,7 +30,7 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.models import Listing
 from everystall.web.answers import complaint
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
-from everystall.web.listings import ListingBody, delete_listing, get_listing, patch_listing
+from everystall.web.listings import ListingBody, delete_listing, get_listing, keep_listing, patch_listing
 from everystall.web.pages import inventory
 from everystall.web.pages.inventory import Asked, cents_of
 from everystall.web.pages.opened import opened
@@ -247,7 +247,8 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
             "bulk_done.html", home=given.asked.url(), verb=given.verb, title=VERBS[given.verb], done=done,
             was=_WAS[given.verb][done.number != 1], back=given.asked.url(),
             left=len(plan.lines) - done.number, given=given, next=min(given.more, MOST),
-            going={"post": Asked(state="posting").url(), "end": Asked(state="ending").url()},
+            going={"post": Asked(state="posting").url(), "end": Asked(state="ending").url(),
+                   **({"delete": Asked(state="ending").url()} if done.deleting else {})},
             changes=json.dumps([vars(one) for one in done.changes]) if done.changes else None,
         )  # fmt: skip
 
@@ -322,6 +323,27 @@ async def undo_ends(request: Request, parts: AllParts, who: PageSeller) -> HTMLR
     async with opened(request, parts, who) as page:
         return page.show("bulk_undone.html", home="/inventory", taken=kept, going_on=going_on,
                          asked=len(ids), kind="ends")  # fmt: skip
+
+
+@router.post("/inventory/undo/deletes")
+async def undo_deletes(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """What a bulk is taking down to delete it is kept. What is deleted already, or another's, is not there."""
+    ids = [as_id(id) for id in str((await request.form()).get("listings") or "").split()[:MOST]]
+    kept, going_on = 0, 0
+    for id in ids:
+        async with parts.database.as_user(who.user_id) as session:
+            try:
+                found = await keep_listing(id, session)
+            except NotFound:
+                continue
+            except Conflict:  # pressed twice
+                kept += 1
+            else:
+                kept += 1
+                going_on += not found.all
+    async with opened(request, parts, who) as page:
+        return page.show("bulk_undone.html", home="/inventory", taken=kept, going_on=going_on,
+                         asked=len(ids), kind="deletes")  # fmt: skip
 
 
 @router.post("/inventory/undo/changes")
@@ -485,12 +507,17 @@ async def _do(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
 
 
 async def _delete(parts: Parts, who: SignedIn, lines: Sequence[Line], *, end: bool) -> Done:
+    deleting = list[str]()
+
     async def delete(line: Line) -> list[str]:
         async with parts.database.as_user(who.user_id) as session:
-            await delete_listing(line.listing.id, session, Response(), end=end)
+            done = await delete_listing(line.listing.id, session, Response(), end=end)
+        if not done.deleted:
+            deleting.append(str(line.listing.id))
         return []
 
-    return await bulk.each(lines, delete)
+    done = await bulk.each(lines, delete)
+    return Done(done.number, done.failed, deleting=deleting)
 
 
 async def _reprice(parts: Parts, who: SignedIn, given: Given) -> Done:

@@ -1,4 +1,4 @@
-"""The seller's webhooks: made, tested, paused and deleted, with what became of the last messages.
+"""The seller's webhooks: made, changed, tested, paused and deleted, with what became of the last messages.
 
 A secret stands in the answer to the form that made it, and nowhere else.
 """
@@ -76,26 +76,76 @@ async def show_webhooks(page: OpenedPage) -> HTMLResponse:
     return await _show(page)
 
 
+async def _show_one(
+    page: Opened, id: UUID, *, where: str | None = None, error: EverystallError | None = None, **given: Any
+) -> HTMLResponse:
+    """One, to be changed; `where` and `given` as in `_show`."""
+    one = await webhooks.get_webhook(id, page.session)
+    return page.show(
+        "webhook.html",
+        status=error.status if error else 200,
+        home=f"{HERE}/{id}" if error else None,
+        one=one,
+        events=WANTED,
+        longest=LONGEST_URL,
+        where=where,
+        error=error,
+        given=given or {"url": one.url, "label": one.label or "", "events": one.events},
+    )
+
+
+@router.get("/notifications/webhooks/{id}")
+async def show_webhook(id: str, page: OpenedPage) -> HTMLResponse:
+    return await _show_one(page, as_id(id))
+
+
 @router.post("/notifications/webhooks")
 async def add_webhook(
     page: OpenedPage, url: Text = "", label: Text = "", events: Annotated[list[str] | None, Form()] = None
 ) -> Response:
     given: dict[str, Any] = {"url": url, "label": label, "events": events or []}
-    if not url.strip():
-        return await _show(
-            page, where="url", error=BadRequest("Type the address that is told.", action=""), **given
-        )
     try:
-        body = webhooks.WebhookBody(url=url.strip(), label=label, events=events or [])
+        body = webhooks.WebhookBody(**given | {"url": url.strip()})
         made = await webhooks.create_webhook(body, page.session, page.who, page.parts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "url"
-        said = f"{_FIELDS[name]} {complaint(first)}." if name in _FIELDS else "There is no such event."
-        return await _show(page, where=name, error=BadRequest(said, action=""), **given)
-    except Refused as error:
-        return await _show(page, where="url", error=error, **given)
+    except (ValidationError, Refused) as error:
+        where, said = _wrong(error, url)
+        return await _show(page, where=where, error=said, **given)
     return await _show(page, made=made)
+
+
+@router.post("/notifications/webhooks/{id}")
+async def change_webhook(
+    id: str, page: OpenedPage, url: Text = "", label: Text = "",
+    events: Annotated[list[str] | None, Form()] = None,
+) -> Response:  # fmt: skip
+    given: dict[str, Any] = {"url": url, "label": label, "events": events or []}
+    try:
+        body = webhooks.WebhookChanges(**given | {"url": url.strip()})
+        await webhooks.patch_webhook(as_id(id), body, page.session, page.parts)
+    except NotFound:
+        raise
+    except (ValidationError, Refused) as error:
+        where, said = _wrong(error, url)
+        return await _show_one(page, as_id(id), where=where, error=said, **given)
+    return go(HERE, "webhook-saved", f"webhook-{as_id(id)}")
+
+
+def _wrong(error: ValidationError | Refused, url: str) -> tuple[str, EverystallError]:
+    """The field that is refused, and why."""
+    if not url.strip():
+        return "url", BadRequest("Type the address that is told.", action="")
+    if isinstance(error, Refused):
+        return "url", error
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "url"
+    said = f"{_FIELDS[name]} {complaint(first)}." if name in _FIELDS else "There is no such event."
+    return name, BadRequest(said, action="")
+
+
+@router.post("/notifications/webhooks/{id}/rotate")
+async def rotate(id: str, page: OpenedPage) -> HTMLResponse:
+    """The new secret, this once."""
+    return await _show(page, made=await webhooks.rotate_secret(as_id(id), page.session, page.parts))
 
 
 @router.post("/notifications/webhooks/{id}/{do}")

@@ -92,6 +92,65 @@ async def test_it_is_tested_paused_and_switched_on_and_what_was_answered_is_told
     assert await house.rows("SELECT 1 FROM webhook_endpoints") == []
 
 
+async def test_an_answer_that_nobody_has_words_for_is_told_without_a_number(house, reader):
+    alice = await reader("alice")
+    id = await added(house, alice)
+    await alice.done(f"{PAGE}/{id}/test")
+    await house.rows(
+        "UPDATE webhook_deliveries SET status = 'failed', last_error = 'new', last_status = NULL"
+    )
+    page = await alice.text(PAGE)
+    assert "None" not in page
+    assert "It was not taken; nothing says why." in page
+
+
+async def test_its_address_and_its_events_are_changed_by_their_own_seller(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    id = await added(house, alice, label="Till", events=["sale.detected"])
+    one = f"{PAGE}/{id}"
+    assert f'href="{one}"' in (await alice.get(PAGE)).text
+    shown = (await alice.get(one)).text
+    assert f'value="{URL}"' in shown
+    assert re.findall(r'value="([\w.]+)" checked', shown) == ["sale.detected"]
+    assert (await bob.get(one)).status_code == 404
+    new = {"url": f" {URL}/2 ", "label": "", "events": ["sale.double", "sale.cancelled"]}
+    assert (await bob.post(one, **new)).status_code == 404
+    for form, said in (
+        ({"url": " "}, "Type the address that is told."),
+        ({"url": "https://127.0.0.1/x"}, "We do not send to 127.0.0.1"),
+        ({"label": "x" * 101}, "The name may have at most 100 characters."),
+        ({"events": "nonsense"}, "There is no such event."),
+    ):
+        refused = await alice.post(one, **new | form)
+        assert refused.status_code in (400, 422), form
+        assert said in refused.text, form
+    kept = "SELECT url, label, events FROM webhook_endpoints"
+    assert await house.rows(kept) == [{"url": URL, "label": "Till", "events": ["sale.detected"]}]
+    assert await alice.done(one, **new) == f"{PAGE}?said=webhook-saved#webhook-{id}"
+    assert await house.rows(kept) == [
+        {"url": f"{URL}/2", "label": None, "events": ["sale.double", "sale.cancelled"]}
+    ]
+    await alice.done(one, url=URL)
+    assert (await house.rows(kept))[0]["events"] == []
+
+
+async def test_its_secret_is_made_anew_and_shown_this_once(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    first = re.search(r"whsec_[\w+/=]{40,}", (await alice.post(PAGE, url=URL)).text)[0]
+    (row,) = await house.rows("SELECT id, sealed FROM webhook_endpoints")
+    rotate = f"{PAGE}/{row['id']}/rotate"
+    assert (await bob.post(rotate)).status_code == 404
+    assert await house.rows("SELECT id, sealed FROM webhook_endpoints") == [row]
+    answer = await alice.post(rotate)
+    (second,) = re.findall(r"whsec_[\w+/=]{40,}", answer.text)
+    assert second != first
+    assert "The one before it signs too for 24 hours." in answer.text
+    for page in (PAGE, f"{PAGE}/{row['id']}"):
+        assert "whsec_" not in await alice.text(page)
+    (now,) = await house.rows("SELECT sealed, previous_until > now() AS overlaps FROM webhook_endpoints")
+    assert (now["sealed"] != row["sealed"], now["overlaps"]) == (True, True)
+
+
 async def test_one_that_failed_for_a_day_waits_for_its_seller_and_leads_here(house, reader):
     alice = await reader("alice")
     id = await added(house, alice)
