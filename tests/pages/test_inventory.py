@@ -437,6 +437,41 @@ async def test_what_was_written_into_a_listing_is_shown_and_never_run(house):
         await page.locator("[data-all-shown]").check()
 
 
+#: Notes in `made` what makes words of times and numbers: the first of each takes long.
+_COUNTS = """window.made = [];
+for (const name of ["DateTimeFormat", "RelativeTimeFormat", "NumberFormat"])
+    Intl[name] = new Proxy(Intl[name], {
+        construct(...of) { made.push(name); return Reflect.construct(...of); },
+    });
+const said = Number.prototype.toLocaleString;
+Number.prototype.toLocaleString = function (...of) { made.push("a number"); return said.apply(this, of); };
+"""
+
+
+async def test_a_phone_lays_out_what_is_near_its_screen_and_makes_no_words_of_numbers(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    for who, title, many in ((alice, "Plain tee", 50), (bob, "Bob's tee", 1)):
+        await house.rows(
+            "INSERT INTO listings (user_id, title) SELECT :who, :title || n FROM generate_series(1, :many) n",
+            who=who, title=title, many=many,
+        )  # fmt: skip
+    page = await house.signed_in("alice", **look("light", 390))
+    await page.context.add_init_script(_COUNTS)
+    await page.goto("/inventory")
+    await page.wait_for_load_state("networkidle")
+    near = "one => one.checkVisibility({ contentVisibilityAuto: true })"
+    links = page.locator("tbody .c-item a")
+    assert await links.count() == 50
+    assert (await links.first.evaluate(near), await links.last.evaluate(near)) == (True, False)
+    await links.last.scroll_into_view_if_needed()
+    await page.wait_for_timeout(200)
+    assert (await links.first.evaluate(near), await links.last.evaluate(near)) == (False, True)
+    assert await page.evaluate("made") == []
+    await page.get_by_label("Select Plain tee50", exact=True).check()
+    await page.get_by_text("1 selected").wait_for()
+    assert await page.evaluate("made") == ["a number"]
+
+
 async def test_an_address_that_somebody_bent_is_still_a_page(house):
     alice = await house.person("alice")
     await write(house, alice, "Plain tee")

@@ -7,7 +7,6 @@ import { ask, put, renew } from "./ask.js";
 const form = document.getElementById("listing");
 const state = document.getElementById("saved");
 const said = document.getElementById("said");
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 /** Milliseconds without a key until it is saved. */
 const PAUSE = 600;
 
@@ -76,7 +75,7 @@ function took(found, again) {
     }
   }
   if (wrong) say("bad", wrong === 1 ? "All but one field is saved" : `All but ${wrong} fields are saved`);
-  else say("ok", `Saved ${clock.format(new Date())}`);
+  else say("ok", `Saved ${new Date().toLocaleTimeString([], { timeStyle: "short" })}`);
   if (again) said.textContent = state.textContent;
   document.dispatchEvent(new Event("everystall:changed"));
 }

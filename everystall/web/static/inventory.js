@@ -30,7 +30,8 @@ function show() {
   const number = everything.checked ? Number(bulk.count.value) : chosen.size;
   bar.hidden = number === 0;
   bulk.toggleAttribute("data-chosen", number > 0);
-  const text = `${number.toLocaleString("en")} selected`;
+  // a page with nothing ticked does without the words of numbers, which cost a phone half a tenth of a second
+  const text = number ? `${number.toLocaleString("en")} selected` : "";
   if (said.textContent !== text) said.textContent = text;
 }
 
