@@ -11,13 +11,14 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "due_deliveries", "wake_messages", "receive_webhook", "stand_here", "misplaced",
              "take_import", "wake_imports", "take_drop", "take_relist", "blinded", "mail_for",
              "take_mailboxes", "late_take_downs", "due_live_imports", "take_matching",
-             "matching_due", "due_sittings", "publication_counts", "publications_move",
+             "matching_due", "due_sittings", "publication_counts", "publications_move", "pages_move",
              "post_numbers", "post_history", "note_failure", "failure_numbers", "queue_numbers",
              "account_numbers", "stand_worker", "leave_worker", "standing_workers",
              "chosen_settings", "choose_setting", "setting_changes", "due_notices",
              "spent_photos", "place_numbers"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
-TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go"}
+TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
+            "accounts_appear", "accounts_move", "accounts_visited", "sales_move", "take_downs_move"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.

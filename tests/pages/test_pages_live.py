@@ -14,15 +14,16 @@ from playwright.async_api import Page
 from websockets.asyncio.client import ClientConnection, connect
 
 from everystall.web import live
-from tests.pages.conftest import House, sign_in
+from tests.pages.conftest import House, sign_in, visiting
+from tests.pages.standing import account
+from tests.pages.test_pages_look import look
 
 WAIT = 20.0
 
 
 async def _cookie(house: House, name: str) -> str:
-    page = await house.signed_in(name)
-    cookies = await page.context.cookies()
-    return "; ".join(f"{one['name']}={one['value']}" for one in cookies)
+    async with visiting(house, name) as visitor:
+        return "; ".join(f"{one.name}={one.value}" for one in visitor.client.cookies.jar)
 
 
 def _socket(house: House, cookie: str, **headers: str) -> connect:
@@ -79,6 +80,57 @@ async def test_a_change_is_told_to_its_seller_and_to_nobody_else(house: House):
         assert await _until_told(socket, mine[1]) == {mine[1]}
     (row,) = await house.rows("SELECT version FROM publications WHERE id = :id", id=mine[0])
     assert row["version"] == 1
+
+
+async def _sold(house: House, user_id: object, public_id: str, title: str) -> str:
+    """An order on that account, seen just now."""
+    (sale,) = await house.rows(
+        "INSERT INTO sales (user_id, connection_id, order_id, title, price_cents, quantity, sold_at, "
+        "sold_at_exact) SELECT :user, id, gen_random_uuid()::text, :title, 2500, 1, now(), true "
+        "FROM connections WHERE public_id = :account RETURNING id",
+        user=user_id, account=public_id, title=title,
+    )  # fmt: skip
+    return str(sale["id"])
+
+
+async def _taken_down(house: House, user_id: object, sale: str) -> None:
+    """It is to go on Mercari because of that."""
+    await house.rows(
+        "INSERT INTO take_downs (user_id, sale_id, marketplace) VALUES (:user, CAST(:sale AS uuid), 'mercari')",
+        user=user_id, sale=sale,
+    )  # fmt: skip
+
+
+NEEDS_YOU = """UPDATE connections SET needs_you = '{"reason": "challenge", "message": "Look."}'
+               WHERE user_id = :user"""
+
+
+@pytest.mark.longer
+async def test_what_becomes_of_an_account_or_a_sale_is_told_to_its_seller_alone(house: House):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    for user, name in ((alice, "alice"), (bob, "bob")):
+        await _taken_down(
+            house, user, await _sold(house, user, await account(house, user, "ebay", name), "A")
+        )
+    async with _socket(house, await _cookie(house, "alice")) as socket:
+        await _first(socket)
+        for change, word in (
+            (NEEDS_YOU, "accounts"),
+            ("UPDATE connections SET paused_at = now() WHERE user_id = :user", "accounts"),
+            ("UPDATE connections SET session_seq = session_seq + 1 WHERE user_id = :user", "accounts"),
+            ("UPDATE connections SET last_visit_at = now() WHERE user_id = :user", "visits"),
+            ("UPDATE sales SET cancelled_at = now() WHERE user_id = :user", "sales"),
+            ("UPDATE take_downs SET started_at = now() WHERE user_id = :user", "sales"),
+            ("UPDATE take_downs SET gone_at = now() WHERE user_id = :user", "sales"),
+        ):
+            await house.rows(change, user=bob)
+            await house.rows("UPDATE connections SET lease_until = now(), place = NULL")  # as a visit does
+            await house.rows(change, user=alice)
+            assert await _until_told(socket, word) == {word}, change
+        await _taken_down(house, alice, await _sold(house, alice, "bp_ebay_alice", "B"))
+        assert await _until_told(socket, "sales") == {"sales"}
+        await account(house, alice, "mercari", "alice")
+        assert await _until_told(socket, "accounts") == {"accounts"}
 
 
 async def test_a_change_of_more_than_a_hundred_is_one_message(house: House):
@@ -290,3 +342,93 @@ async def test_a_row_goes_on_changing_after_a_match_was_undone(house: House):
     await _ask(house, kept)
     row = page.locator(f'#results tr[data-key="{listing}"]')
     await row.locator(".chip", has_text="Needs you").wait_for(timeout=5_000)
+
+
+LOOKS = [pytest.param("light", 1440, id="desk"), pytest.param("dark", 390, id="phone")]
+
+
+async def _cut_the_line(house: House) -> None:
+    """Nobody listens for a second, and what is told meanwhile nobody hears."""
+    await house.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+
+
+async def _top(page: Page, of: str) -> float:
+    return float(await page.locator(of).evaluate("one => one.getBoundingClientRect().top"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_an_account_moves_by_itself_around_what_its_seller_is_at(house: House, scheme: str, width: int):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    hers = await account(house, alice, "poshmark", "alices_closet")
+    await account(house, bob, "poshmark", "bobs_closet")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/connections")
+    row, said = page.locator(f"#{hers}"), page.locator("#said")
+    await row.get_by_text("Name, pace and defaults").click()
+    await row.get_by_label("Your name for it").fill("The closet")
+    await page.wait_for_timeout(500)
+    before = await _top(page, f"#{hers}-label")
+    await house.rows("UPDATE connections SET last_visit_at = now()")
+    await row.get_by_text("just now").first.wait_for(timeout=5_000)  # polling would be half a minute
+    await house.rows("UPDATE connections SET paused_at = now()")
+    await row.locator(".chip", has_text="Paused").wait_for(timeout=5_000)
+    assert "Poshmark, alices_closet: Paused." in await said.inner_text()
+    await _cut_the_line(house)
+    await house.rows(NEEDS_YOU, user=alice)
+    await row.locator(".chip", has_text="Needs you").wait_for(timeout=15_000)
+    await page.locator("nav .count").wait_for(state="attached", timeout=5_000)
+    for words in ("Poshmark, alices_closet: Needs you.", "1 thing waits for you."):
+        assert words in await said.inner_text()
+    await account(house, alice, "ebay", "alice-sells")
+    await page.locator("#ebay .account").wait_for(timeout=5_000)
+    assert "eBay, alice-sells: Connected" in await said.inner_text()
+    label = row.get_by_label("Your name for it")
+    assert abs(await _top(page, f"#{hers}-label") - before) < 2
+    assert await label.input_value() == "The closet"
+    assert await label.evaluate("one => one === document.activeElement")
+    await row.get_by_role("button", name="Go on").first.focus()
+    await house.rows("UPDATE connections SET needs_you = NULL, paused_at = NULL")
+    await row.locator(".chip", has_text="Connected").wait_for(timeout=5_000)
+    assert "bobs_closet" not in await page.content()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(
+    house: House, scheme: str, width: int
+):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    ebay, others = await account(house, alice, "ebay", "alice"), await account(house, bob, "ebay", "bob")
+    for number in range(12):
+        await _sold(house, alice, ebay, f"Earlier {number}")
+    shirt = await _sold(house, alice, ebay, "Linen shirt")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/sales")
+    rows, said = page.locator(".sold > li"), page.locator("#said")
+    assert await rows.count() == 13
+    await page.wait_for_timeout(500)
+    await _taken_down(house, alice, shirt)
+    down = rows.filter(has_text="Linen shirt").locator("details")
+    await down.wait_for(timeout=5_000)  # polling would be a minute
+    assert (await said.inner_text()).endswith("Linen shirt, Mercari: being taken down.")
+    await down.locator("summary").click()
+    await down.locator("summary").scroll_into_view_if_needed()
+    before = await _top(page, ".sold details summary")
+    await house.rows("UPDATE take_downs SET started_at = clock_timestamp()")
+    await down.locator("dd .quiet").nth(1).wait_for(state="detached", timeout=5_000)  # only "Gone" is left
+    await _sold(house, bob, others, "Bob's hat")
+    await _sold(house, alice, ebay, "Wool hat")
+    await rows.first.get_by_text("Wool hat").wait_for(timeout=5_000)
+    assert (await said.inner_text()).endswith("Sold on eBay: Wool hat.")
+    assert "14 orders" in await page.locator(".takings").inner_text()
+    assert abs(await _top(page, ".sold details summary") - before) < 2
+    await _cut_the_line(house)
+    await house.rows("UPDATE take_downs SET gone_at = clock_timestamp()")
+    await down.get_by_text("gone after").wait_for(timeout=15_000)
+    assert await down.locator("dd .quiet").count() == 0
+    assert await down.locator("summary").evaluate("one => one === document.activeElement")
+    assert await down.get_attribute("open") is not None
+    assert "Linen shirt, Mercari: gone after" in await said.inner_text()
+    assert await rows.count() == 14
+    assert "Bob's hat" not in await page.content()

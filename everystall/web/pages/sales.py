@@ -56,6 +56,11 @@ class Sold:
     cancelled: datetime | None
     ended: Sequence[Ended]
 
+    @property
+    def said(self) -> str:
+        """For who does not see it come."""
+        return f"{'Cancelled' if self.cancelled else 'Sold'} on {self.label}: {self.title}."
+
 
 @dataclass(frozen=True)
 class Bar:

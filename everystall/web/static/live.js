@@ -4,9 +4,11 @@
 // first module: it compares what the server said then with what it says now, before the others touch the page.
 //
 // <div data-live="BLOCK" data-every="SECONDS"> holds the block; data-from is the address that has it, if not this
-// page's; data-about the listings that it is of (ids, or * for all of the seller's). In it <… data-key="…"> are put
-// in one by one, so that a form that is being filled in stays as it is; data-seq counts up with what is shown, and
-// an older one never replaces a newer. data-say is what a screen reader is told when it changes.
+// page's; data-about the listings that it is of (ids, or * for all of the seller's), or one of OTHERS. In it
+// <… data-key="…"> are put in one by one, so that a form that is being filled in stays as it is; one within another
+// is put in where the other is in use. data-seq counts up with what is shown, and an older one never replaces a newer.
+// The keyed children of <… data-rows="NAME"> come and go one by one, too. data-say is what a screen reader is told
+// when it changes.
 
 /** What stands before our paths, where Everystall has a path of its host and not all of it. */
 const ROOT = document.documentElement.dataset.root;
@@ -49,35 +51,76 @@ function fetchPart(name, from) {
   });
 }
 
-function put(root, fresh, known) {
-  const before = keyed(root), after = keyed(fresh);
-  const told = [];
-  for (const [key, el] of after) {
-    const old = before.get(key);
-    if (old?.dataset.say !== el.dataset.say && el.dataset.say) told.push(el.dataset.say);
+/** What the page is built of, apart from rows. */
+const frame = (root) =>
+  [...keyed(root)].filter(([, el]) => !el.closest("[data-rows]")).map(([key]) => key).join("\n");
+
+/** Takes out the rows that are no more, unless they are in use, and puts in the new ones where they belong. */
+function putRows(root, fresh, known) {
+  for (const list of root.querySelectorAll("[data-rows]")) {
+    const rows = [...fresh.querySelector(`[data-rows="${list.dataset.rows}"]`).children];
+    const here = new Map([...list.children].map((row) => [row.dataset.key, row]));
+    const there = new Set(rows.map((row) => row.dataset.key));
+    for (const [key, row] of here) if (!there.has(key) && !busy(row)) row.remove();
+    let next = null;
+    for (const row of rows.reverse()) {
+      let old = here.get(row.dataset.key);
+      if (!old) {
+        list.insertBefore(old = document.importNode(row, true), next);
+        known.set(row.dataset.key, text(row));
+        for (const [key, el] of keyed(row)) known.set(key, text(el));
+      }
+      next = old;
+    }
   }
-  if ([...before.keys()].join("\n") !== [...after.keys()].join("\n")) {
+}
+
+let saidAt = 0;
+
+/** For who does not see it. What two parts of the page say at once does not take each other's place. */
+function say(words) {
+  const now = performance.now();
+  said.textContent = now - saidAt < 2000 ? `${said.textContent} ${words}` : words;
+  saidAt = now;
+}
+
+/** What is said of each part, if anything. */
+const sayings = (root) => new Map([...keyed(root)].map(([key, el]) => [key, el.dataset.say]));
+
+function put(root, fresh, known, heard) {
+  const before = keyed(root), after = keyed(fresh);
+  const held = root.contains(document.activeElement) ? document.activeElement : null, top = held?.getBoundingClientRect().top;
+  if (frame(root) !== frame(fresh)) {
     if (busy(root)) return; // next time
     root.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
     known.clear();
     for (const [key, el] of after) known.set(key, text(el));
   } else {
+    putRows(root, fresh, known);
     for (const [key, el] of after) {
       const now = text(el), old = before.get(key);
-      if (known.get(key) === now || busy(old) || Number(el.dataset.seq) < Number(old.dataset.seq)) continue;
+      if (!old || known.get(key) === now || busy(old) || Number(el.dataset.seq) < Number(old.dataset.seq)) continue;
       old.replaceWith(document.importNode(el, true));
       known.set(key, now);
     }
   }
-  if (told.length) said.textContent = told.join(" ");
+  const told = [];
+  for (const [key, words] of sayings(fresh)) {
+    if (words && words !== heard.get(key)) told.push(words);
+    heard.set(key, words);
+  }
+  for (const key of heard.keys()) if (!after.has(key)) heard.delete(key);
+  if (told.length) say(told.length > 3 ? `${told[0]} And ${told.length - 1} more changes.` : told.join(" "));
   document.dispatchEvent(new Event("everystall:changed"));
+  // what has the focus stays where it is on the screen, whatever comes above it
+  if (held?.isConnected) scrollBy({ top: held.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
 /** Those that wait to hear that something changed: what each is about, and how it asks. */
 const asking = [];
 
 for (const root of parts) {
-  const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)]));
+  const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)])), heard = sayings(root);
   const every = Number(root.dataset.every) * 1000;
   const about = (root.dataset.about ?? "").split(" ");
   /** Each step of any listing is told to a list of all: it asks every two seconds at most. */
@@ -91,7 +134,7 @@ for (const root of parts) {
     under = true;
     asked = performance.now();
     try {
-      put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known);
+      put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known, heard);
       away.hidden = true;
     } catch {
       away.hidden = false;
@@ -114,10 +157,14 @@ for (const root of parts) {
 
 // ---- told at once ----
 
-/** `changed`: ids of listings, or "*". */
+/** What is told that is of no listing: how an account stands, that one was visited, that something sold. */
+const OTHERS = new Set(["accounts", "visits", "sales"]);
+
+/** `changed`: ids of listings, words, or "*". */
 function tell(changed) {
-  for (const one of asking) {
-    if (changed.includes("*") || one.about.includes("*") || one.about.some((id) => changed.includes(id))) one.hear();
+  const listings = changed.some((one) => !OTHERS.has(one));
+  for (const { about, hear } of asking) {
+    if (changed.includes("*") || (listings && about.includes("*")) || about.some((one) => changed.includes(one))) hear();
   }
 }
 
