@@ -218,12 +218,12 @@ WHERE pg_has_role(session_user, r.oid, 'MEMBER')
                   AND c.relkind IN ('r', 'p') AND c.relowner = r.oid))
 """
 
-#: A ring that sealed nothing is not held on to (a first start without SESSION_ENCRYPTION_KEY, say), unless
-#: somebody works who may seal with it in a moment.
-_FORGET_RINGS = """
-DELETE FROM everystall.vault_keys
+#: A ring that sealed nothing is not held on to (a first start without SESSION_ENCRYPTION_KEY, say), nor a
+#: photo store without photos (one without PHOTOS_URL), unless somebody works who may use it in a moment.
+_FORGET = """
+DELETE FROM everystall.{what}
 WHERE (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
-  AND NOT EXISTS (SELECT FROM public.user_keys)
+  AND NOT EXISTS (SELECT FROM public.{unless})
   AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = :login)
 """
 
@@ -232,7 +232,7 @@ _READY = f"""
 SELECT EXISTS (SELECT FROM pg_attribute
                WHERE attrelid = to_regclass('public.sales') AND attname = 'cost_cents')
    AND EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-               WHERE n.nspname = 'everystall' AND f.proname = 'place_numbers'
+               WHERE n.nspname = 'everystall' AND f.proname = 'know_photo_store'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'procrastinate' AND c.relname = 'procrastinate_jobs'
@@ -266,7 +266,11 @@ def migrate(admin_url: str, login_url: str) -> str:
             connection.execute(text(f"SET ROLE {OWNER}"))
             before = MigrationContext.configure(connection).get_current_revision()
             head = upgrade(connection, login)
-            connection.execute(text(_FORGET_RINGS), {"login": login.username})
+            for what, unless in (("vault_keys", "user_keys"), ("photo_store", "listing_photos")):
+                there = connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"everystall.{what}"})
+                if there is not None:
+                    statement = _FORGET.format(what=what, unless=unless)
+                    connection.execute(text(statement), {"login": login.username})
     except OperationalError as e:
         raise unreachable(admin, e) from None
     except (DBAPIError, psycopg.Error) as e:

@@ -30,8 +30,13 @@ from everystall.settings import Settings
 ROOM = 500
 #: Prints a line at once: what a check is about to make.
 Say = Callable[[str], None]
-#: The row of the database, and those that say nothing where it is not reached.
-_DATABASE, _OF_DATABASE = "Database, key", ("Places", "Sites' hosts")
+#: Rows that say nothing where one that they need is wrong.
+_DATABASE, _PHOTOS = "Database, key", "Photos"
+_AFTER = {
+    "Places": {_DATABASE},
+    "Whose photos": {_DATABASE, _PHOTOS},
+    "Sites' hosts": {_DATABASE},
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ def examine(settings: Settings) -> bool:
         ("Chromium", _chromium),
         (_DATABASE, _database),
         ("Places", _places),
-        ("Photos", _photos),
+        (_PHOTOS, _photos),
+        ("Whose photos", _photo_store),
         ("Redis", _redis),
         ("Port", _port),
         ("Sites' hosts", _hosts),
@@ -59,7 +65,7 @@ def examine(settings: Settings) -> bool:
     say = partial(console.print, markup=False)
     wrong: set[str] = set()
     for name, check in checks:
-        if name in _OF_DATABASE and _DATABASE in wrong:
+        if wrong & _AFTER.get(name, set()):
             continue
         with console.status(f"{name} …"):
             try:
@@ -214,6 +220,23 @@ def _photos(settings: Settings, say: Say) -> str:
 
     found = f"{asyncio.run(probe())}: written, read and deleted"
     return f"{found}\n{OWN_HOME}" if settings.photos_of_own_home else found
+
+
+def _photo_store(settings: Settings, say: Say) -> str:
+    from everystall.content.photo_store import know_store
+    from everystall.content.photos import Photos
+    from everystall.db import Database
+
+    async def know(filled: Settings) -> str:
+        database, photos = Database(addresses(filled)["DATABASE_URL"]), Photos(filled)
+        try:
+            return str(await know_store(database, photos))
+        finally:
+            await photos.close()
+            await database.close()
+
+    with opened(settings, prepared=False) as filled:
+        return f"this database's, by its {asyncio.run(know(filled))} there and here"
 
 
 def _redis(settings: Settings, say: Say) -> str:

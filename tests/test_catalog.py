@@ -15,7 +15,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "post_numbers", "post_history", "note_failure", "failure_numbers", "queue_numbers",
              "account_numbers", "stand_worker", "leave_worker", "standing_workers",
              "chosen_settings", "choose_setting", "setting_changes", "due_notices",
-             "spent_photos", "place_numbers"}  # fmt: skip
+             "spent_photos", "place_numbers", "know_photo_store"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
             "accounts_appear", "accounts_move", "accounts_visited", "sales_move", "take_downs_move"}  # fmt: skip

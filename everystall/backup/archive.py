@@ -46,7 +46,7 @@ MEMBER: Final = 64 * 1024 * 1024
 Progress = Callable[[int, int], None]
 
 #: In schema everystall: what owners chose (choices.py), none of which is of one machine. The rest there is
-#: signs of life, and the check values of this machine's key ring.
+#: signs of life, the check values of this machine's key ring, and its photo store.
 SETTINGS: Final = ("everystall.chosen_settings", "everystall.setting_changes")
 #: Ours, and their columns; those that PostgreSQL computes are not written.
 TABLES: Final = f"""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID, uuid4
 
 import psycopg
 import structlog
@@ -27,6 +28,7 @@ from everystall.backup import aftermath, archive
 from everystall.backup.archive import ABOUT, CONTENTS, KEYRING, Progress, silent
 from everystall.backup.making import make_on_shelf
 from everystall.backup.sealing import damaged
+from everystall.content import photo_store
 from everystall.content.photos import Photos
 from everystall.errors import BackupRefused, Misconfigured, SealBroken
 from everystall.settings import Settings
@@ -53,8 +55,8 @@ class Restored:
 
 
 def check(file: Path, key: bytes, settings: Settings, progress: Progress = silent) -> dict[str, Any]:
-    """All that can be known before: whole, of a version that we know, nobody connected; the about.json.
-    Raises BackupRefused."""
+    """All that can be known before: whole, of a version that we know, nobody connected, the photo store not
+    another database's; the about.json. Raises BackupRefused, Misconfigured."""
     with file.open("rb") as opened:
         about = archive.check(opened, key, progress)
     admin, login = _urls(settings)
@@ -67,10 +69,13 @@ def check(file: Path, key: bytes, settings: Settings, progress: Progress = silen
                     action="Install that version or a newer one here, and restore it then.",
                 )
             _check_alone(connection, login)
+            known = _known_store(connection)
     except OperationalError as e:
         raise db.unreachable(admin, e) from None
     finally:
         engine.dispose()
+    if known is not None:
+        asyncio.run(_check_store(settings, known))
     return about
 
 
@@ -140,6 +145,7 @@ def _restore(
     about = json.loads(_named(next(found), ABOUT))
     ring = Keyring.of_backup(json.loads(_named(next(found), KEYRING)))
     result = Restored(about)
+    store = _known_store(connection) or runner.run(photos.find_id()) or uuid4()
     numbers, fence, revoked = _remembered(connection)
     db.clear(connection)
     db.upgrade(connection, login, about["head"])
@@ -181,6 +187,8 @@ def _restore(
     aftermath.settle(connection, result.made, fence, revoked)
     _rewrap(connection, ring, keyring)
     _open_sessions(connection, keyring, result)
+    connection.execute(text("INSERT INTO everystall.photo_store (id) VALUES (:id)"), {"id": store})
+    runner.run(photos.keep_id(store))
     log.info("backup.restored", made=about["made"], rows=result.rows, photos=result.photos)
     return result
 
@@ -212,6 +220,21 @@ def _remembered(connection: Connection) -> tuple[dict[str, int], int, list[bytes
     fence = connection.execute(text("SELECT coalesce(max(lease_fence), 0) FROM connections")).scalar_one()
     revoked = connection.execute(text("SELECT token_hash FROM api_tokens WHERE revoked_at IS NOT NULL"))
     return numbers, int(fence), [bytes(each) for each in revoked.scalars()]
+
+
+def _known_store(connection: Connection) -> UUID | None:
+    """The photo store of what is here now: photos that come are added to it, and it stays this database's."""
+    if connection.execute(text("SELECT to_regclass('everystall.photo_store')")).scalar_one() is None:
+        return None
+    return connection.execute(text("SELECT id FROM everystall.photo_store")).scalar_one_or_none()
+
+
+async def _check_store(settings: Settings, known: UUID) -> None:
+    photos = Photos(settings)
+    try:
+        photo_store.check_id(photos, known, await photos.find_id() or known)
+    finally:
+        await photos.close()
 
 
 def _triggers(connection: Connection, tables: dict[str, Any], what: str) -> None:

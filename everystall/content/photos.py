@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 import obstore
 import structlog
@@ -77,9 +78,11 @@ CARD = PhotoRule(max_count=1, longest_side=480, quality=80, max_bytes=80_000)
 
 #: What is said beforehand where a second process may come to look for photos elsewhere.
 OWN_HOME = (
-    "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, has "
-    "others and cannot post what was added here: then give all of them the same PHOTOS_URL."
+    "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, does "
+    "not start with photos of its own: then give all of them the same PHOTOS_URL."
 )
+#: At the root of the store: whose it is (photo_store.py).
+MARK = "everystall.json"
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it: 4 were seen, and
 #: more than 10 between different photos (tests/test_photos.py).
 PHOTO_DISTANCE = 10
@@ -114,7 +117,8 @@ class Photos:
     def __init__(self, settings: Settings) -> None:
         self._location = settings.photos_location
         self._own_home = settings.photos_of_own_home
-        self._set_by = _set_by(settings)
+        #: Which settings say where it is.
+        self.set_by = _set_by(settings)
         self._store, self._folder = _open_store(self._location, settings)
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="photos")
         self._children: list[_Child] = []
@@ -133,7 +137,7 @@ class Photos:
         except StorageAway as e:  # to who runs this installation, not to a seller
             raise StorageAway(
                 e.message,
-                action=f"Check that it runs, that this machine reaches it, and {self._set_by}. Until then "
+                action=f"Check that it runs, that this machine reaches it, and {self.set_by}. Until then "
                 "uploads are refused and posts wait.",
             ) from None
         found = b""
@@ -147,14 +151,18 @@ class Photos:
             raise Misconfigured(f"The photo store {_bare(self._location)} gives back something else.")
         return _bare(self._location)
 
-    async def check(self) -> None:
-        """At the start of a process: what is set up wrongly stops it; a store that is away may come back."""
+    async def check(self) -> bool:
+        """At the start of a process: what is set up wrongly stops it; a store that is away may come back.
+        Whether it is there."""
+        away = False
         try:
             await self.probe()
         except StorageAway as e:
+            away = True
             log.warning("photos.store_away", message=e.message, action=e.action)
         if self._own_home:
-            log.warning("photos.of_this_home", location=_bare(self._location), message=OWN_HOME)
+            log.warning("photos.of_this_home", location=self.where, message=OWN_HOME)
+        return not away
 
     async def close(self) -> None:
         """Ends the children."""
@@ -164,6 +172,34 @@ class Photos:
         self._children.clear()
 
     # ---- store ----
+
+    @property
+    def where(self) -> str:
+        """The location, without what may be secret in it."""
+        return _bare(self._location)
+
+    async def find_id(self) -> UUID | None:
+        """Whose store it says it is; None where it says nothing that can be read."""
+        try:
+            return UUID(json.loads(await self._read(MARK))["id"])
+        except (FileNotFoundError, ValueError, TypeError, LookupError, AttributeError):
+            return None
+
+    async def keep_id(self, id: UUID) -> None:
+        """Whose store it is from now on. For one that says nothing."""
+        await self._write(MARK, json.dumps({"id": str(id)}).encode())
+
+    async def has_any(self, hashes: Iterable[str]) -> bool:
+        """Whether one of these originals is there."""
+        for sha256 in hashes:
+            try:
+                await obstore.head_async(self._store, f"originals/{_hash(sha256)}")
+                return True
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError) as e:
+                raise self._no_store(e, "read") from None
+        return False
 
     async def put(self, data: bytes) -> StoredPhoto:
         """Stores an original as it is; the same bytes twice are one. PhotoRefused: not a photo we can use,

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from everystall import __version__
+from everystall.content.photo_store import know_store
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import Misconfigured
@@ -179,7 +180,8 @@ async def _parts(
     if photos is None:
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
-        await photos.check()
+        if await photos.check():
+            await know_store(database, photos)
     listening = _listening(database)
     for each in listening:
         stack.push_async_callback(each.close)

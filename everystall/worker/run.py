@@ -22,6 +22,7 @@ from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_folders
 from everystall.content.addresses import Fetcher
+from everystall.content.photo_store import know_store
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
@@ -77,7 +78,8 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await sweep_folders(settings)
         photos = Photos(settings)
         stack.push_async_callback(photos.close)
-        await photos.check()
+        if await photos.check():
+            await know_store(db, photos)
         driver = Driver()
         stack.push_async_callback(driver.close)
         await asyncio.gather(driver.get(), photos.warm())  # the first visit shall not wait for either

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -22,7 +24,8 @@ from everystall.backup.making import make, make_on_shelf
 from everystall.backup.sealing import MAGIC, Opening, read_head
 from everystall.backup.shelf import Shelf, find_key
 from everystall.choices import Following, choose
-from everystall.content.photos import Photos
+from everystall.content.photo_store import know_store
+from everystall.content.photos import MARK, Photos
 from everystall.db import Database, migrate
 from everystall.errors import BackupRefused, Misconfigured, NotFound
 from everystall.settings import Settings
@@ -83,6 +86,20 @@ class Installation:
     def photos(self) -> dict[str, bytes]:
         folder = self.settings.everystall_home / "photos" / "originals"
         return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+    def mark(self) -> str:
+        """Whose photo store it says it is."""
+        return str(json.loads((self.settings.everystall_home / "photos" / MARK).read_text())["id"])
+
+    async def know_store(self) -> UUID:
+        """As a web or a worker at its start."""
+        database = Database(self.settings.database_url.get_secret_value())
+        photos = Photos(self.settings)
+        try:
+            return await know_store(database, photos)
+        finally:
+            await photos.close()
+            await database.close()
 
     async def make(self, to: Path, passphrase: str | None = PASSPHRASE) -> Path:
         await asyncio.to_thread(make, self.settings, self.keyring, to, passphrase=passphrase)
@@ -417,6 +434,41 @@ async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_pa
         await there.put_back(wrong, PASSPHRASE)
     assert there.everything() == before
     assert there.photos() == {}
+
+
+async def test_the_photo_store_of_what_is_restored_is_the_one_here(house, here, there, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    await closed(house)
+
+    async def restored() -> list[str]:
+        await there.put_back(file, PASSPHRASE)
+        known = [str(row["id"]) for row in there.rows("SELECT id FROM everystall.photo_store")]
+        assert known == [there.mark()]
+        assert known == [str(await there.know_store())]
+        return known
+
+    known = await restored()  # onto a new machine
+    there.rows("DELETE FROM everystall.photo_store")
+    assert await restored() == known  # onto a new database beside the old store
+    shutil.rmtree(there.settings.everystall_home / "photos")
+    assert await restored() == known  # with a new store beside the old database
+
+
+async def test_nothing_is_restored_into_another_databases_photo_store(house, here, there, tmp_path):
+    await here.make(file := tmp_path / "all.everystall")
+    await closed(house)
+    await there.put_back(file, PASSPHRASE)
+    await there.know_store()
+    before, photos = there.everything(), there.photos()
+    elsewhere = Installation(there.settings.model_copy(update={"photos_url": str(tmp_path / "other")}))
+    other = Photos(elsewhere.settings)
+    await other.keep_id(uuid4())
+    await other.close()
+    with pytest.raises(Misconfigured, match="another database's"):
+        await elsewhere.put_back(file, PASSPHRASE)
+    assert (there.everything(), there.photos()) == (before, photos)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == [MARK]
+    assert Shelf(there.settings).find() == []  # no restore point without photos
 
 
 async def test_while_somebody_works_nothing_is_restored(house, here, alice, tmp_path, monkeypatch):
