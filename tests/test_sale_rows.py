@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import select, text
 
-from everystall.errors import Refused
-from everystall.inventory import questions, sales
+from everystall.errors import Conflict, NotWanted, Refused
+from everystall.inventory import questions, relisting, sales
 from everystall.inventory.publications import (
     act,
     all_asked,
@@ -28,7 +31,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
-from everystall.worker.visit import _DUE
+from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -407,6 +410,123 @@ async def _due(db, admin, account):
         await admin.execute("SELECT lane FROM everystall.due(50) WHERE connection_id = %s", [account.id])
     ).fetchall()
     return [row.wanted for row in rows], [row["lane"] for row in woken]
+
+
+GONE = "put = 'ended', wanted = 'ended', state = 'ended', needs_you = '{\"reason\": \"gone\"}'"
+IN_QUESTION = (
+    "put = 'nothing', looking = true, state = 'reconciling', needs_you = '{\"reason\": \"unresolved\"}'"
+)
+NO_ANSWER = (
+    "put = 'nothing', put_revision = NULL, state = 'waiting', needs_you = '{\"reason\": \"page_changed\"}'"
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "action", "refused"),
+    [
+        (f"{GONE}", "post_again", Conflict),
+        (f"{IN_QUESTION}, wanted = 'ended'", "post_again", Conflict),
+        (f"{NO_ANSWER}, wanted = 'ended'", "retry", None),
+        (f"{IN_QUESTION}, wanted = 'ended'", "it_is_there", None),
+        ("state = 'ending', wanted = 'ended'", "keep", Conflict),
+    ],
+)
+async def test_what_is_sold_out_is_wanted_live_again_by_no_button(
+    db, admin, alice, bob, stand, row, action, refused
+):
+    listing, (_, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE listings SET quantity_sold = 1")
+    await admin.execute(f"UPDATE publications SET {row} WHERE connection_id = %s", [there.id])
+    if "looking" in row:
+        await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        publication = (await session.scalars(of_account)).one()
+        url = "https://www.ebay.com/itm/123456789012" if action == "it_is_there" else None
+        with pytest.raises(refused) if refused else nullcontext():
+            await act(session, publication, action, url=url)
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    async with db.as_user(bob) as session:
+        assert await session.get(Listing, listing.id) is None
+
+
+async def test_what_is_sold_out_is_not_relisted(db, admin, alice, bob, stand):
+    _, (_, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE listings SET quantity_sold = 1")
+    await admin.execute("UPDATE attempts SET armed_at = now() - interval '90 days'")
+    for user in (alice, bob):
+        async with db.as_user(user) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            publication = (await session.scalars(of_account)).one_or_none()
+            assert (publication is None) is (user == bob)
+            if publication is not None:
+                with pytest.raises(Refused, match="sold"):
+                    await relisting.ask(session, publication)
+    assert {one.relist for one in await all_of(db, alice, Publication)} == {None}
+
+
+async def test_what_is_posted_again_while_its_last_one_sells_waits_for_that_and_is_refused(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    await admin.execute(f"UPDATE publications SET {GONE} WHERE connection_id = %s", [there.id])
+
+    async def press():
+        async with db.as_user(alice) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            await act(session, (await session.scalars(of_account)).one(), "post_again")
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with db.as_user(alice) as session:
+        await sales.take(session, await session.get_one(Connection, here.id), [an_order("o1", "r-1")])
+        pressing = asyncio.create_task(press())
+        while not await (await admin.execute(waiting)).fetchall():
+            await asyncio.sleep(0.02)
+    with pytest.raises(Conflict):
+        await pressing
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_cancelled_order_puts_nothing_back_while_none_is_left(db, admin, alice, bob, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    await admin.execute("UPDATE listings SET quantity_sold = 2")  # one more than an order tells of
+    await _answer(db, here, "put_back")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_visit_locks_all_of_the_listing_to_which_its_publication_moves_meanwhile(
+    db, admin, alice, bob, stand
+):
+    """As a link moves it: while we wait for the rows of the listing of before."""
+    _, (here,) = await stand("mercari")
+    other, (there,) = await stand("ebay")
+    ids = {one.connection_id: one.id for one in await all_of(db, alice, Publication)}
+    visit = Visit(SimpleNamespace(db=db), SimpleNamespace(connection_id=here.id, user_id=alice), "visits")
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def look():
+        async with db.as_user(alice) as session:
+            publication = await visit.locked(session, ids[here.id], with_others=True)
+            assert publication.listing_id == other.id
+            for table, id in (("publications", ids[there.id]), ("listings", other.id)):
+                with pytest.raises(LockNotAvailable):
+                    await admin.execute(f"SELECT 1 FROM {table} WHERE id = %s FOR UPDATE NOWAIT", [id])
+
+    async with db.as_user(alice) as session:
+        moves = await session.get_one(Publication, ids[here.id], with_for_update=True)
+        looking = asyncio.create_task(look())
+        while not await (await admin.execute(waiting)).fetchall():
+            await asyncio.sleep(0.02)
+        moves.listing_id = other.id
+    await looking
+    async with db.as_user(bob) as session:
+        with pytest.raises(NotWanted):
+            await visit.locked(session, ids[here.id], with_others=True)
 
 
 async def test_what_sold_twice_and_is_there_still_goes_although_the_seller_is_asked(db, admin, alice, stand):

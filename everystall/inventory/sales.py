@@ -28,7 +28,7 @@ from everystall.inventory.publications import (
     about_order,
     ask_first,
     change,
-    lock_all,
+    lock_with_others,
     needs_you,
     public_ids,
     still_asked,
@@ -122,7 +122,7 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
         Attempt.remote_id.in_([one.remote_id for one in order if one.remote_id is not None]),
     )
     attempts = {attempt.remote_id: attempt for attempt in await session.scalars(asked)}
-    publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
+    publications = await lock_with_others(session, [attempt.publication_id for attempt in attempts.values()])
     written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
     lines = set(await session.scalars(written))
     parts = [part for told in order if told.line not in lines
@@ -179,7 +179,7 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
     it that came before we knew its id are counted, and what no order explains is a sale too."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     await take_orders(session, publication, attempt)
     if attempt.outcome == "sold":
         return
@@ -193,7 +193,7 @@ async def take_sold_page(session: AsyncSession, publication: Publication, attemp
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The marketplace wrote that one was sold, and nobody can look there now."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     await session.refresh(attempt)
     if attempt.outcome == "live":
         await _without_order(session, publication, attempt, 1, "mail")
@@ -227,7 +227,7 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
     )  # fmt: skip
     sales = found.all()
     if sales:
-        await _lock(session, [publication.id])
+        await lock_with_others(session, [publication.id])
     for sale in sales:
         await _count(session, publication, attempt, sale)
 
@@ -239,7 +239,9 @@ async def take_cancelled(session: AsyncSession, connection: Connection, order_id
     """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
     of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
     sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
-    publications = await _lock(session, [id for id in await session.scalars(sold) if id is not None])
+    publications = await lock_with_others(
+        session, [id for id in await session.scalars(sold) if id is not None]
+    )
     rows = await session.scalars(
         update(Sale).where(*of_order).values(cancelled_at=func.clock_timestamp()).returning(Sale)
     )
@@ -292,7 +294,7 @@ async def _unanswered(session: AsyncSession, publication: Publication) -> Sequen
 async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
     """What the seller decided about the cancelled orders of one publication. Raises Refused where nothing is
     asked."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     if (publication.needs_you or {}).get("reason") != CANCELLED:
         raise Refused(
             f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
@@ -355,10 +357,7 @@ async def _put_back(
         .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")
         .order_by(Publication.id)
     )
-    again = ended.all()
-    for one in again:
-        await want_live(session, one)
-    return [one.connection_id for one in again]
+    return [one.connection_id for one in ended.all() if await want_live(session, one)]
 
 
 # ---- taking down ----------------------------------------------------------------------------------
@@ -404,18 +403,6 @@ async def tell_late(db: Database) -> None:
 
 
 # ---- the effect -----------------------------------------------------------------------------------
-
-
-async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dict[UUID, Publication]:
-    """All publications of these ones' listings, and the listings, in the order in which everybody locks. One
-    that moves to another listing while we wait for it (a link) is looked for there."""
-    asked = select(Publication.id, Publication.listing_id).where(Publication.id.in_(publication_ids))
-    while True:
-        listing_of = {row.id: row.listing_id for row in await session.execute(asked)}
-        found = await lock_all(session, set(listing_of.values()))
-        locked = {publication.id: publication for publication in found}
-        if listing_of.keys() <= locked.keys():
-            return locked
 
 
 async def _count(

@@ -38,7 +38,7 @@ from everystall.errors import (
     NotWanted,
     PageChanged,
 )
-from everystall.inventory.publications import NOT_HELD, lock_all
+from everystall.inventory.publications import NOT_HELD, lock_with_others
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
@@ -594,9 +594,9 @@ class Visit:
         """The same, or NotWanted. `with_others`: all of the listing's, and the listing, since one more was
         sold."""
         if with_others:
-            listing_id = select(Publication.listing_id).where(Publication.id == publication_id)
-            await lock_all(session, list(await session.scalars(listing_id)))
-        publication = await self.find_locked(session, publication_id)
+            publication = (await lock_with_others(session, [publication_id])).get(publication_id)
+        else:
+            publication = await self.find_locked(session, publication_id)
         if publication is None:
             raise NotWanted("The listing was deleted.")
         return publication
