@@ -31,6 +31,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
+from everystall.worker import pace
 from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
@@ -552,7 +553,7 @@ async def test_of_several_fewer_are_put_there_although_a_cancelled_order_is_aske
     await cancel(db, ebay, "o1")
     await take(db, mercari, an_order("o2", "r-2"))
     await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
-    assert await _due(db, admin, ebay) == (["live"], ["visits"])
+    assert await _due(db, admin, ebay) == (["live"], ["urgent"])
     await take(db, mercari, an_order("o3", "r-2"))  # all are gone, or held by the cancelled order
     asked = {
         one.marketplace: (one.needs_you or {}).get("reason") for one in await all_of(db, alice, Publication)
@@ -562,6 +563,72 @@ async def test_of_several_fewer_are_put_there_although_a_cancelled_order_is_aske
     assert await _due(db, admin, ebay) == (["ended"], ["urgent"])
     await _answer(db, ebay, "put_back")
     assert (await one_of(db, alice, Listing)).quantity_sold == 2
+
+
+async def test_of_several_fewer_are_put_as_urgently_as_a_take_down_whatever_keeps_other_changes(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay", quantity=3)
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await admin.execute(
+        """UPDATE publications SET needs_you = '{"reason": "edited_there"}', tries = 5,
+           next_try_at = now() + interval '10 minutes' WHERE marketplace = 'ebay'"""
+    )
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    await take(db, here, an_order("o1", "r-1"))
+    woken = await (
+        await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'urgent'")
+    ).fetchall()
+    assert f"connection:{there.id}" in [row["lock"] for row in woken]
+    for reason in (None, "marketplace_busy", "page_changed"):
+        if reason is not None:
+            await admin.execute(
+                "UPDATE publications SET needs_you = jsonb_build_object('reason', %s::text)", [reason]
+            )
+        await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+        assert await _due(db, admin, there) == (["live"], ["urgent"])
+        numbers = await (await admin.execute("SELECT due, urgent FROM everystall.queue_numbers()")).fetchone()
+        assert numbers["urgent"] == numbers["due"] > 0
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    await admin.execute("UPDATE publications SET needs_you = NULL")
+    async with db.as_user(alice) as session:  # what else waits there is put off
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        settings = SimpleNamespace(pace_seconds=None)
+        asked = SimpleNamespace(connection=SimpleNamespace(pace_seconds=60),
+                                tools=SimpleNamespace(settings=settings))  # fmt: skip
+        await pace.hold(asked, session, (await session.scalars(of_account)).one(), 60)
+    assert await _due(db, admin, there) == (["live"], ["urgent"])
+    async with db.as_user(bob) as session:
+        assert (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": there.id})).all() == []
+
+
+async def test_where_more_are_offered_than_are_left_for_long_the_seller_is_told_once(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay", quantity=3)
+    await take(db, here, an_order("o1", "r-1"))
+
+    async def told():
+        for _ in range(2):
+            await sales.tell_late(db)
+        return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
+
+    assert await told() == []
+    await admin.execute(
+        "UPDATE publications SET lower_asked_at = now() - interval '301 seconds' WHERE marketplace = 'ebay'"
+    )
+    (late,) = await told()
+    assert (late["marketplace"], late["lowers"]) == ("ebay", True)
+    async with db.as_user(alice) as session:
+        (shown,) = await questions.late(session)
+        assert (shown.publication.marketplace, await questions.needs_you_count(session)) == ("ebay", 1)
+    async with db.as_user(bob) as session:
+        assert (await questions.late(session), await questions.needs_you_count(session)) == ([], 0)
+    for order in ("o2", "o3"):
+        await take(db, here, an_order(order, "r-1"))
+    (down,) = [one for one in await all_of(db, alice, Publication) if one.connection_id == there.id]
+    assert (down.wanted, down.lower_asked_at, down.lower_told_at) == ("ended", None, None)
+    assert len(await told()) == 1
 
 
 async def test_an_order_of_more_than_a_mail_told_counts_the_difference(db, alice, stand):
@@ -632,6 +699,7 @@ async def test_while_posting_is_paused_one_of_several_that_sold_is_made_fewer_el
     async with db.as_user(bob) as session:
         assert (await session.execute(text(f"SELECT 1 {_DUE}"), {"id": there.id})).all() == []
     await admin.execute("UPDATE attempts SET draft = draft || '{\"quantity\": 2}'")  # it is lowered
+    await admin.execute("UPDATE publications SET lower_asked_at = NULL")
     assert (await _due(db, admin, there))[0] == []
 
 

@@ -69,13 +69,14 @@ ACTIONS_FOR = {
 PAUSED = "paused"
 #: What is asked about an order of what is live: no visit answers it, so none waits for that, and it stays.
 ABOUT_ORDERS = ("sold_twice", "sale_cancelled")
-#: What is asked while a take-down is tried on all the same, until it is gone.
+#: What is asked while a take-down is tried on all the same, until it is gone; or to be fewer, until it is.
 TRIED_ON = ("marketplace_busy", "page_changed")
 #: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()`,
 #: `everystall.queue_numbers()` and publications_due_at have the same.
 NOT_HELD = """(p.needs_you IS NULL
     OR (p.put = 'live' AND (p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')
-        OR (p.wanted = 'ended' AND p.needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed')))))"""
+        OR ((p.wanted = 'ended' OR p.lower_asked_at IS NOT NULL)
+            AND p.needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed')))))"""
 #: SQL: what is asked about orders of a publication, once all else that is asked about it is answered.
 ORDERS_STILL = text("""CASE WHEN jsonb_array_length(publications.needs_you -> 'others') > 0
     THEN (publications.needs_you -> 'others' -> 0)
@@ -127,6 +128,8 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
         setattr(publication, name, value)
     publication.updated_at = func.now()
     publication.relist = _relist(publication)
+    if publication.wanted == "ended" or not (publication.put == "live" or publication.looking):
+        publication.lower_asked_at = publication.lower_told_at = None
     await session.flush()
     if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
         await tell(session, publication, "publication.live")
@@ -306,8 +309,14 @@ def about_order(publication: Publication) -> dict[str, Any] | None:
 def is_held(publication: Publication) -> bool:
     """Does what is asked about it keep visits from it? As NOT_HELD."""
     reason = _reason(publication)
-    goes_on = reason in ABOUT_ORDERS or (publication.wanted == "ended" and reason in TRIED_ON)
+    goes_on = reason in ABOUT_ORDERS or (is_urgent(publication) and reason in TRIED_ON)
     return reason is not None and not (publication.put == "live" and goes_on)
+
+
+def is_urgent(publication: Publication) -> bool:
+    """What stands there could be sold though nobody has it: it is to go, or to be fewer."""
+    to_be_fewer = publication.lower_asked_at is not None
+    return publication.put == "live" and (publication.wanted == "ended" or to_be_fewer)
 
 
 async def want_live(session: AsyncSession, publication: Publication) -> bool:

@@ -28,6 +28,7 @@ from everystall.inventory.publications import (
     about_order,
     ask_first,
     change,
+    held,
     lock_with_others,
     needs_you,
     public_ids,
@@ -374,12 +375,24 @@ async def note_started(session: AsyncSession, publication: Publication) -> None:
 
 
 async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
-    """It sold elsewhere and could not be taken down so far: past the target the seller hears of it, once."""
+    """It sold elsewhere and could not be taken down, or made fewer, so far: past the target the seller hears
+    of it, once."""
+    past = func.now() - timedelta(seconds=LATE_SECONDS)
+    if publication.lower_asked_at is not None and publication.lower_told_at is None:
+        lowers = await session.execute(
+            update(Publication)
+            .where(Publication.id == publication.id, Publication.lower_asked_at < past)
+            .values(lower_told_at=func.clock_timestamp())
+            .returning(Publication.lower_asked_at)
+            .execution_options(synchronize_session=False)
+        )
+        for asked_at in filter(None, lowers.scalars().all()):
+            await session.refresh(publication, ["lower_told_at"])
+            await tell(session, publication, "delist.late", since=asked_at.isoformat(), lowers=True)
     late = await session.execute(
         update(TakeDown)
         .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None),
-               TakeDown.told_at.is_(None),
-               TakeDown.asked_at < func.now() - timedelta(seconds=LATE_SECONDS))
+               TakeDown.told_at.is_(None), TakeDown.asked_at < past)
         .values(told_at=func.clock_timestamp())
         .returning(TakeDown.asked_at)
     )  # fmt: skip
@@ -398,7 +411,7 @@ async def tell_late(db: Database) -> None:
         async with db.as_user(row.user_id) as session:
             found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
             publication = await session.scalar(found)
-            if publication is not None and publication.wanted == "ended":
+            if publication is not None:
                 await tell_if_late(session, publication)
 
 
@@ -431,6 +444,7 @@ async def _count(
         only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
         if only is not None and await can_hold_last(session, listing, only):
             await _take_down(session, listing, sale, but=only)
+        await _lower(session, listing)
     if before + free < many:
         await double_sales.tell(session, publication, sale)
 
@@ -501,12 +515,60 @@ async def _take_down(
             there.append(publication.connection_id)
         if publication.id in of_another:  # a sale before this one has it taken down
             continue
-        now = func.clock_timestamp()
-        session.add(
-            TakeDown(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
-                     marketplace=publication.marketplace, gone_at=None if goes else now,
-                     settled_at=now if decided else None)
-        )  # fmt: skip
+        await _owe_take_down(session, sale, publication, goes=goes, decided=decided)
+    if there:
+        await engine.wake(session, there, "urgent")
+
+
+async def _owe_take_down(
+    session: AsyncSession, sale: Sale, publication: Publication, *, goes: bool, decided: bool
+) -> None:
+    """Because of this sale, which may have taken it down before (`take_sold_again`)."""
+    now = func.clock_timestamp()
+    values = {"asked_at": now, "started_at": None, "gone_at": None if goes else now, "told_at": None,
+              "settled_at": now if decided else None}  # fmt: skip
+    await session.execute(
+        insert(TakeDown)
+        .values(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
+                marketplace=publication.marketplace, **values)
+        .on_conflict_do_update(constraint="take_downs_once", set_=values)
+    )  # fmt: skip
+
+
+def offers_more(publication: Publication, attempt: Attempt, listing: Listing) -> bool:
+    """Than are left, as far as we know: as it stands there, or as a click that nobody looked after put it."""
+    if publication.put == "live" and publication.put_revision is None:
+        return True
+    clicked = int(attempt.revising["draft"].get("quantity", 1)) if attempt.revising else 0
+    return max(_left_there(attempt), clicked) > listing.quantity - listing.quantity_sold
+
+
+async def _lower(session: AsyncSession, listing: Listing) -> None:
+    """Some are left: where more than these can be bought, it is made fewer as urgently as it would be taken
+    down. What else is asked about it comes up again after that."""
+    found = await session.execute(
+        select(Publication, Attempt)
+        .join(Attempt, Attempt.publication_id == Publication.id)
+        .where(Publication.listing_id == listing.id, Publication.wanted == "live",
+               or_(Publication.put == "live", Publication.looking),
+               or_(Attempt.outcome.is_(None), Attempt.outcome == "live"))
+        .order_by(Publication.id)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    there = []
+    for publication, attempt in found.all():
+        if not offers_more(publication, attempt, listing):
+            continue
+        values: dict[str, Any] = {}
+        if publication.lower_asked_at is None:
+            values |= {"lower_asked_at": func.clock_timestamp(), "lower_told_at": None}
+        if not publication.looking:
+            why = f"That fewer are left cannot be said on {MARKETPLACES[publication.marketplace]} now."
+            asked = await held(session, publication, why)
+            values["needs_you"] = ask_first(publication, asked) if asked else about_order(publication)
+            values |= {"next_try_at": None, "tries": 0}
+        await change(session, publication, **values)
+        there.append(publication.connection_id)
     if there:
         await engine.wake(session, there, "urgent")
 

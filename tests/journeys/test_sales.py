@@ -296,6 +296,39 @@ async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_post
 
 
 @pytest.mark.longer
+async def test_of_several_fewer_are_put_at_once_and_alone_whatever_the_pace(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
+    listing, profiles = await _live(
+        stall, alice, ("mercari", "ebay"), quantity=3, overrides=overrides, specifics={}
+    )
+    _, his = await _live(stall, bob, ("ebay",), quantity=3, specifics={})
+    await stall.rows("UPDATE connections SET pace_seconds = 3600, last_post_at = now() RETURNING id")
+    edited = await alice.client.patch(f"/api/listings/{listing}", json={"title": "Linen shirt, blue"})
+    assert edited.status_code == 200
+    await stall.visit(profiles["ebay"])  # that waits for the account's pace
+    assert _of(stall, "ebay", alice)["fields"]["title"] == SHIRT["title"]
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    assert profiles["ebay"] in await _waiting(stall, "urgent")
+    await stall.visit(profiles["ebay"], lane="urgent")
+    fields = _of(stall, "ebay", alice)["fields"]
+    assert (fields["quantity"], fields["title"]) == (2, SHIRT["title"])
+    (row,) = await stall.rows(
+        "SELECT lower_asked_at, put_revision < wanted_revision AS waits, p.needs_you FROM publications p "
+        "JOIN connections c ON c.id = p.connection_id WHERE c.public_id = :id", id=profiles["ebay"],
+    )  # fmt: skip
+    assert row == {"lower_asked_at": None, "waits": True, "needs_you": None}
+    await stall.rows("UPDATE connections SET last_post_at = NULL RETURNING id")
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.visit(profiles["ebay"])
+    fields = _of(stall, "ebay", alice, title="Linen shirt, blue")["fields"]
+    assert (fields["quantity"], _of(stall, "ebay", bob)["fields"]["quantity"]) == (2, 3)
+    assert his.keys() == {"ebay"}
+
+
+@pytest.mark.longer
 async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
     stall: Stall, alice: Seller, start_worker: Callable[..., None]
 ):
