@@ -17,6 +17,7 @@ from everystall.inventory.publications import (
     act,
     all_asked,
     change,
+    lock_with_others,
     release_all,
     want_ended,
     want_live,
@@ -222,17 +223,50 @@ async def test_put_back_it_is_for_sale_again_and_posted_again_where_it_was_taken
     listing = await one_of(db, alice, Listing)
     assert (listing.quantity_sold, listing.revision) == (0, 2)
     assert await stands(db, alice) == {
-        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself
+        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself: a visit looks
         "ebay": ("live", "live", "ending"),  # a visit looks which came first
         "poshmark": ("ended", "live", "waiting"),
     }
     woken = await (
         await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'visits'")
     ).fetchall()
-    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (there, gone)}
+    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (here, there, gone)}
     with pytest.raises(Refused):
         await _answer(db, here, "put_back")
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+@pytest.mark.parametrize(
+    ("put_back", "wanted"),
+    [("always", "live"), ("never", "ended"), ("put_back", "live"), ("leave_sold", "ended")],
+)
+async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or_goes(
+    db, admin, alice, bob, stand, put_back, wanted
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    if put_back in ("always", "never"):
+        await rule(db, alice, put_back=put_back)
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    if put_back in ("put_back", "leave_sold"):
+        async with db.as_user(alice) as session:
+            sold = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+            assert (sold.outcome, sold.next_look_at) == ("sold", None)  # the seller is asked first
+        await _answer(db, here, put_back)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    assert (await _due(db, admin, here))[1] == ["visits"]
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
+        publication = (await lock_with_others(session, [attempt.publication_id]))[attempt.publication_id]
+        cancelled = await sales.find_cancelled(session, attempt)
+        await sales.take_put_back(session, publication, cancelled)
+    assert (await stands(db, alice))["mercari"][1] == wanted
+    downs = [one.marketplace for one in await all_of(db, alice, TakeDown) if one.gone_at is None]
+    assert ("mercari" in downs) is (wanted == "ended")
+    async with db.as_user(bob) as session:
+        assert await sales.find_cancelled(session, attempt) is None
 
 
 async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db, alice, stand):

@@ -46,6 +46,8 @@ log = structlog.get_logger()
 
 #: Orders of an account that are remembered as known: more than its list shows in one reading.
 MOST_KNOWN = 1000
+#: Days for which an order may still be cancelled: so long a buyer may wait for what is not sent (Poshmark).
+CANCEL_DAYS = 21
 #: Why a publication asks whose order was cancelled, and what may be answered.
 CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
@@ -74,6 +76,18 @@ async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str
         .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
     )  # fmt: skip
     return {order_id for order_id in rows if order_id is not None}
+
+
+async def may_be_cancelled(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
+    """Orders of what is ours that are not known to be cancelled, and are not from long ago."""
+    came = func.least(Sale.sold_at, Sale.observed_at)
+    rows = await session.scalars(
+        select(Sale.order_id).where(Sale.connection_id == connection_id, Sale.order_id.is_not(None),
+                                    Sale.publication_id.is_not(None), Sale.cancelled_at.is_(None),
+                                    came > func.now() - timedelta(days=CANCEL_DAYS))
+        .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
+    )  # fmt: skip
+    return frozenset(order_id for order_id in rows if order_id is not None)
 
 
 async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
@@ -259,6 +273,7 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if sale.counted == 0 or listing.delete_asked_at is not None:
         rule = "never"
     again = await _put_back(session, publication, [sale]) if rule == "always" else []
+    looks = await _look_again(session, [sale]) if rule != "ask" else []
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
@@ -266,7 +281,83 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     await session.flush()
     data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
     await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
-    await engine.wake(session, again)
+    await engine.wake(session, [*again, *looks])
+
+
+async def _look_again(session: AsyncSession, cancelled: Sequence[Sale]) -> list[UUID]:
+    """The marketplace itself may have these for sale again, now or later, where they were sold out: a visit
+    looks (reconcile.look_for_orphan), before anything is posted there. The accounts."""
+    accounts = []
+    for sale in cancelled:
+        sold = await session.scalars(
+            select(Attempt).where(Attempt.connection_id == sale.connection_id,
+                                  Attempt.remote_id == sale.remote_id, Attempt.outcome == "sold")
+        )  # fmt: skip
+        for attempt in sold.all():
+            attempt.outcome, attempt.looks, attempt.next_look_at = "unresolved", -1, func.now()
+            accounts.append(attempt.connection_id)
+    await session.flush()
+    return accounts
+
+
+async def find_cancelled(session: AsyncSession, attempt: Attempt) -> Sale | None:
+    """The order that had what this attempt posted, and was cancelled."""
+    if attempt.remote_id is None:
+        return None
+    found = await session.scalars(
+        select(Sale)
+        .where(Sale.connection_id == attempt.connection_id, Sale.remote_id == attempt.remote_id,
+               Sale.cancelled_at.is_not(None))
+        .order_by(Sale.cancelled_at.desc())
+        .limit(1)
+    )  # fmt: skip
+    return found.first()
+
+
+async def take_put_back(session: AsyncSession, publication: Publication, cancelled: Sale) -> None:
+    """The marketplace itself has it for sale again: while some are left it is wanted there, and need not be
+    posted; else it goes, as what sold elsewhere does. All is locked."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    if listing.quantity > listing.quantity_sold and listing.delete_asked_at is None:
+        if publication.put == "sold":
+            await change(session, publication, wanted="live", wanted_revision=listing.revision)
+        return
+    publication.wanted = "ended"
+    await _owe_take_down(session, cancelled, publication, goes=True, decided=True)
+
+
+async def take_sold_again(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that was cancelled stands: where it is called as its listing is, somebody bought what the
+    marketplace had for sale again. So it is a sale like any other."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id,
+                Sale.cancelled_at.is_not(None))  # fmt: skip
+    sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
+    publications = await lock_with_others(
+        session, [id for id in await session.scalars(sold) if id is not None]
+    )
+    rows = await session.scalars(
+        update(Sale)
+        .where(*of_order)
+        .values(cancelled_at=None, settled_at=None, sold_at=None, sold_at_exact=False,
+                observed_at=func.clock_timestamp())
+        .returning(Sale)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    for sale in rows.all():
+        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
+        attempt = await session.scalar(
+            select(Attempt).where(Attempt.connection_id == connection.id, Attempt.remote_id == sale.remote_id)
+        )
+        if publication is None or attempt is None:
+            continue
+        listing = await session.get_one(Listing, publication.listing_id)
+        listing.quantity_sold, sale.counted = max(0, listing.quantity_sold - sale.counted), 0
+        if attempt.outcome == "unresolved":  # nobody need look whether it is for sale
+            attempt.outcome, attempt.next_look_at = "sold", None
+        await session.flush()
+        if not await _unanswered(session, publication):
+            await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
+        await _count(session, publication, attempt, sale)
 
 
 async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
@@ -275,7 +366,7 @@ async def _ask_about_cancelled(session: AsyncSession, publication: Publication) 
     said = (
         f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
         "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
-        "Where it was sold we change nothing: look there yourself."
+        "Where it was sold we post nothing; if the marketplace itself has it for sale again, we go by that."
     )
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
     await change(session, publication, needs_you=ask_first(publication, asked))
@@ -303,10 +394,10 @@ async def answer(session: AsyncSession, publication: Publication, action: str) -
         )
     cancelled = await _unanswered(session, publication)
     await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
-    if action == "put_back":
-        await engine.wake(session, await _put_back(session, publication, cancelled))
+    again = await _put_back(session, publication, cancelled) if action == "put_back" else []
     for sale in cancelled:
         sale.settled_at = func.now()
+    await engine.wake(session, [*again, *await _look_again(session, cancelled)])
 
 
 async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) -> int:
@@ -345,7 +436,8 @@ async def _put_back(
     session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
 ) -> list[UUID]:  # fmt: skip
     """What these orders had is for sale again, and is posted again where it was taken down because of them;
-    the accounts. Not where it was sold: the marketplace may have put it back itself. All is locked."""
+    the accounts. Not where it was sold: whether the marketplace put it back itself is looked at. All is
+    locked."""
     listing = await session.get_one(Listing, publication.listing_id)
     listing.quantity_sold = max(0, listing.quantity_sold - sum(sale.counted for sale in cancelled))
     for sale in cancelled:

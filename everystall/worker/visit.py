@@ -299,6 +299,8 @@ class Visit:
                     return Due("check")
             if row.due_id is not None:
                 kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.stays)
+                if kind == "publish" and row.orphan_id is not None:  # it may be there already
+                    return Due("orphan", row.orphan_id)
                 return Due(kind, row.due_id, row.job_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)

@@ -427,6 +427,37 @@ async def test_a_cancelled_order_is_told_and_nothing_is_put_back_by_itself(stall
 
 
 @pytest.mark.longer
+async def test_what_the_marketplace_itself_has_for_sale_again_is_ours_again_and_not_posted_beside_it(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    _, profiles = await _live(stall, alice, ("mercari", "ebay"))
+    await stall.rows(
+        "INSERT INTO sale_rules (user_id, put_back) VALUES (:id, 'always') RETURNING user_id",
+        id=alice.user_id,
+    )
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"], lane="urgent")
+    (item,) = stall.ledger("mercari")
+    stall.sandbox.cancel("mercari", item["orders"][0]["order_id"], puts_back=True)
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"])
+    (back,) = stall.live("mercari")
+    assert (back["listing_id"], len(stall.events("mercari", "published"))) == (item["listing_id"], 1)
+    assert len(stall.live("ebay")) == 1
+    rows = "SELECT marketplace, put, wanted, remote_id FROM publications ORDER BY marketplace"
+    ebay, mercari = await stall.rows(rows)
+    assert (ebay["put"], mercari["put"], mercari["wanted"]) == ("live", "live", "live")
+    assert mercari["remote_id"] == item["listing_id"]
+    stall.sandbox.buy("mercari", title=SHIRT["title"])  # under the same id
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"], lane="urgent")
+    assert stall.live("mercari") == stall.live("ebay") == []
+    assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
+
+
+@pytest.mark.longer
 async def test_while_an_account_is_signed_out_its_sales_wait_and_are_found_when_it_is_back(
     stall: Stall, alice: Seller
 ):
