@@ -512,6 +512,9 @@ class Publication(Owned, Base):
     next_try_at: Mapped[datetime | None]
     #: Where it is the same time, the account's pace is all that it waits for.
     paced_to: Mapped[datetime | None]
+    #: Since when it offers more than are left, or may, as some sold; when its seller was told so.
+    lower_asked_at: Mapped[datetime | None]
+    lower_told_at: Mapped[datetime | None]
     #: Failures in a row of the kind that passes by itself.
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     remote_id: Mapped[str | None]
@@ -543,8 +546,10 @@ class Publication(Owned, Base):
         Index("publications_due_at", text("next_try_at NULLS FIRST"),
               postgresql_where=text(
                   "looking OR (unsettled AND (needs_you IS NULL OR (put = 'live' AND (needs_you ->> 'reason' "
-                  "IN ('sold_twice', 'sale_cancelled') OR (wanted = 'ended' AND needs_you ->> 'reason' "
-                  "IN ('marketplace_busy', 'page_changed'))))))")),
+                  "IN ('sold_twice', 'sale_cancelled') OR ((wanted = 'ended' OR lower_asked_at IS NOT NULL) "
+                  "AND needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed'))))))")),
+        Index("publications_lower", "user_id", "lower_asked_at",
+              postgresql_where=text("lower_asked_at IS NOT NULL")),
         Index("publications_by_connection", "user_id", "connection_id"),
         # where each listing is, or was, or shall be, without a look at the rows themselves
         Index("publications_standing", "user_id", "listing_id", "put", "marketplace",

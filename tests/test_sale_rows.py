@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import select, text
 
-from everystall.errors import Refused
-from everystall.inventory import questions, sales
+from everystall.errors import Conflict, NotWanted, Refused
+from everystall.inventory import questions, relisting, sales
 from everystall.inventory.publications import (
     act,
     all_asked,
     change,
+    lock_with_others,
     release_all,
     want_ended,
     want_live,
@@ -28,7 +32,8 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
-from everystall.worker.visit import _DUE
+from everystall.worker import pace
+from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -218,17 +223,50 @@ async def test_put_back_it_is_for_sale_again_and_posted_again_where_it_was_taken
     listing = await one_of(db, alice, Listing)
     assert (listing.quantity_sold, listing.revision) == (0, 2)
     assert await stands(db, alice) == {
-        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself
+        "mercari": ("sold", "ended", "sold"),  # the marketplace may have put it back itself: a visit looks
         "ebay": ("live", "live", "ending"),  # a visit looks which came first
         "poshmark": ("ended", "live", "waiting"),
     }
     woken = await (
         await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'visits'")
     ).fetchall()
-    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (there, gone)}
+    assert {row["lock"] for row in woken} == {f"connection:{one.id}" for one in (here, there, gone)}
     with pytest.raises(Refused):
         await _answer(db, here, "put_back")
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+@pytest.mark.parametrize(
+    ("put_back", "wanted"),
+    [("always", "live"), ("never", "ended"), ("put_back", "live"), ("leave_sold", "ended")],
+)
+async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or_goes(
+    db, admin, alice, bob, stand, put_back, wanted
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    if put_back in ("always", "never"):
+        await rule(db, alice, put_back=put_back)
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    if put_back in ("put_back", "leave_sold"):
+        async with db.as_user(alice) as session:
+            sold = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+            assert (sold.outcome, sold.next_look_at) == ("sold", None)  # the seller is asked first
+        await _answer(db, here, put_back)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    assert (await _due(db, admin, here))[1] == ["visits"]
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
+        publication = (await lock_with_others(session, [attempt.publication_id]))[attempt.publication_id]
+        cancelled = await sales.find_cancelled(session, attempt)
+        await sales.take_put_back(session, publication, cancelled)
+    assert (await stands(db, alice))["mercari"][1] == wanted
+    downs = [one.marketplace for one in await all_of(db, alice, TakeDown) if one.gone_at is None]
+    assert ("mercari" in downs) is (wanted == "ended")
+    async with db.as_user(bob) as session:
+        assert await sales.find_cancelled(session, attempt) is None
 
 
 async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db, alice, stand):
@@ -409,6 +447,123 @@ async def _due(db, admin, account):
     return [row.wanted for row in rows], [row["lane"] for row in woken]
 
 
+GONE = "put = 'ended', wanted = 'ended', state = 'ended', needs_you = '{\"reason\": \"gone\"}'"
+IN_QUESTION = (
+    "put = 'nothing', looking = true, state = 'reconciling', needs_you = '{\"reason\": \"unresolved\"}'"
+)
+NO_ANSWER = (
+    "put = 'nothing', put_revision = NULL, state = 'waiting', needs_you = '{\"reason\": \"page_changed\"}'"
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "action", "refused"),
+    [
+        (f"{GONE}", "post_again", Conflict),
+        (f"{IN_QUESTION}, wanted = 'ended'", "post_again", Conflict),
+        (f"{NO_ANSWER}, wanted = 'ended'", "retry", None),
+        (f"{IN_QUESTION}, wanted = 'ended'", "it_is_there", None),
+        ("state = 'ending', wanted = 'ended'", "keep", Conflict),
+    ],
+)
+async def test_what_is_sold_out_is_wanted_live_again_by_no_button(
+    db, admin, alice, bob, stand, row, action, refused
+):
+    listing, (_, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE listings SET quantity_sold = 1")
+    await admin.execute(f"UPDATE publications SET {row} WHERE connection_id = %s", [there.id])
+    if "looking" in row:
+        await admin.execute("UPDATE attempts SET outcome = NULL WHERE connection_id = %s", [there.id])
+    async with db.as_user(alice) as session:
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        publication = (await session.scalars(of_account)).one()
+        url = "https://www.ebay.com/itm/123456789012" if action == "it_is_there" else None
+        with pytest.raises(refused) if refused else nullcontext():
+            await act(session, publication, action, url=url)
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    async with db.as_user(bob) as session:
+        assert await session.get(Listing, listing.id) is None
+
+
+async def test_what_is_sold_out_is_not_relisted(db, admin, alice, bob, stand):
+    _, (_, there) = await stand("mercari", "ebay")
+    await admin.execute("UPDATE listings SET quantity_sold = 1")
+    await admin.execute("UPDATE attempts SET armed_at = now() - interval '90 days'")
+    for user in (alice, bob):
+        async with db.as_user(user) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            publication = (await session.scalars(of_account)).one_or_none()
+            assert (publication is None) is (user == bob)
+            if publication is not None:
+                with pytest.raises(Refused, match="sold"):
+                    await relisting.ask(session, publication)
+    assert {one.relist for one in await all_of(db, alice, Publication)} == {None}
+
+
+async def test_what_is_posted_again_while_its_last_one_sells_waits_for_that_and_is_refused(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay")
+    await admin.execute(f"UPDATE publications SET {GONE} WHERE connection_id = %s", [there.id])
+
+    async def press():
+        async with db.as_user(alice) as session:
+            of_account = select(Publication).where(Publication.connection_id == there.id)
+            await act(session, (await session.scalars(of_account)).one(), "post_again")
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with db.as_user(alice) as session:
+        await sales.take(session, await session.get_one(Connection, here.id), [an_order("o1", "r-1")])
+        pressing = asyncio.create_task(press())
+        while not await (await admin.execute(waiting)).fetchall():
+            await asyncio.sleep(0.02)
+    with pytest.raises(Conflict):
+        await pressing
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_cancelled_order_puts_nothing_back_while_none_is_left(db, admin, alice, bob, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    await admin.execute("UPDATE listings SET quantity_sold = 2")  # one more than an order tells of
+    await _answer(db, here, "put_back")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_visit_locks_all_of_the_listing_to_which_its_publication_moves_meanwhile(
+    db, admin, alice, bob, stand
+):
+    """As a link moves it: while we wait for the rows of the listing of before."""
+    _, (here,) = await stand("mercari")
+    other, (there,) = await stand("ebay")
+    ids = {one.connection_id: one.id for one in await all_of(db, alice, Publication)}
+    visit = Visit(SimpleNamespace(db=db), SimpleNamespace(connection_id=here.id, user_id=alice), "visits")
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def look():
+        async with db.as_user(alice) as session:
+            publication = await visit.locked(session, ids[here.id], with_others=True)
+            assert publication.listing_id == other.id
+            for table, id in (("publications", ids[there.id]), ("listings", other.id)):
+                with pytest.raises(LockNotAvailable):
+                    await admin.execute(f"SELECT 1 FROM {table} WHERE id = %s FOR UPDATE NOWAIT", [id])
+
+    async with db.as_user(alice) as session:
+        moves = await session.get_one(Publication, ids[here.id], with_for_update=True)
+        looking = asyncio.create_task(look())
+        while not await (await admin.execute(waiting)).fetchall():
+            await asyncio.sleep(0.02)
+        moves.listing_id = other.id
+    await looking
+    async with db.as_user(bob) as session:
+        with pytest.raises(NotWanted):
+            await visit.locked(session, ids[here.id], with_others=True)
+
+
 async def test_what_sold_twice_and_is_there_still_goes_although_the_seller_is_asked(db, admin, alice, stand):
     _, (ebay, poshmark, mercari) = await stand("ebay", "poshmark", "mercari", quantity=3)
     await admin.execute("UPDATE connections SET next_check_at = NULL")
@@ -432,7 +587,7 @@ async def test_of_several_fewer_are_put_there_although_a_cancelled_order_is_aske
     await cancel(db, ebay, "o1")
     await take(db, mercari, an_order("o2", "r-2"))
     await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
-    assert await _due(db, admin, ebay) == (["live"], ["visits"])
+    assert await _due(db, admin, ebay) == (["live"], ["urgent"])
     await take(db, mercari, an_order("o3", "r-2"))  # all are gone, or held by the cancelled order
     asked = {
         one.marketplace: (one.needs_you or {}).get("reason") for one in await all_of(db, alice, Publication)
@@ -442,6 +597,72 @@ async def test_of_several_fewer_are_put_there_although_a_cancelled_order_is_aske
     assert await _due(db, admin, ebay) == (["ended"], ["urgent"])
     await _answer(db, ebay, "put_back")
     assert (await one_of(db, alice, Listing)).quantity_sold == 2
+
+
+async def test_of_several_fewer_are_put_as_urgently_as_a_take_down_whatever_keeps_other_changes(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay", quantity=3)
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    await admin.execute(
+        """UPDATE publications SET needs_you = '{"reason": "edited_there"}', tries = 5,
+           next_try_at = now() + interval '10 minutes' WHERE marketplace = 'ebay'"""
+    )
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    await take(db, here, an_order("o1", "r-1"))
+    woken = await (
+        await admin.execute("SELECT lock FROM procrastinate.procrastinate_jobs WHERE queue_name = 'urgent'")
+    ).fetchall()
+    assert f"connection:{there.id}" in [row["lock"] for row in woken]
+    for reason in (None, "marketplace_busy", "page_changed"):
+        if reason is not None:
+            await admin.execute(
+                "UPDATE publications SET needs_you = jsonb_build_object('reason', %s::text)", [reason]
+            )
+        await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+        assert await _due(db, admin, there) == (["live"], ["urgent"])
+        numbers = await (await admin.execute("SELECT due, urgent FROM everystall.queue_numbers()")).fetchone()
+        assert numbers["urgent"] == numbers["due"] > 0
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    await admin.execute("UPDATE publications SET needs_you = NULL")
+    async with db.as_user(alice) as session:  # what else waits there is put off
+        of_account = select(Publication).where(Publication.connection_id == there.id)
+        settings = SimpleNamespace(pace_seconds=None)
+        asked = SimpleNamespace(connection=SimpleNamespace(pace_seconds=60),
+                                tools=SimpleNamespace(settings=settings))  # fmt: skip
+        await pace.hold(asked, session, (await session.scalars(of_account)).one(), 60)
+    assert await _due(db, admin, there) == (["live"], ["urgent"])
+    async with db.as_user(bob) as session:
+        assert (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": there.id})).all() == []
+
+
+async def test_where_more_are_offered_than_are_left_for_long_the_seller_is_told_once(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("mercari", "ebay", quantity=3)
+    await take(db, here, an_order("o1", "r-1"))
+
+    async def told():
+        for _ in range(2):
+            await sales.tell_late(db)
+        return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
+
+    assert await told() == []
+    await admin.execute(
+        "UPDATE publications SET lower_asked_at = now() - interval '301 seconds' WHERE marketplace = 'ebay'"
+    )
+    (late,) = await told()
+    assert (late["marketplace"], late["lowers"]) == ("ebay", True)
+    async with db.as_user(alice) as session:
+        (shown,) = await questions.late(session)
+        assert (shown.publication.marketplace, await questions.needs_you_count(session)) == ("ebay", 1)
+    async with db.as_user(bob) as session:
+        assert (await questions.late(session), await questions.needs_you_count(session)) == ([], 0)
+    for order in ("o2", "o3"):
+        await take(db, here, an_order(order, "r-1"))
+    (down,) = [one for one in await all_of(db, alice, Publication) if one.connection_id == there.id]
+    assert (down.wanted, down.lower_asked_at, down.lower_told_at) == ("ended", None, None)
+    assert len(await told()) == 1
 
 
 async def test_an_order_of_more_than_a_mail_told_counts_the_difference(db, alice, stand):
@@ -512,6 +733,7 @@ async def test_while_posting_is_paused_one_of_several_that_sold_is_made_fewer_el
     async with db.as_user(bob) as session:
         assert (await session.execute(text(f"SELECT 1 {_DUE}"), {"id": there.id})).all() == []
     await admin.execute("UPDATE attempts SET draft = draft || '{\"quantity\": 2}'")  # it is lowered
+    await admin.execute("UPDATE publications SET lower_asked_at = NULL")
     assert (await _due(db, admin, there))[0] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,10 +12,10 @@ from sqlalchemy.exc import OperationalError
 from everystall.errors import LeaseLost, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sales
-from everystall.models import Event, Listing
+from everystall.models import DoubleSale, Event, Listing, Publication
 from everystall.settings import Settings
 from everystall.worker import watch
-from tests.selling import an_order, one_of
+from tests.selling import all_of, an_order, one_of, rule, stands
 
 
 def _visit(db, account):
@@ -86,6 +87,59 @@ async def test_a_list_without_what_stood_there_lately_is_not_taken_for_one_of_no
     with pytest.raises(LeaseLost if well else PageChanged):
         await watch.watch(visit)
     assert proved == [True] * well
+
+
+@pytest.mark.parametrize(("due", "days", "sought"), [(True, 1, {"o1"}), (True, 30, set()), (False, 1, set())])
+async def test_orders_that_may_yet_be_cancelled_are_sought_when_the_list_of_what_is_live_is_due(
+    db, admin, alice, bob, stand, due, days, sought
+):
+    _, (here, _) = await stand("mercari", "ebay", quantity=2)
+    _, (other,) = await stand("mercari")
+    visit = _visit(db, here)
+    await watch._record(visit, [an_order("o2", "not-ours"), an_order("o1", "r-1")], {})
+    await watch._record(_visit(db, other), [an_order("o3", "r-3")], {})
+    await admin.execute("UPDATE sales SET sold_at = now() - make_interval(days => %s)", [days])
+    await admin.execute("UPDATE connections SET next_list_at = now() + %s * interval '1 hour'", [1 - 2 * due])
+    asked = []
+
+    async def find_sales(*_, look_for, **__):
+        asked.append(look_for)
+        raise LeaseLost  # that far is far enough
+
+    async def page():
+        return None
+
+    visit.adapter = SimpleNamespace(find_sales=find_sales)
+    visit.form = SimpleNamespace(CAPABILITIES=SimpleNamespace(orders_stay_days=0))
+    visit.page = page
+    with pytest.raises(LeaseLost):
+        await watch.watch(visit)
+    assert asked == [sought]
+    async with db.as_user(bob) as session:
+        assert await sales.may_be_cancelled(session, here.id) == set()
+
+
+async def test_an_order_that_was_cancelled_and_stands_again_is_a_sale_like_any_other(
+    db, admin, alice, bob, stand
+):
+    """Where it is called as its listing is, which the site has for sale again."""
+    _, (here, _) = await stand("mercari", "ebay")
+    visit, order = _visit(db, here), an_order("r-1", "r-1")
+    await rule(db, alice, put_back="always")
+    await watch._record(visit, [order], {})
+    await admin.execute("UPDATE take_downs SET gone_at = now()")
+    await watch._record(visit, [replace(order, cancelled=True)], await _known(db, here))
+    assert ((await one_of(db, alice, Listing)).quantity_sold, (await stands(db, alice))["ebay"][1]) == (
+        0,
+        "live",
+    )
+    await watch._record(visit, [order, replace(order, cancelled=True, line=1)], await _known(db, here))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0  # a part of it is cancelled still
+    for _ in range(2):
+        await watch._record(visit, [order], await _known(db, here))
+        assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Publication) == []
 
 
 async def test_that_more_was_sold_than_is_read_at_once_is_told(db, alice, stand):

@@ -140,14 +140,12 @@ async def _put_back(session: AsyncSession, connection: Connection) -> bool:
     again = []
     for publication in await lock_all(session, list(await session.scalars(listing_ids))):
         listing = await session.get_one(Listing, publication.listing_id)
-        left = listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
-        if publication.id not in ends or publication.wanted != "ended" or left == 0:
+        if publication.id not in ends or publication.wanted != "ended":
             continue
         other = await _another_blind(session, connection, listing)
         if other is not None:
             ends.pop(publication.id).connection_id = other
-        else:
-            await want_live(session, publication)
+        elif await want_live(session, publication):
             again.append(publication)
     for row in ends.values():
         await session.delete(row)

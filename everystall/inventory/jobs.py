@@ -199,7 +199,7 @@ async def post(
 
 
 async def _lock_publications(session: AsyncSession, listing: Listing) -> None:
-    """Those that are there, in the order of their ids, before the listing is referred to: a visit, a
+    """Those that are there, in the order of their ids, then the listing: a visit, a
     cancel, a sale and a delete lock in the same order. Raises ListingLive if it is being deleted by now."""
     await session.execute(
         select(Publication.id)
@@ -207,7 +207,10 @@ async def _lock_publications(session: AsyncSession, listing: Listing) -> None:
         .order_by(Publication.id)
         .with_for_update()
     )
-    await session.refresh(listing, ["delete_asked_at", "revision", "quantity", "quantity_sold"])
+    await session.refresh(
+        listing, ["delete_asked_at", "revision", "quantity", "quantity_sold"],
+        with_for_update={"key_share": True},
+    )  # fmt: skip
     if listing.delete_asked_at is not None:
         raise ListingLive("This listing is being taken down everywhere and deleted.")
 

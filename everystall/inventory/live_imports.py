@@ -147,7 +147,8 @@ async def is_in_question(session: AsyncSession, doing: LiveImport, title: str) -
     return bool(
         await session.scalar(
             text("""SELECT EXISTS (SELECT FROM attempts WHERE connection_id = :id AND armed_at IS NOT NULL
-                AND (outcome IS NULL OR (outcome = 'unresolved' AND next_look_at IS NOT NULL))
+                AND (outcome IS NULL
+                     OR (outcome = 'unresolved' AND next_look_at IS NOT NULL AND remote_id IS NULL))
                 AND draft ->> 'title' = :title)"""),
             {"id": doing.connection_id, "title": title},
         )

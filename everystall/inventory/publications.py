@@ -69,13 +69,14 @@ ACTIONS_FOR = {
 PAUSED = "paused"
 #: What is asked about an order of what is live: no visit answers it, so none waits for that, and it stays.
 ABOUT_ORDERS = ("sold_twice", "sale_cancelled")
-#: What is asked while a take-down is tried on all the same, until it is gone.
+#: What is asked while a take-down is tried on all the same, until it is gone; or to be fewer, until it is.
 TRIED_ON = ("marketplace_busy", "page_changed")
 #: Nobody is asked about the publication `p` before a visit goes on with it; `everystall.due()`,
 #: `everystall.queue_numbers()` and publications_due_at have the same.
 NOT_HELD = """(p.needs_you IS NULL
     OR (p.put = 'live' AND (p.needs_you ->> 'reason' IN ('sold_twice', 'sale_cancelled')
-        OR (p.wanted = 'ended' AND p.needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed')))))"""
+        OR ((p.wanted = 'ended' OR p.lower_asked_at IS NOT NULL)
+            AND p.needs_you ->> 'reason' IN ('marketplace_busy', 'page_changed')))))"""
 #: SQL: what is asked about orders of a publication, once all else that is asked about it is answered.
 ORDERS_STILL = text("""CASE WHEN jsonb_array_length(publications.needs_you -> 'others') > 0
     THEN (publications.needs_you -> 'others' -> 0)
@@ -127,6 +128,8 @@ async def alter(session: AsyncSession, publication: Publication, **values: Any) 
         setattr(publication, name, value)
     publication.updated_at = func.now()
     publication.relist = _relist(publication)
+    if publication.wanted == "ended" or not (publication.put == "live" or publication.looking):
+        publication.lower_asked_at = publication.lower_told_at = None
     await session.flush()
     if publication.put == "live" and (put != "live" or (state, publication.state) == ("reconciling", "live")):
         await tell(session, publication, "publication.live")
@@ -306,14 +309,23 @@ def about_order(publication: Publication) -> dict[str, Any] | None:
 def is_held(publication: Publication) -> bool:
     """Does what is asked about it keep visits from it? As NOT_HELD."""
     reason = _reason(publication)
-    goes_on = reason in ABOUT_ORDERS or (publication.wanted == "ended" and reason in TRIED_ON)
+    goes_on = reason in ABOUT_ORDERS or (is_urgent(publication) and reason in TRIED_ON)
     return reason is not None and not (publication.put == "live" and goes_on)
 
 
-async def want_live(session: AsyncSession, publication: Publication) -> None:
+def is_urgent(publication: Publication) -> bool:
+    """What stands there could be sold though nobody has it: it is to go, or to be fewer."""
+    to_be_fewer = publication.lower_asked_at is not None
+    return publication.put == "live" and (publication.wanted == "ended" or to_be_fewer)
+
+
+async def want_live(session: AsyncSession, publication: Publication) -> bool:
     """It is wanted live again, and posted anew; of what is just being taken down, or looked for, it first has
-    to be known where it stands. Where nobody can visit the account, it says so."""
-    listing = await session.get_one(Listing, publication.listing_id)
+    to be known where it stands. Where nobody can visit the account, it says so. False: none is left of it, or
+    all of it is to be deleted, and nothing changed. It is locked."""
+    listing = await some_left(session, publication)
+    if listing is None:
+        return False
     await forget_take_downs(session, [publication.id])
     publication.wanted = "live"  # before the buttons are chosen
     values: dict[str, Any] = {"wanted_revision": listing.revision, "next_try_at": None, "tries": 0,
@@ -325,6 +337,20 @@ async def want_live(session: AsyncSession, publication: Publication) -> None:
         why = f"It cannot be posted on {_label(publication)} now."
         values["needs_you"] = await held(session, publication, why)
     await change(session, publication, **values)
+    return True
+
+
+async def some_left(session: AsyncSession, publication: Publication) -> Listing | None:
+    """The listing, locked after its publication, as everybody locks them: what sells it waits for us, or we
+    see what it did. None: nothing of it is to be posted."""
+    found = await session.scalars(
+        select(Listing)
+        .where(Listing.id == publication.listing_id, Listing.quantity > Listing.quantity_sold,
+               Listing.delete_asked_at.is_(None))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    return found.one_or_none()
 
 
 def may_keep(publication: Publication, listing: Listing) -> bool:
@@ -454,6 +480,20 @@ async def lock_all(session: AsyncSession, listing_ids: Collection[UUID]) -> Sequ
     return found
 
 
+async def lock_with_others(
+    session: AsyncSession, publication_ids: Collection[UUID]
+) -> dict[UUID, Publication]:  # fmt: skip
+    """All publications of these ones' listings, and the listings, as `lock_all`. One that moves to another
+    listing while we wait for it (a link) is looked for there."""
+    asked = select(Publication.id, Publication.listing_id).where(Publication.id.in_(publication_ids))
+    while True:
+        listing_of = {row.id: row.listing_id for row in await session.execute(asked)}
+        found = await lock_all(session, set(listing_of.values()))
+        locked = {publication.id: publication for publication in found}
+        if listing_of.keys() <= locked.keys():
+            return locked
+
+
 async def drop_pace(session: AsyncSession, connection: Connection) -> None:
     """The account's pace is another: what the old one put off is tried, and put off by the new."""
     await session.execute(
@@ -576,8 +616,14 @@ async def _it_is_there(session: AsyncSession, publication: Publication, url: str
 
 
 async def _post_again(session: AsyncSession, publication: Publication) -> None:
-    """With an attempt open: look once more, then try anew. Else it is gone: want it live again."""
+    """With an attempt open: look once more, then try anew. Else it is gone: want it live again. Raises
+    Conflict where none is left."""
     attempt = await open_attempt(session, publication)
+    if await some_left(session, publication) is None:
+        raise Conflict(
+            f"It is not posted again on {_label(publication)}: none is left, or all of it is being deleted.",
+            action="Raise its quantity if there are more.",
+        )
     if attempt is not None and attempt.armed_at is not None:
         attempt.repost_asked_at = func.now()
         await change(session, publication, wanted="live", needs_you=None, looking=True, next_try_at=None,

@@ -40,7 +40,7 @@ SHOWN: Final = 20
 
 _reason = Publication.needs_you["reason"].astext
 #: As many things as the page shows. It is asked for with every page: by publications_that_wait,
-#: publications_due, and tables of which a seller has few rows.
+#: publications_due, publications_lower, and tables of which a seller has few rows.
 COUNT: Final = text("""
     SELECT (SELECT count(*) FROM publications WHERE needs_you IS NOT NULL
               AND needs_you ->> 'reason' <> ALL(CAST(:of_account AS text[])))
@@ -55,6 +55,8 @@ COUNT: Final = text("""
             JOIN take_downs t ON t.user_id = p.user_id AND t.publication_id = p.id
             WHERE p.unsettled AND p.wanted = 'ended' AND p.needs_you IS NULL
               AND t.told_at IS NOT NULL AND t.gone_at IS NULL)
+         + (SELECT count(*) FROM publications p
+            WHERE p.lower_asked_at IS NOT NULL AND p.lower_told_at IS NOT NULL AND p.needs_you IS NULL)
          + (SELECT count(*) FROM connections c JOIN events e ON e.user_id = c.user_id
               AND e.created_at > c.blind_since - interval '1 minute' AND e.type = 'sale.unclear'
               AND e.data ->> 'browserProfileId' = c.public_id
@@ -88,11 +90,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Late:
-    """It sold elsewhere, and is not known to be gone here since five minutes and more."""
+    """It sold elsewhere, and is not known to be gone here, or to be fewer, since five minutes and more."""
 
     publication: Publication
     listing: Listing
-    sale: Sale
+    #: What it was called there.
+    title: str
     asked_at: datetime
 
 
@@ -143,7 +146,7 @@ async def _last_attempts(session: AsyncSession, publication_ids: Sequence[UUID])
 async def late(session: AsyncSession) -> list[Late]:
     """The last asked first; each once."""
     rows = await session.execute(
-        select(Publication, Listing, Sale, TakeDown.asked_at)
+        select(Publication, Listing, Sale.title, TakeDown.asked_at)
         .join(TakeDown, TakeDown.publication_id == Publication.id)
         .join(Sale, Sale.id == TakeDown.sale_id)
         .join(Listing, Listing.id == Publication.listing_id)
@@ -151,7 +154,17 @@ async def late(session: AsyncSession) -> list[Late]:
                TakeDown.told_at.is_not(None), TakeDown.gone_at.is_(None))
         .order_by(TakeDown.asked_at.desc(), Publication.id)
     )  # fmt: skip
-    found = {row.Publication.id: Late(row.Publication, row.Listing, row.Sale, row.asked_at) for row in rows}
+    found = {row.Publication.id: Late(row.Publication, row.Listing, row.title, row.asked_at) for row in rows}
+    lowers = await session.execute(
+        select(Publication, Listing, func.coalesce(Listing.title, "A listing without a title").label("title"),
+               Publication.lower_asked_at)
+        .join(Listing, Listing.id == Publication.listing_id)
+        .where(Publication.lower_asked_at.is_not(None), Publication.lower_told_at.is_not(None),
+               Publication.needs_you.is_(None))
+        .order_by(Publication.lower_asked_at.desc(), Publication.id)
+    )  # fmt: skip
+    for row in lowers:
+        found[row.Publication.id] = Late(row.Publication, row.Listing, row.title, row.lower_asked_at)
     return list(found.values())
 
 

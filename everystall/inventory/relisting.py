@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.db import Database
 from everystall.errors import Refused
-from everystall.inventory.publications import change, lock_all, tell
+from everystall.inventory.publications import change, lock_all, some_left, tell
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Publication, RelistRule
 
@@ -209,6 +209,8 @@ async def ask(session: AsyncSession, publication: Publication) -> None:
     refused = refusal(publication, stands.get(publication.id))
     if refused is not None:
         raise refused
+    if await some_left(session, publication) is None:
+        raise Refused("Every one of these is sold.", action="Raise its quantity if there are more.")
     await _ask(session, publication)
     await engine.wake(session, [publication.connection_id])
 

@@ -28,7 +28,8 @@ from everystall.inventory.publications import (
     about_order,
     ask_first,
     change,
-    lock_all,
+    held,
+    lock_with_others,
     needs_you,
     public_ids,
     still_asked,
@@ -45,6 +46,8 @@ log = structlog.get_logger()
 
 #: Orders of an account that are remembered as known: more than its list shows in one reading.
 MOST_KNOWN = 1000
+#: Days for which an order may still be cancelled: so long a buyer may wait for what is not sent (Poshmark).
+CANCEL_DAYS = 21
 #: Why a publication asks whose order was cancelled, and what may be answered.
 CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
@@ -73,6 +76,18 @@ async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str
         .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
     )  # fmt: skip
     return {order_id for order_id in rows if order_id is not None}
+
+
+async def may_be_cancelled(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
+    """Orders of what is ours that are not known to be cancelled, and are not from long ago."""
+    came = func.least(Sale.sold_at, Sale.observed_at)
+    rows = await session.scalars(
+        select(Sale.order_id).where(Sale.connection_id == connection_id, Sale.order_id.is_not(None),
+                                    Sale.publication_id.is_not(None), Sale.cancelled_at.is_(None),
+                                    came > func.now() - timedelta(days=CANCEL_DAYS))
+        .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
+    )  # fmt: skip
+    return frozenset(order_id for order_id in rows if order_id is not None)
 
 
 async def first_post(session: AsyncSession, connection_id: UUID) -> datetime:
@@ -122,7 +137,7 @@ async def take(session: AsyncSession, connection: Connection, order: Sequence[ba
         Attempt.remote_id.in_([one.remote_id for one in order if one.remote_id is not None]),
     )
     attempts = {attempt.remote_id: attempt for attempt in await session.scalars(asked)}
-    publications = await _lock(session, [attempt.publication_id for attempt in attempts.values()])
+    publications = await lock_with_others(session, [attempt.publication_id for attempt in attempts.values()])
     written = select(Sale.line).where(Sale.connection_id == connection.id, Sale.order_id == order[0].order_id)
     lines = set(await session.scalars(written))
     parts = [part for told in order if told.line not in lines
@@ -179,7 +194,7 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
     it that came before we knew its id are counted, and what no order explains is a sale too."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     await take_orders(session, publication, attempt)
     if attempt.outcome == "sold":
         return
@@ -193,7 +208,7 @@ async def take_sold_page(session: AsyncSession, publication: Publication, attemp
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The marketplace wrote that one was sold, and nobody can look there now."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     await session.refresh(attempt)
     if attempt.outcome == "live":
         await _without_order(session, publication, attempt, 1, "mail")
@@ -227,7 +242,7 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
     )  # fmt: skip
     sales = found.all()
     if sales:
-        await _lock(session, [publication.id])
+        await lock_with_others(session, [publication.id])
     for sale in sales:
         await _count(session, publication, attempt, sale)
 
@@ -239,7 +254,9 @@ async def take_cancelled(session: AsyncSession, connection: Connection, order_id
     """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
     of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
     sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
-    publications = await _lock(session, [id for id in await session.scalars(sold) if id is not None])
+    publications = await lock_with_others(
+        session, [id for id in await session.scalars(sold) if id is not None]
+    )
     rows = await session.scalars(
         update(Sale).where(*of_order).values(cancelled_at=func.clock_timestamp()).returning(Sale)
     )
@@ -256,6 +273,7 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if sale.counted == 0 or listing.delete_asked_at is not None:
         rule = "never"
     again = await _put_back(session, publication, [sale]) if rule == "always" else []
+    looks = await _look_again(session, [sale]) if rule != "ask" else []
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
@@ -263,7 +281,83 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     await session.flush()
     data = {"putBack": rule, "postedAgainOn": await public_ids(session, again)}
     await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **data)
-    await engine.wake(session, again)
+    await engine.wake(session, [*again, *looks])
+
+
+async def _look_again(session: AsyncSession, cancelled: Sequence[Sale]) -> list[UUID]:
+    """The marketplace itself may have these for sale again, now or later, where they were sold out: a visit
+    looks (reconcile.look_for_orphan), before anything is posted there. The accounts."""
+    accounts = []
+    for sale in cancelled:
+        sold = await session.scalars(
+            select(Attempt).where(Attempt.connection_id == sale.connection_id,
+                                  Attempt.remote_id == sale.remote_id, Attempt.outcome == "sold")
+        )  # fmt: skip
+        for attempt in sold.all():
+            attempt.outcome, attempt.looks, attempt.next_look_at = "unresolved", -1, func.now()
+            accounts.append(attempt.connection_id)
+    await session.flush()
+    return accounts
+
+
+async def find_cancelled(session: AsyncSession, attempt: Attempt) -> Sale | None:
+    """The order that had what this attempt posted, and was cancelled."""
+    if attempt.remote_id is None:
+        return None
+    found = await session.scalars(
+        select(Sale)
+        .where(Sale.connection_id == attempt.connection_id, Sale.remote_id == attempt.remote_id,
+               Sale.cancelled_at.is_not(None))
+        .order_by(Sale.cancelled_at.desc())
+        .limit(1)
+    )  # fmt: skip
+    return found.first()
+
+
+async def take_put_back(session: AsyncSession, publication: Publication, cancelled: Sale) -> None:
+    """The marketplace itself has it for sale again: while some are left it is wanted there, and need not be
+    posted; else it goes, as what sold elsewhere does. All is locked."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    if listing.quantity > listing.quantity_sold and listing.delete_asked_at is None:
+        if publication.put == "sold":
+            await change(session, publication, wanted="live", wanted_revision=listing.revision)
+        return
+    publication.wanted = "ended"
+    await _owe_take_down(session, cancelled, publication, goes=True, decided=True)
+
+
+async def take_sold_again(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that was cancelled stands: where it is called as its listing is, somebody bought what the
+    marketplace had for sale again. So it is a sale like any other."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id,
+                Sale.cancelled_at.is_not(None))  # fmt: skip
+    sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
+    publications = await lock_with_others(
+        session, [id for id in await session.scalars(sold) if id is not None]
+    )
+    rows = await session.scalars(
+        update(Sale)
+        .where(*of_order)
+        .values(cancelled_at=None, settled_at=None, sold_at=None, sold_at_exact=False,
+                observed_at=func.clock_timestamp())
+        .returning(Sale)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    for sale in rows.all():
+        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
+        attempt = await session.scalar(
+            select(Attempt).where(Attempt.connection_id == connection.id, Attempt.remote_id == sale.remote_id)
+        )
+        if publication is None or attempt is None:
+            continue
+        listing = await session.get_one(Listing, publication.listing_id)
+        listing.quantity_sold, sale.counted = max(0, listing.quantity_sold - sale.counted), 0
+        if attempt.outcome == "unresolved":  # nobody need look whether it is for sale
+            attempt.outcome, attempt.next_look_at = "sold", None
+        await session.flush()
+        if not await _unanswered(session, publication):
+            await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
+        await _count(session, publication, attempt, sale)
 
 
 async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
@@ -272,7 +366,7 @@ async def _ask_about_cancelled(session: AsyncSession, publication: Publication) 
     said = (
         f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
         "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
-        "Where it was sold we change nothing: look there yourself."
+        "Where it was sold we post nothing; if the marketplace itself has it for sale again, we go by that."
     )
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
     await change(session, publication, needs_you=ask_first(publication, asked))
@@ -292,7 +386,7 @@ async def _unanswered(session: AsyncSession, publication: Publication) -> Sequen
 async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
     """What the seller decided about the cancelled orders of one publication. Raises Refused where nothing is
     asked."""
-    await _lock(session, [publication.id])
+    await lock_with_others(session, [publication.id])
     if (publication.needs_you or {}).get("reason") != CANCELLED:
         raise Refused(
             f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
@@ -300,10 +394,10 @@ async def answer(session: AsyncSession, publication: Publication, action: str) -
         )
     cancelled = await _unanswered(session, publication)
     await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
-    if action == "put_back":
-        await engine.wake(session, await _put_back(session, publication, cancelled))
+    again = await _put_back(session, publication, cancelled) if action == "put_back" else []
     for sale in cancelled:
         sale.settled_at = func.now()
+    await engine.wake(session, [*again, *await _look_again(session, cancelled)])
 
 
 async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) -> int:
@@ -342,7 +436,8 @@ async def _put_back(
     session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
 ) -> list[UUID]:  # fmt: skip
     """What these orders had is for sale again, and is posted again where it was taken down because of them;
-    the accounts. Not where it was sold: the marketplace may have put it back itself. All is locked."""
+    the accounts. Not where it was sold: whether the marketplace put it back itself is looked at. All is
+    locked."""
     listing = await session.get_one(Listing, publication.listing_id)
     listing.quantity_sold = max(0, listing.quantity_sold - sum(sale.counted for sale in cancelled))
     for sale in cancelled:
@@ -355,10 +450,7 @@ async def _put_back(
         .where(Publication.id.in_(taken), Publication.wanted == "ended", Publication.put != "sold")
         .order_by(Publication.id)
     )
-    again = ended.all()
-    for one in again:
-        await want_live(session, one)
-    return [one.connection_id for one in again]
+    return [one.connection_id for one in ended.all() if await want_live(session, one)]
 
 
 # ---- taking down ----------------------------------------------------------------------------------
@@ -375,12 +467,24 @@ async def note_started(session: AsyncSession, publication: Publication) -> None:
 
 
 async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
-    """It sold elsewhere and could not be taken down so far: past the target the seller hears of it, once."""
+    """It sold elsewhere and could not be taken down, or made fewer, so far: past the target the seller hears
+    of it, once."""
+    past = func.now() - timedelta(seconds=LATE_SECONDS)
+    if publication.lower_asked_at is not None and publication.lower_told_at is None:
+        lowers = await session.execute(
+            update(Publication)
+            .where(Publication.id == publication.id, Publication.lower_asked_at < past)
+            .values(lower_told_at=func.clock_timestamp())
+            .returning(Publication.lower_asked_at)
+            .execution_options(synchronize_session=False)
+        )
+        for asked_at in filter(None, lowers.scalars().all()):
+            await session.refresh(publication, ["lower_told_at"])
+            await tell(session, publication, "delist.late", since=asked_at.isoformat(), lowers=True)
     late = await session.execute(
         update(TakeDown)
         .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None),
-               TakeDown.told_at.is_(None),
-               TakeDown.asked_at < func.now() - timedelta(seconds=LATE_SECONDS))
+               TakeDown.told_at.is_(None), TakeDown.asked_at < past)
         .values(told_at=func.clock_timestamp())
         .returning(TakeDown.asked_at)
     )  # fmt: skip
@@ -399,23 +503,11 @@ async def tell_late(db: Database) -> None:
         async with db.as_user(row.user_id) as session:
             found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
             publication = await session.scalar(found)
-            if publication is not None and publication.wanted == "ended":
+            if publication is not None:
                 await tell_if_late(session, publication)
 
 
 # ---- the effect -----------------------------------------------------------------------------------
-
-
-async def _lock(session: AsyncSession, publication_ids: Collection[UUID]) -> dict[UUID, Publication]:
-    """All publications of these ones' listings, and the listings, in the order in which everybody locks. One
-    that moves to another listing while we wait for it (a link) is looked for there."""
-    asked = select(Publication.id, Publication.listing_id).where(Publication.id.in_(publication_ids))
-    while True:
-        listing_of = {row.id: row.listing_id for row in await session.execute(asked)}
-        found = await lock_all(session, set(listing_of.values()))
-        locked = {publication.id: publication for publication in found}
-        if listing_of.keys() <= locked.keys():
-            return locked
 
 
 async def _count(
@@ -444,6 +536,7 @@ async def _count(
         only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
         if only is not None and await can_hold_last(session, listing, only):
             await _take_down(session, listing, sale, but=only)
+        await _lower(session, listing)
     if before + free < many:
         await double_sales.tell(session, publication, sale)
 
@@ -514,12 +607,60 @@ async def _take_down(
             there.append(publication.connection_id)
         if publication.id in of_another:  # a sale before this one has it taken down
             continue
-        now = func.clock_timestamp()
-        session.add(
-            TakeDown(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
-                     marketplace=publication.marketplace, gone_at=None if goes else now,
-                     settled_at=now if decided else None)
-        )  # fmt: skip
+        await _owe_take_down(session, sale, publication, goes=goes, decided=decided)
+    if there:
+        await engine.wake(session, there, "urgent")
+
+
+async def _owe_take_down(
+    session: AsyncSession, sale: Sale, publication: Publication, *, goes: bool, decided: bool
+) -> None:
+    """Because of this sale, which may have taken it down before (`take_sold_again`)."""
+    now = func.clock_timestamp()
+    values = {"asked_at": now, "started_at": None, "gone_at": None if goes else now, "told_at": None,
+              "settled_at": now if decided else None}  # fmt: skip
+    await session.execute(
+        insert(TakeDown)
+        .values(user_id=sale.user_id, sale_id=sale.id, publication_id=publication.id,
+                marketplace=publication.marketplace, **values)
+        .on_conflict_do_update(constraint="take_downs_once", set_=values)
+    )  # fmt: skip
+
+
+def offers_more(publication: Publication, attempt: Attempt, listing: Listing) -> bool:
+    """Than are left, as far as we know: as it stands there, or as a click that nobody looked after put it."""
+    if publication.put == "live" and publication.put_revision is None:
+        return True
+    clicked = int(attempt.revising["draft"].get("quantity", 1)) if attempt.revising else 0
+    return max(_left_there(attempt), clicked) > listing.quantity - listing.quantity_sold
+
+
+async def _lower(session: AsyncSession, listing: Listing) -> None:
+    """Some are left: where more than these can be bought, it is made fewer as urgently as it would be taken
+    down. What else is asked about it comes up again after that."""
+    found = await session.execute(
+        select(Publication, Attempt)
+        .join(Attempt, Attempt.publication_id == Publication.id)
+        .where(Publication.listing_id == listing.id, Publication.wanted == "live",
+               or_(Publication.put == "live", Publication.looking),
+               or_(Attempt.outcome.is_(None), Attempt.outcome == "live"))
+        .order_by(Publication.id)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    there = []
+    for publication, attempt in found.all():
+        if not offers_more(publication, attempt, listing):
+            continue
+        values: dict[str, Any] = {}
+        if publication.lower_asked_at is None:
+            values |= {"lower_asked_at": func.clock_timestamp(), "lower_told_at": None}
+        if not publication.looking:
+            why = f"That fewer are left cannot be said on {MARKETPLACES[publication.marketplace]} now."
+            asked = await held(session, publication, why)
+            values["needs_you"] = ask_first(publication, asked) if asked else about_order(publication)
+            values |= {"next_try_at": None, "tries": 0}
+        await change(session, publication, **values)
+        there.append(publication.connection_id)
     if there:
         await engine.wake(session, there, "urgent")
 

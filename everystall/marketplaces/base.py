@@ -525,11 +525,13 @@ class Adapter(Protocol):
         ...
 
     async def find_sales(
-        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> Sales:
-        """The list of orders, newest first, read until a page holds one in `known`. What does not
-        look like that list is never one of no orders (PageChanged). Where it does not say which listing an
-        order was, those are looked up that are not known and not from before `since` (by a day to spare).
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False,
+        look_for: frozenset[str] = frozenset(),
+    ) -> Sales:  # fmt: skip
+        """The list of orders, newest first, read until a page holds one in `known`, and until each of
+        `look_for` was there, or as far as is read at once. What does not look like that list is never one of
+        no orders (PageChanged). Where it does not say which listing an order was, those are looked up that
+        are not known and not from before `since` (by a day to spare).
         `whole`: also where orders go that are long past. Also proves the session (SessionExpired)."""
         ...
 

@@ -30,7 +30,7 @@ TYPES = {
     "sale.unclear": "by a mail something was sold on an account that we cannot see; it is not clear what",
     "sale.settled": "you looked after a sale that was not clear, and said so",
     "sale.cancelled": "an order that we had counted was cancelled there",
-    "delist.late": "a listing that was sold elsewhere is not known to be gone after five minutes",
+    "delist.late": "what was sold elsewhere is not known to be gone, or fewer, after five minutes",
     "relist.skipped": "a listing was not relisted, and stays up as it is",
     "watch.failed": "what sells on an account cannot be seen",
     "mailbox.failed": "your mailbox cannot be read, so that mails about sales wake nobody",

@@ -53,7 +53,9 @@ SUBJECTS: Final = {
         frozenset({"sale.double", "sale.unclear"}),
     ),
     "late": Subject(
-        "Not gone in time", "Sold, and still up elsewhere after five minutes.", frozenset({"delist.late"})
+        "Not gone in time",
+        "Sold, and still up elsewhere after five minutes, or more of it than are left.",
+        frozenset({"delist.late"}),
     ),
     "blind": Subject(
         "An account cannot be seen",

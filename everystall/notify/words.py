@@ -150,6 +150,12 @@ def _cancelled(data: Mapping[str, Any], names: _Names) -> _Said:
 
 
 def _late(data: Mapping[str, Any], names: _Names) -> _Said:
+    if data.get("lowers"):
+        text = (
+            f"Some of {names.listing(data)} sold, and after five minutes more than are left may still be "
+            "offered here. We go on trying; look there yourself."
+        )
+        return f"Not made fewer on {names.place(data)} yet", text, _stalls(data), "bad"
     text = (
         f"{names.listing(data)} was sold elsewhere, and is not known to be gone here after five minutes. "
         "We go on trying; look there yourself."

@@ -40,7 +40,7 @@ def control(world: World) -> Starlette:
     async def cancel(request: Request) -> Response:
         wish = await request.json()
         try:
-            item = world.cancel(wish["marketplace"], wish["order_id"])
+            item = world.cancel(wish["marketplace"], wish["order_id"], puts_back=bool(wish.get("puts_back")))
         except (KeyError, LookupError) as e:
             return JSONResponse({"error": str(e)}, 404)
         return JSONResponse(item.as_json())

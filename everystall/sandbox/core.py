@@ -171,7 +171,12 @@ class Item:
 
     @property
     def quantity_sold(self) -> int:
-        return sum(order["quantity"] for order in self.orders)
+        return sum(order["quantity"] for order in self.orders if not order["put_back"])
+
+    @property
+    def cancelled(self) -> bool:
+        """The last order of it was."""
+        return bool(self.orders and self.orders[-1]["cancelled"])
 
     @property
     def price(self) -> int:
@@ -511,7 +516,7 @@ class World:
                 order = {
                     "order_id": secrets.token_hex(12), "buyer": buyer, "quantity": quantity,
                     "price": dict(item.fields.get("price") or {}), "at": datetime.now(UTC).isoformat(),
-                    "cancelled": False,
+                    "cancelled": False, "put_back": False,
                 }  # fmt: skip
                 item.orders.append(order)
                 if item.quantity_sold >= item.quantity:
@@ -520,15 +525,26 @@ class World:
                 return item
         raise LookupError("no live listing like that")
 
-    def cancel(self, marketplace: str, order_id: str) -> Item:
-        """An order is cancelled (ledger: sale_cancelled); its listing stays as it is. Raises LookupError."""
+    def cancel(self, marketplace: str, order_id: str, *, puts_back: bool = False) -> Item:
+        """An order is cancelled (ledger: sale_cancelled); its listing stays as it is, or the site itself has
+        it for sale again, under its id (ledger: put_back). Raises LookupError."""
         for item in self.items(marketplace):
             for order in item.orders:
                 if order["order_id"] == order_id:
                     order["cancelled"] = True
                     self.ledger.record("sale_cancelled", item, order_id=order_id)
+                    if puts_back:
+                        self.put_back(item, order)
                     return item
         raise LookupError("no such order")
+
+    def put_back(self, item: Item, order: dict[str, Any]) -> Item:
+        """The site has it for sale again."""
+        order["put_back"] = True
+        if item.state == "sold":
+            item.state, item.sold_at = "live", None
+        self.ledger.record("put_back", item, order_id=order["order_id"])
+        return item
 
     def drift(self, marketplace: str) -> DriftSetting:
         return self.drifts.get(marketplace) or DriftSetting()

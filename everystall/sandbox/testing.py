@@ -64,11 +64,10 @@ class Sandbox:
         """listing_id, sku or title; buyer, quantity."""
         return self._answer(self._control.post("buy", json={"marketplace": marketplace, **wish}))
 
-    def cancel(self, marketplace: str, order_id: str) -> dict[str, Any]:
-        """An order of a buyer's."""
-        return self._answer(
-            self._control.post("cancel", json={"marketplace": marketplace, "order_id": order_id})
-        )
+    def cancel(self, marketplace: str, order_id: str, *, puts_back: bool = False) -> dict[str, Any]:
+        """An order of a buyer's. `puts_back`: the site itself has it for sale again."""
+        wish = {"marketplace": marketplace, "order_id": order_id, "puts_back": puts_back}
+        return self._answer(self._control.post("cancel", json=wish))
 
     def by_hand(self, marketplace: str, do: str, listing_id: str, **fields: Any) -> dict[str, Any]:
         """What its seller does there: edit or relist (with these fields), end, mark_sold."""

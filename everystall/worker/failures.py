@@ -37,6 +37,7 @@ from everystall.inventory.publications import (
     backoff,
     change,
     is_held,
+    is_urgent,
     needs_you,
     reason_of,
     tell_jobs,
@@ -166,11 +167,6 @@ async def dropped(visit: Visit, publication_id: UUID | None) -> None:
             await change(session, publication, state=AT_REST[publication.state])
 
 
-def _still_up(publication: Publication) -> bool:
-    """It is to go: that is tried until it is gone, whatever its seller is asked."""
-    return publication.wanted == "ended" and publication.put == "live"
-
-
 def over(publication: Publication) -> bool:
     """Nobody wants it any more and nothing of it is there or in question: what just failed is moot."""
     return publication.wanted == "ended" and publication.put != "live" and not publication.looking
@@ -193,9 +189,10 @@ async def _flag(
     publication.state = AT_REST.get(publication.state, publication.state)
     if publication.looking:
         publication.next_try_at = func.now() + LOOK_AGAIN
-    elif _still_up(publication) and reason in TRIED_ON:
+    elif is_urgent(publication) and reason in TRIED_ON:  # until it is gone, or fewer
         publication.next_try_at = func.now() + (CHECK_AGAIN if reason == "page_changed" else LOOK_AGAIN)
-        message = f"{message} It is still there: we go on trying."
+        still = "It is still there" if publication.wanted == "ended" else "It still offers more than are left"
+        message = f"{message} {still}: we go on trying."
     asked = needs_you(
         publication, visit.connection.public_id, reason, message, publication.url or visit.connection.base_url
     )
@@ -237,6 +234,7 @@ async def _tell_account(visit: Visit, session: AsyncSession, type: str, message:
 async def _flag_posts(visit: Visit, message: str, evidence_: Evidence) -> None:
     """The account may not list more for now: whatever waits to be posted there waits for the seller."""
     posts = Publication.unsettled & (Publication.wanted == "live") & Publication.looking.is_(False)
+    posts &= Publication.lower_asked_at.is_(None)
     async with visit.lease.transaction() as session:
         await _flag_all(visit, session, "account_limited", message, evidence_, posts)
 
@@ -268,11 +266,13 @@ async def _again_later(
         tries = publication.tries + counts
         rest, jitter = getattr(error, "retry_after", None), random.random()
         wait = backoff(max(tries - 1, 0), rest, jitter)
+        ending = publication.wanted == "ended" or publication.state == "ending"
+        state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
-        elif _still_up(publication) and (tries < TRIES or publication.needs_you is not None):
+        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None):
             wait = backoff(max(tries - 1, 0), rest, jitter, END_AGAIN)
-            await change(session, publication, tries=tries, next_try_at=func.now() + wait, state="ending")
+            await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
         elif tries >= TRIES:
             said = f"It did not work {tries} times in a row: {error.message} {error.action}"
             if error.fate == "retry":
@@ -281,8 +281,6 @@ async def _again_later(
             await _flag(visit, session, publication, reason_of(error), said, picture)
             await tell_jobs(session, [publication_id])
         else:
-            ending = publication.state == "ending"
-            state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
 
 

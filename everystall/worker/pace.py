@@ -63,13 +63,13 @@ async def until_next_post(visit: Visit, session: AsyncSession) -> float:
 
 async def hold(visit: Visit, session: AsyncSession, publication: Publication, seconds: float) -> None:
     """What waits on the account as this does, to be posted or to be changed, rests so long, each a gap longer
-    than the one before; delists and looks do not."""
+    than the one before; delists and looks do not, nor what is to be fewer because some sold."""
     await session.execute(
         text(f"""
         WITH locked AS (
             SELECT id, asked_at FROM publications p
             WHERE connection_id = :id AND unsettled AND NOT looking AND wanted = 'live'
-              AND (put = 'live') = :live AND {NOT_HELD}
+              AND (put = 'live') = :live AND lower_asked_at IS NULL AND {NOT_HELD}
               AND (next_try_at IS NULL OR next_try_at < now() + make_interval(secs => :wait))
             ORDER BY id FOR NO KEY UPDATE),
         waiting AS (

@@ -414,7 +414,8 @@ async def _waits_for_twin(
         text("""SELECT bool_or(armed_at < now() - make_interval(secs => :settle)) FROM attempts
                 WHERE connection_id = :connection AND publication_id <> :mine
                 AND armed_at IS NOT NULL AND marker IS NULL
-                AND (outcome IS NULL OR (outcome = 'unresolved' AND next_look_at IS NOT NULL))
+                AND (outcome IS NULL
+                     OR (outcome = 'unresolved' AND next_look_at IS NOT NULL AND remote_id IS NULL))
                 AND draft ->> 'title' = :title AND draft -> 'price' = CAST(:price AS jsonb)"""),
         {"connection": attempt.connection_id, "mine": publication.id, "title": attempt.draft["title"],
          "price": json.dumps(attempt.draft["price"]), "settle": visit.tools.settings.settle_seconds},

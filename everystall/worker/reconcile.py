@@ -74,8 +74,9 @@ async def look(visit: Visit, publication_id: UUID) -> None:
 
 
 async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
-    """A look for an attempt that the seller gave up ("Post again"). If it turns up beside a newer one,
-    the newer is taken down: the older has the buyers' likes, and two would sell it twice."""
+    """A look for an attempt that the seller gave up ("Post again"), or whose order was cancelled, so that the
+    marketplace may have it for sale again. If it turns up beside a newer one, the newer is taken down: the
+    older has the buyers' likes, and two would sell it twice."""
     async with visit.lease.transaction() as session:
         attempt = (
             await session.scalars(
@@ -92,13 +93,17 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
         if newer is not None and newer.outcome is None and newer.armed_at is not None:
             attempt.next_look_at = func.now() + timedelta(seconds=30)  # one question at a time
             return
+        cancelled = await sales.find_cancelled(session, attempt)
     page = await visit.page()
     found, seen = await _find(visit, page, attempt)
-    if found is None or seen is None or seen.state not in ("live", "sold"):
+    there = ("live",) if cancelled is not None else ("live", "sold")
+    if found is None or seen is None or seen.state not in there:
         async with visit.lease.transaction() as session:
             mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
             mine.looks += 1
             mine.next_look_at = _next_later(mine.looks)
+            if cancelled is not None and mine.looks >= len(LATER):
+                mine.outcome = "sold"
             publication = await visit.locked(session, publication_id)
             await let_twins_go_on(session, mine)
             await forget_listing_if_over(session, publication.listing_id)
@@ -116,7 +121,9 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
         if state != "ended":
             raise MarketplaceBusy(f"{visit.label} still shows the second listing after we took it down.")
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, publication_id)
+        publication = await visit.locked(session, publication_id, with_others=cancelled is not None)
+        if cancelled is not None:
+            await sales.take_put_back(session, publication, cancelled)
         newer = await _newer(session, publication_id, attempt.id)
         if newer is not None and newer.outcome in (None, "live"):
             newer.outcome, newer.finished_at = "ended", func.now()

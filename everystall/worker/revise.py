@@ -31,6 +31,7 @@ from everystall.errors import (
     PageChanged,
     listed,
 )
+from everystall.inventory import sales
 from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
 from everystall.models import Attempt, Listing, Publication, User
@@ -65,7 +66,7 @@ class Plan:
     late: bool
     #: Some sold there: how many it offers now is to be seen.
     recount: bool = False
-    #: Posting is paused: that fewer are left is put, and nothing else.
+    #: Some sold, or posting is paused: that fewer are left is put, and nothing else.
     lowers: bool = False
     #: The listing's revision that is there once this is put.
     puts: int = 0
@@ -153,7 +154,8 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             return None
         await publish.read_account(visit, session)
         user = await session.get_one(User, publication.user_id, populate_existing=True)
-        lowers = visit.connection.paused_at is not None or user.paused_at is not None
+        urgent = publication.lower_asked_at is not None
+        lowers = urgent or visit.connection.paused_at is not None or user.paused_at is not None
         if lowers:
             draft, puts = await _lowered(visit, session, listing, publication, attempt)
         else:
@@ -170,14 +172,17 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         common: dict[str, Any] = {"wanted_revision": listing.revision, "started_at": func.now()}
         if attempt.revising is None and plan.wanted == plan.put and not plan.recount:
             if puts != listing.revision:
+                if urgent:  # no more are offered than are left: what else was edited is not urgent
+                    await change(session, publication, lower_asked_at=None, lower_told_at=None)
                 return None
             plan.merged = Merged(frozenset(), attempt.adopted)
             told = {note["field"]: note for note in (*publication.notes, *_notes(visit, plan))}
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
-            await change(session, publication, put_revision=listing.revision, tries=0,
-                         state=_at_rest(publication), **common)  # fmt: skip
+            await change(session, publication, put_revision=listing.revision, tries=0, lower_asked_at=None,
+                         lower_told_at=None, state=_at_rest(publication), **common)  # fmt: skip
             return None
-        wait = await pace.rest(visit, session, only_asked=lowers or attempt.revising is not None)
+        asked = lowers or attempt.revising is not None
+        wait = 0 if urgent else await pace.rest(visit, session, only_asked=asked)
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None
@@ -368,6 +373,11 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
         await reconcile.record(visit, session, publication, attempt, plan.remote_id, seen, read_back)
         if publication.state == "live":
             await change(session, publication, state=_at_rest(publication))
+        if publication.lower_asked_at is not None and publication.put == "live":
+            listing = await session.get_one(Listing, publication.listing_id, populate_existing=True)
+            shown = "quantity" in attempt.adopted or read_back.get("quantity") is not False
+            if shown and not sales.offers_more(publication, attempt, listing):
+                await change(session, publication, lower_asked_at=None, lower_told_at=None)
         if told:
             await tell(session, publication, "publication.revised")
 

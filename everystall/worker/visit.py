@@ -38,7 +38,7 @@ from everystall.errors import (
     NotWanted,
     PageChanged,
 )
-from everystall.inventory.publications import NOT_HELD, lock_all
+from everystall.inventory.publications import NOT_HELD, lock_with_others
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
@@ -72,14 +72,16 @@ LINGER_SECONDS = 3.0
 #: sent to check the account that a visit is checking.
 FRESH_SECONDS, CHECKING_SECONDS = 10.0, 60.0
 #: More may be offered there than is left of several. To lower that is as a delist: it runs while posting is
-#: paused, unless the seller paused taking down, too. (everystall.due() does not know it: who sold wakes the
-#: account, and each check finds it.)
+#: paused, unless the seller paused taking down, too. (everystall.due() knows only what a sale left so: who
+#: edited wakes the account, and each check finds it.)
 _LOWERS = """(p.put = 'live' AND (p.state <> 'ending' OR p.relist = 'asked')
     AND (c.paused_at IS NULL OR NOT c.pause_ends) AND (u.paused_at IS NULL OR NOT u.pause_ends)
-    AND (p.put_revision IS NULL OR EXISTS (
+    AND (p.lower_asked_at IS NOT NULL OR p.put_revision IS NULL OR EXISTS (
         SELECT FROM attempts a JOIN listings l ON l.id = p.listing_id
         WHERE a.publication_id = p.id AND a.outcome = 'live'
           AND coalesce(a.draft ->> 'quantity', '1')::int > l.quantity - l.quantity_sold)))"""
+#: What the urgent lane is for; all else comes behind it.
+_URGENT = "(p.wanted = 'ended' OR (p.put = 'live' AND p.lower_asked_at IS NOT NULL))"
 #: Which publications of an account are due now. Delists and looks run while posting is paused.
 _DUE = f"""
     FROM publications p JOIN connections c ON c.id = p.connection_id JOIN users u ON u.id = p.user_id
@@ -89,7 +91,7 @@ _DUE = f"""
 _FOUND = (
     column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
     column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
-    column("relist", TEXT), column("paused", Boolean), column("orphan_id", Uuid),
+    column("relist", TEXT), column("stays", Boolean), column("orphan_id", Uuid),
     column("importing", Boolean), column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
@@ -111,7 +113,7 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.next_check_at <= now() + make_interval(secs => {CHECKING_SECONDS})
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
-           due.paused, orphan.publication_id AS orphan_id,
+           due.stays, orphan.publication_id AS orphan_id,
            :reading AND {_IMPORTING} AS importing,
            (SELECT r.job_id FROM listing_automation_results r
             WHERE r.publication_id = due.id AND r.finished_at IS NULL
@@ -119,9 +121,10 @@ NEXT = select(Connection, *_FOUND).from_statement(
     FROM connections c
     LEFT JOIN LATERAL (
         SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist,
-               c.paused_at IS NOT NULL OR u.paused_at IS NOT NULL AS paused {_DUE}
-          AND (NOT :urgent OR p.wanted = 'ended')
-        ORDER BY p.wanted = 'ended' DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
+               c.paused_at IS NOT NULL OR u.paused_at IS NOT NULL
+                   OR (p.relist = 'asked' AND p.lower_asked_at IS NOT NULL) AS stays {_DUE}
+          AND (NOT :urgent OR {_URGENT})
+        ORDER BY {_URGENT} DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
                  p.id LIMIT 1) due ON true
     LEFT JOIN LATERAL (
         SELECT a.publication_id FROM attempts a
@@ -166,12 +169,13 @@ class Due:
     job_id: str | None = None
 
 
-def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None, paused: bool) -> str:
+def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None, stays: bool) -> str:
+    """`stays`: what is to be relisted is not taken down now, but may be changed."""
     if looking:
         return "look"
     if wanted == "ended":
         return "end"
-    if put == "live" and relist is not None and not paused:
+    if put == "live" and relist is not None and not stays:
         return "relist"
     if put == "live":
         return "still there" if state == "ending" and relist != "asked" else "revise"
@@ -299,7 +303,9 @@ class Visit:
                     self.check_claimed = claimed
                     return Due("check")
             if row.due_id is not None:
-                kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.paused)
+                kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.stays)
+                if kind == "publish" and row.orphan_id is not None:  # it may be there already
+                    return Due("orphan", row.orphan_id)
                 return Due(kind, row.due_id, row.job_id)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)
@@ -601,9 +607,9 @@ class Visit:
         """The same, or NotWanted. `with_others`: all of the listing's, and the listing, since one more was
         sold."""
         if with_others:
-            listing_id = select(Publication.listing_id).where(Publication.id == publication_id)
-            await lock_all(session, list(await session.scalars(listing_id)))
-        publication = await self.find_locked(session, publication_id)
+            publication = (await lock_with_others(session, [publication_id])).get(publication_id)
+        else:
+            publication = await self.find_locked(session, publication_id)
         if publication is None:
             raise NotWanted("The listing was deleted.")
         return publication

@@ -60,9 +60,12 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
         since = await sales.first_post(session, connection.id)
         asked = {"id": connection.id, "s": LONG_SECONDS}
         first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
+        look_for = await sales.may_be_cancelled(session, connection.id) if list_due else frozenset()
     page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
-    told = await visit.adapter.find_sales(page, known=frozenset(known), since=since, whole=first or long_ago)
+    told = await visit.adapter.find_sales(
+        page, known=frozenset(known), since=since, whole=first or long_ago, look_for=look_for
+    )
     if late and not told.cut and not late & {sale.order_id for sale in told}:
         raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
     await visit.signed_in()
@@ -100,9 +103,14 @@ async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> boo
         others = []
     async with visit.lease.transaction() as session:
         await sales.remember(session, connection, others)
-    for order_id in {sale.order_id for sale in told if sale.cancelled and known.get(sale.order_id) is False}:
+    cancelled = {sale.order_id for sale in told if sale.cancelled}
+    stand = {sale.order_id for sale in told} - cancelled
+    for order_id in sorted(id for id in cancelled if known.get(id) is False):
         async with visit.lease.transaction() as session:
             await sales.take_cancelled(session, connection, order_id)
+    for order_id in sorted(id for id in stand if known.get(id) is True):
+        async with visit.lease.transaction() as session:
+            await sales.take_sold_again(session, connection, order_id)
     return any(sale.order_id not in mine for sale in new)
 
 

@@ -296,6 +296,39 @@ async def test_one_of_several_lowers_the_quantity_where_there_is_one_and_is_post
 
 
 @pytest.mark.longer
+async def test_of_several_fewer_are_put_at_once_and_alone_whatever_the_pace(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    overrides = {**SHIRT["overrides"], "mercari": {"quantity": 1}}
+    listing, profiles = await _live(
+        stall, alice, ("mercari", "ebay"), quantity=3, overrides=overrides, specifics={}
+    )
+    _, his = await _live(stall, bob, ("ebay",), quantity=3, specifics={})
+    await stall.rows("UPDATE connections SET pace_seconds = 3600, last_post_at = now() RETURNING id")
+    edited = await alice.client.patch(f"/api/listings/{listing}", json={"title": "Linen shirt, blue"})
+    assert edited.status_code == 200
+    await stall.visit(profiles["ebay"])  # that waits for the account's pace
+    assert _of(stall, "ebay", alice)["fields"]["title"] == SHIRT["title"]
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    assert profiles["ebay"] in await _waiting(stall, "urgent")
+    await stall.visit(profiles["ebay"], lane="urgent")
+    fields = _of(stall, "ebay", alice)["fields"]
+    assert (fields["quantity"], fields["title"]) == (2, SHIRT["title"])
+    (row,) = await stall.rows(
+        "SELECT lower_asked_at, put_revision < wanted_revision AS waits, p.needs_you FROM publications p "
+        "JOIN connections c ON c.id = p.connection_id WHERE c.public_id = :id", id=profiles["ebay"],
+    )  # fmt: skip
+    assert row == {"lower_asked_at": None, "waits": True, "needs_you": None}
+    await stall.rows("UPDATE connections SET last_post_at = NULL RETURNING id")
+    await stall.rows("UPDATE publications SET next_try_at = NULL RETURNING id")
+    await stall.visit(profiles["ebay"])
+    fields = _of(stall, "ebay", alice, title="Linen shirt, blue")["fields"]
+    assert (fields["quantity"], _of(stall, "ebay", bob)["fields"]["quantity"]) == (2, 3)
+    assert his.keys() == {"ebay"}
+
+
+@pytest.mark.longer
 async def test_a_worker_sees_a_sale_by_itself_and_takes_down_the_rest(
     stall: Stall, alice: Seller, start_worker: Callable[..., None]
 ):
@@ -391,6 +424,37 @@ async def test_a_cancelled_order_is_told_and_nothing_is_put_back_by_itself(stall
     (event,) = await stall.rows("SELECT data FROM events WHERE type = 'sale.cancelled'")
     assert event["data"]["orderId"] == item["orders"][0]["order_id"]
     assert stall.live("mercari") == stall.live("ebay") == []
+
+
+@pytest.mark.longer
+async def test_what_the_marketplace_itself_has_for_sale_again_is_ours_again_and_not_posted_beside_it(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    _, profiles = await _live(stall, alice, ("mercari", "ebay"))
+    await stall.rows(
+        "INSERT INTO sale_rules (user_id, put_back) VALUES (:id, 'always') RETURNING user_id",
+        id=alice.user_id,
+    )
+    stall.sandbox.buy("mercari", title=SHIRT["title"])
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"], lane="urgent")
+    (item,) = stall.ledger("mercari")
+    stall.sandbox.cancel("mercari", item["orders"][0]["order_id"], puts_back=True)
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"])
+    (back,) = stall.live("mercari")
+    assert (back["listing_id"], len(stall.events("mercari", "published"))) == (item["listing_id"], 1)
+    assert len(stall.live("ebay")) == 1
+    rows = "SELECT marketplace, put, wanted, remote_id FROM publications ORDER BY marketplace"
+    ebay, mercari = await stall.rows(rows)
+    assert (ebay["put"], mercari["put"], mercari["wanted"]) == ("live", "live", "live")
+    assert mercari["remote_id"] == item["listing_id"]
+    stall.sandbox.buy("mercari", title=SHIRT["title"])  # under the same id
+    await _check(stall, profiles["mercari"])
+    await stall.visit(profiles["ebay"], lane="urgent")
+    assert stall.live("mercari") == stall.live("ebay") == []
+    assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
 
 
 @pytest.mark.longer

@@ -424,8 +424,9 @@ class SimAdapter:
         return page.base_url + IDS[self.marketplace][1].format(id)
 
     async def find_sales(
-        self, page: SimPage, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> Sales:
+        self, page: SimPage, *, known: frozenset[str], since: datetime, whole: bool = False,
+        look_for: frozenset[str] = frozenset(),
+    ) -> Sales:  # fmt: skip
         """One order for each that is sold; pages as the other lists'."""
         await page.ask("orders")
         rows = self.world.listed(page.account, "sold")
@@ -433,7 +434,9 @@ class SimAdapter:
         for start in range(0, len(rows), PAGE):
             shown = rows[start : start + PAGE]
             found += [Sale(f"o{one.id}", one.id, one.title, one.price, one.quantity) for one in shown]
-            if any(f"o{one.id}" in known for one in shown):
+            shows = {f"o{one.id}" for one in shown}
+            look_for -= shows
+            if not shows.isdisjoint(known) and not look_for:
                 break
         return found
 

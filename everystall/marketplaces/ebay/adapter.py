@@ -87,8 +87,9 @@ class Ebay:
         return on.full_size(photo_url)
 
     async def find_sales(
-        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> Sales:
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False,
+        look_for: frozenset[str] = frozenset(),
+    ) -> Sales:  # fmt: skip
         """A page load; orders stay in that list for long."""
         rows: list[Mapping[str, Any]] = []
         met = more = False
@@ -98,8 +99,9 @@ class Ebay:
             if shown["unread"]:
                 raise PageChanged(f"{LABEL}'s list of orders has rows that do not say what was sold.")
             rows += shown["rows"][_repeated(rows, shown["rows"]) :]
-            met, more = any(row["order"] in known for row in shown["rows"]), shown["more"]
-            if met or not more:
+            shows, more = {row["order"] for row in shown["rows"]}, shown["more"]
+            met, look_for = met or not shows.isdisjoint(known), look_for - shows
+            if (met and not look_for) or not more:
                 break
         lines = Counter[str]()
         found = Sales()

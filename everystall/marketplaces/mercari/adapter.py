@@ -76,12 +76,13 @@ class Mercari:
         return on.full_size(photo_url)
 
     async def find_sales(
-        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> Sales:
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False,
+        look_for: frozenset[str] = frozenset(),
+    ) -> Sales:  # fmt: skip
         """A page load. One listing is one order, and its rows tell no time."""
         found = Sales()
         for path in (on.IN_PROGRESS, on.COMPLETE) if whole else (on.IN_PROGRESS,):
-            rows, cut = await _read_rows(page, path, known, sure=True)
+            rows, cut = await _read_rows(page, path, known, look_for, sure=True)
             found.cut |= cut
             for row in rows:
                 cancelled = any(re.search(r"\bcancel", note, re.IGNORECASE) for note in row["notes"])
@@ -376,17 +377,21 @@ def _active(page: Page, row: Mapping[str, Any], state: Literal["live", "draft", 
 
 
 async def _read_rows(
-    page: Page, path: str, known: frozenset[str], *, sure: bool = False
+    page: Page, path: str, known: frozenset[str], look_for: frozenset[str] = frozenset(), *,
+    sure: bool = False,
 ) -> tuple[list[Mapping[str, Any]], bool]:  # fmt: skip
     """And does the list go on, with nothing known so far? `sure`: PageChanged where it shows neither a row
     nor that it has none."""
     found: list[Mapping[str, Any]] = []
+    met = False
     for number in range(1, MOST_PAGES + 1):
         shown = await _read_page(page, path, number, sure=sure)
         found += shown["rows"]
-        if not shown["more"] or any(row["id"] in known for row in shown["rows"]):
+        shows = {row["id"] for row in shown["rows"]}
+        met, look_for = met or not shows.isdisjoint(known), look_for - shows
+        if not shown["more"] or (met and not look_for):
             return found, False
-    return found, True
+    return found, not met
 
 
 async def _read_page(page: Page, path: str, number: int, *, sure: bool = False) -> Mapping[str, Any]:

@@ -90,12 +90,13 @@ class Poshmark:
         return on.full_size(photo_url)
 
     async def find_sales(
-        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False
-    ) -> Sales:
+        self, page: Page, *, known: frozenset[str], since: datetime, whole: bool = False,
+        look_for: frozenset[str] = frozenset(),
+    ) -> Sales:  # fmt: skip
         """A page load, and one for each order that is not known: the list does not name the listing. All
         orders stay in that list."""
         found = Sales()
-        rows, found.cut = await _read_orders(page, known)
+        rows, found.cut = await _read_orders(page, known, look_for)
         for row in rows:
             sale = _sale(row)
             sold_at = sale.sold_at or since
@@ -474,9 +475,12 @@ async def _left_the_form(page: Page) -> bool:
 # ---- sales ----------------------------------------------------------------------------------------
 
 
-async def _read_orders(page: Page, known: frozenset[str]) -> tuple[list[Mapping[str, Any]], bool]:
+async def _read_orders(
+    page: Page, known: frozenset[str], look_for: frozenset[str]
+) -> tuple[list[Mapping[str, Any]], bool]:
     """And does the list go on, with nothing known so far?"""
     found: list[Mapping[str, Any]] = []
+    met = False
     for number in range(1, MOST_PAGES + 1):
         await page.goto(on.SALES if number == 1 else f"{on.SALES}?page={number}", ready=on.SALES_SHOWN)
         shown = await page.read(on.ORDERS)
@@ -484,9 +488,11 @@ async def _read_orders(page: Page, known: frozenset[str]) -> tuple[list[Mapping[
         if len(shown["rows"]) != many:
             raise PageChanged(f"{LABEL} says that it shows {many} sales, and we find {len(shown['rows'])}.")
         found += shown["rows"]
-        if shown["to"] >= shown["of"] or any(row["id"] in known for row in shown["rows"]):
+        shows = {row["id"] for row in shown["rows"]}
+        met, look_for = met or not shows.isdisjoint(known), look_for - shows
+        if shown["to"] >= shown["of"] or (met and not look_for):
             return found, False
-    return found, True
+    return found, not met
 
 
 def _sale(row: Mapping[str, Any]) -> Sale:

@@ -256,13 +256,14 @@ async def listings(request: Request) -> Response:
         return here.site.login_wall(request)
     week = time.time() - 7 * 86400
     sold = sorted(
-        (item for item in world.listed(NAME, account, "sold") if item.orders),
-        key=lambda item: item.sold_at or 0, reverse=True,
+        (item for item in world.listed(NAME, account, "sold", "live")
+         if item.orders and (item.state == "sold" or item.cancelled)),
+        key=lambda item: item.orders[-1]["at"], reverse=True,
     )  # fmt: skip
     lists = {
         "active": world.listed(NAME, account, "live"),
-        "in_progress": [item for item in sold if (item.sold_at or 0) > week],
-        "complete": [item for item in sold if (item.sold_at or 0) <= week],
+        "in_progress": [item for item in sold if (item.sold_at or time.time()) > week],
+        "complete": [item for item in sold if (item.sold_at or time.time()) <= week],
         "draft": world.listed(NAME, account, "draft"),
     }
     tab = request.path_params.get("tab", "draft")
@@ -279,7 +280,7 @@ async def listings(request: Request) -> Response:
     notes = {"active": "Active", "in_progress": "Sold: ship it", "complete": "Complete", "draft": "Draft"}
     shown = [
         _card(item) | {
-            "note": "Canceled" if any(order["cancelled"] for order in item.orders) else notes[tab],
+            "note": "Canceled" if item.cancelled and tab != "active" else notes[tab],
             "href": f"/sell/edit/{item.id}/" if tab == "draft" else f"/us/item/{item.id}/",
         }
         for item in here_items

@@ -374,14 +374,20 @@ def _orders(sides: tuple[Sale | None, Sale] | None) -> list[tuple[str, str]]:
 def _late(account: Connection, one: questions.Late) -> Section:
     label = MARKETPLACES[account.marketplace]
     key = f"late-{one.publication.id}"
+    head = f"Sold, and still on {label}"
+    happened = f"“{one.title}” was sold elsewhere, and we could not take it down on {label} yet."
+    todo = f"Take it down on {label} yourself, so that nobody buys it again."
+    press = button("end", "Try again now", label)
+    if one.publication.wanted == "live":
+        head = f"More on {label} than are left"
+        happened = f"Some of “{one.title}” sold, and we could not make it fewer on {label} yet."
+        todo = f"Make it fewer on {label} yourself, or have it taken down, so that nobody buys one too many."
+        press = button("end", "Take it down", label)
     card = Card(
-        key=key, rank=0, at=one.asked_at, head=f"Sold, and still on {label}",
-        happened=f"“{one.sale.title}” was sold elsewhere, and we could not take it down on {label} yet. We "
-        "go on trying.",
-        todo=f"Take it down on {label} yourself, so that nobody buys it again.",
+        key=key, rank=0, at=one.asked_at, head=head, happened=f"{happened} We go on trying.", todo=todo,
         action="/needs-you/listing",
         fields={"listing": str(one.listing.id), "account": account.public_id, "reason": ""},
-        buttons=[button("end", "Try again now", label)],
+        buttons=[press],
         title=one.listing.title or "A listing without a title",
         href=f"/listings/{one.listing.id}/stalls", url=web_address(one.publication.url),
         names=[f"{one.listing.id}-{account.public_id}"],

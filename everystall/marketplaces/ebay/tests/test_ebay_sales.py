@@ -69,6 +69,8 @@ async def test_a_long_list_is_read_until_something_known(page, ebay, browser):
     browser.navigations.clear()
     assert len(await ADAPTER.find_sales(page, known=frozenset({found[0].order_id}), since=NOW)) == 50
     assert len(browser.navigations) == 1
+    known, oldest = frozenset({found[0].order_id}), frozenset({found[-1].order_id})
+    assert len(await ADAPTER.find_sales(page, known=known, since=NOW, look_for=oldest)) == 60
 
 
 async def test_signed_out_is_told(page, ebay):

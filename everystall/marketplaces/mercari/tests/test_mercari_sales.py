@@ -57,6 +57,24 @@ async def test_a_long_list_is_read_until_something_known(page, mercari, browser)
     known = frozenset({found[0].order_id})
     assert len(await ADAPTER.find_sales(page, known=known, since=NOW)) == 20
     assert len(browser.navigations) == 1
+    oldest = frozenset({found[-1].order_id})
+    assert len(await ADAPTER.find_sales(page, known=known, since=NOW, look_for=oldest)) == 25
+    gone = await ADAPTER.find_sales(page, known=known, since=NOW, look_for=frozenset({"m1"}))
+    assert (len(gone), gone.cut) == (25, False)
+
+
+async def test_what_the_site_itself_has_for_sale_again_is_a_cancelled_order_until_it_is_sold_again(
+    page, mercari
+):
+    item = _stock(mercari, "Comes back")
+    mercari.buy(SITE, listing_id=item.id)
+    mercari.cancel(SITE, item.orders[0]["order_id"], puts_back=True)
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert (sale.remote_id, sale.cancelled) == (item.id, True)
+    assert (await ADAPTER.read(page, item.id)).state == "live"
+    mercari.buy(SITE, listing_id=item.id)
+    (sale,) = await ADAPTER.find_sales(page, known=NONE, since=NOW)
+    assert (sale.order_id, sale.cancelled) == (item.id, False)
 
 
 async def test_what_is_long_past_is_read_when_asked_for(page, mercari):

@@ -76,8 +76,10 @@ async def test_a_long_list_is_read_until_something_known_and_old_orders_are_not_
     assert {sale.remote_id for sale in found} == {None}
     assert len(browser.navigations) == 2
     browser.navigations.clear()
-    assert len(await ADAPTER.find_sales(page, known=frozenset({orders[-1]}), since=later)) == 20
+    known, oldest = frozenset({orders[-1]}), frozenset({orders[0]})
+    assert len(await ADAPTER.find_sales(page, known=known, since=later)) == 20
     assert len(browser.navigations) == 1
+    assert len(await ADAPTER.find_sales(page, known=known, since=later, look_for=oldest)) == 25
 
 
 async def test_signed_out_is_told(page, site):
