@@ -412,7 +412,17 @@ _REFUSED = Finding(
 )  # fmt: skip
 
 
+async def alone(session: AsyncSession, user_id: UUID) -> None:
+    """Of all that makes a seller's listings out of what is elsewhere, one at a time writes, until its
+    transaction ends: so each sees what the other made, whatever it is known by."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"imports {user_id}"},
+    )
+
+
 async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:
+    await alone(session, doing.user_id)
     for row, decision in zip(rows, await decide(session, doing.format, rows), strict=True):
         if decision.outcome == "updated" and decision.listing_id is not None:
             listing = await find_listing(session, decision.listing_id, lock=True)

@@ -18,7 +18,7 @@ from everystall import engine
 from everystall.content.photos import Fingerprint, StoredPhoto
 from everystall.errors import Refused
 from everystall.inventory import matches, pricing
-from everystall.inventory.imports import place_key
+from everystall.inventory.imports import alone, place_key
 from everystall.inventory.incoming import live
 from everystall.inventory.listings import facts_with, find_listing
 from everystall.inventory.revisions import touch
@@ -162,6 +162,7 @@ async def bring_in(
     """The listing with its photos, or the one that a file brought in before; its publication as it is live
     there, and the outcome. Nobody has to go there."""
     came = live.read(connection.marketplace, read.shown)
+    await alone(session, doing.user_id)
     here = await _find_here(session, connection, read.remote_id, came)
     listing, made = (here, False) if here else await _write(session, doing, connection, read, came)
     photos = [] if made else await _photos_of(session, listing)
