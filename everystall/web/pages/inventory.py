@@ -35,6 +35,8 @@ router = APIRouter()
 MANY: Final = 5_000
 #: Listings that are shown while somebody types: more than a screen holds, and half of a page's time.
 TYPED: Final = 25
+#: What the page of such a seller says of itself when somebody types in it, so that not each key asks.
+LARGE: Final = "many"
 #: Pages that stand on one another; then the list begins anew behind them.
 TALLEST: Final = 6
 
@@ -315,20 +317,22 @@ async def show(
     """The page as its address, or what a form gave, says; with what went wrong before, if something did."""
     params = page.request.query_params if given is None else given
     asked, part = Asked.of(params), page.request.headers.get(PART)
-    pages = _number(params.get("pages"))
+    pages, typed = _number(params.get("pages")), params.get("typed") if part == "results" else None
     after = place_in(str(params.get("after") or "").replace("\x00", ""), asked.sort)
     session, sought, now = page.session, asked.sought, datetime.now(UTC)
-    large = await stock.is_large(session, MANY)
+    # a page that is typed in knows
+    large = typed == LARGE if typed else await stock.is_large(session, MANY)
     counted = part == "views" or (not large and part in (None, "found"))
     counts = await stock.counts_of(session) if counted else None
-    summed = part == "total" or (not large and part != "views")
-    total = await stock.number_of(session, sought) if summed else None
-    rows, ends = list[Line](), None
+    rows, ends, total = list[Line](), None, None
     if part not in ("views", "total"):
-        most = TYPED if params.get("typed") else PAGE * pages
-        ids, ends = await stock.page_of(session, sought, after, most)
+        ids, ends = await stock.page_of(session, sought, after, TYPED if typed else PAGE * pages)
         rows = await rows_of(session, ids, now, "card" if asked.look else "thumbnail")
-    kept = await saved_views.views_of(session) if part != "total" else []
+        if after is None and ends is None:
+            total = len(ids)
+    if total is None and (part == "total" or (not large and part != "views")):
+        total = await stock.number_of(session, sought)
+    kept = await saved_views.views_of(session) if part != "total" and not typed else []
     labels = await stock.labels_in_use(session) if counted else []
     locations = await stock.locations_in_use(session) if counted else []
     return page.show(
@@ -340,8 +344,9 @@ async def show(
         rows=rows,
         total=total,
         counts=counts,
-        more=_more(asked, params, 0 if params.get("typed") else pages, ends),
+        more=_more(asked, params, 0 if typed else pages, ends),
         begun=after is not None,
+        typed=LARGE if large else "yes",
         templates=await listing_templates.templates_of(session) if part is None else [],
         kept=kept,
         kept_now=next((one for one in kept if one.query == asked.query), None),
