@@ -474,8 +474,14 @@ async def test_a_child_that_is_killed_refuses_one_photo_and_no_more(photos, monk
     await photos.warm()
     (child,) = photos._children
     os.kill(child._process.pid, 19)  # SIGSTOP: it answers nothing, like a decoder in a loop
-    with pytest.raises(PhotoRefused, match="too long"):
+    with (
+        structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
+        structlog.contextvars.bound_contextvars(user_id="hers"),
+        pytest.raises(PhotoRefused, match="too long"),
+    ):
         await photos.put(encoded(picture()))
+    (ended,) = [line for line in lines if line["event"] == "photos.child_ended"]
+    assert ended["user_id"] == "hers"
     monkeypatch.setattr(photos_module, "TIMEOUT", 30.0)
     assert (await photos.put(encoded(picture()))).width == 240
 

@@ -8,6 +8,7 @@ sent out is always encoded anew, so no EXIF, GPS or hidden second file leaves th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import json
 import os
@@ -339,7 +340,9 @@ class Photos:
         return answer["ok"], made
 
     async def _in_thread(self, work: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # with what the line of the log is to say, as asyncio.to_thread would
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
 
     def _ask_child(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         child = self._take()

@@ -536,7 +536,7 @@ async def delete_account(
             raise LastOwner
         await session.execute(delete(User).where(User.id == who.user_id))
     await _forget_files(parts, hashes, pictures)
-    log.info("account.deleted", user=str(who.user_id))
+    log.info("account.deleted", user_id=str(who.user_id))
     return datetime.now(UTC).date() + timedelta(days=parts.settings.backup_days)
 
 
