@@ -470,8 +470,8 @@ async def test_more_than_25_mb_is_refused_unread(photos):
 
 
 async def test_a_child_that_is_killed_refuses_one_photo_and_no_more(photos, monkeypatch):
-    monkeypatch.setattr(photos_module, "TIMEOUT", 0.5)
     await photos.warm()
+    monkeypatch.setattr(photos_module, "TIMEOUT", 0.5)
     (child,) = photos._children
     os.kill(child._process.pid, 19)  # SIGSTOP: it answers nothing, like a decoder in a loop
     with (
