@@ -136,7 +136,7 @@ async def _silent(stage: Stage, seller: Seller) -> list[str]:
         for session in world._sessions if session.account.name == seller.name
         for token in (session.token, *session.spent)
     }  # fmt: skip
-    files = [*stage.home.glob("worker-*.log"), *(stage.home / "data" / "evidence").rglob("*.txt")]
+    files = [*stage.home.glob("worker-*.log"), *(stage.home / "data" / "photos" / "evidence").rglob("*.txt")]
     texts = {file.name: file.read_bytes() for file in files}
     for table in ("publications", "attempts", "events", "listing_automation_results"):
         rows = await stage.rows(f"SELECT t::text FROM {table} t WHERE user_id = %s", seller.user_id)

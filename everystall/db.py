@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -65,15 +66,17 @@ class Database:
 
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
-        """One transaction as this seller: commits on a clean exit, rolls back on any error."""
+        """One transaction as this seller: commits on a clean exit, rolls back on any error. What is logged
+        meanwhile says whose it is."""
         # in one message, because most requests are this and one more. Without the BEGIN there would be no
         # role either, and the login's own reads nothing.
         begin = (
             f"BEGIN; SELECT set_config('role', '{SELLER}', true), "
             f"set_config('request.jwt.claims', '{_claims(user_id)}', true)"
         )
-        async with self._transaction(begin) as session:
-            yield session
+        with structlog.contextvars.bound_contextvars(user_id=str(user_id)):
+            async with self._transaction(begin) as session:
+                yield session
 
     @asynccontextmanager
     async def as_app(self) -> AsyncIterator[AsyncSession]:
@@ -141,7 +144,8 @@ def _refuse_ended(raw: Any, *_: Any) -> None:
 
 
 async def become(session: AsyncSession, user_id: UUID) -> None:
-    """From here on this transaction is this seller's; there is no way back in it."""
+    """From here on this transaction is this seller's; there is no way back in it. What is logged says so."""
+    structlog.contextvars.bind_contextvars(user_id=str(user_id))
     await session.execute(
         text("SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true)"),
         {"role": SELLER, "claims": _claims(user_id)},

@@ -344,6 +344,8 @@ class Connection(Owned, Base):
     #: Since when reading it fails for another reason than the sign-in, and when the seller was told so.
     watch_failing_since: Mapped[datetime | None]
     watch_told_at: Mapped[datetime | None]
+    #: What the page looked like then, as `attempts.evidence`.
+    watch_evidence: Mapped[dict[str, Any] | None]
     #: Since when we cannot see what sells there, and when what is live there was ended elsewhere, by the
     #: seller's rule. Null again once it was looked at.
     blind_since: Mapped[datetime | None]
@@ -595,7 +597,8 @@ class Attempt(Owned, Base):
     looks: Mapped[int] = mapped_column(server_default=text("0"))
     #: After "unresolved" its looks go on until this is null.
     next_look_at: Mapped[datetime | None]
-    #: Screenshot and aria snapshot of the failure: {"screenshot": key, "aria": key, "at": …}
+    #: Screenshot and aria snapshot of the failure, where the photos are: {"screenshot": name, "aria": name,
+    #: "url": …, "at": …}
     evidence: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
     #: Armed and not settled: {revision, draft, photo_hashes, names} that a click may have put there.

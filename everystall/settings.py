@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    #: The data folder: embedded database, key ring, photos, evidence. Made with mode 0700.
+    #: The data folder: embedded database, key ring, photos. Made with mode 0700.
     everystall_home: Path = Field(default_factory=lambda: _default_home())
     #: Where the web listens, on 127.0.0.1.
     everystall_port: int = Field(default=8720, ge=1, le=65535)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select, text
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from everystall.inventory import blindness, sale_mails
 from everystall.inventory.publications import act
@@ -58,6 +60,19 @@ async def test_it_is_blind_from_when_we_cannot_look_until_we_did(db, alice, stan
     await _look(db)
     assert blindness.told_of(await _account(db, here)) is None
     assert blindness.told_of(await _account(db, there)) is None
+
+
+async def test_what_a_tick_logs_of_accounts_says_whose_they_are_and_where(db, alice, bob, make_connection):
+    hers, his = await make_connection(alice, "mercari"), await make_connection(bob, "poshmark")
+    for account in (hers, his):
+        await _ask(db, account, SIGNED_OUT)
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        await _look(db, times=1)
+    said = [(one["event"], one["user_id"], one["marketplace"], one["connection_id"]) for one in lines]
+    assert sorted(said) == sorted(
+        ("account.blind", str(account.user_id), account.marketplace, str(account.id))
+        for account in (hers, his)
+    )
 
 
 async def _account(db, account):

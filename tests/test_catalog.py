@@ -18,7 +18,8 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "spent_photos", "place_numbers", "know_photo_store"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
-            "accounts_appear", "accounts_move", "accounts_visited", "sales_move", "take_downs_move"}  # fmt: skip
+            "accounts_appear", "accounts_move", "accounts_visited", "sales_move",
+            "take_downs_move"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.

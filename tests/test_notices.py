@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from everystall.errors import ChannelRefused, Misconfigured
@@ -315,6 +316,19 @@ async def test_quiet_hours_and_digests_hold_it_back_and_what_is_urgent_passes(
     await tell.rules(alice, email_pace="at_once")
     await work_off(None, outgoing)
     assert len(post_office[0].got) == 3
+
+
+async def test_what_was_sent_is_logged_with_whose_it_is_and_what_of(outgoing, alice, bob, tell, post_office):
+    for user, marketplace in ((alice, "ebay"), (bob, "mercari")):
+        await tell.mail(user, f"{marketplace}@example.com")
+        await tell.happens(user, marketplace=marketplace)
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        await work_off(None, outgoing)
+    tried = {line["user_id"]: line for line in lines if line["event"] == "notice.tried"}
+    assert tried.keys() == {str(alice), str(bob)}
+    assert (tried[str(alice)]["marketplace"], tried[str(alice)]["type"]) == ("ebay", "sale.detected")
+    assert tried[str(bob)]["marketplace"] == "mercari"
+    assert "@example.com" not in str(lines)
 
 
 async def test_what_is_not_chosen_is_not_sent(db, outgoing, alice, tell, post_office):

@@ -470,12 +470,18 @@ async def test_more_than_25_mb_is_refused_unread(photos):
 
 
 async def test_a_child_that_is_killed_refuses_one_photo_and_no_more(photos, monkeypatch):
-    monkeypatch.setattr(photos_module, "TIMEOUT", 0.5)
     await photos.warm()
+    monkeypatch.setattr(photos_module, "TIMEOUT", 0.5)
     (child,) = photos._children
     os.kill(child._process.pid, 19)  # SIGSTOP: it answers nothing, like a decoder in a loop
-    with pytest.raises(PhotoRefused, match="too long"):
+    with (
+        structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
+        structlog.contextvars.bound_contextvars(user_id="hers"),
+        pytest.raises(PhotoRefused, match="too long"),
+    ):
         await photos.put(encoded(picture()))
+    (ended,) = [line for line in lines if line["event"] == "photos.child_ended"]
+    assert ended["user_id"] == "hers"
     monkeypatch.setattr(photos_module, "TIMEOUT", 30.0)
     assert (await photos.put(encoded(picture()))).width == 240
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from everystall import doctor
 from everystall.content.photos import Photos
-from everystall.errors import Misconfigured, PhotoMissing, StorageAway
+from everystall.errors import Misconfigured, NotFound, PhotoMissing, StorageAway
 from everystall.marketplaces.base import PhotoRule
 from everystall.settings import Settings
 from everystall.web.app import create_app
@@ -65,6 +66,25 @@ async def test_what_is_stored_is_read_back_and_a_rendition_is_made_once(photos, 
         assert await other.rendition(kept.sha256, RULE) == made
         assert other._children == []  # nothing was rendered there
         assert (await other.put(data)).sha256 == kept.sha256
+    finally:
+        await other.close()
+
+
+async def test_what_a_page_looked_like_is_there_for_every_host_until_its_days_are_over(photos, settings):
+    old, young = f"2026-01-01/{'0' * 16}.png", f"{datetime.now(UTC):%Y-%m-%d}/{'1' * 16}.png"
+    kept = await photos.put(picture("green"))
+    other = Photos(settings)  # another host's
+    try:
+        for name in (old, young):
+            await photos.keep_evidence(name, b"a page")
+            assert await other.evidence(name) == b"a page"
+        await other.sweep_evidence(30)
+        assert await photos.evidence(young) == b"a page"
+        await photos.forget_evidence([young, "../originals/x", f"../originals/{kept.sha256}"])
+        for name in (old, young, f"../originals/{kept.sha256}"):
+            with pytest.raises(NotFound):
+                await other.evidence(name)
+        assert await photos.get(kept.sha256)
     finally:
         await other.close()
 

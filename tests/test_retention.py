@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import text
 
 from everystall import engine
-from everystall.browser import evidence
 from everystall.content.photos import Photos
 from everystall.settings import Settings
 from everystall.worker import run
@@ -198,7 +197,7 @@ async def test_photos_that_came_to_nothing_go_with_their_import(
 
 
 async def test_pictures_of_failures_go_after_their_days(db, photos, settings):
-    folder = settings.everystall_home / "evidence"
+    folder = settings.everystall_home / "photos" / "evidence"
     now = time.time()
     for days in (0, 29, 31, 400):
         day = folder / time.strftime("%Y-%m-%d", time.gmtime(now - 86_400 * days))
@@ -207,5 +206,5 @@ async def test_pictures_of_failures_go_after_their_days(db, photos, settings):
     (folder / "not ours").mkdir()
     await run.clean(db, photos, settings)
     assert len(os.listdir(folder)) == 3
-    evidence.sweep(folder, 1)
+    await photos.sweep_evidence(1)
     assert len(os.listdir(folder)) == 2

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets as random
-import shutil
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from playwright.async_api import Frame, Locator
 
 from everystall.browser.page import Page, translated
-from everystall.errors import StorageFull
 
 #: Of an outline: enough to see what was there.
 MOST_CHARACTERS = 40_000
@@ -25,17 +21,11 @@ _TOKEN = re.compile(r"\b[A-Za-z0-9_-]{32,}\b")
 _PHONE = re.compile(r"\+?\d[\d ()-]{8,}\d")
 
 
-def sweep(folder: Path, days: int) -> None:
-    """Remove what is older than so many days. Quiet about what is not there or not ours."""
-    oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
-    for day in folder.glob("????-??-??"):
-        if day.name < oldest:
-            shutil.rmtree(day, ignore_errors=True)
-
-
-async def capture(page: Page, folder: Path, secrets: Sequence[str]) -> dict[str, Any]:
-    """{"screenshot", "aria", "url", "at"}: names below `folder`, the URL without its query.
-    Raises MarketplaceBusy if the browser is gone and StorageFull if there is no room."""
+async def capture(
+    page: Page, keep: Callable[[str, bytes], Awaitable[None]], secrets: Sequence[str]
+) -> dict[str, Any]:
+    """{"screenshot", "aria", "url", "at"}: names that `keep` was given, the URL without its query.
+    Raises MarketplaceBusy if the browser is gone, and what `keep` raises."""
     now = datetime.now(UTC)
     raw = page.raw
     with translated():
@@ -43,13 +33,8 @@ async def capture(page: Page, folder: Path, secrets: Sequence[str]) -> dict[str,
         private = [one for frame in raw.frames[:MOST_FRAMES] for one in await _private(frame, secrets)]
         picture = await raw.screenshot(mask=private, timeout=5000, type="png")
     name = f"{now:%Y-%m-%d}/{random.token_hex(8)}"
-    try:
-        for one in (folder, folder / f"{now:%Y-%m-%d}"):
-            one.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(folder / f"{name}.png", picture)
-        _write(folder / f"{name}.aria.txt", scrub(outline, secrets)[:MOST_CHARACTERS].encode())
-    except OSError as e:
-        raise StorageFull(f"The evidence could not be kept: {e.strerror}.") from e
+    await keep(f"{name}.png", picture)
+    await keep(f"{name}.aria.txt", scrub(outline, secrets)[:MOST_CHARACTERS].encode())
     return {
         "screenshot": f"{name}.png", "aria": f"{name}.aria.txt",
         "url": scrub(page.url.split("?")[0].split("#")[0], secrets), "at": now.isoformat(),
@@ -70,11 +55,6 @@ async def _private(frame: Frame, secrets: Sequence[str]) -> list[Locator]:
         frame.get_by_text(_TOKEN),
         *(frame.get_by_text(one, exact=False) for one in _worth_hiding(secrets) if one in said),
     ]
-
-
-def _write(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:

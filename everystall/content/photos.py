@@ -1,4 +1,5 @@
-"""Keeps photos: originals as they came, under the hash of their bytes, and renditions that a site takes.
+"""Keeps photos: originals as they came, under the hash of their bytes, and renditions that a site takes; and
+what pages looked like when something failed.
 
 Pixels are decoded in child processes only (imaging.py): a bomb, a broken file or a decoder's bug ends a
 child, never us. A name in the store is made of hashes; no name that a user gave ever gets there. What is
@@ -8,6 +9,7 @@ sent out is always encoded anew, so no EXIF, GPS or hidden second file leaves th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -57,6 +59,9 @@ _CHILD = Path(__file__).with_name("imaging.py")
 TIMEOUT = 30.0
 #: Part of a rendition's name: raise it when the rendering changes.
 RENDERING = 1
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+#: What evidence.capture calls them.
+_PICTURE = re.compile(_DAY.pattern + r"/[0-9a-f]{16}\.(png|aria\.txt)")
 _TAKES = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
 #: No space (28), quota (122 on Linux, 69 on macOS), file too large (27). obstore tells it in text only.
 _FULL = re.compile(r"\(os error (28|122|69|27)\)|code: (28|122|69|27)\b|StorageFull|QuotaExceeded")
@@ -298,6 +303,50 @@ class Photos:
             except EverystallError as e:
                 log.error("photos.left", sha256=sha256, error=e.code)
 
+    # ---- what pages looked like (browser/evidence.py) ----
+
+    async def keep_evidence(self, name: str, data: bytes) -> None:
+        """A picture of a page, or its outline, under a name that begins with its day. StorageFull: nothing
+        was stored."""
+        await self._write(_evidence(name), data)
+
+    async def evidence(self, name: str) -> bytes:
+        """NotFound if there is no such, or not any more."""
+        try:
+            return await self._read(_evidence(name))
+        except FileNotFoundError:
+            raise NotFound("There is no such picture any more.") from None
+
+    async def forget_evidence(self, names: Collection[str]) -> None:
+        """What cannot be deleted now is said in the log, goes after its days, and stops nothing."""
+        for name in names:
+            try:
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, _evidence(name))
+            except (BaseError, OSError, NotFound) as e:
+                log.error("evidence.left", error=type(e).__name__)
+
+    async def sweep_evidence(self, days: int) -> None:
+        """Deletes what is older than so many days. What cannot be deleted now is said in the log, and is
+        tried again the next time."""
+        oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
+        try:
+            found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
+            for day in found["common_prefixes"]:
+                if not _DAY.fullmatch(named := day.rpartition("/")[2]) or named >= oldest:
+                    continue
+                async for each in obstore.list(self._store, prefix=f"{day}/"):
+                    for one in each:
+                        with suppress(FileNotFoundError):
+                            await obstore.delete_async(self._store, one["path"])
+                if self._folder is not None:
+                    with suppress(FileNotFoundError):
+                        (self._folder / day).rmdir()
+        except FileNotFoundError:
+            pass
+        except (BaseError, OSError) as e:
+            log.warning("evidence.not_swept", error=type(e).__name__)
+
     async def _read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
         try:
@@ -375,7 +424,9 @@ class Photos:
         return answer["ok"], made
 
     async def _in_thread(self, work: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # with what the line of the log is to say, as asyncio.to_thread would
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
 
     def _ask_child(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         child = self._take()
@@ -552,6 +603,12 @@ def _bare(location: str) -> str:
     """The location without what may be secret in a URL."""
     parts = urlsplit(location)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else location
+
+
+def _evidence(name: str) -> str:
+    if not _PICTURE.fullmatch(name):
+        raise NotFound("There is no such picture.")
+    return f"evidence/{name}"
 
 
 def _hash(sha256: str) -> str:

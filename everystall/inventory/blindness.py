@@ -60,20 +60,24 @@ async def look_after(db: Database) -> None:
         async with db.as_user(row.user_id) as session:
             found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
             connection = await session.scalar(found)
-            if connection is not None:
+            if connection is None:
+                continue
+            with structlog.contextvars.bound_contextvars(
+                connection_id=str(connection.id), marketplace=connection.marketplace
+            ):
                 await _look_after(session, connection)
 
 
 async def _look_after(session: AsyncSession, connection: Connection) -> None:
     unseen = connection.needs_you is not None or connection.watch_told_at is not None
     if unseen and connection.blind_since is None:
-        log.warning("account.blind", connection_id=str(connection.id))
+        log.warning("account.blind")
         connection.blind_since = func.clock_timestamp()
         await _take_mails(session, connection)
     elif unseen and connection.blind_ended_at is None:
         await _end_elsewhere(session, connection)
     elif not unseen and not await _put_back(session, connection):
-        log.info("account.sees", connection_id=str(connection.id))
+        log.info("account.sees")
         connection.blind_since = connection.blind_ended_at = None
 
 

@@ -74,7 +74,8 @@ async def compare_all(db: Database, photos: Photos, stopping: asyncio.Event) -> 
             claim = (await session.execute(text("SELECT * FROM everystall.take_matching()"))).one_or_none()
         if claim is None:
             return
-        await compare(db, photos, claim.user_id, claim.claimed_until)
+        with structlog.contextvars.bound_contextvars(user_id=str(claim.user_id)):
+            await compare(db, photos, claim.user_id, claim.claimed_until)
 
 
 async def compare(db: Database, photos: Photos, user_id: UUID, claimed_until: datetime) -> None:

@@ -229,4 +229,4 @@ async def leave(session: AsyncSession, publication: Publication, why: str, *, tr
                  next_try_at=None)  # fmt: skip
     said = f"It was not relisted on {label}, and stays up there: {why.rstrip('.')}."
     await tell(session, publication, "relist.skipped", message=said)
-    log.info("relist.skipped", publication_id=str(publication.id))
+    log.info("relist.skipped", publication_id=str(publication.id), marketplace=publication.marketplace)

@@ -526,7 +526,8 @@ async def _count(
     if listing.delete_asked_at is not None:
         left = 0
     await session.flush()
-    log.info("sale.detected", publication_id=str(publication.id), order_id=sale.order_id, left=left)
+    log.info("sale.detected", publication_id=str(publication.id), marketplace=publication.marketplace,
+             order_id=sale.order_id, left=left)  # fmt: skip
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, many, left)
     if left == 0:

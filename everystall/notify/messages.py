@@ -70,6 +70,16 @@ async def record(session: AsyncSession, user_id: UUID, type: str, data: Mapping[
     return event_id
 
 
+def about(*events: Event) -> dict[str, str]:
+    """What a line of the log says of a message that tells of these: wherein they agree."""
+    found: dict[str, set[str | None]] = {
+        "type": {event.type for event in events},
+        "job_id": {event.data.get("jobId") for event in events},
+        "marketplace": {event.data.get("marketplace") for event in events},
+    }
+    return {name: one for name, said in found.items() if len(said) == 1 and (one := next(iter(said)))}
+
+
 async def record_test(session: AsyncSession, endpoint: WebhookEndpoint) -> UUID:
     """An event for this endpoint only, whatever it wants otherwise; the delivery's id."""
     event_id = await _write(session, endpoint.user_id, "webhook.test", {"webhookId": str(endpoint.id)})

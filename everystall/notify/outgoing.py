@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -64,6 +64,8 @@ class Message:
     page: str
     urgent: bool = False
     several: tuple[Told, ...] = ()
+    #: What the log says of it.
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Outgoing:
@@ -89,16 +91,19 @@ class Outgoing:
 
     async def deliver_one(self, claim: Claim) -> None:
         """Whatever happens, the others go on; what is not recorded is tried again when the claim ends."""
-        with structlog.contextvars.bound_contextvars(channel_id=str(claim.channel_id)):
+        with structlog.contextvars.bound_contextvars(
+            channel_id=str(claim.channel_id), user_id=str(claim.user_id)
+        ):
             try:
                 async with self.db.as_user(claim.user_id) as session:
                     channel, where, messages = await self._prepare(session, claim)
                 if channel is None:
                     return
                 for message in messages:
-                    outcome = await self._send(channel, where, message)
-                    async with self.db.as_user(claim.user_id) as session:
-                        await _record(session, claim, message, outcome)
+                    with structlog.contextvars.bound_contextvars(**message.about):
+                        outcome = await self._send(channel, where, message)
+                        async with self.db.as_user(claim.user_id) as session:
+                            await _record(session, claim, message, outcome)
             except EverystallError as e:
                 log.error("notice.not_sent", error=e.code)
                 async with self.db.as_user(claim.user_id) as session:
@@ -139,7 +144,7 @@ class Outgoing:
             if wordless:
                 await _fail(session, "no_words", *_claimed(claim), NoticeDelivery.id.in_(wordless))
             if said := [one for one in told if not one.wordless]:
-                owed = [one for one, _ in events if one.id not in wordless]
+                owed = [(one, event) for one, event in events if one.id not in wordless]
                 messages.append(_of_events(owed, said))
         return channel, where, messages
 
@@ -175,19 +180,20 @@ class Outgoing:
         return "\n\n".join([*parts, *([f"And {more} more: {link}"] if more else [])])
 
 
-def _of_events(deliveries: Sequence[NoticeDelivery], told: Sequence[Told]) -> Message:
+def _of_events(owed: Sequence[tuple[NoticeDelivery, Event]], told: Sequence[Told]) -> Message:
     """One message of all that is due, what is most urgent first."""
-    ids = tuple(one.id for one in deliveries)
-    urgent = any(one.urgent for one in deliveries)
+    ids = tuple(one.id for one, _ in owed)
+    about = messages.about(*(event for _, event in owed))
+    urgent = any(one.urgent for one, _ in owed)
     first, *rest = words.first_first(told)
     tag = f"e{first.event_id}"
     if not rest:
         href = f"/notifications/{first.event_id}"
-        return Message(ids, first.title, first.text, href, tag, first.href, urgent)
+        return Message(ids, first.title, first.text, href, tag, first.href, urgent, about=about)
     title = f"{first.title}, and {len(rest)} more"
     lines = [f"{one.title}: {one.text}" for one in (first, *rest)][:4]
     return Message(ids, title, "\n".join(lines), "/notifications", tag, "/notifications", urgent,
-                   (first, *rest)[:LISTED])  # fmt: skip
+                   (first, *rest)[:LISTED], about)  # fmt: skip
 
 
 def _test(delivery: NoticeDelivery) -> Message:

@@ -170,6 +170,7 @@ class Mail:
         if row is None:
             return None, False
         delivery, event, endpoint, now = row
+        structlog.contextvars.bind_contextvars(**messages.about(event))  # this task is this delivery's
         id = webhooks.message_id(delivery.id)
         if endpoint is None:
             data: dict[str, Any] = {**event.data, "userId": str(event.user_id)}

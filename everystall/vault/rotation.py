@@ -171,7 +171,7 @@ async def rewrap_all(admin: AsyncEngine, keyring: Keyring, *, progress: Progress
                 try:
                     data_key = keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version)
                 except SealBroken:
-                    log.error("keys.broken", user_key=str(row.id), kid=row.kid)
+                    log.error("keys.broken", user_key=str(row.id), kid=row.kid, user_id=str(row.user_id))
                     broken.append(row.id)
                     continue
                 with data_key as key:
@@ -237,7 +237,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
             try:
                 await _reseal(as_user, vault, keyring, user_id, row_id, version)
             except SealBroken:
-                log.error("keys.session_broken", session=str(row_id))
+                log.error("keys.session_broken", session_id=str(row_id), user_id=str(user_id))
                 broken.append(row_id)
     async with _everyone(admin) as connection:
         # Expired sessions are invisible to everyone and waiting for the clean-up; without their data key
@@ -315,7 +315,7 @@ async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
                         for one in filter(None, (row.sealed, row.previous_sealed))
                     ]
             except SealBroken:
-                log.error("keys.webhook_broken", webhook=str(row.id))
+                log.error("keys.webhook_broken", webhook_id=str(row.id))
                 continue
             row.sealed, row.dek_version = sealed[0], version
             row.previous_sealed = sealed[1] if len(sealed) > 1 else None
@@ -335,7 +335,7 @@ async def _reseal_mailbox(as_user: AsUser, keyring: Keyring, user_id: UUID, vers
                 ):
                     row.sealed, row.dek_version = envelope.seal_mailbox(new_key, plain, user_id), version
             except SealBroken:
-                log.error("keys.mailbox_broken", user=str(user_id))
+                log.error("keys.mailbox_broken")
 
 
 async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
@@ -353,7 +353,7 @@ async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
                     row.sealed = envelope.seal_channel(new_key, plain, user_id, row.id)
                     row.dek_version = version
             except SealBroken:
-                log.error("keys.channel_broken", channel=str(row.id))
+                log.error("keys.channel_broken", channel_id=str(row.id))
 
 
 def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:

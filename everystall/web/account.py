@@ -6,11 +6,9 @@ secret is shown once, in the answer that made it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -531,12 +529,16 @@ async def delete_account(
                         FROM import_rows, jsonb_array_elements(originals) photo""")
             )
         )
-        pictures = list(await session.scalars(select(Attempt.evidence).where(Attempt.evidence.is_not(None))))
+        pictures = [
+            *await session.scalars(select(Attempt.evidence).where(Attempt.evidence.is_not(None))),
+            *await session.scalars(select(Connection.needs_you["evidence"])),
+            *await session.scalars(select(Connection.watch_evidence)),
+        ]
         if await session.scalar(text("SELECT everystall.is_last_owner()")):
             raise LastOwner
         await session.execute(delete(User).where(User.id == who.user_id))
     await _forget_files(parts, hashes, pictures)
-    log.info("account.deleted", user=str(who.user_id))
+    log.info("account.deleted", user_id=str(who.user_id))
     return datetime.now(UTC).date() + timedelta(days=parts.settings.backup_days)
 
 
@@ -554,23 +556,11 @@ async def _refuse_live(session: AsyncSession) -> None:
 
 
 async def _forget_files(parts: Parts, hashes: Sequence[str], pictures: Sequence[Any]) -> None:
-    """After the commit: photos that nobody else has, and the pictures of failures that lie on this machine.
+    """After the commit: photos that nobody else has, and the pictures of failures.
     The rows are gone already; what cannot be deleted now is said in the log and stops nothing."""
     await parts.photos.forget_unnamed(parts.database, hashes)
-    folder = parts.settings.everystall_home / "evidence"
-    names = [str(one[kind]) for one in pictures for kind in ("screenshot", "aria") if one.get(kind)]
-    await asyncio.to_thread(_unlink, folder, names)
-
-
-def _unlink(folder: Path, names: Sequence[str]) -> None:
-    for name in names:
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            continue
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as e:
-            log.error("account.picture_left", name=name, error=e.strerror)
+    names = [str(one[kind]) for one in pictures if one for kind in ("screenshot", "aria") if one.get(kind)]
+    await parts.photos.forget_evidence(names)
 
 
 @router.delete("/account")

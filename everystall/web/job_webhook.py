@@ -93,7 +93,7 @@ async def receive(request: Request, parts: AllParts) -> Done:
             return Done(message="Received; there is nothing to do for it.")
         await become(session, as_id(message.user_id))
         recorded = await take_outcome(session, message.job_id, message.automation_results)
-    log.info("job_webhook.received", message_id=id, recorded=recorded)
+    log.info("job_webhook.received", job_id=message.job_id, message_id=id, recorded=recorded)
     return Done(message=f"Received; {recorded} open pairs of the job were recorded.")
 
 

@@ -23,8 +23,8 @@ from everystall.web.sockets import AWAY, LATER, REFUSED, let_in
 
 router = APIRouter(include_in_schema=False)
 
-#: Told by the triggers of migrations 0022 (listings) and 0040 (`accounts`, `visits`, `sales`), and `notices` by
-#: notify/notices.py.
+#: Told by the triggers of migrations 0022 (listings) and 0040 (`accounts`, `visits`, `sales`), and `notices`
+#: by notify/notices.py.
 CHANNEL: Final = notices.MOVES
 #: Seconds of silence after which we say that we are there, and see whether the browser is still signed in.
 PING_SECONDS: Final = 20.0
@@ -38,8 +38,8 @@ MOST_PAGES: Final = 40
 
 @router.websocket("/live")
 async def watch(socket: WebSocket) -> None:
-    """Messages: `{"listings": ["…"]}`, ids, one of CHANNEL's words or `*` (the first is that); `{}` says that we
-    are there."""
+    """Messages: `{"listings": ["…"]}`, ids, CHANNEL's words or `*` (the first is that); `{}` says that we are
+    there."""
     found = await let_in(socket)
     if found is None:
         return

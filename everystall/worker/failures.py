@@ -6,6 +6,7 @@ again at once.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -59,6 +60,8 @@ LOOK_AGAIN = timedelta(minutes=5)
 CHECK_AGAIN = timedelta(minutes=15)
 #: Seconds between tries of a take-down, at most: five minutes with what `backoff` adds.
 END_AGAIN = 240.0
+#: For a picture to be taken, and to be where the photos are.
+EVIDENCE_SECONDS = 20.0
 
 Evidence = Mapping[str, Any] | None
 
@@ -84,7 +87,8 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     elif publication_id is None:
         passes = error.fate in ("retry", "operator")
         asked = timedelta(seconds=max(60.0, getattr(error, "retry_after", None) or 0.0))
-        await watch.note_failed(visit, error)
+        picture = await _evidence(visit) if watch.will_tell(visit, error) else None
+        await watch.note_failed(visit, error, picture)
         await _check_later(visit, asked if passes else CHECK_AGAIN)
     elif isinstance(error, AccountLimited):
         await _flag_posts(visit, error.message, await _evidence(visit))
@@ -349,13 +353,12 @@ async def _last_evidence(visit: Visit, publication_id: UUID, error: EverystallEr
 
 async def _evidence(visit: Visit) -> Evidence:
     """A picture of the page as it stood, without what is secret; none if no page is open. Never the reason
-    for which a step fails."""
+    for which a step fails, or waits for long."""
     if visit.open_page is None:
         return None
     try:
-        return await evidence.capture(
-            visit.open_page, visit.tools.settings.everystall_home / "evidence", _secrets(visit)
-        )
+        async with asyncio.timeout(EVIDENCE_SECONDS):
+            return await evidence.capture(visit.open_page, visit.tools.photos.keep_evidence, _secrets(visit))
     except Exception as e:
         log.warning("evidence.none", why=type(e).__name__)
         return None

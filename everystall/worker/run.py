@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import text
 
 from everystall import engine
-from everystall.browser import evidence, remote
+from everystall.browser import remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_folders
@@ -196,7 +196,7 @@ async def clean(db: Database, photos: Photos, settings: Settings) -> None:
             gone = await session.scalar(text("SELECT everystall.clean(:events, :jobs, :most)"), kept)
         if (gone or 0) < CLEAN_ROWS:
             break
-    await asyncio.to_thread(evidence.sweep, settings.everystall_home / "evidence", settings.evidence_days)
+    await photos.sweep_evidence(settings.evidence_days)
 
 
 async def find_due(db: Database) -> int:

@@ -7,19 +7,20 @@ first, each with all that follows from it (inventory/sales.py).
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError, LeaseLost, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sale
-from everystall.models import User
+from everystall.models import Connection, User
 from everystall.notify import messages
 
 if TYPE_CHECKING:
@@ -167,8 +168,20 @@ def reconnect_link(visit: Visit) -> str:
     return f"{visit.tools.settings.address}/connections#{visit.connection.public_id}"
 
 
-async def note_failed(visit: Visit, error: EverystallError) -> None:
-    """Nobody is watching there. What does not pass by itself is told at once, all else after some minutes."""
+def will_tell(visit: Visit, error: EverystallError) -> bool:
+    """The seller is about to be told that nobody is watching there, by what this visit last read: what does
+    not pass by itself at once, all else after some minutes."""
+    since, now = visit.connection.watch_failing_since, datetime.now(UTC)
+    long = since is not None and since < now - timedelta(seconds=BAD_MOMENT_SECONDS)
+    return visit.connection.watch_told_at is None and (_lasts(error) or long)
+
+
+def _lasts(error: EverystallError) -> bool:
+    return error.fate not in ("retry", "operator")
+
+
+async def note_failed(visit: Visit, error: EverystallError, picture: Mapping[str, Any] | None) -> None:
+    """Nobody is watching there. `picture`: of the page, where the seller is about to be told."""
     if isinstance(error, LeaseLost):
         return
     async with visit.lease.transaction() as session:
@@ -178,10 +191,14 @@ async def note_failed(visit: Visit, error: EverystallError) -> None:
                 watch_told_at = CASE WHEN watch_told_at IS NULL AND (:lasting OR watch_failing_since
                     < now() - make_interval(secs => :moment)) THEN clock_timestamp() ELSE watch_told_at END
             WHERE id = :id RETURNING watch_told_at >= now() AS now"""),
-            {"id": visit.lease.connection_id, "lasting": error.fate not in ("retry", "operator"),
-             "moment": BAD_MOMENT_SECONDS},
-        )  # fmt: skip
+            {"id": visit.lease.connection_id, "lasting": _lasts(error), "moment": BAD_MOMENT_SECONDS},
+        )
         if told.scalar_one():
+            await session.execute(
+                update(Connection)
+                .where(Connection.id == visit.lease.connection_id)
+                .values(watch_evidence=dict(picture) if picture else null())
+            )
             said = f"We cannot see what sells on {visit.label} now: {error.message} What sells there is not "
             await _tell(visit, session, f"{said}taken down elsewhere meanwhile; look there yourself.")
 

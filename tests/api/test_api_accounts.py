@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -632,20 +633,26 @@ async def test_pictures_of_failures_go_with_the_account_and_nothing_else_does(si
     listing = await sam.listing()
     await sam.connect("mercari", "sam")
     assert (await sam.publish(listing, "mercari")).status_code == 200
-    evidence = site.settings.everystall_home / "evidence"
-    (evidence / "2026-01-01").mkdir(parents=True)
+    day = site.settings.everystall_home / "photos" / "evidence" / "2026-01-01"
+    day.mkdir(parents=True)
     outside = site.settings.everystall_home / "keys" / "ring.json"
-    for name in ("his.png", "olgas.png"):
-        (evidence / "2026-01-01" / name).write_bytes(b"picture")
+    his, looked, told, olgas = (f"{number * 16}.png" for number in "0123")
+    for name in (his, looked, told, olgas):
+        (day / name).write_bytes(b"picture")
     await site.rows(
         "INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft, "
         "fields_hash, fence, evidence) SELECT user_id, id, connection_id, 1, '{}', 'x', 1, "
         "CAST(:evidence AS jsonb) FROM publications",
-        evidence='{"screenshot": "2026-01-01/his.png", "aria": "../keys/ring.json"}',
+        evidence=json.dumps({"screenshot": f"2026-01-01/{his}", "aria": "../../../keys/ring.json"}),
+    )
+    await site.rows(
+        "UPDATE connections SET needs_you = CAST(:asked AS jsonb), watch_evidence = CAST(:told AS jsonb)",
+        asked=json.dumps({"reason": "challenge", "evidence": {"screenshot": f"2026-01-01/{looked}"}}),
+        told=json.dumps({"screenshot": f"2026-01-01/{told}"}),
     )
     gone = await sam.client.request("DELETE", "/api/account?force=true", json=_confirm(sam))
     assert gone.status_code == 200
-    assert [path.name for path in (evidence / "2026-01-01").iterdir()] == ["olgas.png"]
+    assert [path.name for path in day.iterdir()] == [olgas]
     assert outside.exists()
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from everystall.db import Database
 from everystall.inventory.publications import change
@@ -71,8 +73,11 @@ async def test_a_signed_outcome_ends_the_pairs_and_wakes_a_look_and_no_publicati
 ):
     job = await _posted(alice, "poshmark", "mercari")
     await site.forget_wakes()
-    answer = await _send(site, _signed(site, _said(alice, job)))
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        answer = await _send(site, _signed(site, _said(alice, job)))
     assert answer.status_code == 200, answer.text
+    (received,) = [line for line in lines if line["event"] == "job_webhook.received"]
+    assert (received["job_id"], received["user_id"]) == (job["jobId"], str(alice.user_id))
     rows = await site.rows(RESULTS)
     assert {(row["state"], row["url"], row["finished_at"] is not None) for row in rows} == {
         ("live", "https://example.com/1", True)

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, Playwright
 from sqlalchemy import text
@@ -180,7 +181,8 @@ class Stall:
     # ---- what the engine does ----
 
     async def visit(self, *browser_profile_ids: str, lane: str = "visits") -> None:
-        """What a wake-up leads to, at once and in this process."""
+        """What a wake-up leads to, at once and in this process, which knows nothing of a seller's request."""
+        structlog.contextvars.clear_contextvars()
         ids = [await self.connection_id(one) for one in browser_profile_ids]
         await asyncio.gather(*(visit(self.tools, id, lane) for id in ids))
 

@@ -329,7 +329,7 @@ async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_co
     (pair,) = (await stall.job(alice, job["jobId"]))["automationResults"]
     assert pair["needsYou"]["reason"] == "challenge"
     (attempt,) = await stall.rows("SELECT evidence, error FROM attempts")
-    kept, folder = attempt["evidence"], stall.settings.everystall_home / "evidence"
+    kept, folder = attempt["evidence"], stall.settings.everystall_home / "photos" / "evidence"
     assert attempt["error"].startswith("challenge")
     assert form in kept["url"]
     picture, outline = (folder / kept[name] for name in ("screenshot", "aria"))
@@ -337,9 +337,9 @@ async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_co
     assert outline.read_text().strip()
     values = [cookie["value"] for cookie in storage["cookies"] if len(cookie["value"]) >= 8]
     assert values
+    assert folder.parent.stat().st_mode & 0o077 == 0
     for file in folder.rglob("*"):
         if file.is_file():
-            assert file.stat().st_mode & 0o077 == 0
             assert not [value for value in values if value.encode() in file.read_bytes()]
     rows = await stall.rows(
         "SELECT p.needs_you, c.needs_you AS account FROM publications p "

@@ -96,7 +96,8 @@ async def _sold(house: House, user_id: object, public_id: str, title: str) -> st
 async def _taken_down(house: House, user_id: object, sale: str) -> None:
     """It is to go on Mercari because of that."""
     await house.rows(
-        "INSERT INTO take_downs (user_id, sale_id, marketplace) VALUES (:user, CAST(:sale AS uuid), 'mercari')",
+        "INSERT INTO take_downs (user_id, sale_id, marketplace) "
+        "VALUES (:user, CAST(:sale AS uuid), 'mercari')",
         user=user_id, sale=sale,
     )  # fmt: skip
 
@@ -109,9 +110,8 @@ NEEDS_YOU = """UPDATE connections SET needs_you = '{"reason": "challenge", "mess
 async def test_what_becomes_of_an_account_or_a_sale_is_told_to_its_seller_alone(house: House):
     alice, bob = await house.person("alice"), await house.person("bob")
     for user, name in ((alice, "alice"), (bob, "bob")):
-        await _taken_down(
-            house, user, await _sold(house, user, await account(house, user, "ebay", name), "A")
-        )
+        ebay = await account(house, user, "ebay", name)
+        await _taken_down(house, user, await _sold(house, user, ebay, "A"))
     async with _socket(house, await _cookie(house, "alice")) as socket:
         await _first(socket)
         for change, word in (

@@ -8,7 +8,7 @@ import pytest
 
 from everystall.inventory.questions import needs_you_count
 from tests.pages.conftest import EVIL_URL
-from tests.pages.standing import account, attempt, listing, publication, question
+from tests.pages.standing import account, attempt, listing, pictured, publication, question
 from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
@@ -59,12 +59,7 @@ async def everything(house, user):
         "Mercari did not say whether it was posted. We clicked once, and will not click again by ourselves.",
         "it_is_there", "post_again", "give_up", looking=True, state="reconciling", at=5,
     )  # fmt: skip
-    folder = house.settings.everystall_home / "evidence" / "2026-11-26"
-    folder.mkdir(parents=True)
-    (folder / "page.png").write_bytes(PNG)
-    ids["picture"] = await attempt(
-        house, user, of, evidence={"screenshot": "2026-11-26/page.png", "at": "2026-11-26T20:00:00+00:00"}
-    )
+    ids["picture"] = await attempt(house, user, of, evidence=pictured(house, PNG))
     ids["edited"], of = await asked(
         house, user, ebay, "Both changed", "edited_there", "You changed this on eBay and here: price.",
         "put_mine", "keep_theirs", put="live", state="live", at=7,

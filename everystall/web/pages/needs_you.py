@@ -3,12 +3,10 @@ it."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -63,9 +61,8 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 @dataclass(frozen=True)
 class Picture:
-    #: None: it lies on another machine.
-    href: str | None
-    taken: datetime | None
+    href: str
+    taken: datetime
 
 
 @dataclass(frozen=True)
@@ -193,8 +190,8 @@ async def waiting_of(session: AsyncSession, settings: Settings, only: str | None
         session, [one.listing.id for group in groups for one in group.asked if group.reason == "sold_twice"]
     )
     kept = {one.attempt.id: one.attempt.evidence for group in groups for one in group.asked if one.attempt}
-    kept |= {id: (account.needs_you or {}).get("evidence") for id, account in accounts.items()}
-    pictures = await asyncio.to_thread(_pictures, settings, kept)
+    kept |= {id: _of_look(account) for id, account in accounts.items()}
+    pictures = _pictures(settings, kept)
     sections = [
         _of_account(accounts[group.connection_id], group, pictures)
         if group.reason in OF_ACCOUNT
@@ -251,7 +248,8 @@ def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Pictu
     at = first.updated_at if first else account.blind_since or account.watch_told_at or account.created_at
     of_tries = (pictures[one.attempt.id] for one in group.asked
                 if one.attempt is not None and one.attempt.id in pictures)  # fmt: skip
-    picture = (pictures.get(account.id) if asked else None) or next(of_tries, None)
+    of_look = asked is not None or group.reason == questions.WATCH
+    picture = (pictures.get(account.id) if of_look else None) or next(of_tries, None)
     key = f"{account.public_id}-{group.reason}"
     buttons = []
     if group.reason in ("session_expired", "challenge"):
@@ -445,31 +443,24 @@ def _mailbox(row: Mailbox) -> Section:
 # ---- pictures ----------------------------------------------------------------------------------------
 
 
-def evidence_of(settings: Settings) -> Path:
-    """Where the workers of this machine leave pictures of what failed."""
-    return settings.everystall_home / "evidence"
+def _of_look(account: Connection) -> dict[str, Any] | None:
+    """What the page looked like at the look for which the seller is asked, or told."""
+    if account.needs_you is not None:
+        found: dict[str, Any] | None = account.needs_you.get("evidence")
+        return found
+    return account.watch_evidence if account.watch_told_at is not None else None
 
 
 def _pictures(settings: Settings, kept: Mapping[UUID, Mapping[str, Any] | None]) -> dict[UUID, Picture]:
-    """By what they are of: a try, or an account. Those of a worker elsewhere are there, for as long."""
+    """By what they are of: a try, or an account; as long as they are kept."""
     oldest = datetime.now(UTC) - timedelta(days=settings.evidence_days)
     found = {}
     for id, evidence in kept.items():
         at = (evidence or {}).get("at")
         taken = datetime.fromisoformat(at) if isinstance(at, str) else None
-        if _picture(evidence_of(settings), evidence) is not None:
+        if (evidence or {}).get("screenshot") and taken is not None and taken > oldest:
             found[id] = Picture(f"/needs-you/pictures/{id}", taken)
-        elif (evidence or {}).get("screenshot") and taken is not None and taken > oldest:
-            found[id] = Picture(None, taken)
     return found
-
-
-def _picture(folder: Path, evidence: Mapping[str, Any] | None) -> Path | None:
-    name = (evidence or {}).get("screenshot")
-    if not isinstance(name, str):
-        return None
-    path = (folder / name).resolve()
-    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
 @router.get("/needs-you/pictures/{id}")
@@ -479,11 +470,9 @@ async def show_picture(id: str, parts: AllParts, who: PageSeller) -> Response:
         evidence = await session.scalar(select(Attempt.evidence).where(Attempt.id == as_id(id)))
         if evidence is None:
             account = await session.get(Connection, as_id(id))
-            evidence = (account.needs_you or {}).get("evidence") if account else None
-    path = await asyncio.to_thread(_picture, evidence_of(parts.settings), evidence)
-    if path is None:
-        raise NotFound
-    return Response(await asyncio.to_thread(path.read_bytes), media_type="image/png")
+            evidence = _of_look(account) if account else None
+    picture = await parts.photos.evidence(str((evidence or {}).get("screenshot")))
+    return Response(picture, media_type="image/png")
 
 
 # ---- the page ----------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ FILLED_WITH = {
     "attempts.listed": {"title": "E"},
     "connections.defaults": {"ships_from_zip": "E", "payment_policy": "E"},
     "connections.needs_you": {**ASKS, "reason": "challenge"},
+    "connections.watch_evidence": {"url": "U", "screenshot": "E", "at": datetime.now(UTC).isoformat()},
     "events.data": {
         "title": "E", "message": "E", "label": "E", "url": "U", "host": "E", "marketplace": "ebay",
         "needsYou": {"reason": "E", "message": "E"}, "orderId": "E",

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from everystall.inventory.questions import needs_you_count
-from tests.pages.standing import account, attempt, listing, publication, question
+from tests.pages.standing import account, attempt, listing, pictured, publication, question
 
 BLIND = (
     "UPDATE connections SET blind_since = now() - interval '5 minutes', watch_told_at = now() "
@@ -89,33 +89,44 @@ async def test_likely_pairs_lead_to_where_they_are_answered(house, reader):
     assert "may be the same thing" not in (await bob.get("/needs-you")).text
 
 
-async def test_a_picture_that_lies_on_another_machine_is_said_to_until_its_time_is_over(house, reader):
+async def test_a_picture_is_shown_until_its_time_is_over(house, reader):
     alice = await reader("alice")
     shirt, public = await listing(house, alice.id), await account(house, alice.id, "ebay", "alice")
     asked = question(shirt, public, "page_changed", "There is no button.", "retry")
     of = await publication(house, alice.id, shirt, public, needs_you=asked)
-    kept = {"screenshot": "2026-11-26/page.png", "at": datetime.now(UTC).isoformat()}
-    await attempt(house, alice.id, of, evidence=kept)
-    assert "The picture is on the worker's machine" in await alice.text("/needs-you")
+    kept = pictured(house)
+    id = await attempt(house, alice.id, of, evidence=kept)
+    assert f'src="/needs-you/pictures/{id}"' in (await alice.get("/needs-you")).text
     old = (datetime.now(UTC) - timedelta(days=house.settings.evidence_days + 1)).isoformat()
     await house.rows(
         "UPDATE attempts SET evidence = CAST(:kept AS jsonb)", kept=json.dumps({**kept, "at": old})
     )
-    assert "The picture is on" not in await alice.text("/needs-you")
+    assert "/needs-you/pictures/" not in (await alice.get("/needs-you")).text
 
 
 async def test_an_account_that_a_look_found_asking_shows_its_picture_to_its_seller_alone(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
-    kept = {"screenshot": "2026-11-26/page.png", "at": datetime.now(UTC).isoformat()}
-    asked = {"reason": "challenge", "message": "A robot?", "url": None, "evidence": kept}
+    asked = {"reason": "challenge", "message": "A robot?", "url": None, "evidence": pictured(house)}
     await account(house, alice.id, "ebay", "alice", needs_you=asked)
+    await _shows_the_picture_of_the_account(house, alice, bob)
+
+
+async def test_an_account_whose_sales_cannot_be_read_shows_its_picture_to_its_seller_alone(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    await account(house, alice.id, "ebay", "alice")
+    await house.rows(
+        "UPDATE connections SET watch_told_at = now(), watch_evidence = CAST(:kept AS jsonb)",
+        kept=json.dumps(pictured(house)),
+    )
+    await _shows_the_picture_of_the_account(house, alice, bob)
+    await house.rows("UPDATE connections SET watch_told_at = NULL")  # it can be read again
+    (row,) = await house.rows("SELECT id FROM connections")
+    assert (await alice.get(f"/needs-you/pictures/{row['id']}")).status_code == 404
+
+
+async def _shows_the_picture_of_the_account(house, alice, bob):
     (row,) = await house.rows("SELECT id FROM connections")
     picture = f"/needs-you/pictures/{row['id']}"
-    assert "The picture is on the worker's machine" in await alice.text("/needs-you")
-    assert (await alice.get(picture)).status_code == 404
-    folder = house.settings.everystall_home / "evidence" / "2026-11-26"
-    folder.mkdir(parents=True)
-    (folder / "page.png").write_bytes(b"a picture")
     assert f'src="{picture}"' in (await alice.get("/needs-you")).text
     assert (await alice.get(picture)).content == b"a picture"
     assert (await bob.get(picture)).status_code == 404
