@@ -316,6 +316,8 @@ class Connection(Owned, Base):
     base_url: Mapped[str]
     #: The account's defaults for what a listing leaves open (Form.DEFAULTS).
     defaults: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    #: What its form last had to choose from: {"return_policy": ["No returns accepted", …]} (Form.POLICIES).
+    policies: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     paused_at: Mapped[datetime | None]
     #: And while it is, nothing is taken down there either.
     pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -313,6 +313,20 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Menu:
+    """What a site has for a listing to choose from, and makes of it where nothing is set for that site, in
+    the site's own words."""
+
+    #: Where our category leads, top to bottom; empty: it has no one place for that.
+    category: tuple[str, ...]
+    #: What our condition is there; None: it has no word for that.
+    condition: str | None
+    #: Of the category that it goes to. Sizes: none where it asks for none, or we do not know that place.
+    conditions: tuple[str, ...]
+    sizes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Account:
     """Whose session it is, as far as the site tells."""
 
@@ -338,6 +352,8 @@ class Filled:
     #: What was meant for the form and has no field in it ("specifics.Vintage"): posted without, and told
     #: as a difference.
     missing: Sequence[str] = ()
+    #: What the account has to choose from, by the names of Form.POLICIES.
+    policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 #: `await arm(filled)` compares the form with the draft and commits "armed" before the click.
@@ -479,12 +495,21 @@ class Form(Protocol):
     CONDITIONS_THERE: Mapping[str, str]
     #: Our category → the site's menu, top to bottom. What the site has no place for is not there.
     CATEGORIES: Mapping[str, tuple[str, ...]]
+    #: All of the site's menu that we hold.
+    PATHS: Sequence[tuple[str, ...]]
+    #: Those of DEFAULTS that name one of the policies that the account keeps there, and that a listing may
+    #: have otherwise → what a seller calls it.
+    POLICIES: Mapping[str, str]
 
     def compose(
         self, listing: ListingFacts, defaults: Mapping[str, Any]
     ) -> tuple[Draft | None, list[Problem], list[Note]]:
         """The draft, or None and every problem at once; and what is not sent. Overrides are applied first,
         then the account's defaults for what the listing leaves open. Pure."""
+        ...
+
+    def menu_of(self, listing: ListingFacts) -> Menu:
+        """Pure."""
         ...
 
     def own_settings(self, shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ is a Problem there, never the nearest guess. Nothing here knows a site.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -379,6 +379,19 @@ def find_size(scale: str, text: str) -> str | None:
     )
     bare = re.sub(r"^US|(?<=\d)US$", "", bare)
     return ours.get(bare) or ours.get(_bare(_SAME.get(bare, "")))
+
+
+def scales_at(places: Mapping[str, tuple[str, ...]], path: tuple[str, ...], key: str | None) -> list[str]:
+    """The size scales of what a site keeps at `path` of its menu. `places`: our keys → its paths. Where the
+    listing's own `key` leads there, that one's alone, since it knows more of the thing."""
+    keys = [key] if key and places.get(key) == path else [one for one in places if places[one] == path]
+    found = (find_category(one) for one in keys)
+    return list(dict.fromkeys(one.size_scale for one in found if one and one.size_scale))
+
+
+def find_size_in(scales: Sequence[str], text: str) -> str | None:
+    """As `find_size`, in the first of these that has it."""
+    return next(filter(None, (find_size(scale, text) for scale in scales)), None)
 
 
 def search(text: str, limit: int = 20) -> list[Category]:

@@ -72,6 +72,7 @@ async def failed(visit: Visit, publication_id: UUID | None, error: EverystallErr
     await pace.heed(visit, error)
     if error.fate != "seller":
         visit.turn_is_over = False
+    await visit.note_policies(error.details.get("policies", {}))
     if isinstance(error, SessionExpired | ChallengeShown) and await _handed_over(visit, error):
         await dropped(visit, publication_id)
     elif isinstance(error, SessionExpired | SessionMissing | SealBroken):

@@ -97,6 +97,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     await _read_baseline(visit, page, plan)
 
     async def arm(filled: Filled) -> None:
+        await visit.note_policies(filled.policies)
         await _arm(visit, plan, filled)
 
     async def drafted(draft_id: str) -> None:

@@ -222,6 +222,7 @@ async def _read_form(
     would_click = False
 
     async def choose(form: Filled) -> frozenset[str]:
+        await visit.note_policies(form.policies)
         found.update(form.fields)
         return frozenset()
 

@@ -115,6 +115,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
         photos, plan.photo_hashes = await publish.render(visit, plan.draft)
 
     async def choose(form: Filled) -> frozenset[str]:
+        await visit.note_policies(form.policies)
         return await _choose(visit, page, plan, before, form)
 
     async def arm(filled: Filled) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -547,6 +547,14 @@ class Visit:
         )  # fmt: skip
         if seq is not None:
             self._seq, self.which = seq, "newest"
+
+    async def note_policies(self, policies: Mapping[str, Sequence[str]]) -> None:
+        """What the account has to choose from, as its form just showed it: the editor proposes that."""
+        if policies and policies != self.connection.policies:
+            async with self.lease.transaction() as session:
+                mine = await session.get_one(Connection, self.lease.connection_id)
+                mine.policies = dict(policies)
+            self.connection.policies = dict(policies)
 
     async def note_signed_out(self) -> None:
         """The session we opened is signed out; what the site made of its cookies is not to be kept."""

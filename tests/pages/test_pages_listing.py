@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.pages.conftest import EVIL, furnish, sign_in
-from tests.pages.standing import listing
+from tests.pages.standing import account, listing
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
 
@@ -140,6 +140,86 @@ async def test_a_listing_is_written_with_photos_from_nothing(house, scripts, wid
     assert await page.get_by_label("Description", exact=True).input_value() == DESCRIPTION
     assert await page.get_by_label("Category", exact=True).input_value() == "Women > Dresses > Midi dresses"
     assert (await the_row(house, id))["revision"] == row["revision"]
+
+
+@pytest.mark.parametrize(
+    ("width", "scripts"),
+    [
+        pytest.param(390, True, id="phone"),
+        pytest.param(1440, True, id="desk", marks=pytest.mark.longer),
+        pytest.param(1440, False, id="desk-without-scripts", marks=pytest.mark.longer),
+    ],
+)
+async def test_what_one_marketplace_gets_instead_is_chosen_from_what_it_has(house, scripts, width):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    for user, name in ((alice, "alice"), (bob, "bob")):
+        await account(house, user, "ebay", name)
+        await house.rows(
+            "UPDATE connections SET policies = CAST(:has AS jsonb) WHERE user_id = :id",
+            id=user, has=json.dumps({"return_policy": [f"Returns to {name}", "No returns"]}),
+        )  # fmt: skip
+    id = await listing(house, alice, title="Linen shirt", category="women.dresses.midi", condition="good")
+    page = await house.signed_in("alice", java_script_enabled=scripts, **look("light", width))
+    await page.goto(f"/listings/{id}")
+    await page.locator("#own-ebay summary").click()
+    condition, category = page.get_by_label("Condition on eBay"), page.get_by_label("Category on eBay")
+
+    async def offered(of):
+        return await of.locator("option").all_text_contents()
+
+    assert (await offered(condition))[:2] == ["As above: Pre-owned - Good", "New with tags"]
+    assert (await category.get_attribute("placeholder")).endswith("Women's Clothing > Dresses")
+    assert "4XL" in await page.locator("#ebay-sizes option").evaluate_all("all => all.map(one => one.value)")
+    policy = page.get_by_label("Return policy")
+    has = ["As the account's defaults say", "Returns to alice", "No returns"]  # and not bob's
+    assert await offered(policy) == has
+    unseen = page.get_by_label("Shipping policy")
+    assert await unseen.evaluate("one => one.tagName") == "INPUT"
+    brand = page.get_by_label("Brand on eBay")
+    if scripts:
+        await page.get_by_label("Brand", exact=True).fill("Everlane")
+        assert await brand.get_attribute("placeholder") == "Everlane"
+
+    await category.fill("spaceship")
+    await category.blur()
+    await saved_in_part(page, scripts)
+    assert "is no category on eBay" in await page.locator("#ebay-category-trouble").inner_text()
+    await category.fill("Books & Magazines > Books")
+    await category.blur()
+    await saved(page, scripts)
+    if scripts:
+        await condition.locator("option", has_text="Very Good").wait_for(state="attached")
+    assert "Very Good" in await offered(condition)
+    assert await page.locator("#ebay-sizes option").count() == 0
+    await condition.select_option("Very Good")
+    await policy.select_option("No returns")
+    for label, text in (("Size on eBay", "L"), ("Brand on eBay", "Acme")):
+        await page.get_by_label(label, exact=True).fill(text)
+    if scripts:
+        await page.get_by_label("Brand on eBay").focus()
+        await page.wait_for_timeout(700)
+    await saved(page, scripts)
+    assert (await the_row(house, id))["overrides"] == {
+        "ebay": {
+            "category": "Books & Magazines > Books", "condition": "Very Good", "size": "L", "brand": "Acme",
+            "return_policy": "No returns",
+        }
+    }  # fmt: skip
+    await page.reload()
+    assert "5 otherwise" in await page.locator("#own-ebay summary").inner_text()
+    await page.locator("#own-ebay summary").click()
+    assert await condition.input_value() == "Very Good"
+    need = page.locator("#needs a", has_text="Author").first
+    assert await need.is_visible()  # as its own category there asks
+    beside = page.locator("#ebay-needs", has_text="What eBay still needs")
+    assert await beside.get_by_text("Author").is_visible() is (width == 390)
+
+
+async def saved_in_part(page, scripts):
+    if scripts:
+        await page.get_by_text("All but one field is saved").wait_for(timeout=20_000)
+    else:
+        await saved(page, scripts=False)
 
 
 async def stands(page, order):
@@ -481,6 +561,8 @@ async def test_somebody_elses_listing_is_not_there(house):
 @pytest.mark.longer
 async def test_the_editor_as_it_looks(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
+    has = {name: ["Ground, buyer pays"] for name in ("shipping_policy", "return_policy", "payment_policy")}
+    await house.rows("UPDATE connections SET policies = CAST(:has AS jsonb)", has=json.dumps(has))
     page = await house.signed_in("alice", **look(scheme, width))
     await begin(page, house)
     await passes(page, "listing-new")
@@ -496,7 +578,10 @@ async def test_the_editor_as_it_looks(house, scheme, width):
     await page.get_by_label("Condition", exact=True).select_option("Good")
     await page.get_by_label("Main colour", exact=True).select_option("Navy")
     await page.locator("#own-ebay summary").click()
-    await page.get_by_text("All but one field is saved").wait_for()
+    await page.get_by_label("Condition on eBay").select_option("Pre-owned - Excellent")
+    await page.get_by_label("Category on eBay").fill("spaceship")
+    await page.get_by_label("Size on eBay").fill("huge")
+    await page.get_by_text("All but 2 fields are saved").wait_for()
     await page.get_by_role("button", name="Delete photo 5").click()
     await page.get_by_role("button", name="Undo").wait_for()
     await page.evaluate("scrollTo(0, 0)")

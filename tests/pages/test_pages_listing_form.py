@@ -195,3 +195,36 @@ def test_an_own_value_is_set_and_taken_back_and_the_others_stay():
         "ebay": {"shippingPolicy": "Fast"}, "mercari": {"price": {"amount": 1200, "currency": "USD"}},
     }  # fmt: skip
     assert before.overrides == {"ebay": {"title": "Theirs", "shippingPolicy": "Fast"}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("men > dresses", "men > dresses"),  # we do not hold all of its menu
+        ("women>dresses > MIDI", "Women > Dresses > Midi"),
+        ("dresses midi", "Women > Dresses > Midi"),
+        ("women.dresses.midi", "women.dresses.midi"),  # one of ours
+        ("", None),
+    ],
+)
+def test_an_own_category_is_a_path_of_that_marketplace(typed, kept):
+    before = listing(overrides={"poshmark": {"category": "Men > Jeans > Slim"}})
+    found = listing_form.read(sent(before, **{"poshmark.category": typed}), before)
+    assert (found.values, found.wrong) == ({"poshmark.category": kept}, {})
+
+
+@pytest.mark.parametrize("typed", ["dresses", "spaceship"])
+def test_an_own_category_that_is_none_or_several_is_refused_with_what_is_near(typed):
+    found = listing_form.read(sent(listing(), **{"poshmark.category": typed}), listing())
+    said = found.wrong["poshmark.category"]
+    assert ("Women > Dresses > " in said) is (typed == "dresses")
+    assert f"“{typed}” is no category on Poshmark" in said
+
+
+def test_an_own_policy_is_set_and_taken_back_under_the_name_that_the_api_has():
+    before = listing(overrides={"ebay": {"shippingPolicy": "Ground"}})
+    form = sent(before, **{"ebay.shipping_policy": "", "ebay.return_policy": "No returns", "ebay.size": "L"})
+    found = listing_form.read(form, before)
+    assert listing_form.body_of(found, before).overrides == {
+        "ebay": {"returnPolicy": "No returns", "size": "L"}
+    }

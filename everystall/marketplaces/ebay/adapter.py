@@ -299,7 +299,10 @@ async def _read_form(page: Page, draft: Draft) -> Filled:
     shown = await page.read(on.FORM)
     description = await page.text(on.DESCRIPTION)
     missing = [f"specifics.{name}" for name in draft.specifics if name not in shown["aspects"]]
-    return Filled(_filled(shown, description, draft), draft_id=_draft_id(page), missing=missing)
+    return Filled(
+        _filled(shown, description, draft), draft_id=_draft_id(page), missing=missing,
+        policies=shown["offered"],
+    )  # fmt: skip
 
 
 async def _choose(page: Page, name: str, value: str | None) -> None:
@@ -346,7 +349,8 @@ async def _choose_policies(
             some = ", ".join(offered[name][:10]) or "none"
             raise ListingRejected(
                 f"This {LABEL} account has no {POLICIES[name]} policy “{wanted[name]}”; it has {some}.",
-                action=f"Set the {POLICIES[name]} policy in the account's defaults, then Retry.",
+                action=f"Choose another {POLICIES[name]} policy for {LABEL}, then Retry.",
+                policies=dict(offered),
             )
         await page.select(target, wanted[name])
 

@@ -25,6 +25,7 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Menu,
     Note,
     PhotoRule,
     Problem,
@@ -84,6 +85,7 @@ SALE_MAIL = SaleMail(
     remote_id=r"\bItem (?:number|ID):?\s*(\d{12})\b",
 )  # fmt: skip
 CATEGORIES = {key: place.path for key, place in menu.PLACES.items()}
+PATHS = tuple(dict.fromkeys(CATEGORIES.values()))
 #: "Used" and "Pre-owned" may be any of ours.
 CONDITIONS_THERE = {
     label: key
@@ -106,7 +108,6 @@ DEFAULTS = {
         "Whether eBay promotes your listings for a fee; off unless you switch it on", "yes_no"
     ),
 }
-#: What a listing needs of them → what a seller calls it.
 POLICIES = {"payment_policy": "payment", "return_policy": "return", "shipping_policy": "shipping"}
 #: Ounces: the scale's end (150 lb).
 MOST_OZ = 2400
@@ -151,6 +152,22 @@ def compose(
         options={name: own.get(name) is True for name in ("offers", "promotion")},
         photos=tuple(photo.name for photo in facts.photos),
     ), [], notes  # fmt: skip
+
+
+def menu_of(listing: ListingFacts) -> Menu:
+    try:
+        facts, own = _overridden(listing, {})
+    except ValidationError:
+        facts, own = listing, {}
+    _, place, kind = _category(facts, own, [])
+    sized = place is not None and kind is not None and "size" in kind.required.values()
+    scales = taxonomy.scales_at(CATEGORIES, place.path, facts.category) if place and sized else []
+    return Menu(
+        category=CATEGORIES.get(listing.category or "", ()),
+        condition=menu.CONDITIONS[kind.conditions].get(listing.condition or "") if kind else None,
+        conditions=tuple(dict.fromkeys(_conditions(kind))),
+        sizes=tuple(dict.fromkeys(_there(size) for scale in scales for size in taxonomy.SIZE_SCALES[scale])),
+    )
 
 
 def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +265,7 @@ def _aspects(
         if source == "brand":
             value = brand or value
         elif source == "size":
-            value = _size(facts, found) or ""
+            value = _size(facts, place, found) or ""
             if not value:
                 continue
         elif source == "size_type":
@@ -316,32 +333,41 @@ def _color(facts: ListingFacts) -> str:
     return menu.COLORS.get(main, main.capitalize())
 
 
-def _size(facts: ListingFacts, found: list[Problem]) -> str | None:
+def _size(facts: ListingFacts, place: menu.Place | None, found: list[Problem]) -> str | None:
     """As eBay's list has it: since August 2026 it takes no others."""
     if not facts.size:
         found.append(_problem("size", "missing", "the size is missing"))
         return None
-    ours = taxonomy.find_category(facts.category)
-    size = taxonomy.find_size(ours.size_scale, facts.size) if ours and ours.size_scale else None
+    scales = taxonomy.scales_at(CATEGORIES, place.path, facts.category) if place else []
+    size = taxonomy.find_size_in(scales, facts.size)
     if size is None:
-        some = ", ".join(taxonomy.SIZE_SCALES[ours.size_scale][:30]) if ours and ours.size_scale else ""
+        some = ", ".join(taxonomy.SIZE_SCALES[scales[0]][:30]) if scales else ""
         said = f"it has no size {facts.size!r} there" + (f"; it has {some}" if some else "")
         found.append(_problem("size", "not_accepted", said, some or None))
         return None
-    # waist and inseam are two things there
+    return _there(size)
+
+
+def _there(size: str) -> str:
+    """Our size in eBay's words: waist and inseam are two things there."""
     return menu.SIZES.get(size, re.sub(r"^(\d+)x\d+$", r"\1", size))
+
+
+def _conditions(kind: menu.Kind | None) -> list[str]:
+    """The labels of a kind of thing; of every kind where that is not known."""
+    groups = [kind.conditions] if kind else list(menu.CONDITIONS)
+    return [
+        label
+        for group in groups
+        for label in (*menu.CONDITIONS[group].values(), *menu.MORE_CONDITIONS.get(group, ()))
+    ]
 
 
 def _condition(facts: ListingFacts, kind: menu.Kind | None, found: list[Problem]) -> str | None:
     if not facts.condition:
         found.append(_problem("condition", "missing", "the condition is missing"))
         return None
-    groups = [kind.conditions] if kind else list(menu.CONDITIONS)
-    known = [
-        label
-        for group in groups
-        for label in (*menu.CONDITIONS[group].values(), *menu.MORE_CONDITIONS.get(group, ()))
-    ]
+    known = _conditions(kind)
     label = menu.CONDITIONS[kind.conditions].get(facts.condition) if kind else None
     label = label or {name.casefold(): name for name in known}.get(facts.condition.casefold())
     if label is None:

@@ -343,7 +343,7 @@ FORM = """() => {
   const one = (name) => document.querySelector(`[name="${name}"]`);
   const value = (name) => one(name)?.value.trim() ?? null;
   const chosen = (name) => one(name)?.selectedOptions?.[0]?.textContent.trim() ?? null;
-  const names = (name) => [...(one(name)?.options ?? [])].map((e) => e.textContent.trim());
+  const names = (name) => [...(one(name)?.options ?? [])].map((e) => e.textContent.trim()).filter(Boolean);
   const aspects = {};
   for (const input of document.querySelectorAll('input[name^="search-box-attributes"]')) {
     aspects[input.name.slice("search-box-attributes".length).replace(/^\\./, "")] = input.value.trim();

@@ -27,6 +27,7 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Menu,
     Note,
     PhotoRule,
     Problem,
@@ -71,6 +72,8 @@ SALE_MAIL = SaleMail(
     subjects=(r"^You['’]ve made a sale: (?P<title>.+)$",), remote_id=r"\bID:\s*(m\d{6,})\b",
 )  # fmt: skip
 CATEGORIES = {key: path for key, (path, _) in menu.CATEGORIES.items()}
+PATHS = tuple(menu.PATHS)
+POLICIES: Mapping[str, str] = {}
 DEFAULTS = {
     "ships_from_zip": Default("The ZIP code that you ship from"),
     "shipping_payer": Default("Who pays the postage: buyer or seller", choices=PAYERS),
@@ -144,6 +147,21 @@ def compose(
     ), [], notes  # fmt: skip
 
 
+def menu_of(listing: ListingFacts) -> Menu:
+    try:
+        facts, own = _overridden(listing, {})
+    except ValidationError:
+        facts, own = listing, {}
+    path = CATEGORIES.get(listing.category or "", ())
+    _, group = _place(facts, own)
+    return Menu(
+        category=tuple(step.replace("{age}", "(by its size)") for step in path),
+        condition=CONDITION.get(listing.condition or ""),
+        conditions=tuple(CONDITIONS_THERE),
+        sizes=menu.SIZES[group] if group else (),
+    )
+
+
 def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {}
     carrier = shown["shipping"].get("carrier")
@@ -212,15 +230,12 @@ def _texts(facts: ListingFacts, found: list[Problem]) -> tuple[str, str]:
 def _category(
     facts: ListingFacts, own: Mapping[str, Any], found: list[Problem]
 ) -> tuple[tuple[str, ...] | None, str | None]:
-    path, group = menu.CATEGORIES.get(facts.category or "", ((), None))
-    ours = taxonomy.find_category(facts.category)
-    if "path" in own:
-        path = tuple(own["path"])
-        group = next((g for known, g in menu.CATEGORIES.values() if known == path), group)
-    elif not facts.category:
+    path, group = _place(facts, own)
+    if "path" not in own and not facts.category:
         found.append(_problem("category", "missing", "the category is missing"))
         return None, None
-    elif not path:
+    if not path:
+        ours = taxonomy.find_category(facts.category)
         what = " > ".join(ours.label) if ours else facts.category
         said = f"it has no one place for {what}; set its own menu for Mercari, as “Men > Jewelry > Rings”"
         found.append(_problem("category", "not_accepted", said))
@@ -231,8 +246,9 @@ def _category(
         found.append(_problem("size", "missing", "the size is missing"))
         return None, None
     size = facts.size.strip()
-    if ours and ours.size_scale and size not in menu.SIZES[group]:
-        size = taxonomy.find_size(ours.size_scale, size) or ""
+    scales = _scales(facts.category, group)
+    if scales and size not in menu.SIZES[group]:
+        size = taxonomy.find_size_in(scales, size) or ""
     label = menu.find_label(group, size) if size else None
     if "{age}" in path[-1]:
         leaf = menu.kids_leaf(group, size) if label else None
@@ -244,6 +260,23 @@ def _category(
         )
         return None, None
     return path, label
+
+
+def _place(facts: ListingFacts, own: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    """The path, and the group of its sizes."""
+    path, group = menu.CATEGORIES.get(facts.category or "", ((), None))
+    if "path" in own:
+        path = tuple(own["path"])
+        group = menu.PATHS.get(path, group)
+    return path, group
+
+
+def _scales(category: str | None, group: str) -> list[str]:
+    """Our scales of what has these sizes there; of the listing's own category alone where it has."""
+    known, of_it = menu.CATEGORIES, menu.CATEGORIES.get(category or "")
+    keys = [category] if of_it and of_it[1] == group else [key for key in known if known[key][1] == group]
+    found = (taxonomy.find_category(key) for key in keys)
+    return list(dict.fromkeys(one.size_scale for one in found if one and one.size_scale))
 
 
 def _shipping(facts: ListingFacts, own: Mapping[str, Any], found: list[Problem]) -> dict[str, Any]:
@@ -346,11 +379,12 @@ def _condition(facts: ListingFacts, found: list[Problem]) -> str | None:
     if not facts.condition:
         found.append(_problem("condition", "missing", "the condition is missing"))
         return None
-    label = CONDITION.get(facts.condition)
+    own = {label.casefold(): label for label in CONDITIONS_THERE}
+    label = CONDITION.get(facts.condition) or own.get(facts.condition.casefold())
     if label is None:
         what = CONDITIONS.get(facts.condition, facts.condition)
-        said = f"it has no condition “{what}”; set like_new or good for Mercari"
-        known = ", ".join(dict.fromkeys(CONDITION.values()))
+        known = ", ".join(CONDITIONS_THERE)
+        said = f"it has no condition “{what}”; set one of its own for Mercari: {known}"
         found.append(_problem("condition", "not_accepted", said, known))
     return label
 

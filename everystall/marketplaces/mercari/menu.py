@@ -242,6 +242,15 @@ CATEGORIES: dict[str, tuple[tuple[str, ...], str | None]] = {
     )
 }
 
+#: The last step of the menu of a child's thing, where {age} stands.
+_AGES = {"baby": ("0-24 mos", "2T-5T"), "kids_shoes": ("0-24 mos", "2T-5T", "(4+)")}
+#: The site's menu as far as we hold it → size group or None.
+PATHS: dict[tuple[str, ...], str | None] = {
+    (*path[:-1], path[-1].replace("{age}", age)): group
+    for path, group in CATEGORIES.values()
+    for age in (_AGES[group or ""] if "{age}" in path[-1] else ("",))
+}
+
 _WAISTS = (*range(23, 35), *range(36, 58, 2))
 _LETTERS = ("XXS and Below", "XS", "S", "M", "L", "XL", "2X", "3XL", "4XL+", "One Size")
 _EURO_WOMEN = {4: 35, 4.5: 35, **{n / 2: f"{35 + (n - 9) / 2:g}" for n in range(10, 28)}}

@@ -26,6 +26,7 @@ from everystall.marketplaces.base import (
     Draft,
     Limits,
     ListingFacts,
+    Menu,
     Note,
     PhotoRule,
     Problem,
@@ -66,6 +67,8 @@ SALE_MAIL = SaleMail(
               r"\bbundle\b.*\bjust sold\b|\bjust sold\b.*\bbundle\b"),
 )  # fmt: skip
 CATEGORIES = menu.CATEGORIES
+PATHS = tuple(dict.fromkeys(CATEGORIES.values()))
+POLICIES: Mapping[str, str] = {}
 DEFAULTS = {
     "smart_sell": Default(
         "Whether Poshmark may offer buyers lower prices by itself (Smart Sell); off unless you switch it on",
@@ -132,14 +135,33 @@ def compose(
     notes = not_sent(LABEL, facts, NO_FIELD) + not_known(LABEL, "poshmark", own, (*_PRIVATE, "path"))
     if found or facts.price is None or category is None or size is None:
         return None, found, notes
-    ours = None if "path" in own else taxonomy.find_category(facts.category)
-    specifics["Size tab"] = menu.find_tab(facts.category, ours.size_scale if ours else None, size)
+    scales = taxonomy.scales_at(CATEGORIES, category, facts.category)
+    specifics["Size tab"] = menu.find_tab(facts.category, scales[0] if scales else None, size)
     return Draft(
         title=title, description=description, price=facts.price, original_price=facts.original_price,
         quantity=facts.quantity, category=category, brand=brand, size=size, condition=condition,
         colors=colors, tags=tags, sku=sku, specifics=specifics, shipping={"discount": discount},
         options={"smart_sell": smart}, photos=tuple(photo.name for photo in facts.photos),
     ), [], notes  # fmt: skip
+
+
+def menu_of(listing: ListingFacts) -> Menu:
+    try:
+        facts, own = _overridden(listing, {})
+    except ValidationError:
+        facts, own = listing, {}
+    path = own.get("path") or CATEGORIES.get(facts.category or "", ())
+    sizes = [
+        menu.find_size(scale, size)
+        for scale in taxonomy.scales_at(CATEGORIES, path, facts.category)
+        for size in taxonomy.SIZE_SCALES[scale]
+    ]
+    return Menu(
+        category=CATEGORIES.get(listing.category or "", ()),
+        condition=CONDITION.get(listing.condition or ""),
+        conditions=tuple(CONDITIONS_THERE),
+        sizes=tuple(dict.fromkeys(size for size in sizes if size)),
+    )
 
 
 def own_settings(shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,18 +238,22 @@ def _category(
         )
         found.append(_problem("category", "not_accepted", said))
         return None, None
-    scale = ours.size_scale if ours else None
-    if scale not in (None, "one_size") and not facts.size:
+    scales = taxonomy.scales_at(CATEGORIES, path, facts.category)
+    known = bool(scales) or path in PATHS
+    if not known and ours and ours.size_scale:
+        scales = [ours.size_scale]
+    if scales not in ([], ["one_size"]) and not facts.size:
         found.append(_problem("size", "missing", "the size is missing"))
         return path, None
-    if "path" in own and ours is None:  # the seller chose the site's own menu: then its own size, too
+    if not known and ours is None:  # the seller chose the site's own menu: then its own size, too
         if not facts.size:
             said = "with the site's own category, give the size as Poshmark writes it (OS: one size)"
             found.append(_problem("size", "missing", said))
         return path, facts.size
-    size = menu.find_size(scale, facts.size)
-    if size is None and scale is not None:
-        sizes = taxonomy.SIZE_SCALES[scale]
+    found_sizes = (menu.find_size(scale, facts.size) for scale in scales or [None])
+    size = next(filter(None, found_sizes), None)
+    if size is None and scales:
+        sizes = taxonomy.SIZE_SCALES[scales[0]]
         some, more = ", ".join(sizes[:24]), " and others" if len(sizes) > 24 else ""
         found.append(
             _problem("size", "not_accepted", f"we know no size {facts.size!r} there, but {some}{more}", some)
@@ -246,9 +272,10 @@ def _condition(facts: ListingFacts, found: list[Problem]) -> str | None:
     if not facts.condition:
         found.append(_problem("condition", "missing", "the condition is missing"))
         return None
-    label = CONDITION.get(facts.condition)
+    own = {label.casefold(): label for label in CONDITIONS_THERE}
+    label = CONDITION.get(facts.condition) or own.get(facts.condition.casefold())
     if label is None:
-        known = ", ".join(dict.fromkeys(CONDITION.values()))
+        known = ", ".join(CONDITIONS_THERE)
         said = f"it has no condition “{CONDITIONS.get(facts.condition, facts.condition)}”, only {known}"
         found.append(_problem("condition", "not_accepted", said, known))
     return label

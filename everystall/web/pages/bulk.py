@@ -327,7 +327,7 @@ async def undo_ends(request: Request, parts: AllParts, who: PageSeller) -> HTMLR
 
 @router.post("/inventory/undo/deletes")
 async def undo_deletes(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
-    """What a bulk is taking down to delete it is kept. What is deleted already, or another's, is not there."""
+    """What a bulk is taking down to delete stays. What is deleted already, or another's, is not there."""
     ids = [as_id(id) for id in str((await request.form()).get("listings") or "").split()[:MOST]]
     kept, going_on = 0, 0
     for id in ids:

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, EverystallError, ListingLive, NotFound
 from everystall.inventory import stock
-from everystall.inventory.listings import copy_of, find_listing
+from everystall.inventory.listings import copy_of, facts_of, find_listing
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.marketplaces.base import COLORS, CONDITIONS, MARKER_LENGTH
+from everystall.marketplaces.base import COLORS, CONDITIONS, MARKER_LENGTH, Menu
 from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category
 from everystall.models import Connection, Publication
 from everystall.web import listing_templates, listings, photos
@@ -65,6 +65,20 @@ class Needs:
     price: listings.PriceOut | None
     #: connected · expired · missing
     session: str
+
+
+@dataclass(frozen=True)
+class Own:
+    """What may stand otherwise on one marketplace, and what it has there to choose from."""
+
+    menu: Menu
+    #: Its menu as far as we hold it, each from top to bottom.
+    paths: Sequence[str]
+    #: Name in the form → what a seller calls it, and what the accounts have as their forms last showed it.
+    policies: Mapping[str, tuple[str, Sequence[str]]]
+    #: How many do, and what of that only the API changes.
+    number: int
+    others: Sequence[str]
 
 
 # ---- the page --------------------------------------------------------------------------------------
@@ -140,7 +154,7 @@ async def _show(
         conditions=CONDITIONS,
         known_colours=COLORS,
         places=MARKETPLACES,
-        others=_others(listing),
+        own=await _own(page.session, listing),
         most=photos.MOST,
         locations=await stock.locations_in_use(page.session),
         standing=any(one.put == "live" for one in listing.publications) or isinstance(error, ListingLive),
@@ -186,12 +200,26 @@ def _limits() -> dict[str, list[tuple[str, int]]]:
     return {name: sorted(each, key=lambda one: one[1]) for name, each in found.items()}
 
 
-def _others(listing: ListingOut) -> dict[str, list[str]]:
-    """Marketplace → what else stands otherwise there, and is changed through the API."""
-    return {
-        place: [f"{name}: {value}"[:200] for name, value in own.items() if name not in OWN]
-        for place, own in listing.overrides.items()
-    }
+async def _own(session: AsyncSession, listing: ListingOut) -> dict[str, Own]:
+    facts = await facts_of(session, await find_listing(session, as_id(listing.id)))
+    rows = await session.execute(select(Connection.marketplace, Connection.policies))
+    kept = [(row.marketplace, row.policies) for row in rows]
+    found = {}
+    for place in MARKETPLACES:
+        form, told = get_form(place), listing.overrides.get(place, {})
+        found[place] = Own(
+            menu=form.menu_of(facts),
+            paths=[" > ".join(path) for path in form.PATHS],
+            policies={
+                name: (called, list(dict.fromkeys(one for at, has in kept if at == place
+                                                  for one in has.get(name, ()))))
+                for name, called in form.POLICIES.items()
+            },
+            number=len(told),
+            others=[f"{name}: {value}"[:200] for name, value in told.items()
+                    if to_snake(name) not in OWN[place]],
+        )  # fmt: skip
+    return found
 
 
 # ---- saving ----------------------------------------------------------------------------------------
@@ -218,6 +246,10 @@ async def save(id: str, page: OpenedPage, request: Request) -> Response:
         met=sent.met,
         needs_of=await needs_of(page.session, listing),
         sizes=_sizes(listing),
+        texts=listing_form.texts(listing),
+        conditions=CONDITIONS,
+        places=MARKETPLACES,
+        own=await _own(page.session, listing),
     )
 
 
@@ -300,7 +332,10 @@ def _need(problem: ProblemOut, one: CheckedOut, listing: ListingOut) -> Need:
     specific = inner if name == "specifics" else None
     if name == "defaults":
         href = f"/connections#{one.browser_profile_id or one.marketplace}"
-    elif own in OWN and listing.overrides.get(one.marketplace, {}).get(name) is not None:
+    elif own in OWN[one.marketplace] and (
+        listing.overrides.get(one.marketplace, {}).get(name) is not None
+        or (own in ("category", "condition") and problem.code == "not_accepted")
+    ):  # what it has no word for is chosen in its own
         href = f"#{one.marketplace}-{own}"
     elif name == "overrides":
         href = f"#own-{one.marketplace}"

@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 from starlette.datastructures import FormData
 
 from everystall.errors import BadRequest
-from everystall.marketplaces import MARKETPLACES, taxonomy
+from everystall.marketplaces import MARKETPLACES, get_form, taxonomy
 from everystall.web.answers import complaint
 from everystall.web.listings import ListingBody, ListingOut, check_overrides
 
@@ -28,7 +28,11 @@ from everystall.web.listings import ListingBody, ListingOut, check_overrides
 Texts = Mapping[str, Sequence[str]]
 
 #: What a listing may have otherwise for one marketplace, as far as the form asks for it.
-OWN: Final = ("title", "description", "price", "category", "condition")
+OWN: Final[Mapping[str, Sequence[str]]] = {
+    place: ("title", "description", "price", "category", "condition", "size", "brand",
+            *get_form(place).POLICIES)
+    for place in MARKETPLACES
+}  # fmt: skip
 SIDES: Final = ("length_in", "width_in", "height_in")
 _DOLLARS: Final = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d{0,2}))?")
 _AMOUNT: Final = "Write an amount in dollars, such as 12 or 12.50."
@@ -147,9 +151,9 @@ def body_of(sent: Sent, listing: ListingOut) -> ListingBody | None:
                 body[to_camel(name)] = value
                 continue
             there = overrides.setdefault(place, {})
-            there[own] = value
+            there[to_camel(own)] = value
             if value is None:
-                del there[own]
+                del there[to_camel(own)]
             body["overrides"] = overrides
     if "overrides" in body:
         body["overrides"] = {place: own for place, own in overrides.items() if own}
@@ -332,7 +336,7 @@ def _own(place: str, name: str) -> Part:
     key = f"{place}.{name}"
 
     def show(listing: ListingOut) -> dict[str, list[str]]:
-        value = listing.overrides.get(place, {}).get(name)
+        value = listing.overrides.get(place, {}).get(to_camel(name))
         if name == "price":
             amount = value.get("amount") if isinstance(value, Mapping) else None
             return {key: [dollars(amount) if isinstance(amount, int) else ""]}
@@ -342,7 +346,29 @@ def _own(place: str, name: str) -> Part:
 
     if name == "price":
         return Part(show, lambda sent: cents(_one(sent, key)))
+    if name == "category":
+        return Part(show, lambda sent: _own_category(place, _one(sent, key)))
     return Part(show, lambda sent: sent[key][0] if sent[key][0].strip() else None)
+
+
+def _own_category(place: str, text: str) -> str | None:
+    """A path of the marketplace's own menu, from top to bottom. We do not hold all of it: what is no word of
+    one that we hold, but a path, stands as it is."""
+    if not text:
+        return None
+    said = re.sub(r"\s*>\s*", " > ", text)
+    paths = [" > ".join(path) for path in get_form(place).PATHS]
+    same = {one.casefold(): one for one in paths}.get(said.casefold())
+    if same or " > " in said or taxonomy.find_category(said):
+        return same or said
+    words = said.casefold().split()
+    found = [one for one in paths if all(word in one.casefold() for word in words)]
+    if len(found) == 1:
+        return found[0]
+    raise ValueError(
+        f"“{text[:80]}” is no category on {MARKETPLACES[place]} that we know. "
+        + (f"Near it: {'; '.join(found[:3])}." if found else "Write its own menu, as Art > Art Prints.")
+    )
 
 
 PARTS: Final[Mapping[str, Part]] = {
@@ -359,5 +385,5 @@ PARTS: Final[Mapping[str, Part]] = {
     "labels": Part(lambda listing: {"labels": [", ".join(listing.labels)]}, _labels),
     "package": Part(_package_texts, _package),
     "specifics": Part(_specifics_texts, _specifics),
-    **{f"{place}.{name}": _own(place, name) for place in MARKETPLACES for name in OWN},
+    **{f"{place}.{name}": _own(place, name) for place in MARKETPLACES for name in OWN[place]},
 }

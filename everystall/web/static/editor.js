@@ -56,7 +56,8 @@ async function send() {
 }
 
 function took(found, again) {
-  for (const id of ["was", "needs", "sizes"]) put(found, id);
+  for (const id of ["was", "needs", ...[...found.querySelectorAll("datalist, .own-needs")].map((one) => one.id)]) put(found, id);
+  for (const fresh of found.querySelectorAll("select[data-category]")) offer(fresh);
   let wrong = 0;
   for (const old of document.querySelectorAll(".trouble")) {
     const fresh = found.querySelector(`#${CSS.escape(old.id)}`);
@@ -80,12 +81,23 @@ function took(found, again) {
   document.dispatchEvent(new Event("everystall:changed"));
 }
 
+/** What a marketplace has to choose from; what is chosen stays. */
+function offer(fresh) {
+  const old = document.getElementById(fresh.id), chosen = old.value;
+  document.getElementById(fresh.id.replace("condition", "category")).placeholder = fresh.dataset.category;
+  if (old === document.activeElement) return;
+  old.replaceChildren(...[...fresh.options].map((option) => document.importNode(option, true)));
+  if (![...old.options].some((option) => option.value === chosen)) old.add(new Option(chosen, chosen));
+  old.value = chosen;
+}
+
 // ---- when ----
 
 form.addEventListener("input", (event) => {
   const field = event.target;
   if (field.id === "title") document.getElementById("name").textContent = field.value || "New listing";
   count(field);
+  for (const own of field.name === "category" ? [] : form.querySelectorAll(`input[name$=".${field.name}"]`)) own.placeholder = field.value;
   // half of a category is none: it is saved when it is left, or one of the list
   const half = field.dataset.late && ![...field.list.options].some((option) => option.value === field.value);
   if (half) dirty = true;
@@ -168,7 +180,7 @@ function another(name) {
 more.addEventListener("click", () => another("")[0].focus());
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("#needs a[href^='#']");
+  const link = event.target.closest?.(".todos a[href^='#']");
   if (!link) return;
   event.preventDefault();
   const name = link.dataset.specific;
