@@ -250,8 +250,8 @@ def _category(
             said = "with the site's own category, give the size as Poshmark writes it (OS: one size)"
             found.append(_problem("size", "missing", said))
         return path, facts.size
-    found_sizes = (menu.find_size(scale, facts.size) for scale in scales or [None])
-    size = next(filter(None, found_sizes), None)
+    asked: Sequence[str | None] = scales or [None]
+    size = next(filter(None, (menu.find_size(scale, facts.size) for scale in asked)), None)
     if size is None and scales:
         sizes = taxonomy.SIZE_SCALES[scales[0]]
         some, more = ", ".join(sizes[:24]), " and others" if len(sizes) > 24 else ""
