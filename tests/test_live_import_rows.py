@@ -103,7 +103,8 @@ async def _other(session, doing):
         ({"outcome": None, "armed_at": None}, "A shirt", False),
         ({"outcome": "live"}, "A shirt", False),
         ({"outcome": "unresolved"}, "A shirt", False),
-        ({"outcome": "unresolved", "next_look_at": func.now()}, "A shirt", True),
+        ({"outcome": "unresolved", "next_look_at": func.now(), "remote_id": None}, "A shirt", True),
+        ({"outcome": "unresolved", "next_look_at": func.now()}, "A shirt", False),  # its place is known
     ],
 )
 async def test_what_may_be_a_post_that_nobody_has_found_yet_waits(db, alice, doing, values, title, open_):

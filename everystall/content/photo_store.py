@@ -29,7 +29,7 @@ async def know_store(db: Database, photos: Photos) -> UUID:
     offered = said or uuid4()
     async with db.as_app() as session:
         known: UUID
-        some: bool
+        some: list[str]
         asked = text("SELECT known, photos FROM everystall.know_photo_store(:id)")
         # of two that come first one waits here until the other's commit, which is after its file
         known, some = (await session.execute(asked, {"id": offered})).one()
