@@ -35,7 +35,7 @@ ROOT = os.environ.get("EVERYSTALL_TEST_ROOT_PATH", "")
 #: What a seller, a marketplace's account or a browser may call itself.
 EVIL = """"><img src=x onerror="window.ran=1"><script>window.ran=2</script>'{{7*7}}</title>"""
 EVIL_URL = "javascript:window.ran=3"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 #: A journey with both.
 DESK_AND_PHONE = pytest.mark.parametrize(
     "device",
