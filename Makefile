@@ -111,7 +111,7 @@ lighthouse: $(VENV)/ready-dev benchmarks/lighthouse/node_modules/.ready chromium
 
 .PHONY: screenshots
 screenshots: $(VENV)/ready-dev chromium  ## a picture of every page, on desk and phone, light and dark, into docs/screenshots
-	@EVERYSTALL_TEST_SHOTS=docs/screenshots $(PY) -m pytest -n 2 tests/pages -q -k "pages_of or looks" $(ARGS)
+	@EVERYSTALL_TEST_SHOTS=docs/screenshots $(PY) -m pytest -n 2 tests/pages/test_pages_pictured.py -q $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/ready-dev chromium  ## every step struck by every fault (3 hours, two shards 1.5) into docs/reliability.md (SHARD=k/n, SEED=, CELL=)

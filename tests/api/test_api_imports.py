@@ -530,7 +530,7 @@ NOT_COMPARED = {"id", "listingId", "updatedAt", "revision", "photos", "publicati
 
 
 @given(written=st.lists(LISTINGS, min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_what_leaves_comes_back_field_by_field_and_once(
     site: Site, alice: Seller, bob: Seller, written: list[dict[str, Any]]
 ):

@@ -281,6 +281,7 @@ async def test_after_the_captcha_retry_posts_it(stall, alice, marketplace):
     assert len(stall.live(marketplace)) == 1
 
 
+@pytest.mark.longer
 async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconnecting(
     stall, alice, marketplace
 ):

@@ -50,6 +50,7 @@ def _chips(page: str) -> list[str]:
     return [one for one in chips if one != "Practice"]
 
 
+@pytest.mark.longer
 async def test_pressed_twice_it_is_posted_once_read_back_and_taken_down(stall: Stall, alice: Seller):
     mercari, poshmark = await stall.connect(alice, "mercari"), await stall.connect(alice, "poshmark")
     listing = await stall.listing(alice)

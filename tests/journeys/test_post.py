@@ -146,6 +146,7 @@ async def test_delete_with_end_takes_it_down_everywhere_and_then_forgets_it(stal
     assert (await alice.client.get(f"/api/listings/{listing}")).status_code == 404
 
 
+@pytest.mark.longer
 async def test_the_other_seller_sees_and_touches_nothing(stall: Stall, alice: Seller, bob: Seller):
     profile = await stall.connect(alice, "mercari")
     listing = await stall.listing(alice)

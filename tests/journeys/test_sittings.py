@@ -132,6 +132,7 @@ async def _rows(stall: Stall) -> list[dict[str, Any]]:
     return await stall.rows("SELECT * FROM sittings ORDER BY asked_at")
 
 
+@pytest.mark.longer
 async def test_a_captcha_is_answered_in_the_picture_and_the_visit_goes_on(
     stall: Stall, alice: Seller, bob: Seller, dashboard: Dashboard
 ):

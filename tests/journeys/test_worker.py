@@ -74,6 +74,7 @@ async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alic
     assert rows == [{"lease_until": None}]
 
 
+@pytest.mark.longer
 async def test_a_killed_workers_visit_is_taken_over_and_nothing_is_posted_twice(stall, alice, workers):
     await stall.connect(alice, "mercari")
     stall.sandbox.fault("mercari", kind="latency", seconds=0.5, times=30)

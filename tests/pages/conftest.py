@@ -35,6 +35,13 @@ ROOT = os.environ.get("EVERYSTALL_TEST_ROOT_PATH", "")
 #: What a seller, a marketplace's account or a browser may call itself.
 EVIL = """"><img src=x onerror="window.ran=1"><script>window.ran=2</script>'{{7*7}}</title>"""
 EVIL_URL = "javascript:window.ran=3"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+#: A journey with both.
+DESK_AND_PHONE = pytest.mark.parametrize(
+    "device",
+    [pytest.param({}, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.longer)],
+    indirect=True,
+)
 
 
 @dataclass
@@ -46,6 +53,8 @@ class House:
     database: Database
     admin: Database
     browser: Browser
+    #: What its people have before them, unless they say otherwise.
+    device: dict[str, Any] = field(default_factory=dict)
     #: What pages should not have: errors on the console, violations of the policy, requests elsewhere.
     complaints: list[str] = field(default_factory=list)
     contexts: list[BrowserContext] = field(default_factory=list)
@@ -67,7 +76,7 @@ class House:
     async def context(self, **how: Any) -> BrowserContext:
         """A browser of its own, without cookies; the tests fail for what its pages complain of. Without a
         service worker, unless `service_workers` is "allow"."""
-        how = {"service_workers": "block", **how}
+        how = {"service_workers": "block", **self.device, **how}
         context = await self.browser.new_context(base_url=self.url, **how)
         context.set_default_timeout(10_000)
         context.on("page", _below_the_root)
@@ -174,7 +183,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncIterator[House]:
+def device(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A desk; DESK_AND_PHONE says otherwise."""
+    return getattr(request, "param", {})
+
+
+@pytest.fixture
+async def house(
+    database_urls: Any, tmp_path: Path, chromium: Browser, device: dict[str, Any]
+) -> AsyncIterator[House]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -195,7 +212,7 @@ async def house(database_urls: Any, tmp_path: Path, chromium: Browser) -> AsyncI
     app = create_app(settings, database=database, vault=vault, photos=photos)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    house = House(settings.address, settings, database, admin, chromium)
+    house = House(settings.address, settings, database, admin, chromium, device)
     yield house
     for context in house.contexts:
         await context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -39,25 +40,27 @@ PHOTO = _photo()
 PACKAGE = {"weight_oz": 12, "length_in": 12, "width_in": 9, "height_in": 2}
 
 
-async def listing(house: House, user: UUID, **values: Any) -> str:
+async def listing(house: House, user: UUID, photos: Sequence[bytes] = (PHOTO,), **values: Any) -> str:
     """A complete one, with a photo."""
-    known = {**SHIRT, **values}
+    known = {"colors": ["blue"], **SHIRT, **values}
     names = ", ".join(known)
     (row,) = await house.rows(
-        f"INSERT INTO listings (user_id, colors, package, {names}) "
-        "VALUES (:user, '{blue}', CAST(:package AS jsonb), "
+        f"INSERT INTO listings (user_id, package, {names}) "
+        "VALUES (:user, CAST(:package AS jsonb), "
         f"{', '.join(f':{name}' for name in known)}) RETURNING id",
         user=user, package=json.dumps(PACKAGE), **known,
     )  # fmt: skip
-    sha256 = hashlib.sha256(PHOTO).hexdigest()
     originals = house.settings.everystall_home / "photos" / "originals"
     originals.mkdir(parents=True, exist_ok=True)
-    (originals / sha256).write_bytes(PHOTO)
-    await house.rows(
-        "INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height, "
-        "byte_size) VALUES (:user, :id, 0, :sha256, 'image/png', 80, 60, :size)",
-        user=user, id=row["id"], sha256=sha256, size=len(PHOTO),
-    )  # fmt: skip
+    for position, data in enumerate(photos):
+        sha256, image = hashlib.sha256(data).hexdigest(), Image.open(io.BytesIO(data))
+        (originals / sha256).write_bytes(data)
+        await house.rows(
+            "INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height, "
+            "byte_size) VALUES (:user, :id, :position, :sha256, :type, :width, :height, :size)",
+            user=user, id=row["id"], position=position, sha256=sha256, type=image.get_format_mimetype(),
+            width=image.width, height=image.height, size=len(data),
+        )  # fmt: skip
     return str(row["id"])
 
 

@@ -259,6 +259,7 @@ async def test_the_account_is_deleted_by_address_and_password_and_backups_are_sp
     assert "/sign-in" in page.url
 
 
+@pytest.mark.longer
 async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(house):
     await furnish(house, await house.person("alice"))
     page = await house.signed_in("alice")

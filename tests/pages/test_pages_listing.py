@@ -75,7 +75,7 @@ async def photos_of(house, id):
     ("width", "scripts"),
     [
         pytest.param(390, True, id="phone"),
-        pytest.param(1440, False, id="desk-without-scripts"),
+        pytest.param(1440, False, id="desk-without-scripts", marks=pytest.mark.longer),
         pytest.param(1440, True, id="desk", marks=pytest.mark.extended),
         pytest.param(390, False, id="phone-without-scripts", marks=pytest.mark.extended),
     ],
@@ -591,6 +591,7 @@ async def test_the_editor_as_it_looks(house, scheme, width):
     await passes(page, "listing")
 
 
+@pytest.mark.longer
 async def test_a_template_and_a_view_are_deleted_only_after_a_question(house):
     alice = await house.person("alice")
     id = await listing(house, alice)

@@ -175,6 +175,7 @@ async def test_an_answer_is_given_told_and_leads_to_the_next_one(house, scripts)
     assert row == {"adopted": {"price": {"amount": 1999, "currency": "USD"}}, "conflict": None}
 
 
+@pytest.mark.longer
 @BOTH
 async def test_several_of_one_account_are_answered_at_once(house, scripts):
     alice = await house.person("alice")
@@ -216,6 +217,7 @@ async def test_what_is_not_a_listings_is_ended_too_and_at_last_nothing_waits(hou
     assert await page.locator(".side .count").count() == 0
 
 
+@pytest.mark.longer
 async def test_a_sale_that_is_not_taken_down_elsewhere_is_the_worst_and_a_mail_that_says_too_little(house):
     alice = await house.person("alice")
     ids = await everything(house, alice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.pages.conftest import DESK_AND_PHONE
 from tests.pages.plain.test_prices_pages import live
 from tests.pages.test_pages_journey import press
 from tests.pages.test_pages_look import LOOKS, look, passes
@@ -11,6 +12,7 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 pytestmark = pytest.mark.browser
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     alice = await house.person("alice")

@@ -156,6 +156,7 @@ async def test_what_the_seller_does_reaches_the_page_on_their_turn_only(desk: De
     await page.get_by_text("Poshmark lets us in again.").wait_for()
 
 
+@pytest.mark.longer
 async def test_who_opens_it_elsewhere_takes_it_along(desk: Desk):
     await desk.serve()
     desk_page = await desk.house.signed_in("alice")
@@ -217,6 +218,7 @@ async def test_more_pages_than_a_seller_needs_are_told_so_and_others_still_sit(h
         await one.close()
 
 
+@pytest.mark.longer
 async def test_a_page_that_waits_for_a_worker_looks_once_a_second(house: House):
     looks = 0
 
