@@ -250,8 +250,8 @@ def _category(
             said = "with the site's own category, give the size as Poshmark writes it (OS: one size)"
             found.append(_problem("size", "missing", said))
         return path, facts.size
-    sizes = (menu.find_size(scale, facts.size) for scale in scales or [None])
-    size = next(filter(None, sizes), None)
+    asked: Sequence[str | None] = scales or [None]
+    size = next(filter(None, (menu.find_size(scale, facts.size) for scale in asked)), None)
     if size is None:
         some = ", ".join(taxonomy.SIZE_SCALES[scales[0]][:24])
         found.append(
