@@ -19,8 +19,8 @@ from everystall.sandbox.core import Item
 
 #: Seconds for a cell to come to its end after the strike.
 PATIENCE = 75.0
-#: Seconds for the browsers and leases of it to be gone: the visit may go on to the account's list of what is live,
-#: which is waited for as long as any page (PAGE_SECONDS, 20) where it is a changed one, too.
+#: Seconds for the browsers and leases of it to be gone: the visit may go on to the account's list of what is
+#: live, which is waited for as long as any page (PAGE_SECONDS, 20) where it is a changed one, too.
 TIDY = 35.0
 
 
