@@ -45,7 +45,6 @@ _REVISE_FILL = 0.3
 _LOCKS = {
     "claim": "SELECT 1 FROM connections WHERE id = %(connection)s FOR NO KEY UPDATE",
     "open-session": "LOCK TABLE vault_audit IN SHARE MODE",
-    "arm": "SELECT 1 FROM listings WHERE id = %(listing)s FOR NO KEY UPDATE",
 }
 _SAVE = "SELECT 1 FROM publications WHERE listing_id = %(listing)s FOR UPDATE"
 
@@ -186,7 +185,7 @@ class OnSave(OnLock):
 def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap | None) -> Moment:
     """The cell's. `trap`: what the network does to the step's request; None: it is held while we strike."""
     step = cell.step
-    if trap is None and step in _LOCKS and (cell.verb, step) != ("revise", "arm"):  # asking needs that row
+    if trap is None and step in _LOCKS:
         return OnLock(stage, seller, _LOCKS[step])
     if trap is None and step in _LINES:
         line, length = _LINES[step]
