@@ -68,11 +68,11 @@ SELECT CASE schemaname WHEN 'public' THEN '' ELSE schemaname || '.' END || seque
 FROM pg_sequences WHERE last_value IS NOT NULL
   AND (schemaname = 'public' OR (schemaname, sequencename) = ('everystall', 'setting_changes_id_seq'))
 """
-#: As everystall.unnamed_photos counts those that somebody needs.
+#: As everystall.unnamed_photos counts those that somebody needs. (A database before 0038 has no `to_fetch`.)
 _PHOTOS: Final = """
 SELECT sha256 FROM listing_photos
 UNION SELECT photo ->> 'sha256' FROM import_rows r, jsonb_array_elements(r.originals) photo
-      WHERE r.outcome IS NULL OR r.to_fetch <> '{}'
+      WHERE r.outcome IS NULL OR coalesce(to_jsonb(r) -> 'to_fetch', '[]') <> '[]'
 UNION SELECT jsonb_array_elements_text(undo_photos) FROM matches WHERE state = 'linked'
 ORDER BY 1
 """

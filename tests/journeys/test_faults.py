@@ -249,6 +249,7 @@ async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
     assert (folder / row["needs_you"]["evidence"]["screenshot"]).is_file()
 
 
+@pytest.mark.longer
 async def test_orders_that_cannot_be_read_are_told_with_a_picture_of_each_sellers_own(stall, alice, bob):
     """Once: a look that fails again takes no other."""
     hers, his = await stall.connect(alice, "poshmark"), await stall.connect(bob, "poshmark")
