@@ -46,6 +46,9 @@ _LOCKS = {
     "claim": "SELECT 1 FROM connections WHERE id = %(connection)s FOR NO KEY UPDATE",
     "open-session": "LOCK TABLE vault_audit IN SHARE MODE",
 }
+#: Who asks for the work locks this row, too.
+_ARM = "SELECT 1 FROM listings WHERE id = %(listing)s FOR NO KEY UPDATE"
+#: The live page has been read; what it said is just being written down.
 _SAVE = "SELECT 1 FROM publications WHERE listing_id = %(listing)s FOR UPDATE"
 
 
@@ -160,25 +163,25 @@ class OnLock(Moment):
             await holding.close()
 
 
-class OnSave(OnLock):
-    """The live page has been read; what it said is just being written down."""
+class OnLockAfter(OnLock):
+    """When the visit waits for what we have locked since an earlier moment: others needed it before that."""
 
-    def __init__(self, stage: Stage, seller: Seller, reading: OnRequest) -> None:
-        super().__init__(stage, seller, _SAVE)
-        self._reading = reading
+    def __init__(self, stage: Stage, seller: Seller, lock: str, before: Moment) -> None:
+        super().__init__(stage, seller, lock)
+        self._before = before
 
     async def __aenter__(self) -> Moment:
-        await self._reading.__aenter__()
+        await self._before.__aenter__()
         return self
 
     async def reached(self) -> None:
-        await self._reading.reached()
+        await self._before.reached()
         await self.hold()
-        await self._reading.release()
+        await self._before.release()
         await super().reached()
 
     async def release(self) -> None:
-        await self._reading.release()
+        await self._before.release()
         await super().release()
 
 
@@ -187,6 +190,8 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
     step = cell.step
     if trap is None and step in _LOCKS:
         return OnLock(stage, seller, _LOCKS[step])
+    if trap is None and (cell.verb, step) == ("publish", "arm"):
+        return OnLockAfter(stage, seller, _ARM, OnLine(stage, seller, "fill", 0.0))
     if trap is None and step in _LINES:
         line, length = _LINES[step]
         if (cell.verb, step) == ("revise", "fill"):
@@ -196,7 +201,7 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
     held = trap or Trap(matches, when="after" if step == "response" else "before")
     held.matches = matches
     reading = OnRequest(stage, seller, at, held)
-    return OnSave(stage, seller, reading) if step == "save" else reading
+    return OnLockAfter(stage, seller, _SAVE, reading) if step == "save" else reading
 
 
 def refusal(stage: Stage, cell: Cell, seller: Seller) -> Moment:
