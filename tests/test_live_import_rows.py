@@ -253,6 +253,32 @@ async def test_what_only_may_be_one_of_a_file_comes_in_by_itself(
     assert len(await all_of(db, alice, Listing)) == before + 1
 
 
+@pytest.mark.parametrize(
+    ("known_by", "shown", "joined"), [("sku", 1, False), ("sku", 2, True), ("place", 1, True),
+                                      ("place", 4, True), ("place and elsewhere", 1, False),
+                                      ("place and elsewhere", 2, True)]
+)  # fmt: skip
+async def test_what_a_file_brought_in_has_as_many_left_as_its_page_shows_or_is_another(
+    db, alice, bob, make_listing, make_connection, known_by, shown, joined
+):
+    here = await make_connection(alice, "ebay")
+    many = {"title": "A shirt", "sku": "S-1", "quantity": 3, "quantity_sold": 1}
+    mine, theirs = await make_listing(alice, **many), await make_listing(bob, **many)
+    if known_by != "sku":
+        await _from_file(db, mine)
+        await _from_file(db, theirs)
+    if known_by == "place and elsewhere":
+        await publish(db, alice, mine, await make_connection(alice, "poshmark"), "p-1", "live", 2)
+    item = await _read_in(db, here, sku="S-1", quantity=shown)
+    assert (item.listing_id == mine.id) is joined
+    left = {one.id: one.quantity - one.quantity_sold for one in await all_of(db, alice, Listing)}
+    assert left == ({mine.id: shown} if joined else {mine.id: 2, item.listing_id: shown})
+    publication = {one.remote_id: one for one in await all_of(db, alice, Publication)}["r-9"]
+    assert (publication.listing_id, publication.unsettled) == (item.listing_id, False)
+    kept = await one_of(db, bob, Listing)
+    assert (kept.id, kept.quantity, kept.quantity_sold) == (theirs.id, 3, 1)
+
+
 async def _waits(admin):
     """Until a transaction waits for another one."""
     async with asyncio.timeout(30):

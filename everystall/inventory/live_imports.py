@@ -229,11 +229,14 @@ async def _find_here(
     session: AsyncSession, connection: Connection, remote_id: str, came: live.Came
 ) -> Listing | None:
     """A listing of a file that is this one: the file said that it is there; or, live nowhere, it alone has
-    this SKU, and the same title. Locked. None where it is, or was, on this account already, or is sold."""
+    this SKU, the same title and as many left. Locked. None where it is, or was, on this account already, or is
+    sold. Of what the file said is there as many are left as its page shows; None where it is elsewhere, too,
+    with another number."""
     by_place = select(ListingSource.listing_id).where(
         ListingSource.source == connection.marketplace, ListingSource.key == place_key(remote_id)
     )
-    found = [*await session.scalars(by_place)] or await _find_by_sku(session, came)
+    placed = [*await session.scalars(by_place)]
+    found = placed or await _find_by_sku(session, came)
     if len(found) != 1:
         return None
     listing = await find_listing(session, found[0], lock=True)
@@ -241,9 +244,15 @@ async def _find_here(
     on_it = select(Publication.id).where(
         Publication.listing_id == listing.id, Publication.connection_id == connection.id
     )
-    left = listing.quantity - listing.quantity_sold
+    left, shown = listing.quantity - listing.quantity_sold, came.columns["quantity"]
     if left < 1 or listing.delete_asked_at is not None or await session.scalar(on_it) is not None:
         return None
+    if left != shown:
+        elsewhere = select(Publication.id).where(Publication.listing_id == listing.id).limit(1)
+        if not placed or await session.scalar(elsewhere) is not None:
+            return None
+        listing.quantity = listing.quantity_sold + shown
+        await touch(session, listing)
     return listing
 
 
