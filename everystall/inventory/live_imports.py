@@ -229,9 +229,9 @@ async def _find_here(
     session: AsyncSession, connection: Connection, remote_id: str, came: live.Came
 ) -> Listing | None:
     """A listing of a file that is this one: the file said that it is there; or, live nowhere, it alone has
-    this SKU, the same title and as many left. Locked. None where it is, or was, on this account already, or is
-    sold. Of what the file said is there as many are left as its page shows; None where it is elsewhere, too,
-    with another number."""
+    this SKU, the same title and as many left. Locked. None where it is, or was, on this account already, or
+    is sold. Of what the file said is there as many are left as its page shows; None where it is elsewhere,
+    too, with another number."""
     by_place = select(ListingSource.listing_id).where(
         ListingSource.source == connection.marketplace, ListingSource.key == place_key(remote_id)
     )
