@@ -135,6 +135,11 @@ async def _fetch_all(
             stored = await store.put(await fetcher.fetch(address))
         except PhotoRefused as e:
             return e
+        except EverystallError:
+            raise
+        except Exception as e:  # of one address: the others, and the import, go on
+            log.error("import.photo_unforeseen", error=type(e).__name__)
+            return PhotoRefused("Something unforeseen went wrong with it.")
         put.append(stored.sha256)
         return stored
 

@@ -182,3 +182,21 @@ async def test_a_listing_that_came_without_gets_them_when_the_file_comes_again(s
     assert (counts(told), told["rows"]) == ({"updated": 1}, [])
     (mug,) = await listings(alice)
     assert await pictures(alice, mug) == [photo(3)]
+
+
+class Unforeseen(Fetcher):
+    """Of one address nobody foresaw what happens."""
+
+    async def fetch(self, url: str) -> bytes:
+        if "bad" in url:
+            raise RuntimeError(url)
+        return photo(2)
+
+
+async def test_what_nobody_foresaw_of_one_address_leaves_the_others(site: Site, alice: Seller, bob: Seller):
+    data = a_file("everystall", ["http://a.test/bad.png", "http://a.test/2.png"])
+    told = await fetched(site, alice, data, Unforeseen(NEARBY))
+    (mug,) = await listings(alice)
+    assert await pictures(alice, mug) == [photo(2)]
+    assert told["rows"][0]["photosNotTaken"] == ["http://a.test/bad.png"]
+    assert await listings(bob) == []
