@@ -10,6 +10,7 @@ not is written once more, after the time in which the site may still take the fi
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from everystall.errors import (
     listed,
 )
 from everystall.inventory import sales
-from everystall.inventory.publications import change, live_attempt, tell
+from everystall.inventory.publications import backoff, change, live_attempt, tell
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
 from everystall.models import Attempt, Listing, Publication, User
 from everystall.worker import failures, hands, pace, publish, reconcile
@@ -77,6 +78,8 @@ class Plan:
     #: What the form has no field for, and what the site does not let be changed.
     missing: Sequence[str] = ()
     fixed: Sequence[str] = ()
+    #: The form shows how many it offers.
+    counted: bool = False
     armed: bool = False
 
     @property
@@ -239,6 +242,7 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
     """Which fields of the form are to be written. EditedThere: the seller has to say which is right."""
     await visit.signed_in()
     there = flat(form.fields)
+    plan.counted = "quantity" in there
     if plan.photos_meant:
         there["photos"] = await _photos_there(visit, page, plan, seen)
     plan.missing = [name for name in form.missing if name in plan.wanted]
@@ -363,7 +367,7 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
         attempt = await live_attempt(session, publication)
         if attempt is None or attempt.id != plan.attempt.id:
             raise NotWanted("It was settled otherwise meanwhile.")
-        told = plan.armed or attempt.revising is not None
+        told, tries = plan.armed or attempt.revising is not None, publication.tries
         attempt.photo_hashes = hashes
         attempt.draft = plan.draft.model_dump(mode="json")
         attempt.fields_hash = hash_of(attempt.draft)
@@ -376,11 +380,21 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
             await change(session, publication, state=_at_rest(publication))
         if publication.lower_asked_at is not None and publication.put == "live":
             listing = await session.get_one(Listing, publication.listing_id, populate_existing=True)
-            shown = "quantity" in attempt.adopted or read_back.get("quantity") is not False
-            if shown and not sales.offers_more(publication, attempt, listing):
+            if _fewer(plan, seen, listing) and not sales.offers_more(publication, attempt, listing):
                 await change(session, publication, lower_asked_at=None, lower_told_at=None)
+            else:  # the form says how many it offers, in a next step
+                wait = backoff(tries, None, random.random(), failures.END_AGAIN)
+                await change(session, publication, put_revision=None, tries=tries + 1,
+                             next_try_at=func.now() + wait)  # fmt: skip
         if told:
             await tell(session, publication, "publication.revised")
+
+
+def _fewer(plan: Plan, seen: Seen, listing: Listing) -> bool:
+    """Are no more offered there than are left? Where nothing had to be clicked, its form said so."""
+    there = seen.fields.get("quantity")
+    asked = plan.counted and not plan.armed
+    return asked or there is None or there <= listing.quantity - listing.quantity_sold
 
 
 def _notes(visit: Visit, plan: Plan) -> list[dict[str, str]]:

@@ -1,0 +1,82 @@
+"""What putting fewer there does to the rows; the marketplaces' side of it is tests/journeys/test_sales.py."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from everystall.marketplaces import get_form
+from everystall.marketplaces.base import Draft, Filled, Money, Seen
+from everystall.models import Connection, Publication
+from everystall.worker import revise
+from everystall.worker.visit import Visit
+from tests.selling import all_of, an_order, take
+
+PUT = Draft(title="A shirt", description="Linen.", price=Money(amount=900), quantity=3, category=("Shirts",))
+
+
+@pytest.fixture
+async def lowered(db, admin, alice, stand, monkeypatch):
+    """Three on two accounts, of which one was sold on Mercari; a visit of eBay, and its publication's id."""
+    _, (here, there) = await stand("mercari", "ebay", quantity=3)
+    await admin.execute("UPDATE attempts SET draft = %s", [PUT.model_dump_json()])
+    # another edit waits
+    await admin.execute("UPDATE listings SET revision = 2")
+    await admin.execute("UPDATE publications SET wanted_revision = 2")
+    await take(db, here, an_order("o1", "r-1"))
+    lease = SimpleNamespace(
+        transaction=lambda: db.as_user(alice), connection_id=there.id, user_id=alice, fence=1
+    )
+    tools = SimpleNamespace(db=db, settings=SimpleNamespace(settle_seconds=60, pace_seconds=None))
+    visit = Visit(tools, lease, "urgent")
+    async with db.as_user(alice) as session:
+        visit.connection = await session.get_one(Connection, there.id)
+    visit.form = get_form("ebay")
+    monkeypatch.setattr(visit, "signed_in", _nothing)
+    (ebay,) = [one for one in await all_of(db, alice, Publication) if one.connection_id == there.id]
+    return visit, ebay.id
+
+
+async def _nothing():
+    pass
+
+
+async def _put(visit, id, page, form=None):
+    """The form shows so many, a visit clicks where these are too many, and then its page shows so many."""
+    plan = await revise._compose(visit, id)
+    seen = Seen("live", fields={"quantity": page})
+    fields = {"quantity": 3 if form is None else form}
+    plan.armed = bool(await revise._choose(visit, None, plan, seen, Filled(fields)))
+    await revise._put(visit, None, plan, seen)
+    return plan
+
+
+async def _of(db, user, id):
+    (row,) = [one for one in await all_of(db, user, Publication) if one.id == id]
+    return row
+
+
+async def test_what_its_page_does_not_show_as_fewer_is_asked_of_its_form_until_it_is(
+    db, admin, alice, bob, lowered
+):
+    visit, id = lowered
+    assert (await _put(visit, id, page=3)).armed
+    row = await _of(db, alice, id)
+    assert (row.put_revision, row.unsettled, row.tries) == (None, True, 1)
+    assert row.lower_asked_at is not None
+    assert row.next_try_at is not None
+    plan = await _put(visit, id, page=3, form=3)  # the site did not take it
+    assert (plan.recount, plan.armed, (await _of(db, alice, id)).tries) == (True, True, 2)
+    assert not (await _put(visit, id, page=3, form=2)).armed
+    row = await _of(db, alice, id)
+    assert (row.lower_asked_at, row.put_revision, row.tries) == (None, 1, 0)
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_page_that_shows_fewer_than_are_left_is_done(db, alice, bob, lowered):
+    visit, id = lowered
+    assert (await _put(visit, id, page=1)).armed
+    row = await _of(db, alice, id)
+    assert (row.lower_asked_at, row.put_revision, row.next_try_at) == (None, 1, None)
+    assert await all_of(db, bob, Publication) == []
