@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from everystall.errors import AccountLimited
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
 from everystall.models import Connection, Publication
-from everystall.worker import revise
+from everystall.worker import failures, revise
 from everystall.worker.visit import Visit
 from tests.selling import all_of, an_order, take
 
@@ -79,4 +81,31 @@ async def test_a_page_that_shows_fewer_than_are_left_is_done(db, alice, bob, low
     assert (await _put(visit, id, page=1)).armed
     row = await _of(db, alice, id)
     assert (row.lower_asked_at, row.put_revision, row.next_try_at) == (None, 1, None)
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("wanted", ["live", "ended"])
+async def test_on_a_limited_account_what_is_urgent_is_tried_again_in_minutes(
+    db, admin, alice, bob, lowered, wanted
+):
+    visit, id = lowered
+    await admin.execute("UPDATE publications SET wanted = %s WHERE id = %s", [wanted, id])
+    await failures.failed(visit, id, AccountLimited("eBay does not let you list more now."))
+    row = await _of(db, alice, id)
+    assert row.next_try_at - datetime.now(UTC) > timedelta(minutes=4)
+    assert row.needs_you is None  # it is tried on
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_fewer_are_put_once_the_rest_is_over_that_a_marketplace_asked_for(
+    db, admin, alice, bob, lowered
+):
+    visit, id = lowered
+    await admin.execute("UPDATE connections SET rest_until = now() + interval '10 minutes'")
+    assert await revise._compose(visit, id) is None
+    row = await _of(db, alice, id)
+    assert row.next_try_at - datetime.now(UTC) > timedelta(minutes=9)
+    assert (row.state, row.lower_asked_at is not None) == ("live", True)
+    await admin.execute("UPDATE connections SET rest_until = now() - interval '1 second'")
+    assert await revise._compose(visit, id) is not None
     assert await all_of(db, bob, Publication) == []

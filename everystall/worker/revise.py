@@ -14,6 +14,7 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -186,7 +187,10 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
                          lower_told_at=None, state=_at_rest(publication), **common)  # fmt: skip
             return None
         asked = lowers or attempt.revising is not None
-        wait = 0 if urgent else await pace.rest(visit, session, only_asked=asked)
+        wait = await pace.rest(visit, session, only_asked=asked)
+        if wait and urgent:  # the marketplace asked for it
+            await change(session, publication, next_try_at=func.now() + timedelta(seconds=wait))
+            return None
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None
