@@ -59,6 +59,7 @@ FILLED_WITH = {
     "attempts.listed": {"title": "E"},
     "connections.defaults": {"ships_from_zip": "E", "payment_policy": "E"},
     "connections.needs_you": {**ASKS, "reason": "challenge"},
+    "connections.policies": {"return_policy": ["E"]},
     "connections.watch_evidence": {"url": "U", "screenshot": "E", "at": datetime.now(UTC).isoformat()},
     "events.data": {
         "title": "E", "message": "E", "label": "E", "url": "U", "host": "E", "marketplace": "ebay",
@@ -217,9 +218,11 @@ async def _stock(house, user):
     )  # fmt: skip
     (event,) = await house.rows("SELECT min(event_id) AS id FROM notices")
     (photo,) = await house.rows("SELECT id FROM listing_photos")
+    (webhook,) = await house.rows("SELECT id FROM webhook_endpoints")
     return {
         "/connections/{id}/import": ebay["public_id"], "/connections/{id}/openings": ebay["public_id"],
         "/inventory/import/{id}": made["import"], "/listings/{id}": shirt, "/notifications/{id}": event["id"],
+        "/notifications/webhooks/{id}": webhook["id"],
         "/sittings/{id}": made["sitting"], "photo": photo["id"],
     }  # fmt: skip
 
