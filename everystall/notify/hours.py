@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 #: How soon: word → what the seller reads.
-PACES = {"at_once": "At once", "hourly": "Once an hour, together", "daily": "Once a day, together"}
+PACES = {"at_once": "At once", "hourly": "Once an hour", "daily": "Once a day"}
 
 
 @dataclass(frozen=True)

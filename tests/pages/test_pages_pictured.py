@@ -73,11 +73,13 @@ def keep(data, path):
     """As small as it may be; the file that is there stays if it shows the same."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     few = picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
-    for what, how in (  # few colours are crisp, and small but for photos
+    fewer = picture.quantize(32, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
+    for what, how in (  # few colours are crisp, and small but for photos; nothing but text needs a handful
         (few, {"lossless": True}), (picture, {"quality": 70}), (picture, {"quality": 40}),
+        (fewer, {"lossless": True}), (picture, {"quality": 15}),
     ):  # fmt: skip
         out = io.BytesIO()
-        what.save(out, "WEBP", method=4, **how)
+        what.save(out, "WEBP", method=6, **how)
         if out.tell() <= MOST:
             break
     assert out.tell() <= MOST, path
