@@ -27,6 +27,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from playwright.async_api import async_playwright
+
 from benchmarks.engine import cpu_of
 from benchmarks.fair import (
     BLIND,
@@ -44,11 +46,13 @@ from benchmarks.fair import (
 )
 from benchmarks.memory import pss_of, worker_pid
 from everystall import __version__
-from everystall.demo.stage import capture, set_up
+from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.demo.stage import set_up
 from everystall.errors import EverystallError
 from everystall.installation import addresses, opened
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import interruptible
+from everystall.sandbox.testing import sign_in_at
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "sales.md"
 PARTS = ("hour", "fast", "mails", "quiet")
@@ -198,13 +202,24 @@ class Quiet:
         return self.accounts / self.seconds * 3600
 
 
+async def sign_in_all(here: Fair, accounts: int) -> None:
+    """Each in a context of its own of one browser: a browser of its own for each would take half an hour."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(here.stage.settings), args=LAUNCH_ARGS
+        )
+        for n, marketplace in zip(range(accounts), cycle(MARKETPLACES)):
+            async with await browser.new_context() as context:
+                session = await sign_in_at(context, here.stage.site(marketplace), marketplace, f"quiet{n}")
+            here.stage.connect(marketplace, session)
+            if n % 50 == 49:
+                here.say(f"  {n + 1} accounts signed in")
+
+
 def quiet(here: Fair, accounts: int) -> Quiet:
     """Accounts on which nothing happens, each looked at once."""
     here.stage.new_seller(f"quiet-{time.time_ns()}@example.com")
-    for n, marketplace in zip(range(accounts), cycle(MARKETPLACES)):
-        here.stage.connect(marketplace, asyncio.run(capture(here.stage, marketplace, f"quiet{n}")))
-        if n % 50 == 49:
-            here.say(f"  {n + 1} accounts signed in")
+    asyncio.run(sign_in_all(here, accounts))
     looked = "SELECT count(*) AS n FROM connections WHERE watched_at IS NULL OR watched_at < to_timestamp(%s)"
 
     def until_looked(since: float) -> float:
