@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,6 +113,7 @@ def up(
     import time
 
     from everystall.backup.keeper import Keeper
+    from everystall.embedded import Watch
     from everystall.installation import addresses, first_owner_link, is_working, opened, prepare, welcome
     from everystall.marketplaces import MARKETPLACES, is_practice
     from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
@@ -129,7 +130,12 @@ def up(
         asker = Switch(settings.everystall_home).take() if in_its_place else None
         settings = set_up(settings, in_its_place=in_its_place)
     claim_port(settings.everystall_port)
-    with opened(settings, own=True, prepared=False) as settings, Children() as children:
+    own_database = settings.database_url is None
+    with (
+        opened(settings, own=True, prepared=False) as settings,
+        Watch(settings.everystall_home) if own_database else nullcontext() as watch,
+        Children() as children,
+    ):
         env = {**os.environ, "DATABASE_URL": addresses(settings)["DATABASE_URL"],
                "PHOTOS_URL": settings.photos_location}  # fmt: skip
         env.pop("DATABASE_ADMIN_URL", None)
@@ -163,6 +169,8 @@ def up(
             real = not any(is_practice(settings.base_url(name)) for name in MARKETPLACES)
             with Keeper(settings, errands) as keeper:
                 while (ended := children.ended()) is None:
+                    if watch is not None:
+                        watch.look()
                     if keeper.look():
                         _restore(keeper, children, env, settings)
                     if real and switch.look():

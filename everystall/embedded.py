@@ -15,6 +15,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -41,8 +42,14 @@ START_SECONDS = 60.0
 #: What a server says to who comes while it recovers, and pg_ctl when it waits no longer for that.
 _RECOVERS = ("the database system is starting up", "not yet accepting connections", "in recovery mode")
 _STILL_STARTS = "did not start in time"
+#: How the process calls itself that does it.
+_REPLAYS = "postgres: startup"
 #: Seconds after which it is told that this goes on, and told again.
 TELL_SECONDS = 10.0
+#: Seconds without a process that recovers, after which a recovery stands still: the server is started anew.
+STANDS_SECONDS = 10.0
+#: Seconds from one look of `up` at its server to the next.
+LOOK_SECONDS = 10.0
 #: Bytes of PostgreSQL's log after which a start begins a new one.
 LOG_BYTES = 5_000_000
 
@@ -263,8 +270,9 @@ class Server:
 
     def _greet(self) -> None:
         """Waits until it lets the admin in, and sees to it that the database is there. While it recovers, for
-        as long as its process lives: who gave up would only begin to wait again."""
-        told = time.monotonic()
+        as long as a process does so: who gave up would only begin to wait again. PostgreSQL 18 may wait for a
+        recovery that ended: one that fails in the moment in which it begins (a disk that is still full)."""
+        told = recovered = time.monotonic()
         deadline = told + START_SECONDS
         while True:
             try:
@@ -282,16 +290,31 @@ class Server:
                     f"{self.home / 'postgres-admin.password'}.",
                     action="Put that file back from your backup; it was made together with the database.",
                 )
-            elif self._running() is not None and any(words in said for words in _RECOVERS):
-                deadline = time.monotonic() + START_SECONDS
-                if time.monotonic() - told > TELL_SECONDS:
-                    told = time.monotonic()
+            elif (postmaster := self._running()) is not None and any(words in said for words in _RECOVERS):
+                now = time.monotonic()
+                deadline = now + START_SECONDS
+                if _recovers(postmaster):
+                    recovered = now
+                elif now - recovered > STANDS_SECONDS:
+                    log.warning("database.recovery_stood_still", log=str(self._log))
+                    self._end(postmaster)
+                    self._launch()
+                    recovered = time.monotonic()
+                if now - told > TELL_SECONDS:
+                    told = now
                     log.info("database.recovers", log=str(self._log))
-                time.sleep(0.05)
+                time.sleep(0.1)
             elif time.monotonic() > deadline:
                 raise self._failed("does not answer", said)
             else:
                 time.sleep(0.05)
+
+    def _end(self, postmaster: int) -> None:
+        """At once; what was committed is recovered at the next start."""
+        self._call([self._bin / "pg_ctl", "-D", self._data, "-m", "immediate", "-w", "-t", "20", "stop"])
+        if self._running() == postmaster:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(postmaster, signal.SIGKILL)
 
     def _running(self) -> int | None:
         """The postmaster's process id if this cluster has one that runs."""
@@ -340,6 +363,31 @@ class Server:
             f"The embedded PostgreSQL {what}: {' / '.join(map(str.strip, last)) or 'it says nothing'}",
             action=f"See {self._log}. Nothing was deleted.",
         )
+
+
+class Watch:
+    """`with Watch(home) as watch:` and `watch.look()` often: a server that went (a full disk ends it, or
+    whoever kills processes) is started again."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = Server(home)
+        self._next = 0.0
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    def look(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        try:
+            if not self._server.start().adopted:
+                log.warning("database.started_again")
+        except Misconfigured as e:
+            log.error("database.is_gone", said=e.message, action=e.action)
+        self._next = time.monotonic() + LOOK_SECONDS
 
 
 class HomeLock:
@@ -457,6 +505,22 @@ def _works_in(pid: int, folder: Path) -> bool:
         ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return str(folder) in said.stdout
+
+
+def _recovers(postmaster: int) -> bool:
+    """Is there a process of this server that replays its log?"""
+    if sys.platform != "linux":
+        said = subprocess.run(
+            ["ps", "-A", "-o", "ppid=,command="], capture_output=True, text=True, check=False
+        ).stdout
+        children = [line for line in said.splitlines() if line.split(None, 1)[:1] == [str(postmaster)]]
+        return any(_REPLAYS in line for line in children)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == postmaster and _REPLAYS in (process / "cmdline").read_text(errors="replace"):
+                return True
+    return False
 
 
 def _free_port() -> int:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from everystall import doctor
 from everystall.demo import show
+from everystall.embedded import Server
 from everystall.errors import Misconfigured
 from everystall.processes import Children, answers, free_port
 from everystall.settings import Settings
@@ -121,6 +122,41 @@ def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp
     assert "Traceback" not in rest
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(port)), timeout=2)
+
+
+@pytest.mark.longer
+def test_a_database_that_went_is_started_again_by_up(tmp_path: Path):
+    home, port = tmp_path / "home", free_port()
+    env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(port)}
+    ready = f"http://127.0.0.1:{port}/readyz"
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "everystall", "up"], cwd=ROOT, env=env, stdout=out, stderr=out
+        )
+    try:
+        _until(lambda: "Ctrl-C ends it" in log.read_text())
+        assert answers(ready) is not None
+        server = Server(home)
+        server.start()
+        assert server.postmaster
+        os.kill(server.postmaster, signal.SIGKILL)
+        server.stop()
+        _until(lambda: answers(ready) is None)
+        _until(lambda: answers(ready) is not None)
+        assert up.poll() is None
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(60)
+    assert up.returncode == 0
+    assert "database.started_again" in log.read_text()
+
+
+def _until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _ended(command: str, when: Callable[[str], bool], number: signal.Signals, **env: str) -> tuple[int, str]:

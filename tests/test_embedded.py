@@ -20,10 +20,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from everystall import embedded
 from everystall.db import migrate
-from everystall.embedded import HomeLock, Server
+from everystall.embedded import HomeLock, Server, Watch
 from everystall.errors import Misconfigured
 
 ROOT = os.geteuid() == 0
@@ -85,6 +86,10 @@ def _as_normal_user(work: Callable[[], object]) -> str:
 def _works(url: str) -> bool:
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def _postmaster(home: Path) -> int:
+    return int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
 
 def _is_there(pid: int) -> bool:
@@ -198,6 +203,61 @@ def test_a_recovery_may_take_longer_than_a_start(home, monkeypatch):
         with psycopg.connect(started.result(timeout=60).admin) as connection:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
     assert server.stop()
+
+
+def test_a_recovery_that_nobody_works_at_is_begun_anew(home, monkeypatch):
+    """As PostgreSQL 18 leaves it after one that failed as it began: it waits for a process that is gone."""
+    stands = 0
+    monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
+    monkeypatch.setattr(embedded, "STANDS_SECONDS", 0.5)
+    monkeypatch.setattr(embedded, "_recovers", lambda postmaster: postmaster != stands)
+    server = Server(home)
+    with psycopg.connect(server.start().admin) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    os.kill(stands := server.postmaster, signal.SIGKILL)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(server.start)
+        _stopped_in_its_recovery(server)  # and never let go
+        stands = server.postmaster
+        with psycopg.connect(started.result(timeout=60).admin) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+    assert server.postmaster != stands
+    assert server.stop()
+
+
+def test_who_recovers_is_seen_among_the_servers_processes(home):
+    server = Server(home)
+    with psycopg.connect(server.start().admin) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    assert not embedded._recovers(server.postmaster)
+    os.kill(server.postmaster, signal.SIGKILL)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(server.start)
+        recovers = _stopped_in_its_recovery(server)
+        assert embedded._recovers(server.postmaster)
+        os.kill(recovers, signal.SIGCONT)
+        started.result(timeout=60)
+    assert server.stop()
+
+
+def test_a_server_that_went_is_started_again_and_one_that_does_not_start_is_told(home, monkeypatch):
+    monkeypatch.setattr(embedded, "LOOK_SECONDS", 0)
+    with Server(home) as urls, Watch(home) as watch, capture_logs() as said:
+        watch.look()
+        assert _works(urls.admin)
+        os.kill(_postmaster(home), signal.SIGKILL)
+        watch.look()
+        assert _works(urls.admin)
+        with monkeypatch.context() as broken:
+            broken.setattr(Server, "start", _full)
+            watch.look()
+    assert [(one["event"], one.get("action")) for one in said] == [
+        ("database.started_again", None), ("database.is_gone", "Make room."),
+    ]  # fmt: skip
+
+
+def _full(server: Server):
+    raise Misconfigured("No space left on device.", action="Make room.")
 
 
 def _stopped_in_its_recovery(server: Server) -> int:
