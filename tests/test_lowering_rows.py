@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from everystall.errors import AccountLimited
+from everystall.inventory import sales
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
-from everystall.models import Connection, Publication
+from everystall.models import Attempt, Connection, Listing, Publication
 from everystall.worker import failures, revise
 from everystall.worker.visit import Visit
 from tests.selling import all_of, an_order, take
@@ -108,4 +109,54 @@ async def test_fewer_are_put_once_the_rest_is_over_that_a_marketplace_asked_for(
     assert (row.state, row.lower_asked_at is not None) == ("live", True)
     await admin.execute("UPDATE connections SET rest_until = now() - interval '1 second'")
     assert await revise._compose(visit, id) is not None
+    assert await all_of(db, bob, Publication) == []
+
+
+async def _attempt(db, user, id):
+    (attempt,) = [one for one in await all_of(db, user, Attempt) if one.publication_id == id]
+    return attempt
+
+
+async def test_what_its_seller_changed_there_meanwhile_is_left_to_the_whole_revision_to_find(
+    db, admin, alice, bob, lowered
+):
+    """Adopted with the lowering, or taken for what was so from the beginning, it would be written over."""
+    visit, id = lowered
+    await admin.execute("UPDATE publications SET read_back = '{\"title\": true}' WHERE id = %s", [id])
+    plan = await revise._compose(visit, id)
+    shown = {"title": "Another hand's"}
+    plan.armed = bool(await revise._choose(visit, None, plan, None, Filled({"quantity": 3, **shown})))
+    assert plan.merged.write == {"quantity"}
+    await revise._put(visit, None, plan, Seen("live", fields={"quantity": 2, **shown}))
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.unsettled, attempt.draft["quantity"]) == (None, True, 2)
+    assert (attempt.adopted, row.read_back, row.notes) == ({}, {"title": True, "quantity": True}, [])
+    assert await all_of(db, bob, Publication) == []
+
+
+CONFLICT = '{"title": {"ours": "A blue shirt", "theirs": "A red shirt"}}'
+
+
+async def test_what_was_changed_there_and_here_is_asked_again_once_fewer_are_there(
+    db, admin, alice, bob, lowered
+):
+    visit, id = lowered
+    await admin.execute("UPDATE attempts SET conflict = %s WHERE publication_id = %s", [CONFLICT, id])
+    await admin.execute(
+        """UPDATE publications SET needs_you = '{"reason": "edited_there"}', lower_asked_at = NULL
+           WHERE id = %s""",
+        [id],
+    )
+    async with db.as_user(alice) as session:
+        listing = (await all_of(db, alice, Listing))[0]
+        await sales._lower(session, await session.get_one(Listing, listing.id))
+    assert (await _of(db, alice, id)).needs_you is None  # fewer are put first
+    await _put(visit, id, page=3)
+    assert (await _of(db, alice, id)).needs_you is None  # it is not seen yet
+    await _put(visit, id, page=2, form=2)
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.needs_you["reason"]) == (None, "edited_there")
+    assert "“A red shirt”; here: “A blue shirt”" in row.needs_you["message"]
+    assert [one["name"] for one in row.needs_you["actions"]] == ["put_mine", "keep_theirs"]
+    assert list(attempt.conflict) == ["title"]
     assert await all_of(db, bob, Publication) == []
