@@ -14,7 +14,7 @@ from everystall.marketplaces.base import Draft, Filled, Money, Seen
 from everystall.models import Attempt, Connection, Listing, Publication
 from everystall.worker import failures, revise
 from everystall.worker.visit import Visit
-from tests.selling import all_of, an_order, take
+from tests.selling import all_of, an_order, cancel, one_of, rule, take
 
 PUT = Draft(title="A shirt", description="Linen.", price=Money(amount=900), quantity=3, category=("Shirts",))
 
@@ -85,12 +85,12 @@ async def test_a_page_that_shows_fewer_than_are_left_is_done(db, alice, bob, low
     assert await all_of(db, bob, Publication) == []
 
 
-@pytest.mark.parametrize("wanted", ["live", "ended"])
+@pytest.mark.parametrize(("wanted", "tries"), [("live", 0), ("live", failures.TRIES), ("ended", 0)])
 async def test_on_a_limited_account_what_is_urgent_is_tried_again_in_minutes(
-    db, admin, alice, bob, lowered, wanted
+    db, admin, alice, bob, lowered, wanted, tries
 ):
     visit, id = lowered
-    await admin.execute("UPDATE publications SET wanted = %s WHERE id = %s", [wanted, id])
+    await admin.execute("UPDATE publications SET wanted = %s, tries = %s WHERE id = %s", [wanted, tries, id])
     await failures.failed(visit, id, AccountLimited("eBay does not let you list more now."))
     row = await _of(db, alice, id)
     assert row.next_try_at - datetime.now(UTC) > timedelta(minutes=4)
@@ -159,4 +159,31 @@ async def test_what_was_changed_there_and_here_is_asked_again_once_fewer_are_the
     assert "“A red shirt”; here: “A blue shirt”" in row.needs_you["message"]
     assert [one["name"] for one in row.needs_you["actions"]] == ["put_mine", "keep_theirs"]
     assert list(attempt.conflict) == ["title"]
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize(
+    ("edited", "conflict", "asked"),
+    [(True, None, None), (True, CONFLICT, "edited_there"), (False, CONFLICT, None)],
+)
+async def test_a_lowering_that_falls_away_by_a_cancelled_order_leaves_no_question_of_its_own(
+    db, admin, alice, bob, lowered, edited, conflict, asked
+):
+    visit, id = lowered
+    await admin.execute(
+        'UPDATE publications SET needs_you = \'{"reason": "page_changed"}\', tries = 8 WHERE id = %s', [id]
+    )
+    await admin.execute("UPDATE attempts SET conflict = %s WHERE publication_id = %s", [conflict, id])
+    await rule(db, alice, put_back="always")
+    (mercari,) = [one for one in await all_of(db, alice, Connection) if one.marketplace == "mercari"]
+    await cancel(db, mercari, "o1")
+    listing = await one_of(db, alice, Listing)
+    assert (listing.quantity_sold, (await _of(db, alice, id)).lower_asked_at is None) == (0, False)
+    if not edited:
+        await admin.execute("UPDATE attempts SET listing_revision = %s", [listing.revision])
+    assert await revise._compose(visit, id) is None
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.unsettled) == (None, edited)
+    assert (row.needs_you or {}).get("reason") == asked
+    assert (attempt.conflict is None) is (asked is None)
     assert await all_of(db, bob, Publication) == []

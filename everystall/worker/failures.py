@@ -275,7 +275,7 @@ async def _again_later(
         state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
-        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None):
+        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None or not counts):
             wait = backoff(max(tries - 1, 0), rest, jitter, END_AGAIN)
             wait = wait if counts else max(wait, LOOK_AGAIN)  # the account is limited for longer than that
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, text
+from sqlalchemy import func, null, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
@@ -35,6 +35,7 @@ from everystall.errors import (
 )
 from everystall.inventory import sales
 from everystall.inventory.publications import (
+    about_order,
     ask_first,
     backoff,
     change,
@@ -199,13 +200,19 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if attempt.revising is None and plan.wanted == plan.put and not plan.recount:
             if puts != listing.revision:
                 if urgent:  # no more are offered than are left: what else was edited is not urgent
-                    await change(session, publication, lower_asked_at=None, lower_told_at=None)
+                    await change(session, publication, lower_asked_at=None, lower_told_at=None,
+                                 needs_you=about_order(publication))  # fmt: skip
+                    await _ask_again(visit, session, publication, attempt)
                 return None
             plan.merged = Merged(frozenset(), attempt.adopted)
             told = {note["field"]: note for note in (*publication.notes, *_notes(visit, plan))}
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
             await change(session, publication, put_revision=listing.revision, tries=0, lower_asked_at=None,
-                         lower_told_at=None, state=_at_rest(publication), **common)  # fmt: skip
+                         lower_told_at=None, state=_at_rest(publication), needs_you=about_order(publication),
+                         **common)  # fmt: skip
+            if attempt.conflict is not None:
+                mine = update(Attempt).where(Attempt.id == attempt.id)
+                await session.execute(mine.values(conflict=null()))
             return None
         asked = lowers or attempt.revising is not None
         wait = await pace.rest(visit, session, only_asked=asked)
