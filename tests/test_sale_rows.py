@@ -22,6 +22,7 @@ from everystall.inventory.publications import (
     want_ended,
     want_live,
 )
+from everystall.marketplaces.base import Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -252,7 +253,7 @@ async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or
     if put_back in ("put_back", "leave_sold"):
         async with db.as_user(alice) as session:
             sold = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
-            assert (sold.outcome, sold.next_look_at) == ("sold", None)  # the seller is asked first
+            sold.outcome, sold.next_look_at = "sold", None  # nobody saw it while the seller was asked
         await _answer(db, here, put_back)
     await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
     assert (await _due(db, admin, here))[1] == ["visits"]
@@ -267,6 +268,41 @@ async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or
     assert ("mercari" in downs) is (wanted == "ended")
     async with db.as_user(bob) as session:
         assert await sales.find_cancelled(session, attempt) is None
+
+
+@pytest.mark.parametrize("state", ["live", "sold"])
+async def test_while_the_seller_is_asked_it_is_looked_whether_the_marketplace_has_it_for_sale_again(
+    db, admin, alice, bob, stand, state
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    visit = _visit(db, here)
+    visit.adapter = SimpleNamespace(read=_of_itself(Seen(state)))
+    visit.page = _of_itself(None)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+    assert attempt.next_look_at is not None
+    await reconcile.look_for_orphan(visit, attempt.publication_id)
+    async with db.as_user(alice) as session:
+        asked = (await _of(session, here)).needs_you
+        attempt = await session.get_one(Attempt, attempt.id)
+    assert asked["reason"] == "sale_cancelled"
+    assert ("Mercari itself has it for sale again; left as sold" in asked["message"]) is (state == "live")
+    assert (attempt.next_look_at is None) is (state == "live")  # else it may have it later
+    assert {one[1] for one in (await stands(db, alice)).values()} == {"ended"}
+    await _answer(db, here, "put_back")
+    async with db.as_user(alice) as session:
+        attempt = await session.get_one(Attempt, attempt.id)
+        assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
+    assert await all_of(db, bob, Publication) == []
+
+
+def _of_itself(value):
+    async def said(*_, **__):
+        return value
+
+    return said
 
 
 def _visit(db, account):

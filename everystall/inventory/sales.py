@@ -273,7 +273,7 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if sale.counted == 0 or listing.delete_asked_at is not None:
         rule = "never"
     again = await _put_back(session, publication, [sale]) if rule == "always" else []
-    looks = await _look_again(session, [sale]) if rule != "ask" else []
+    looks = await _look_again(session, [sale])
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
@@ -291,7 +291,8 @@ async def _look_again(session: AsyncSession, cancelled: Sequence[Sale]) -> list[
     for sale in cancelled:
         sold = await session.scalars(
             select(Attempt).where(Attempt.connection_id == sale.connection_id,
-                                  Attempt.remote_id == sale.remote_id, Attempt.outcome == "sold")
+                                  Attempt.remote_id == sale.remote_id,
+                                  Attempt.outcome.in_(("sold", "unresolved")))
         )  # fmt: skip
         for attempt in sold.all():
             attempt.outcome, attempt.looks, attempt.next_look_at = "unresolved", -1, func.now()
@@ -312,6 +313,16 @@ async def find_cancelled(session: AsyncSession, attempt: Attempt) -> Sale | None
         .limit(1)
     )  # fmt: skip
     return found.first()
+
+
+async def ask_of_put_back(session: AsyncSession, publication: Publication, attempt: Attempt) -> bool:
+    """The marketplace itself has it for sale again: while the seller has not said yet what shall be, the
+    question says so, and the answer has it looked at again. False: nothing is asked. All is locked."""
+    if not await _unanswered(session, publication):
+        return False
+    attempt.outcome, attempt.next_look_at = "sold", None
+    await _ask_about_cancelled(session, publication, there=True)
+    return True
 
 
 async def take_put_back(session: AsyncSession, publication: Publication, cancelled: Sale) -> None:
@@ -383,14 +394,21 @@ async def _take_its_place(
     return seen, had
 
 
-async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
+async def _ask_about_cancelled(
+    session: AsyncSession, publication: Publication, *, there: bool = False
+) -> None:  # fmt: skip
+    """`there`: its own page says that it is for sale again."""
     account = await session.get_one(Connection, publication.connection_id)
+    label = MARKETPLACES[publication.marketplace]
     cancelled = listed([one.order_id or one.title for one in await _unanswered(session, publication)])
     said = (
-        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
+        f"An order of this on {label} was cancelled there ({cancelled}). "
         "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
-        "Where it was sold we post nothing; if the marketplace itself has it for sale again, we go by that."
     )
+    if there:
+        said += f"{label} itself has it for sale again; left as sold, it goes there unless you have others."
+    else:
+        said += f"Where it was sold we post nothing; if {label} itself has it for sale again, we go by that."
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
     await change(session, publication, needs_you=ask_first(publication, asked))
 

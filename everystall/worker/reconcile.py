@@ -108,6 +108,12 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             await let_twins_go_on(session, mine)
             await forget_listing_if_over(session, publication.listing_id)
         return
+    if cancelled is not None:
+        async with visit.lease.transaction() as session:
+            publication = await visit.locked(session, publication_id, with_others=True)
+            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+            if await sales.ask_of_put_back(session, publication, mine):
+                return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
     twice = newer is not None and newer.outcome in ("live", "sold") and newer.remote_id is not None
     if twice and newer is not None and newer.remote_id is not None:
