@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from everystall.errors import AccountLimited
+from everystall.inventory import sales
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
-from everystall.models import Connection, Publication
+from everystall.models import Attempt, Connection, Listing, Publication
 from everystall.worker import failures, revise
 from everystall.worker.visit import Visit
-from tests.selling import all_of, an_order, take
+from tests.selling import all_of, an_order, cancel, one_of, rule, take
 
 PUT = Draft(title="A shirt", description="Linen.", price=Money(amount=900), quantity=3, category=("Shirts",))
 
@@ -84,12 +85,12 @@ async def test_a_page_that_shows_fewer_than_are_left_is_done(db, alice, bob, low
     assert await all_of(db, bob, Publication) == []
 
 
-@pytest.mark.parametrize("wanted", ["live", "ended"])
+@pytest.mark.parametrize(("wanted", "tries"), [("live", 0), ("live", failures.TRIES), ("ended", 0)])
 async def test_on_a_limited_account_what_is_urgent_is_tried_again_in_minutes(
-    db, admin, alice, bob, lowered, wanted
+    db, admin, alice, bob, lowered, wanted, tries
 ):
     visit, id = lowered
-    await admin.execute("UPDATE publications SET wanted = %s WHERE id = %s", [wanted, id])
+    await admin.execute("UPDATE publications SET wanted = %s, tries = %s WHERE id = %s", [wanted, tries, id])
     await failures.failed(visit, id, AccountLimited("eBay does not let you list more now."))
     row = await _of(db, alice, id)
     assert row.next_try_at - datetime.now(UTC) > timedelta(minutes=4)
@@ -108,4 +109,81 @@ async def test_fewer_are_put_once_the_rest_is_over_that_a_marketplace_asked_for(
     assert (row.state, row.lower_asked_at is not None) == ("live", True)
     await admin.execute("UPDATE connections SET rest_until = now() - interval '1 second'")
     assert await revise._compose(visit, id) is not None
+    assert await all_of(db, bob, Publication) == []
+
+
+async def _attempt(db, user, id):
+    (attempt,) = [one for one in await all_of(db, user, Attempt) if one.publication_id == id]
+    return attempt
+
+
+async def test_what_its_seller_changed_there_meanwhile_is_left_to_the_whole_revision_to_find(
+    db, admin, alice, bob, lowered
+):
+    """Adopted with the lowering, or taken for what was so from the beginning, it would be written over."""
+    visit, id = lowered
+    await admin.execute("UPDATE publications SET read_back = '{\"title\": true}' WHERE id = %s", [id])
+    plan = await revise._compose(visit, id)
+    shown = {"title": "Another hand's"}
+    plan.armed = bool(await revise._choose(visit, None, plan, None, Filled({"quantity": 3, **shown})))
+    assert plan.merged.write == {"quantity"}
+    await revise._put(visit, None, plan, Seen("live", fields={"quantity": 2, **shown}))
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.unsettled, attempt.draft["quantity"]) == (None, True, 2)
+    assert (attempt.adopted, row.read_back, row.notes) == ({}, {"title": True, "quantity": True}, [])
+    assert await all_of(db, bob, Publication) == []
+
+
+CONFLICT = '{"title": {"ours": "A blue shirt", "theirs": "A red shirt"}}'
+
+
+async def test_what_was_changed_there_and_here_is_asked_again_once_fewer_are_there(
+    db, admin, alice, bob, lowered
+):
+    visit, id = lowered
+    await admin.execute("UPDATE attempts SET conflict = %s WHERE publication_id = %s", [CONFLICT, id])
+    await admin.execute(
+        """UPDATE publications SET needs_you = '{"reason": "edited_there"}', lower_asked_at = NULL
+           WHERE id = %s""",
+        [id],
+    )
+    async with db.as_user(alice) as session:
+        listing = (await all_of(db, alice, Listing))[0]
+        await sales._lower(session, await session.get_one(Listing, listing.id))
+    assert (await _of(db, alice, id)).needs_you is None  # fewer are put first
+    await _put(visit, id, page=3)
+    assert (await _of(db, alice, id)).needs_you is None  # it is not seen yet
+    await _put(visit, id, page=2, form=2)
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.needs_you["reason"]) == (None, "edited_there")
+    assert "“A red shirt”; here: “A blue shirt”" in row.needs_you["message"]
+    assert [one["name"] for one in row.needs_you["actions"]] == ["put_mine", "keep_theirs"]
+    assert list(attempt.conflict) == ["title"]
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize(
+    ("edited", "conflict", "asked"),
+    [(True, None, None), (True, CONFLICT, "edited_there"), (False, CONFLICT, None)],
+)
+async def test_a_lowering_that_falls_away_by_a_cancelled_order_leaves_no_question_of_its_own(
+    db, admin, alice, bob, lowered, edited, conflict, asked
+):
+    visit, id = lowered
+    await admin.execute(
+        'UPDATE publications SET needs_you = \'{"reason": "page_changed"}\', tries = 8 WHERE id = %s', [id]
+    )
+    await admin.execute("UPDATE attempts SET conflict = %s WHERE publication_id = %s", [conflict, id])
+    await rule(db, alice, put_back="always")
+    (mercari,) = [one for one in await all_of(db, alice, Connection) if one.marketplace == "mercari"]
+    await cancel(db, mercari, "o1")
+    listing = await one_of(db, alice, Listing)
+    assert (listing.quantity_sold, (await _of(db, alice, id)).lower_asked_at is None) == (0, False)
+    if not edited:
+        await admin.execute("UPDATE attempts SET listing_revision = %s", [listing.revision])
+    assert await revise._compose(visit, id) is None
+    row, attempt = await _of(db, alice, id), await _attempt(db, alice, id)
+    assert (row.lower_asked_at, row.unsettled) == (None, edited)
+    assert (row.needs_you or {}).get("reason") == asked
+    assert (attempt.conflict is None) is (asked is None)
     assert await all_of(db, bob, Publication) == []

@@ -11,7 +11,7 @@ import pytest
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import select, text
 
-from everystall.errors import Conflict, NotWanted, Refused
+from everystall.errors import Conflict, NotWanted, PageChanged, Refused
 from everystall.inventory import questions, relisting, sales
 from everystall.inventory.publications import (
     act,
@@ -22,6 +22,7 @@ from everystall.inventory.publications import (
     want_ended,
     want_live,
 )
+from everystall.marketplaces.base import Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -32,7 +33,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
-from everystall.worker import pace
+from everystall.worker import failures, pace, reconcile
 from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
 
@@ -252,7 +253,7 @@ async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or
     if put_back in ("put_back", "leave_sold"):
         async with db.as_user(alice) as session:
             sold = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
-            assert (sold.outcome, sold.next_look_at) == ("sold", None)  # the seller is asked first
+            sold.outcome, sold.next_look_at = "sold", None  # nobody saw it while the seller was asked
         await _answer(db, here, put_back)
     await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
     assert (await _due(db, admin, here))[1] == ["visits"]
@@ -267,6 +268,50 @@ async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or
     assert ("mercari" in downs) is (wanted == "ended")
     async with db.as_user(bob) as session:
         assert await sales.find_cancelled(session, attempt) is None
+
+
+@pytest.mark.parametrize("state", ["live", "sold"])
+async def test_while_the_seller_is_asked_it_is_looked_whether_the_marketplace_has_it_for_sale_again(
+    db, admin, alice, bob, stand, state
+):
+    _, (here, _) = await stand("mercari", "ebay")
+    await take(db, here, an_order("o1", "r-1"))
+    await cancel(db, here, "o1")
+    visit = _visit(db, here)
+    visit.adapter = SimpleNamespace(read=_of_itself(Seen(state)))
+    visit.page = _of_itself(None)
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+    assert attempt.next_look_at is not None
+    await reconcile.look_for_orphan(visit, attempt.publication_id)
+    async with db.as_user(alice) as session:
+        asked = (await _of(session, here)).needs_you
+        attempt = await session.get_one(Attempt, attempt.id)
+    assert asked["reason"] == "sale_cancelled"
+    assert ("Mercari itself has it for sale again; left as sold" in asked["message"]) is (state == "live")
+    assert (attempt.next_look_at is None) is (state == "live")  # else it may have it later
+    assert {one[1] for one in (await stands(db, alice)).values()} == {"ended"}
+    await _answer(db, here, "put_back")
+    async with db.as_user(alice) as session:
+        attempt = await session.get_one(Attempt, attempt.id)
+        assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
+    assert await all_of(db, bob, Publication) == []
+
+
+def _of_itself(value):
+    async def said(*_, **__):
+        return value
+
+    return said
+
+
+def _visit(db, account):
+    lease = SimpleNamespace(
+        transaction=lambda: db.as_user(account.user_id), connection_id=account.id, user_id=account.user_id
+    )
+    visit = Visit(SimpleNamespace(db=db), lease, "visits")
+    visit.connection = account
+    return visit
 
 
 async def test_left_as_sold_a_later_cancellation_does_not_put_it_back_either(db, alice, stand):
@@ -973,3 +1018,42 @@ async def test_a_take_down_is_due_while_its_seller_is_asked_why_it_did_not_go(
     assert (numbers["due"], numbers["urgent"]) == (1, 1)
     async with db.as_user(bob) as session:
         assert (await session.execute(text(f"SELECT p.wanted {_DUE}"), {"id": there.id})).all() == []
+
+
+@pytest.mark.parametrize("why", ["its order was cancelled", "its seller pressed Post again"])
+async def test_looks_for_what_was_given_up_that_fail_get_rarer_and_end(
+    db, admin, alice, bob, stand, make_listing, why
+):
+    _, (here,) = await stand("mercari")
+    sold = why == "its order was cancelled"
+    visit, mine = _visit(db, here), await one_of(db, alice, Attempt)
+    if sold:
+        await rule(db, alice, put_back="never")
+        await take(db, here, an_order("o1", "r-1"))
+        await cancel(db, here, "o1")
+    else:
+        await admin.execute("UPDATE publications SET put = 'nothing', looking = true, state = 'reconciling'")
+        await admin.execute(
+            "UPDATE attempts SET outcome = NULL, remote_id = NULL, looks = 1, repost_asked_at = now()"
+        )
+        await reconcile._not_found(visit, mine.publication_id, mine)
+    await publish(db, alice, await make_listing(alice), here, "r-9", "live", 1)
+    await admin.execute(
+        """UPDATE publications SET needs_you = '{"reason": "twin_in_question"}' WHERE remote_id = 'r-9'"""
+    )
+    waits = []
+    while len(waits) < 9:
+        await admin.execute("UPDATE attempts SET next_look_at = now() WHERE outcome = 'unresolved'")
+        await failures.failed_orphan(visit, mine.publication_id, PageChanged("It looks otherwise."))
+        async with db.as_user(alice) as session:
+            attempt = await session.get_one(Attempt, mine.id)
+        if attempt.next_look_at is None:
+            break
+        waits.append(round((attempt.next_look_at - datetime.now(UTC)).total_seconds(), -2))
+    assert waits == [300, 3600, 86400]
+    assert attempt.outcome == ("sold" if sold else "unresolved")
+    asked = {one.remote_id: one.needs_you for one in await all_of(db, alice, Publication)}
+    assert asked.pop("r-9") is None  # it waits for nothing any more
+    (question,) = asked.values()
+    assert (question or {}).get("reason") == (None if sold else "posted_twice")
+    assert await all_of(db, bob, Publication) == []

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from everystall.errors import LeaseLost, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces.base import Sales
-from everystall.models import DoubleSale, Event, Listing, Publication
+from everystall.models import Attempt, DoubleSale, Event, Listing, Publication, Sale, TakeDown
 from everystall.settings import Settings
 from everystall.worker import watch
 from tests.selling import all_of, an_order, one_of, rule, stands
@@ -140,6 +141,49 @@ async def test_an_order_that_was_cancelled_and_stands_again_is_a_sale_like_any_o
         assert (await one_of(db, alice, Listing)).quantity_sold == 1
     assert (await stands(db, alice))["ebay"][1] == "ended"
     assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Publication) == []
+
+
+async def test_an_order_that_stands_again_is_what_its_page_told_of_meanwhile(db, admin, alice, bob, stand):
+    """It was counted beside that, and called sold twice."""
+    _, (here, _) = await stand("mercari", "ebay")
+    visit, order = _visit(db, here), an_order("r-1", "r-1")
+    await rule(db, alice, put_back="always")
+    await watch._record(visit, [order], {})
+    await watch._record(visit, [replace(order, cancelled=True)], await _known(db, here))
+    # the site has it for sale again, and somebody bought it
+    await admin.execute("UPDATE attempts SET outcome = 'live', next_look_at = NULL WHERE remote_id = 'r-1'")
+    await admin.execute(
+        "UPDATE publications SET put = 'live', wanted = 'live', state = 'live' WHERE marketplace = 'mercari'"
+    )
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.remote_id == "r-1"))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    downs = [one.sale_id for one in await all_of(db, alice, TakeDown) if one.settled_at is None]
+    for _ in range(2):
+        await watch._record(visit, [order], await _known(db, here))
+        assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    rows = {row.order_id: row for row in await all_of(db, alice, Sale)}
+    assert rows.keys() == {"r-1", None}
+    assert (rows["r-1"].cancelled_at, rows["r-1"].told_by, rows["r-1"].counted) == (None, "orders", 1)
+    assert (rows[None].cancelled_at is None, rows[None].counted) == (False, 0)
+    assert rows["r-1"].id in downs
+    assert [one.needs_you for one in await all_of(db, alice, Publication)] == [None, None]
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Sale) == []
+    await watch._record(visit, [replace(order, cancelled=True)], await _known(db, here))
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+async def test_an_order_that_was_cancelled_when_first_seen_and_stands_is_a_sale(db, alice, bob, stand):
+    _, (here, _) = await stand("mercari", "ebay")
+    visit, order = _visit(db, here), an_order("r-1", "r-1")
+    await watch._record(visit, [replace(order, cancelled=True)], {})
+    assert (await one_of(db, alice, Listing)).quantity_sold == 0
+    for _ in range(2):
+        await watch._record(visit, [order], await _known(db, here))
+        assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert (await stands(db, alice))["ebay"][1] == "ended"
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Sale) == []
 
 
 async def test_that_more_was_sold_than_is_read_at_once_is_told(db, alice, stand):

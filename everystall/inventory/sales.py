@@ -273,7 +273,7 @@ async def _settle_cancelled(session: AsyncSession, publication: Publication, sal
     if sale.counted == 0 or listing.delete_asked_at is not None:
         rule = "never"
     again = await _put_back(session, publication, [sale]) if rule == "always" else []
-    looks = await _look_again(session, [sale]) if rule != "ask" else []
+    looks = await _look_again(session, [sale])
     if rule == "never":
         sale.settled_at = func.now()
     elif rule == "ask":
@@ -291,7 +291,8 @@ async def _look_again(session: AsyncSession, cancelled: Sequence[Sale]) -> list[
     for sale in cancelled:
         sold = await session.scalars(
             select(Attempt).where(Attempt.connection_id == sale.connection_id,
-                                  Attempt.remote_id == sale.remote_id, Attempt.outcome == "sold")
+                                  Attempt.remote_id == sale.remote_id,
+                                  Attempt.outcome.in_(("sold", "unresolved")))
         )  # fmt: skip
         for attempt in sold.all():
             attempt.outcome, attempt.looks, attempt.next_look_at = "unresolved", -1, func.now()
@@ -314,6 +315,16 @@ async def find_cancelled(session: AsyncSession, attempt: Attempt) -> Sale | None
     return found.first()
 
 
+async def ask_of_put_back(session: AsyncSession, publication: Publication, attempt: Attempt) -> bool:
+    """The marketplace itself has it for sale again: while the seller has not said yet what shall be, the
+    question says so, and the answer has it looked at again. False: nothing is asked. All is locked."""
+    if not await _unanswered(session, publication):
+        return False
+    attempt.outcome, attempt.next_look_at = "sold", None
+    await _ask_about_cancelled(session, publication, there=True)
+    return True
+
+
 async def take_put_back(session: AsyncSession, publication: Publication, cancelled: Sale) -> None:
     """The marketplace itself has it for sale again: while some are left it is wanted there, and need not be
     posted; else it goes, as what sold elsewhere does. All is locked."""
@@ -331,43 +342,73 @@ async def take_sold_again(session: AsyncSession, connection: Connection, order_i
     marketplace had for sale again. So it is a sale like any other."""
     of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id,
                 Sale.cancelled_at.is_not(None))  # fmt: skip
-    sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
-    publications = await lock_with_others(
-        session, [id for id in await session.scalars(sold) if id is not None]
+    asked = select(Attempt).where(
+        Attempt.connection_id == connection.id, Attempt.remote_id.in_(select(Sale.remote_id).where(*of_order))
     )
-    rows = await session.scalars(
-        update(Sale)
-        .where(*of_order)
-        .values(cancelled_at=None, settled_at=None, sold_at=None, sold_at_exact=False,
-                observed_at=func.clock_timestamp())
-        .returning(Sale)
-        .execution_options(populate_existing=True)
-    )  # fmt: skip
+    attempts = {attempt.remote_id: attempt for attempt in await session.scalars(asked)}
+    publications = await lock_with_others(session, [attempt.publication_id for attempt in attempts.values()])
+    rows = await session.scalars(select(Sale).where(*of_order).execution_options(populate_existing=True))
     for sale in rows.all():
-        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
-        attempt = await session.scalar(
-            select(Attempt).where(Attempt.connection_id == connection.id, Attempt.remote_id == sale.remote_id)
-        )
-        if publication is None or attempt is None:
+        attempt = attempts.get(sale.remote_id)
+        publication = publications.get(attempt.publication_id) if attempt is not None else None
+        if attempt is None or publication is None:
+            _stands(sale)
             continue
-        listing = await session.get_one(Listing, publication.listing_id)
-        listing.quantity_sold, sale.counted = max(0, listing.quantity_sold - sale.counted), 0
+        await session.refresh(attempt)
         if attempt.outcome == "unresolved":  # nobody need look whether it is for sale
             attempt.outcome, attempt.next_look_at = "sold", None
+        seen, had = await _take_its_place(session, connection, sale)
+        if seen is not None:
+            await double_sales.pass_on(session, sale)
+        else:
+            listing = await session.get_one(Listing, publication.listing_id)
+            listing.quantity_sold, sale.counted = max(0, listing.quantity_sold - sale.counted), 0
+            seen = _stands(sale)
         await session.flush()
+        await session.refresh(seen)
         if not await _unanswered(session, publication):
             await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
-        await _count(session, publication, attempt, sale)
+        if had < seen.quantity:
+            await _count(session, publication, attempt, seen, had=had)
 
 
-async def _ask_about_cancelled(session: AsyncSession, publication: Publication) -> None:
+def _stands(sale: Sale) -> Sale:
+    sale.cancelled_at = sale.settled_at = sale.sold_at = None
+    sale.sold_at_exact, sale.observed_at = False, func.clock_timestamp()
+    return sale
+
+
+async def _take_its_place(
+    session: AsyncSession, connection: Connection, sale: Sale
+) -> tuple[Sale | None, int]:  # fmt: skip
+    """As `_take_place`, of an order that was cancelled and stands: what its page or a mail told since is that
+    order now; what was cancelled stays so, without its name."""
+    cents = sale.price_cents
+    price = None if cents is None else base.Money(amount=cents, currency=sale.currency)
+    told = base.Sale(sale.order_id or "", sale.remote_id, sale.title, price, sale.quantity, sale.line)
+    sale.order_id = sale.remote_id = None
+    await session.flush()
+    seen, had = await _take_place(session, connection, told)
+    if seen is None:
+        sale.order_id, sale.remote_id = told.order_id, told.remote_id
+    return seen, had
+
+
+async def _ask_about_cancelled(
+    session: AsyncSession, publication: Publication, *, there: bool = False
+) -> None:  # fmt: skip
+    """`there`: its own page says that it is for sale again."""
     account = await session.get_one(Connection, publication.connection_id)
+    label = MARKETPLACES[publication.marketplace]
     cancelled = listed([one.order_id or one.title for one in await _unanswered(session, publication)])
     said = (
-        f"An order of this on {MARKETPLACES[publication.marketplace]} was cancelled there ({cancelled}). "
+        f"An order of this on {label} was cancelled there ({cancelled}). "
         "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
-        "Where it was sold we post nothing; if the marketplace itself has it for sale again, we go by that."
     )
+    if there:
+        said += f"{label} itself has it for sale again; left as sold, it goes there unless you have others."
+    else:
+        said += f"Where it was sold we post nothing; if {label} itself has it for sale again, we go by that."
     asked = needs_you(publication, account.public_id, CANCELLED, said, publication.url)
     await change(session, publication, needs_you=ask_first(publication, asked))
 

@@ -45,7 +45,7 @@ from everystall.inventory.publications import (
 )
 from everystall.models import Attempt, Connection, Publication
 from everystall.notify import messages
-from everystall.worker import pace, watch
+from everystall.worker import pace, reconcile, watch
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -135,17 +135,19 @@ async def _session_lost(visit: Visit) -> EverystallError | None:
 
 
 async def failed_orphan(visit: Visit, publication_id: UUID, error: EverystallError) -> None:
-    """A look for an attempt that was given up: it is looked for later; its publication is not concerned,
-    unless the account itself cannot be visited."""
+    """A look for an attempt that was given up: it is looked for later, and not for ever. Where the account
+    itself cannot be visited, that was no look."""
     await pace.heed(visit, error)
-    if isinstance(error, SessionExpired | SessionMissing | ChallengeShown):
-        await failed(visit, None, error)
+    if not isinstance(error, SessionExpired | SessionMissing | ChallengeShown):
+        await reconcile.orphan_not_read(visit, publication_id)
+        return
+    await failed(visit, None, error)
     async with visit.lease.transaction() as session:
         await session.execute(
             update(Attempt)
             .where(Attempt.publication_id == publication_id, Attempt.outcome == "unresolved",
                    Attempt.next_look_at <= func.now())
-            .values(looks=Attempt.looks + 1, next_look_at=func.now() + LOOK_AGAIN)
+            .values(next_look_at=func.now() + LOOK_AGAIN)
         )  # fmt: skip
 
 
@@ -275,7 +277,7 @@ async def _again_later(
         state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
         if publication.looking:
             await _look_later(visit, session, publication, tries, wait)
-        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None):
+        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None or not counts):
             wait = backoff(max(tries - 1, 0), rest, jitter, END_AGAIN)
             wait = wait if counts else max(wait, LOOK_AGAIN)  # the account is limited for longer than that
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)

@@ -108,6 +108,12 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             await let_twins_go_on(session, mine)
             await forget_listing_if_over(session, publication.listing_id)
         return
+    if cancelled is not None:
+        async with visit.lease.transaction() as session:
+            publication = await visit.locked(session, publication_id, with_others=True)
+            mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
+            if await sales.ask_of_put_back(session, publication, mine):
+                return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
     twice = newer is not None and newer.outcome in ("live", "sold") and newer.remote_id is not None
     if twice and newer is not None and newer.remote_id is not None:
@@ -135,6 +141,39 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
     await settle(visit, page, publication_id, attempt, found.remote_id, seen)
     if twice:
         await _tell_twice(visit, publication_id, "The newer one was taken down; the older one stays.")
+
+
+async def orphan_not_read(visit: Visit, publication_id: UUID) -> None:
+    """A look for such an attempt failed: after five minutes, an hour, a day again. After that nobody looks
+    any more: what was sold is sold, else the seller has to."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.find_locked(session, publication_id)
+        if publication is None:
+            return
+        sought = await session.scalars(
+            select(Attempt)
+            .where(Attempt.publication_id == publication_id, Attempt.outcome == "unresolved",
+                   Attempt.next_look_at <= func.now())
+            .order_by(Attempt.created_at)
+        )  # fmt: skip
+        for attempt in sought.all():
+            attempt.looks = attempt.looks + 1 if attempt.looks < len(LATER) else 0
+            attempt.next_look_at = _next_later(attempt.looks)
+            if attempt.looks < len(LATER):
+                continue
+            if await sales.find_cancelled(session, attempt) is not None:
+                attempt.outcome = "sold"
+            else:
+                said = (
+                    f"After you pressed Post again, we could not look whether the first listing turned up on "
+                    f"{visit.label} beside it, and look no more. Look there yourself; if it is there twice, "
+                    "take one of them down."
+                )
+                asked = needs_you(publication, visit.connection.public_id, "posted_twice", said,
+                                  publication.url or visit.connection.base_url)  # fmt: skip
+                await change(session, publication, needs_you=ask_first(publication, asked))
+            await let_twins_go_on(session, attempt)
+        await forget_listing_if_over(session, publication.listing_id)
 
 
 async def _take_down_the_older(
@@ -334,7 +373,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
         mine.looks += 1
         if mine.repost_asked_at is not None:
-            mine.outcome = "unresolved"
+            mine.outcome, mine.looks = "unresolved", len(LATER)  # one look more, if it is one
             mine.next_look_at = _next_later(0)
             await nothing_there(session, publication)
             return

@@ -13,13 +13,13 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, text
+from sqlalchemy import func, null, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
@@ -34,11 +34,28 @@ from everystall.errors import (
     listed,
 )
 from everystall.inventory import sales
-from everystall.inventory.publications import backoff, change, live_attempt, tell
+from everystall.inventory.publications import (
+    about_order,
+    ask_first,
+    backoff,
+    change,
+    live_attempt,
+    needs_you,
+    tell,
+)
 from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
 from everystall.models import Attempt, Listing, Publication, User
 from everystall.worker import failures, hands, pace, publish, reconcile
-from everystall.worker.compare import Merged, compare, differing, kept_note, merge, same, same_photos
+from everystall.worker.compare import (
+    QUANTITY,
+    Merged,
+    compare,
+    differing,
+    kept_note,
+    merge,
+    same,
+    same_photos,
+)
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -95,6 +112,11 @@ class Plan:
     def clicked(self) -> dict[str, Any]:
         """What a click that nobody has looked after yet may have put; {}: there was none."""
         return flat(self.attempt.revising["draft"]) if self.attempt.revising else {}
+
+    @property
+    def whole(self) -> bool:
+        """Once this is put, is all there that is wanted? Else it is made fewer, and nothing else."""
+        return not self.lowers or self.puts == self.revision
 
     @property
     def photos_meant(self) -> bool:
@@ -178,13 +200,19 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if attempt.revising is None and plan.wanted == plan.put and not plan.recount:
             if puts != listing.revision:
                 if urgent:  # no more are offered than are left: what else was edited is not urgent
-                    await change(session, publication, lower_asked_at=None, lower_told_at=None)
+                    await change(session, publication, lower_asked_at=None, lower_told_at=None,
+                                 needs_you=about_order(publication))  # fmt: skip
+                    await _ask_again(visit, session, publication, attempt)
                 return None
             plan.merged = Merged(frozenset(), attempt.adopted)
             told = {note["field"]: note for note in (*publication.notes, *_notes(visit, plan))}
             common |= {"notes": list(told.values()), "finished_at": func.now(), "next_try_at": None}
             await change(session, publication, put_revision=listing.revision, tries=0, lower_asked_at=None,
-                         lower_told_at=None, state=_at_rest(publication), **common)  # fmt: skip
+                         lower_told_at=None, state=_at_rest(publication), needs_you=about_order(publication),
+                         **common)  # fmt: skip
+            if attempt.conflict is not None:
+                mine = update(Attempt).where(Attempt.id == attempt.id)
+                await session.execute(mine.values(conflict=null()))
             return None
         asked = lowers or attempt.revising is not None
         wait = await pace.rest(visit, session, only_asked=asked)
@@ -263,6 +291,8 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
         name for name in clicked.keys() & there.keys()
         if clicked[name] != plan.put.get(name) and same(there[name], clicked[name])
     )  # fmt: skip
+    if not plan.whole:
+        plan.merged = replace(plan.merged, adopted=_as_before(plan))
     if plan.late and (plan.merged.write or plan.merged.conflict):
         raise MarketplaceBusy(f"{visit.label} does not show the changes yet.", retry_after=1)
     if plan.merged.conflict:
@@ -270,12 +300,16 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
             publication = await visit.locked(session, plan.publication_id)
             attempt = await _mine(session, publication, plan)
             attempt.conflict = dict(plan.merged.conflict)
-        names = listed([name.partition(".")[2] or name for name in plan.merged.conflict])
-        raise EditedThere(
-            f"You changed this on {visit.label} and here: {names}. Nothing was changed there by us. "
-            f"{_sides(plan.merged.conflict)}"
-        )
+        raise EditedThere(_edited(visit, plan.merged.conflict))
     return plan.merged.write
+
+
+def _as_before(plan: Plan) -> dict[str, Any]:
+    """What we know to be by hand, where fewer are put and nothing else. What else is other there is not
+    adopted: whether it was changed here, too, only the whole revision says."""
+    ours = {QUANTITY, *plan.merged.write, *plan.landed}
+    before = {name: value for name, value in plan.attempt.adopted.items() if name not in ours}
+    return before | {name: value for name, value in plan.merged.adopted.items() if name == QUANTITY}
 
 
 async def _photos_there(visit: Visit, page: Page, plan: Plan, seen: Seen) -> list[str]:
@@ -376,8 +410,12 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
         attempt.draft = plan.draft.model_dump(mode="json")
         attempt.fields_hash = hash_of(attempt.draft)
         attempt.listing_revision = plan.puts
-        attempt.revising, attempt.revising_at, attempt.conflict = None, None, None
+        attempt.revising, attempt.revising_at = None, None
         attempt.adopted = dict(plan.merged.adopted)
+        if plan.whole:
+            attempt.conflict = None
+        else:  # what else is other there, the whole revision finds
+            read_back = {k: v for k, v in read_back.items() if k == QUANTITY or k in plan.merged.write}
         publication.notes = _notes(visit, plan)
         await reconcile.record(visit, session, publication, attempt, plan.remote_id, seen, read_back)
         if publication.state == "live":
@@ -390,8 +428,20 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
                 wait = backoff(tries, None, random.random(), failures.END_AGAIN)
                 await change(session, publication, put_revision=None, tries=tries + 1,
                              next_try_at=func.now() + wait)  # fmt: skip
+        await _ask_again(visit, session, publication, attempt)
         if told:
             await tell(session, publication, "publication.revised")
+
+
+async def _ask_again(visit: Visit, session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
+    """Fewer are there, or need not be: what was changed there and here is asked about again. Where that was
+    the quantity, it is another now: the whole revision says."""
+    lowers = publication.put != "live" or publication.lower_asked_at is not None
+    if attempt.conflict is None or QUANTITY in attempt.conflict or lowers:
+        return
+    asked = needs_you(publication, visit.connection.public_id, EditedThere.code,
+                      _edited(visit, attempt.conflict), publication.url)  # fmt: skip
+    await change(session, publication, needs_you=ask_first(publication, asked))
 
 
 def _fewer(plan: Plan, seen: Seen, listing: Listing) -> bool:
@@ -411,6 +461,14 @@ def _notes(visit: Visit, plan: Plan) -> list[dict[str, str]]:
     for name in plan.missing:
         notes[name] = f"{label} has no field for this in that category: it is not there."
     return [{"field": name, "message": message} for name, message in notes.items()]
+
+
+def _edited(visit: Visit, conflict: Mapping[str, Any]) -> str:
+    names = listed([name.partition(".")[2] or name for name in conflict])
+    return (
+        f"You changed this on {visit.label} and here: {names}. Nothing was changed there by us. "
+        f"{_sides(conflict)}"
+    )
 
 
 def _sides(conflict: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "sold_twice": Reason(
         "Sold twice", "Write to the buyer of the later order and cancel it there. We cancel nothing.", 0
     ),
-    "posted_twice": Reason("It is on {label} twice", "Look whether one of the two has to go.", 0),
+    "posted_twice": Reason("It may be on {label} twice", "Look whether one of the two has to go.", 0),
     "session_expired": Reason(
         "Sign in to {label} again",
         "Open {label} in a browser that you paired and sign in: the new sign-in is handed over by itself, "
