@@ -59,10 +59,14 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "listing-saved": ("Saved.", "Where it is live, it is changed there too."),
     "listing-deleted": ("The listing is deleted.", "Its photos went with it."),
     "keep": ("It stays.", None),
-    "listing-kept": ("It is not deleted.", "It stays wherever it is live."),
+    "listing-kept": (
+        "It is not deleted.",
+        "It stays wherever it is live, and is posted where it waited to be.",
+    ),
     "listing-kept-in-part": (
         "It is not deleted.",
-        "Where taking it down had begun, that goes on: post it again there once it is gone.",
+        "Where taking it down had begun, or was asked for before, that goes on: post it again there once it "
+        "is gone.",
     ),
     "listing-ending": (
         "It is being taken down.",
