@@ -74,6 +74,7 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "duplicated": ("This is the copy, a draft of its own.", "It has no SKU yet: that named the original."),
     "webhook-saved": ("Saved.", "What happens from now on is told as it says."),
+    "webhook-saved-off": ("Saved.", "It is off: it is told nothing before you switch it on."),
     "template-saved": ("The template is kept.", "New listings can begin from it."),
     "template-applied": ("The template is applied.", "Parcel, postage and policies are as it says."),
     "template-deleted": ("The template is deleted.", "Listings that were begun from it stay as they are."),
