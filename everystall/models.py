@@ -510,6 +510,8 @@ class Publication(Owned, Base):
     relist: Mapped[str | None]
     #: When that was last asked for.
     relist_asked_at: Mapped[datetime | None]
+    #: It was wanted live until all of its listing was to be deleted.
+    end_by_delete: Mapped[bool] = mapped_column(server_default=text("false"))
     #: {reason, message, url, actions[]}: a flag on any state.
     needs_you: Mapped[dict[str, Any] | None]
     #: Not before this; null = now.

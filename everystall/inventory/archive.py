@@ -52,7 +52,8 @@ _ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"
 AT_ONCE: Final = 50
 #: Whose a row is, and what is nobody's business outside: keys, and what visits keep for themselves.
 _LEFT_OUT: Final = {"user_id", "publication_id", "connection_id", "next_try_at", "tries", "unsettled",
-                    "lower_asked_at", "lower_told_at", "next_look_at", "words", "version"}  # fmt: skip
+                    "lower_asked_at", "lower_told_at", "end_by_delete", "next_look_at", "words",
+                    "version"}  # fmt: skip
 _RULES: Final[Mapping[str, type[Base]]] = {
     "priceRules": PriceRule, "priceDrops": PriceDrop, "relistRules": RelistRule,
     "saleRules": SaleRules, "savedViews": SavedView, "templates": ListingTemplate, "noticeRules": NoticeRules,

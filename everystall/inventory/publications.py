@@ -530,6 +530,7 @@ async def act(
     if action in ("end", "give_up", "post_again"):
         await decided(session, [publication.id])
     if action in ("end", "give_up"):
+        publication.end_by_delete = False
         if not await want_ended(session, publication):
             return
         lane = "urgent"

@@ -302,14 +302,19 @@ class Vault:
     # ---- webhooks' secrets ----
 
     async def seal_webhook(
-        self, session: AsyncSession, row: WebhookEndpoint, secret: envelope.Readable
+        self,
+        session: AsyncSession,
+        row: WebhookEndpoint,
+        secret: envelope.Readable,
+        *,
+        keep_previous: bool = False,
     ) -> None:
         """Gives the endpoint this secret, in the caller's transaction; the one that it has becomes the
-        previous one. The row has its id and user."""
+        previous one, unless that is kept. The row has its id and user."""
         version, data_key = await self._data_key(session, row.user_id)
-        current = await self.open_webhook(session, row, previous=False) if row.sealed else []
+        known = await self.open_webhook(session, row, previous=keep_previous) if row.sealed else []
         with data_key as key:
-            for old in current:
+            for old in known:  # the oldest comes last
                 with old as plain:
                     row.previous_sealed = envelope.seal_webhook(key, plain, row.user_id, row.id)
             row.sealed = envelope.seal_webhook(key, secret, row.user_id, row.id)

@@ -19,7 +19,7 @@ from everystall.inventory.bulk import MOST_LABELS
 from everystall.inventory.listings import facts_of, facts_with, find_listing, size_of
 from everystall.inventory.price_drops import Next, next_of
 from everystall.inventory.pricing import Priced
-from everystall.inventory.publications import keep, lock_all, may_keep, want_ended
+from everystall.inventory.publications import keep, lock_all, may_keep, want_ended, want_live
 from everystall.inventory.revisions import changed
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import COLORS, CONDITIONS, ListingFacts
@@ -374,7 +374,7 @@ class DeletedOut(Shape):
 
 class KeptOut(Shape):
     success: Literal[True] = True
-    #: False: somewhere taking it down had begun, and goes on.
+    #: False: somewhere taking it down had begun, or was asked for before, and goes on.
     all: bool
     message: str
     publications: list[PublicationOut]
@@ -482,6 +482,7 @@ async def delete_listing(
         )
     listing.delete_asked_at = listing.delete_asked_at or func.now()
     for row in publications:
+        row.end_by_delete = row.end_by_delete or row.wanted == "live"
         await want_ended(session, row)
     await session.flush()
     shown = (await publications_of(session, [listing_id]))[listing_id]
@@ -496,8 +497,8 @@ async def delete_listing(
 
 @router.post("/{listingId}/keep")
 async def keep_listing(listing_id: ListingId, session: Transaction) -> KeptOut:
-    """Takes back `DELETE …?end=true`: it is not deleted, and stays where nobody has begun to take it down.
-    409: it is not being deleted."""
+    """Takes back `DELETE …?end=true`: it is not deleted, stays where nobody has begun to take it down, and is
+    posted where it waited to be. What was to be taken down before goes on. 409: it is not being deleted."""
     publications = await lock_all(session, [listing_id])
     listing = await find_listing(session, listing_id)
     if listing.delete_asked_at is None:
@@ -506,10 +507,13 @@ async def keep_listing(listing_id: ListingId, session: Transaction) -> KeptOut:
     await session.flush()
     going, due = list[str](), list[UUID]()
     for row in publications:
-        if may_keep(row, listing):
+        by_delete, row.end_by_delete = row.end_by_delete, False
+        if by_delete and may_keep(row, listing):
             due += await keep(session, row)
         elif row.put == "live" or row.looking:
             going.append(MARKETPLACES[row.marketplace])
+        elif by_delete and row.state == "cancelled" and await want_live(session, row):
+            due.append(row.connection_id)
     await session.flush()
     shown = (await publications_of(session, [listing_id]))[listing_id]
     await engine.wake(session, due)

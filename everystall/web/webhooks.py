@@ -156,9 +156,14 @@ async def get_webhook(id: WebhookId, session: Transaction) -> WebhookOut:
 async def patch_webhook(
     id: WebhookId, body: WebhookChanges, session: Transaction, parts: AllParts
 ) -> WebhookOut:
+    """Another address begins anew: one that was disabled because it took nothing is sent events again."""
     row = await _get(session, id, lock=True)
     if body.url is not None:
         webhooks.check_url(body.url, webhooks.policy_of(parts.settings))
+        if body.url != row.url:  # what failed was the one before
+            row.failing_since, row.failures = None, 0
+            if row.disabled_why != webhooks.PAUSED:
+                row.disabled_at = row.disabled_why = None
         row.url = body.url
     if "label" in body.model_fields_set:
         row.label = body.label
@@ -177,11 +182,14 @@ async def delete_webhook(id: WebhookId, session: Transaction) -> Done:
 
 @router.post("/{webhookId}/rotate")
 async def rotate_secret(id: WebhookId, session: Transaction, parts: AllParts) -> WebhookMade:
-    """A new secret, shown this once. For 24 hours messages carry a signature by the old one too."""
+    """A new secret, shown this once. For 24 hours messages carry a signature by the old one too. If the one
+    before that still signs, it does so to its end, and the one that is replaced does not any more."""
     row = await _get(session, id, lock=True)
     secret = webhooks.new_secret()
-    await parts.vault.seal_webhook(session, row, secret)
-    row.previous_until = func.now() + OVERLAP
+    promised = row.previous_until is not None and row.previous_until > datetime.now(UTC)
+    await parts.vault.seal_webhook(session, row, secret, keep_previous=promised)
+    if not promised:
+        row.previous_until = func.now() + OVERLAP
     await session.flush()
     await session.refresh(row)
     return WebhookMade(**_shown(row), secret=webhooks.shown(secret))

@@ -134,3 +134,33 @@ async def test_deleting_stops_and_what_nobody_went_for_stays(site, alice, bob, b
     stays = ("live", "live", "live", False)
     assert await stands(site) == [goes if begun else stays, stays]
     assert (await alice.get(path)).json()["deleteAskedAt"] is None
+
+
+async def test_what_stood_before_the_delete_stands_again_once_it_is_stopped(site, alice, bob):
+    """What was to be taken down before still is, what waited to be posted waits, and what the seller ended
+    since goes."""
+    policies = {"paymentPolicy": "P", "returnPolicy": "R", "shippingPolicy": "S"}
+    places = ("ebay", "mercari", "poshmark")
+    listing, profiles = await live_listing(site, alice, *places, overrides={"ebay": policies})
+    path = f"/api/listings/{listing}"
+    await site.rows("UPDATE publications SET put = 'nothing', put_revision = NULL, state = 'waiting' "
+                    "WHERE marketplace = 'poshmark'")  # fmt: skip
+    await press(alice, listing, profiles["mercari"], "end")
+    before = await stands(site)
+    assert (await alice.client.delete(f"{path}?end=true")).status_code == 202
+    assert (await alice.client.delete(f"{path}?end=true")).status_code == 202
+    assert [row[0] for row in await stands(site)] == ["ended"] * 3
+    assert (await bob.post(f"{path}/keep")).status_code == 404
+    await site.forget_wakes()
+    kept = (await alice.post(f"{path}/keep")).json()
+    stays, goes = ("live", "live", "live", False), ("ended", "live", "ending", True)
+    assert await stands(site) == before == [stays, goes, ("live", "nothing", "waiting", True)]
+    assert (kept["all"], "Taking it down on Mercari goes on" in kept["message"]) == (False, True)
+    assert [wake["queue_name"] for wake in await site.wakes()] == ["visits"]
+
+    await press(alice, listing, profiles["mercari"], "keep")
+    await alice.client.delete(f"{path}?end=true")
+    await press(alice, listing, profiles["ebay"], "end")
+    await press(alice, listing, profiles["poshmark"], "end")
+    await alice.post(f"{path}/keep")
+    assert await stands(site) == [goes, stays, ("ended", "nothing", "cancelled", False)]

@@ -114,24 +114,56 @@ async def test_a_test_message_arrives_signed_and_is_in_the_log(alice: Seller, ma
     assert await _log(alice, other["id"]) == []
 
 
-async def test_after_a_rotation_both_secrets_verify(alice: Seller, mail: Mail):
+async def test_after_a_rotation_both_secrets_verify(site: Site, alice: Seller, bob: Seller, mail: Mail):
+    """A receiver that knows the oldest one goes on as long as it was promised, whatever is made meanwhile."""
     async with Receiver() as receiver:
         made = await _made(alice, receiver.url())
-        rotated = (await alice.post(f"/api/webhooks/{made['id']}/rotate")).json()
+        path = f"/api/webhooks/{made['id']}"
+        rotated = (await alice.post(f"{path}/rotate")).json()
         assert rotated["secret"] != made["secret"]
         assert rotated["previousSecretUntil"] is not None
-        await alice.post(f"/api/webhooks/{made['id']}/test")
+        await alice.post(f"{path}/test")
         await mail.deliver()
-        again = (await alice.post(f"/api/webhooks/{made['id']}/rotate")).json()
-        await alice.post(f"/api/webhooks/{made['id']}/test")
+        assert (await bob.post(f"{path}/rotate")).status_code == 404
+        again = (await alice.post(f"{path}/rotate")).json()
+        assert again["previousSecretUntil"] == rotated["previousSecretUntil"]
+        await alice.post(f"{path}/test")
         await mail.deliver()
-    first, second = receiver.got
+        await site.rows("UPDATE webhook_endpoints SET previous_until = now()")
+        last = (await alice.post(f"{path}/rotate")).json()
+        assert last["previousSecretUntil"] > again["previousSecretUntil"]
+        await alice.post(f"{path}/test")
+        await mail.deliver()
+    first, second, third = receiver.got
     first.verified_by(made["secret"])
     first.verified_by(rotated["secret"])
-    second.verified_by(rotated["secret"])
+    second.verified_by(made["secret"])
     second.verified_by(again["secret"])
-    with pytest.raises(WebhookVerificationError):
-        second.verified_by(made["secret"])
+    third.verified_by(again["secret"])
+    third.verified_by(last["secret"])
+    for message, gone in ((second, rotated), (third, made)):
+        with pytest.raises(WebhookVerificationError):
+            message.verified_by(gone["secret"])
+
+
+@pytest.mark.parametrize("why", ["failing", "paused"])
+async def test_another_address_begins_anew_unless_its_seller_paused_it(
+    site: Site, alice: Seller, bob: Seller, why: str
+):
+    made = await _made(alice)
+    path = f"/api/webhooks/{made['id']}"
+    await site.rows(
+        "UPDATE webhook_endpoints SET disabled_at = now(), disabled_why = :why, failures = 9, "
+        "failing_since = now() - interval '2 days'", why=why
+    )  # fmt: skip
+    same = (await alice.client.patch(path, json={"url": made["url"], "label": "Shop"})).json()
+    assert (same["disabledWhy"], same["failingSince"] is None) == (why, False)
+    other = {"url": "https://example.com/other"}
+    assert (await bob.client.patch(path, json=other)).status_code == 404
+    changed = (await alice.client.patch(path, json=other)).json()
+    assert changed["disabledWhy"] == (None if why == "failing" else "paused")
+    assert (changed["disabledAt"] is None, changed["failingSince"]) == (why == "failing", None)
+    assert await site.rows("SELECT failures FROM webhook_endpoints") == [{"failures": 0}]
 
 
 async def test_a_message_is_sent_again_under_the_same_id(site: Site, alice: Seller, mail: Mail):

@@ -128,6 +128,26 @@ async def test_deleting_many_is_stopped_for_what_is_not_gone_yet(house):
     assert {str(row["listing_id"]) for row in rows if row["wanted"] == "live"} == {ids[0]}
 
 
+async def test_stopping_to_delete_many_keeps_nothing_that_was_to_go_before(house):
+    alice = await house.person("alice")
+    await house.person("bob")
+    mercari = await account(house, alice, "mercari", "alice")
+    ids = [await _live(house, alice, mercari, number) for number in range(2)]
+    path = "/inventory/undo/deletes"
+    async with visiting(house, "alice") as page:
+        await page.post("/inventory/bulk", do="end", ids=ids[0], sure="yes")
+        await page.post("/inventory/bulk", do="delete", ids=" ".join(ids), also_live="yes", sure="yes")
+        async with visiting(house, "bob") as other:
+            await other.post(path, listings=" ".join(ids))
+        stopped = (await page.post(path, listings=" ".join(ids))).text
+    assert "2 listings are not deleted." in stopped
+    assert "1 of them is being taken down somewhere, which had begun or was asked for before" in stopped
+    rows = await house.rows("SELECT listing_id, wanted, delete_asked_at FROM publications JOIN listings "
+                            "ON listings.id = listing_id")  # fmt: skip
+    assert {str(row["listing_id"]): row["wanted"] for row in rows} == {ids[0]: "ended", ids[1]: "live"}
+    assert [row["delete_asked_at"] for row in rows] == [None, None]
+
+
 async def test_of_more_than_five_hundred_the_first_are_done_and_the_next_ones_offered(house):
     users = [await house.person(name) for name in ("alice", "bob")]
     for user in users:

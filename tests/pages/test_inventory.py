@@ -135,6 +135,40 @@ async def titles(page):
     return await page.locator(".stock-table tbody .c-item a").all_inner_texts()
 
 
+async def test_a_kept_view_stays_open_while_it_is_searched(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await fill(house, alice)
+    for user, name in ((alice, "What I sell"), (bob, "Secret")):
+        await house.rows(
+            "INSERT INTO saved_views (user_id, name, query) VALUES (:user, :name, 'view=listed&sort=title')",
+            user=user, name=name,
+        )  # fmt: skip
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    views = page.get_by_role("navigation", name="Views")
+    await views.get_by_role("link", name="What I sell").click()
+    await page.wait_for_url("**view=listed&sort=title")
+    marked = views.locator("[aria-current]")
+    assert await marked.all_inner_texts() == ["What I sell"]
+    box = page.get_by_role("searchbox")
+    for typed, offered in (("zzzz", "Save this view"), ("", "Rename or delete this view")):
+        await box.fill(typed)
+        await page.locator("#results").get_by_text(offered).wait_for(timeout=10_000)
+        assert "kept=" in page.url
+        await page.reload()
+        assert await marked.all_inner_texts() == ["What I sell"]
+    await box.fill("zzzz")
+    await page.get_by_role("heading", name="Nothing found").wait_for()
+    await views.get_by_role("link", name="All").click()  # that is another view
+    await page.wait_for_url(lambda url: "view=listed" not in url)
+    assert "kept=" not in page.url
+    assert [text.split()[0] for text in await marked.all_inner_texts()] == ["All"]
+    (theirs,) = await house.rows("SELECT id FROM saved_views WHERE name = 'Secret'")
+    await page.goto(f"/inventory?kept={theirs['id']}")
+    assert [text.split()[0] for text in await marked.all_inner_texts()] == ["All"]
+    assert "Secret" not in await page.content()
+
+
 @BOTH
 async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts):
     alice = await house.person("alice")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.pages.conftest import EVIL, furnish, sign_in
+from tests.pages.conftest import EVIL, furnish, sign_in, visiting
 from tests.pages.standing import account, listing
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
@@ -69,6 +69,27 @@ async def the_row(house, id):
 async def photos_of(house, id):
     rows = await house.rows("SELECT id FROM listing_photos WHERE listing_id = :id ORDER BY position", id=id)
     return [str(row["id"]) for row in rows]
+
+
+async def test_what_is_needed_of_a_size_leads_to_whose_size_it_is(house):
+    """What Mercari has no word for, or asks for in a category of its own, is set in its own field."""
+    alice, _ = await house.person("alice"), await house.person("bob")
+    nonsense = await listing(house, alice, category="kids.boys.tops", size="nonsense")
+    unknown = await listing(house, alice, category="kids.boys.tops", size="20")
+    there = await listing(house, alice, category="home.mirrors", size=None)
+    own = json.dumps({"mercari": {"category": "Men > Jeans > Classic, straight leg"}})
+    await house.rows("UPDATE listings SET overrides = CAST(:own AS jsonb) WHERE id = :id", own=own, id=there)
+    async with visiting(house, "bob") as page:
+        await page.get(f"/listings/{there}", status=404)
+    async with visiting(house, "alice") as page:
+        for id, said, leads in (
+            (nonsense, "It has no size", "#size"),
+            (unknown, "It has no size", "#mercari-size"),
+            (there, "The size is missing", "#mercari-size"),
+        ):
+            shown = await page.get(f"/listings/{id}")
+            needs = shown[shown.index('id="mercari-needs"') :].partition("</div>")[0]
+            assert re.findall(rf'href="(#[^"]*)">{said}', needs) == [leads], id
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from everystall.web import live
 from tests.pages.conftest import House, sign_in, visiting
 from tests.pages.standing import account
-from tests.pages.test_pages_look import look
+from tests.pages.test_pages_look import look, passes
 
 WAIT = 20.0
 
@@ -391,6 +391,28 @@ async def test_an_account_moves_by_itself_around_what_its_seller_is_at(house: Ho
     await house.rows("UPDATE connections SET needs_you = NULL, paused_at = NULL")
     await row.locator(".chip", has_text="Connected").wait_for(timeout=5_000)
     assert "bobs_closet" not in await page.content()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_the_first_account_comes_up_whatever_has_the_focus(house: House, scheme: str, width: int):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/connections")
+    await passes(page, "connections-none")
+    await page.get_by_role("link", name="Get the extension").focus()
+    await page.wait_for_timeout(500)
+    await account(house, bob, "mercari", "bob_sells")
+    hers = await account(house, alice, "ebay", "alice-sells")
+    await page.locator(f"#{hers}").wait_for(timeout=5_000)
+    await page.get_by_role("heading", name="Connect another account").wait_for(timeout=5_000)
+    assert await page.locator("[data-rows=how-first] a").first.evaluate("it => it === document.activeElement")
+    await page.get_by_role("button", name="Sign in here to Mercari").focus()
+    await house.rows("UPDATE connections SET paused_at = now()")
+    await page.locator(f"#{hers} .chip", has_text="Paused").wait_for(timeout=5_000)
+    assert await page.get_by_role("heading", name="Connect your first account").count() == 0
+    await passes(page, "connections-first-came")
+    assert "bob_sells" not in await page.content()
 
 
 @pytest.mark.browser

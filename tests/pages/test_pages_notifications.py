@@ -19,7 +19,7 @@ from everystall.notify.send import work_off
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from tests.mail_server import MailServer
-from tests.pages.conftest import EVIL, ROOT, sign_in
+from tests.pages.conftest import EVIL, ROOT, sign_in, visiting
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.receiver import Receiver
 
@@ -394,6 +394,27 @@ async def test_the_looks_of_notifications(house, scheme, width):
     assert await page.evaluate("window.ran") is None
 
 
+async def test_a_webhook_that_is_changed_says_whether_it_is_told_and_which_secrets_sign(house):
+    await house.person("alice"), await house.person("bob")
+    here, url = "/notifications/webhooks", "https://shop.example.com/hook"
+    async with visiting(house, "alice") as page, visiting(house, "bob") as other:
+        await page.post(here, url=url)
+        (row,) = await house.rows("SELECT id FROM webhook_endpoints")
+        one = f"{here}/{row['id']}"
+        await house.rows("UPDATE webhook_endpoints SET disabled_at = now(), disabled_why = 'failing'")
+        assert "It is off: it is told nothing" in (await page.post(one, url=url, label="Till")).text
+        await other.post(one, status=404, url=url + "s")
+        assert "What happens from now on is told" in (await page.post(one, url=url + "s")).text
+        await page.post(f"{one}/pause")
+        assert "It is off: it is told nothing" in (await page.post(one, url=url)).text
+        assert "The old one signs for 24 hours more." in await page.get(one)
+        await page.post(f"{one}/rotate")
+        changed = await page.get(one)
+        assert "The last one stops at once; the one before it still signs" in changed
+        assert "One of before still signs, until" in changed
+        await other.get(one, status=404)
+
+
 @pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_the_webhooks_look(house, scheme, width):
@@ -438,7 +459,7 @@ async def test_how_the_webhooks_look(house, scheme, width):
     await passes(page, "webhook-refused")
     await page.get_by_role("button", name="Make a new secret").click()
     await page.get_by_role("dialog").get_by_role("button", name="Make it").click()
-    await page.get_by_text("The one before it signs too for 24 hours.").wait_for()
+    await page.get_by_text("One of before signs too, for 24 hours from when it was replaced.").wait_for()
     await passes(page, "webhook-secret")
     await page.goto("/notifications/webhooks")
     delete = page.get_by_role("button", name="Delete").first

@@ -153,12 +153,12 @@ def menu_of(listing: ListingFacts) -> Menu:
     except ValidationError:
         facts, own = listing, {}
     path = CATEGORIES.get(listing.category or "", ())
-    _, group = _place(facts, own)
+    where, group = _place(facts, own)
     return Menu(
         category=tuple(step.replace("{age}", "(by its size)") for step in path),
         condition=CONDITION.get(listing.condition or ""),
         conditions=tuple(CONDITIONS_THERE),
-        sizes=menu.SIZES[group] if group else (),
+        sizes=menu.sizes_at(where, group) if group else (),
     )
 
 
@@ -250,11 +250,13 @@ def _category(
     if scales and size not in menu.SIZES[group]:
         size = taxonomy.find_size_in(scales, size) or ""
     label = menu.find_label(group, size) if size else None
+    age, sizes = menu.kids_leaf(group, size) if label else None, menu.sizes_at(path, group)
     if "{age}" in path[-1]:
-        leaf = menu.kids_leaf(group, size) if label else None
-        path = (*path[:-1], path[-1].replace("{age}", leaf)) if leaf else ()
+        path = (*path[:-1], path[-1].replace("{age}", age)) if age else ()
+    elif label not in sizes or age not in (None, menu.age_at(path) or age):
+        label = None
     if label is None or not path:
-        some = ", ".join(menu.SIZES[group][:30])
+        some = ", ".join(sizes[:30])
         found.append(
             _problem("size", "not_accepted", f"it has no size {facts.size!r} there; it has {some}", some)
         )

@@ -7,7 +7,9 @@ what the site's label itself says ("M (8-10)" holds an 8), never by likeness. So
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from everystall.marketplaces import taxonomy
 
 # key | the site's menu from the top | size group (or nothing: the site asks for no size there)
 # {age}: the last step depends on the size; see kids_leaf.
@@ -250,6 +252,13 @@ PATHS: dict[tuple[str, ...], str | None] = {
     for path, group in CATEGORIES.values()
     for age in (_AGES[group or ""] if "{age}" in path[-1] else ("",))
 }
+#: Beside what is for four years and more the site has the same for younger ones.
+PATHS |= {
+    (*path[:-1], path[-1].replace("(4+)", age)): "baby"
+    for path, group in CATEGORIES.values()
+    if group == "kids"
+    for age in _AGES["baby"]
+}
 
 _WAISTS = (*range(23, 35), *range(36, 58, 2))
 _LETTERS = ("XXS and Below", "XS", "S", "M", "L", "XL", "2X", "3XL", "4XL+", "One Size")
@@ -324,16 +333,42 @@ def find_label(group: str, size: str) -> str | None:
     return next((label for label in labels if _name(label) in names or size in _numbers(label)), None)
 
 
-def kids_leaf(group: str, size: str) -> str | None:
-    """The last step of the menu that a child's size belongs to, or None ("One Size" says no age)."""
+def sizes_at(path: Sequence[str], group: str) -> tuple[str, ...]:
+    """What there is to choose from: of a child's thing, what belongs to the age that the path ends with.
+    Where the size decides that, what says an age: of shoes our own words (4C, 4Y), the site's say none."""
+    age, by_size = age_at(path), "{age}" in path[-1]
+    if group not in _AGES or not (age or by_size):
+        return SIZES[group]
     if group == "kids_shoes":
-        number = float(size.rstrip("CY"))
-        if size.endswith("Y") or number > 10:
-            return "(4+)"
-        return "0-24 mos" if number < 5 else "2T-5T"
+        ours = taxonomy.SIZE_SCALES[group]
+        there = {size.rstrip("CY") for size in ours if kids_leaf(group, size) == age}
+        return ours if by_size else tuple(size for size in SIZES[group] if size in there)
+    said = {size: kids_leaf(group, size) for size in SIZES[group]}
+    return tuple(size for size, leaf in said.items() if (leaf if by_size else leaf in (None, age)))
+
+
+def age_at(path: Sequence[str]) -> str | None:
+    """The age that the path ends with, if it says one."""
+    return next((age for age in _AGES["kids_shoes"] if path and path[-1].endswith(age)), None)
+
+
+def kids_leaf(group: str, size: str) -> str | None:
+    """The last step of the menu that a child's size belongs to, or None: "One Size" says no age, nor does a
+    bare number of shoes of which there are both, 4C and 4Y."""
+    if group == "kids_shoes":
+        named = (size, f"{size}C", f"{size}Y")
+        leaves = {_shoes_leaf(one) for one in named if one in taxonomy.SIZE_SCALES[group]}
+        return leaves.pop() if len(leaves) == 1 else None
     if re.fullmatch(r"[2-5]T", size):
         return "2T-5T"
     return "0-24 mos" if re.search(r"Months|Newborn", size) else None
+
+
+def _shoes_leaf(size: str) -> str:
+    number = float(size.rstrip("CY"))
+    if size.endswith("Y") or number > 10:
+        return "(4+)"
+    return "0-24 mos" if number < 5 else "2T-5T"
 
 
 def _name(label: str) -> str:

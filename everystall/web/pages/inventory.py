@@ -92,6 +92,8 @@ class Asked:
     sort: str = "newest"
     #: grid: as cards; else as a table.
     look: str = ""
+    #: The kept view in which it is searched on, by its id.
+    kept: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Asked:
@@ -129,8 +131,8 @@ class Asked:
 
     @property
     def query(self) -> str:
-        """What stands behind the `?` of the address."""
-        return urlencode(self.told())
+        """What stands behind the `?` of the address, and is kept as a view."""
+        return urlencode(replace(self, kept="").told())
 
     @property
     def unfiltered(self) -> str:
@@ -332,7 +334,8 @@ async def show(
             total = len(ids)
     if total is None and (part == "total" or (not large and part != "views")):
         total = await stock.number_of(session, sought)
-    kept = await saved_views.views_of(session) if part != "total" and not typed else []
+    kept = await saved_views.views_of(session) if part != "total" and (asked.kept or not typed) else []
+    kept_now = next((one for one in kept if one.query == asked.query), None)
     labels = await stock.labels_in_use(session) if counted else []
     locations = await stock.locations_in_use(session) if counted else []
     return page.show(
@@ -349,7 +352,8 @@ async def show(
         typed=LARGE if large else "yes",
         templates=await listing_templates.templates_of(session) if part is None else [],
         kept=kept,
-        kept_now=next((one for one in kept if one.query == asked.query), None),
+        kept_now=kept_now,
+        kept_open=kept_now or next((one for one in kept if str(one.id) == asked.kept), None),
         labels=labels,
         locations=locations,
         views=VIEW_NAMES, sorts=SORT_NAMES, states=STATE_NAMES, problems=PROBLEM_NAMES, ages=AGES,

@@ -19,7 +19,7 @@ from everystall.inventory import stock
 from everystall.inventory.listings import copy_of, facts_of, find_listing
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import COLORS, CONDITIONS, MARKER_LENGTH, Menu
-from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category
+from everystall.marketplaces.taxonomy import CATEGORIES, SIZE_SCALES, find_category, find_size
 from everystall.models import Connection, Publication
 from everystall.web import listing_templates, listings, photos
 from everystall.web.answers import complaint
@@ -335,6 +335,7 @@ def _need(problem: ProblemOut, one: CheckedOut, listing: ListingOut) -> Need:
     elif own in OWN[one.marketplace] and (
         listing.overrides.get(one.marketplace, {}).get(name) is not None
         or (own in ("category", "condition") and problem.code == "not_accepted")
+        or (own == "size" and _sized_there(problem, one, listing))
     ):  # what it has no word for is chosen in its own
         href = f"#{one.marketplace}-{own}"
     elif name == "overrides":
@@ -342,6 +343,17 @@ def _need(problem: ProblemOut, one: CheckedOut, listing: ListingOut) -> Need:
     else:
         href = "#" + {"package": "weight_lb", "colors": "colors-1", "photos": "photos-add"}.get(own, own)
     return Need(_plain(problem.message, one.label), href, specific)
+
+
+def _sized_there(problem: ProblemOut, one: CheckedOut, listing: ListingOut) -> bool:
+    """Its sizes are that marketplace's own: of a category that was chosen there, or it has none for one of
+    ours that is right."""
+    if listing.overrides.get(one.marketplace, {}).get("category") is not None:
+        return True
+    category = find_category(listing.category)
+    scale = category.size_scale if category else None
+    ours = scale is not None and find_size(scale, listing.size or "") is not None
+    return problem.code == "not_accepted" and ours
 
 
 def _plain(message: str, label: str) -> str:

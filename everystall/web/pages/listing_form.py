@@ -353,7 +353,8 @@ def _own(place: str, name: str) -> Part:
 
 def _own_category(place: str, text: str) -> str | None:
     """A path of the marketplace's own menu, from top to bottom. We do not hold all of it: what is no word of
-    one that we hold, but a path, stands as it is."""
+    one that we hold, but a path, stands as it is. What is merely near is offered and never taken, not even
+    where it is the only one: “mini” may be meant for a dress, and what we hold has a skirt."""
     if not text:
         return None
     said = re.sub(r"\s*>\s*", " > ", text)
@@ -363,8 +364,7 @@ def _own_category(place: str, text: str) -> str | None:
         return same or said
     words = said.casefold().split()
     found = [one for one in paths if all(word in one.casefold() for word in words)]
-    if len(found) == 1:
-        return found[0]
+    found.sort(key=lambda one: one.split(" > ")[-1].casefold() != " ".join(words))
     raise ValueError(
         f"“{text[:80]}” is no category on {MARKETPLACES[place]} that we know. "
         + (f"Near it: {'; '.join(found[:3])}." if found else "Write its own menu, as Art > Art Prints.")

@@ -59,10 +59,14 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "listing-saved": ("Saved.", "Where it is live, it is changed there too."),
     "listing-deleted": ("The listing is deleted.", "Its photos went with it."),
     "keep": ("It stays.", None),
-    "listing-kept": ("It is not deleted.", "It stays wherever it is live."),
+    "listing-kept": (
+        "It is not deleted.",
+        "It stays wherever it is live, and is posted where it waited to be.",
+    ),
     "listing-kept-in-part": (
         "It is not deleted.",
-        "Where taking it down had begun, that goes on: post it again there once it is gone.",
+        "Where taking it down had begun, or was asked for before, that goes on: post it again there once it "
+        "is gone.",
     ),
     "listing-ending": (
         "It is being taken down.",
@@ -70,6 +74,7 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "duplicated": ("This is the copy, a draft of its own.", "It has no SKU yet: that named the original."),
     "webhook-saved": ("Saved.", "What happens from now on is told as it says."),
+    "webhook-saved-off": ("Saved.", "It is off: it is told nothing before you switch it on."),
     "template-saved": ("The template is kept.", "New listings can begin from it."),
     "template-applied": ("The template is applied.", "Parcel, postage and policies are as it says."),
     "template-deleted": ("The template is deleted.", "Listings that were begun from it stay as they are."),

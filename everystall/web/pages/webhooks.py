@@ -6,6 +6,7 @@ A secret stands in the answer to the form that made it, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -86,6 +87,7 @@ async def _show_one(
         status=error.status if error else 200,
         home=f"{HERE}/{id}" if error else None,
         one=one,
+        overlaps=one.previous_secret_until is not None and one.previous_secret_until > datetime.now(UTC),
         events=WANTED,
         longest=LONGEST_URL,
         where=where,
@@ -121,13 +123,13 @@ async def change_webhook(
     given: dict[str, Any] = {"url": url, "label": label, "events": events or []}
     try:
         body = webhooks.WebhookChanges(**given | {"url": url.strip()})
-        await webhooks.patch_webhook(as_id(id), body, page.session, page.parts)
+        now = await webhooks.patch_webhook(as_id(id), body, page.session, page.parts)
     except NotFound:
         raise
     except (ValidationError, Refused) as error:
         where, said = _wrong(error, url)
         return await _show_one(page, as_id(id), where=where, error=said, **given)
-    return go(HERE, "webhook-saved", f"webhook-{as_id(id)}")
+    return go(HERE, "webhook-saved-off" if now.disabled_at else "webhook-saved", f"webhook-{as_id(id)}")
 
 
 def _wrong(error: ValidationError | Refused, url: str) -> tuple[str, EverystallError]:

@@ -120,6 +120,7 @@ seek.addEventListener("input", () => {
     const there = query(), own = new URL(view.href).searchParams.get("view");
     if (own) there.set("view", own);
     else there.delete("view");
+    there.delete("kept");
     view.search = there;
   }
 });

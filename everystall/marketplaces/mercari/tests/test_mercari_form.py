@@ -150,6 +150,38 @@ def test_a_babys_size_decides_the_last_step_of_the_menu():
     assert (draft.category[-1], draft.size) == ("Girls 2T-5T", "3T")
 
 
+@pytest.mark.parametrize("path", [
+    ("Kids", middle, leaf) for middle, leaves in site.TREE["Kids"].items() for leaf in leaves
+], ids=" > ".join)  # fmt: skip
+def test_what_is_offered_for_a_child_is_what_the_site_has_at_that_age(path):
+    own = {"mercari": {"category": " > ".join(path)}}
+    assert path in form.PATHS
+    sizes = form.menu_of(WHOLE.model_copy(update={"overrides": own})).sizes
+    assert sorted(sizes) == sorted(site.SIZES[site.size_group(list(path))])
+
+
+@pytest.mark.parametrize("key", [key for key in menu.CATEGORIES if key.startswith("kids.")])
+def test_each_size_that_is_offered_for_a_child_says_where_it_goes(key):
+    sizes = form.menu_of(WHOLE.model_copy(update={"category": key})).sizes
+    for size in sizes:
+        draft, problems = composed(category=key, size=size)
+        assert problems == [], size
+        assert draft.size in site.SIZES[site.size_group(list(draft.category))], size
+    assert ("4Y" in sizes, "2T" in sizes) == ("shoes" in key, "baby" in key)
+
+
+def test_a_shoe_size_that_a_baby_and_a_youth_may_have_is_asked_for():
+    for size, leaf in (("4C", "Boys 0-24 mos"), ("4Y", "Boys (4+)"), ("9", "Boys 2T-5T")):
+        draft, _ = composed(category="kids.boys.shoes", size=size)
+        assert draft.category[-1] == leaf
+    assert named(composed(category="kids.boys.shoes", size="4")[1]) == [("size", "not_accepted")]
+    own = {"mercari": {"category": "Kids > Boys shoes > Boys 0-24 mos"}}
+    assert composed(category="kids.boys.shoes", size="4", overrides=own)[0].size == "4"
+    for size in ("4Y", "5"):
+        problems = composed(category="kids.boys.shoes", size=size, overrides=own)[1]
+        assert named(problems) == [("size", "not_accepted")]
+
+
 @pytest.mark.parametrize(
     ("category", "size", "label"),
     [
