@@ -275,11 +275,19 @@ class Server:
         told = recovered = time.monotonic()
         deadline = told + START_SECONDS
         while True:
+            if (postmaster := self._running()) is None:  # it was in its recovery, and that failed
+                if time.monotonic() > deadline:
+                    raise self._failed("ends as soon as it is started", self._log.read_text(errors="replace"))
+                self._launch()
+                continue
             try:
                 psycopg.connect(self._url(ADMIN, self._admin_password), connect_timeout=5).close()
                 return
+            except FileNotFoundError:
+                continue  # it just went
             except psycopg.OperationalError as e:
                 said = str(e)
+            now = time.monotonic()
             if f'database "{DATABASE}" does not exist' in said:
                 url = self._url(ADMIN, self._admin_password, "postgres")
                 with psycopg.connect(url, autocommit=True) as connection:
@@ -290,21 +298,19 @@ class Server:
                     f"{self.home / 'postgres-admin.password'}.",
                     action="Put that file back from your backup; it was made together with the database.",
                 )
-            elif (postmaster := self._running()) is not None and any(words in said for words in _RECOVERS):
-                now = time.monotonic()
+            elif any(words in said for words in _RECOVERS):
                 deadline = now + START_SECONDS
                 if _recovers(postmaster):
                     recovered = now
                 elif now - recovered > STANDS_SECONDS:
                     log.warning("database.recovery_stood_still", log=str(self._log))
                     self._end(postmaster)
-                    self._launch()
                     recovered = time.monotonic()
                 if now - told > TELL_SECONDS:
                     told = now
                     log.info("database.recovers", log=str(self._log))
                 time.sleep(0.1)
-            elif time.monotonic() > deadline:
+            elif now > deadline:
                 raise self._failed("does not answer", said)
             else:
                 time.sleep(0.05)

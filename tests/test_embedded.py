@@ -225,6 +225,31 @@ def test_a_recovery_that_nobody_works_at_is_begun_anew(home, monkeypatch):
     assert server.stop()
 
 
+@pytest.mark.longer
+def test_a_recovery_that_fails_as_it_begins_is_not_waited_for(home, monkeypatch):
+    """As on a disk that is still full; here who recovers is killed. PostgreSQL then goes, or waits for ever
+    where it hears that its recovery ended before it hears that it began."""
+    monkeypatch.setattr(embedded, "STANDS_SECONDS", 1.0)
+    server = Server(home)
+    with psycopg.connect(server.start().admin, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+        os.kill(connection.info.backend_pid, signal.SIGKILL)  # all begin anew
+        recovers, postmaster = _stopped_in_its_recovery(server), server.postmaster
+    os.kill(postmaster, signal.SIGSTOP)
+    said = (home / "postgres" / "postgres.log").read_text
+    os.kill(recovers, signal.SIGCONT)
+    while "redo starts" not in said():
+        time.sleep(0.01)
+    os.kill(recovers, signal.SIGKILL)
+    os.kill(postmaster, signal.SIGCONT)
+    with (
+        ThreadPoolExecutor() as pool,
+        psycopg.connect(pool.submit(server.start).result(timeout=60).admin) as connection,
+    ):
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+    assert server.stop()
+
+
 def test_who_recovers_is_seen_among_the_servers_processes(home):
     server = Server(home)
     with psycopg.connect(server.start().admin) as connection:
