@@ -34,6 +34,7 @@ import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import (
@@ -86,6 +87,11 @@ OWN_HOME = (
     "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, does "
     "not start with photos of its own: then give all of them the same PHOTOS_URL."
 )
+#: A lock of the database: shared by who names photos in a transaction, alone for who deletes one.
+_NAMING = "everystall.photos"
+_UNNAMED = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
+#: Questions to a store that are on their way at once.
+_AT_ONCE = 16
 #: At the root of the store: whose it is (photo_store.py).
 MARK = "everystall.json"
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it: 4 were seen, and
@@ -289,19 +295,47 @@ class Photos:
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
 
+    async def hold(self, session: AsyncSession, hashes: Collection[str]) -> None:
+        """For the transaction that names them: until it ends nobody deletes a photo, and then they are named.
+        Raises StorageAway if one was deleted since it was stored, as nobody had it."""
+        if await self.find_lost(session, hashes):
+            raise StorageAway(
+                "The same photo was somebody else's, and was deleted while yours came in.",
+                action="What a worker brings in is tried again by itself. If you sent it, send it again.",
+            )
+
+    async def find_lost(self, session: AsyncSession, hashes: Collection[str]) -> list[str]:
+        """Those of them that are not there; no other goes before this transaction ends."""
+        await session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtext(:name))"), {"name": _NAMING})
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def is_there(sha256: str) -> bool:
+            async with free:
+                return await self.has_any([sha256])
+
+        there = await asyncio.gather(*map(is_there, hashes))
+        return [sha256 for sha256, found in zip(hashes, there, strict=True) if not found]
+
     async def forget_unnamed(self, db: Database, hashes: Collection[str]) -> None:
         """Deletes those of them that nobody has, by everystall.unnamed_photos. What cannot be deleted now is
         said in the log and stops nothing."""
-        if not hashes:
-            return
-        asked = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
-        async with db.as_app() as session:
-            unnamed = list(await session.scalars(asked, {"hashes": list(hashes)}))
-        for sha256 in unnamed:
+        for sha256 in await self._find_unnamed(db, hashes) if hashes else ():
             try:
-                await self.forget(sha256)
+                await self._forget_unnamed(db, sha256)
             except EverystallError as e:
                 log.error("photos.left", sha256=sha256, error=e.code)
+
+    async def _find_unnamed(self, db: Database, hashes: Collection[str]) -> list[str]:
+        async with db.as_app() as session:
+            return list(await session.scalars(_UNNAMED, {"hashes": list(hashes)}))
+
+    async def _forget_unnamed(self, db: Database, sha256: str) -> None:
+        """Asked once more while nobody names any: who stored the same meanwhile has named it by now, or looks
+        later whether it is there (`hold`). One by one, since whoever names photos waits for this."""
+        async with db.as_app() as session:
+            await session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": _NAMING})
+            if await session.scalar(_UNNAMED, {"hashes": [sha256]}):
+                await self.forget(sha256)
 
     # ---- what pages looked like (browser/evidence.py) ----
 
