@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -339,47 +340,67 @@ class Photos:
 
     # ---- what pages looked like (browser/evidence.py) ----
 
-    async def keep_evidence(self, name: str, data: bytes) -> None:
-        """A picture of a page, or its outline, under a name that begins with its day. StorageFull: nothing
-        was stored."""
-        await self._write(_evidence(name), data)
+    async def keep_evidence(self, user_id: UUID, name: str, data: bytes) -> None:
+        """A picture of a page of this seller's, or its outline, under a name that begins with its day.
+        StorageFull: nothing was stored."""
+        named = _evidence(user_id, name)
+        if self._folder is not None:
+            await asyncio.to_thread(_shut_off, self._folder / "evidence")
+        await self._write(named, data)
+        if self._folder is not None:
+            (self._folder / named).chmod(0o600)
 
-    async def evidence(self, name: str) -> bytes:
-        """NotFound if there is no such, or not any more."""
+    async def evidence(self, user_id: UUID, name: str) -> bytes:
+        """NotFound if there is no such of this seller's, or not any more."""
         try:
-            return await self._read(_evidence(name))
+            return await self._read(_evidence(user_id, name))
         except FileNotFoundError:
             raise NotFound("There is no such picture any more.") from None
 
-    async def forget_evidence(self, names: Collection[str]) -> None:
-        """What cannot be deleted now is said in the log, goes after its days, and stops nothing."""
-        for name in names:
-            try:
-                with suppress(FileNotFoundError):
-                    await obstore.delete_async(self._store, _evidence(name))
-            except (BaseError, OSError, NotFound) as e:
-                log.error("evidence.left", error=type(e).__name__)
+    async def forget_evidence(self, user_id: UUID) -> None:
+        """All of this seller's. What cannot be deleted now is said in the log, goes after its days, and stops
+        nothing."""
+        try:
+            for day in await self._days():
+                await self._delete_all(f"evidence/{day}/{user_id}")
+        except (BaseError, OSError) as e:
+            log.error("evidence.left", error=type(e).__name__)
 
     async def sweep_evidence(self, days: int) -> None:
         """Deletes what is older than so many days. What cannot be deleted now is said in the log, and is
         tried again the next time."""
         oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
         try:
-            found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
-            for day in found["common_prefixes"]:
-                if not _DAY.fullmatch(named := day.rpartition("/")[2]) or named >= oldest:
-                    continue
-                async for each in obstore.list(self._store, prefix=f"{day}/"):
-                    for one in each:
-                        with suppress(FileNotFoundError):
-                            await obstore.delete_async(self._store, one["path"])
-                if self._folder is not None:
-                    with suppress(FileNotFoundError):
-                        (self._folder / day).rmdir()
-        except FileNotFoundError:
-            pass
+            for day in await self._days():
+                if day < oldest:
+                    await self._delete_all(f"evidence/{day}")
         except (BaseError, OSError) as e:
             log.warning("evidence.not_swept", error=type(e).__name__)
+
+    async def _days(self) -> list[str]:
+        """Of which there are pictures."""
+        try:
+            found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
+        except FileNotFoundError:
+            return []
+        names = (prefix.rpartition("/")[2] for prefix in found["common_prefixes"])
+        return [name for name in names if _DAY.fullmatch(name)]
+
+    async def _delete_all(self, place: str) -> None:
+        with suppress(FileNotFoundError):
+            async for each in obstore.list(self._store, prefix=f"{place}/"):
+                for one in each:
+                    with suppress(FileNotFoundError):
+                        await obstore.delete_async(self._store, one["path"])
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder / place, ignore_errors=True)
+
+    def meets(self, folder: Path) -> bool:
+        """Whether this store is that folder, lies in it, or around it."""
+        if self._folder is None:
+            return False
+        here, there = self._folder.resolve(), folder.resolve()
+        return here.is_relative_to(there) or there.is_relative_to(here)
 
     async def _read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
@@ -639,10 +660,17 @@ def _bare(location: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else location
 
 
-def _evidence(name: str) -> str:
+def _shut_off(folder: Path) -> None:
+    """For us alone, also where it was made otherwise."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def _evidence(user_id: UUID, name: str) -> str:
     if not _PICTURE.fullmatch(name):
         raise NotFound("There is no such picture.")
-    return f"evidence/{name}"
+    day, _, file = name.partition("/")
+    return f"evidence/{day}/{user_id}/{file}"
 
 
 def _hash(sha256: str) -> str:

@@ -59,7 +59,7 @@ async def everything(house, user):
         "Mercari did not say whether it was posted. We clicked once, and will not click again by ourselves.",
         "it_is_there", "post_again", "give_up", looking=True, state="reconciling", at=5,
     )  # fmt: skip
-    ids["picture"] = await attempt(house, user, of, evidence=pictured(house, PNG))
+    ids["picture"] = await attempt(house, user, of, evidence=pictured(house, user, PNG))
     ids["edited"], of = await asked(
         house, user, ebay, "Both changed", "edited_there", "You changed this on eBay and here: price.",
         "put_mine", "keep_theirs", put="live", state="live", at=7,
