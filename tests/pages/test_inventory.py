@@ -12,7 +12,7 @@ from PIL import Image
 from everystall.content.photos import Photos
 from everystall.inventory.publications import ACTIONS_FOR
 from everystall.web.pages.inventory import PROBLEM_NAMES
-from tests.pages.conftest import EVIL, visiting
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, visiting
 from tests.pages.test_pages_journey import BOTH
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -135,6 +135,7 @@ async def titles(page):
     return await page.locator(".stock-table tbody .c-item a").all_inner_texts()
 
 
+@DESK_AND_PHONE
 @BOTH
 async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts):
     alice = await house.person("alice")
