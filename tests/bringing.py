@@ -25,6 +25,9 @@ class NoStore:
     async def put(self, data: bytes) -> Any:
         raise AssertionError("nothing was fetched")
 
+    async def hold(self, session: Any, hashes: Any) -> None:
+        assert not hashes
+
     async def forget_unnamed(self, db: Any, hashes: Any) -> None:
         assert not hashes
 

@@ -15,7 +15,7 @@ from everystall import doctor
 from everystall.content.photo_store import know_store
 from everystall.content.photos import MARK, Photos
 from everystall.db import migrate
-from everystall.errors import Misconfigured
+from everystall.errors import Misconfigured, StorageAway
 from everystall.models import ListingPhoto
 from everystall.settings import Settings
 from everystall.web.app import create_app
@@ -68,6 +68,39 @@ def add_photo(db, make_listing):
             )  # fmt: skip
 
     return add_photo
+
+
+async def test_a_photo_that_is_being_named_is_not_deleted_as_nobodys(
+    db, open_store, alice, bob, make_listing
+):
+    """Alice's listing names it in a transaction that is open; another process finds that nobody has it."""
+    photos, other = open_store("one"), open_store("one")
+    kept, gone = await photos.put(picture("red")), await photos.put(picture("blue"))
+    listing, looked = await make_listing(alice), asyncio.Event()
+    await make_listing(bob)
+
+    async def forget():
+        async with asyncio.timeout(20):
+            await looked.wait()
+            await other.forget_unnamed(db, [kept.sha256, gone.sha256])
+
+    deleting = asyncio.create_task(forget())
+    async with db.as_user(alice) as session:
+        session.add(
+            ListingPhoto(
+                user_id=alice, listing_id=listing.id, position=0, sha256=kept.sha256, width=kept.width,
+                height=kept.height, byte_size=kept.byte_size, content_type=kept.content_type,
+            )
+        )  # fmt: skip
+        await session.flush()
+        await photos.hold(session, [kept.sha256])
+        looked.set()
+        await asyncio.wait([deleting], timeout=1)
+    await deleting
+    assert await photos.get(kept.sha256) == picture("red")
+    async with db.as_user(bob) as session:
+        with pytest.raises(StorageAway):
+            await photos.hold(session, [kept.sha256, gone.sha256])
 
 
 async def said_by(photos):

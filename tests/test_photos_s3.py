@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -73,17 +74,20 @@ async def test_what_is_stored_is_read_back_and_a_rendition_is_made_once(photos, 
 async def test_what_a_page_looked_like_is_there_for_every_host_until_its_days_are_over(photos, settings):
     old, young = f"2026-01-01/{'0' * 16}.png", f"{datetime.now(UTC):%Y-%m-%d}/{'1' * 16}.png"
     kept = await photos.put(picture("green"))
+    alice, bob = uuid4(), uuid4()
     other = Photos(settings)  # another host's
     try:
         for name in (old, young):
-            await photos.keep_evidence(name, b"a page")
-            assert await other.evidence(name) == b"a page"
+            for seller in (alice, bob):
+                await photos.keep_evidence(seller, name, b"a page")
+            assert await other.evidence(alice, name) == b"a page"
         await other.sweep_evidence(30)
-        assert await photos.evidence(young) == b"a page"
-        await photos.forget_evidence([young, "../originals/x", f"../originals/{kept.sha256}"])
+        assert await photos.evidence(alice, young) == b"a page"
+        await photos.forget_evidence(alice)
         for name in (old, young, f"../originals/{kept.sha256}"):
             with pytest.raises(NotFound):
-                await other.evidence(name)
+                await other.evidence(alice, name)
+        assert await other.evidence(bob, young) == b"a page"
         assert await photos.get(kept.sha256)
     finally:
         await other.close()

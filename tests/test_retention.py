@@ -7,15 +7,19 @@ import hashlib
 import json
 import os
 import re
-import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from everystall import engine
 from everystall.content.photos import Photos
+from everystall.errors import NotFound
 from everystall.settings import Settings
-from everystall.worker import run
+from everystall.worker import failures, run
+from tests.test_photos_s3 import picture
 
 #: Days ago.
 OLD, YOUNG = 400, 3
@@ -198,13 +202,57 @@ async def test_photos_that_came_to_nothing_go_with_their_import(
 
 async def test_pictures_of_failures_go_after_their_days(db, photos, settings):
     folder = settings.everystall_home / "photos" / "evidence"
-    now = time.time()
-    for days in (0, 29, 31, 400):
-        day = folder / time.strftime("%Y-%m-%d", time.gmtime(now - 86_400 * days))
-        day.mkdir(parents=True)
-        (day / "x.png").write_bytes(b"x")
+    now = datetime.now(UTC)
+    days = [f"{now - timedelta(days=ago):%Y-%m-%d}" for ago in (0, 29, 31, 400)]
+    for day in days:
+        for seller in (uuid4(), uuid4()):
+            await photos.keep_evidence(seller, f"{day}/{'0' * 16}.png", b"x")
     (folder / "not ours").mkdir()
     await run.clean(db, photos, settings)
-    assert len(os.listdir(folder)) == 3
+    assert sorted(os.listdir(folder)) == sorted([*days[:2], "not ours"])
     await photos.sweep_evidence(1)
-    assert len(os.listdir(folder)) == 2
+    assert sorted(os.listdir(folder)) == sorted([days[0], "not ours"])
+
+
+async def test_a_picture_that_is_taken_while_its_account_is_deleted_goes_too(
+    db, admin, alice, bob, photos, settings
+):
+    tools, name = SimpleNamespace(db=db, photos=photos), f"{datetime.now(UTC):%Y-%m-%d}/{'0' * 16}.png"
+    await admin.execute("DELETE FROM users WHERE id = %s", [alice])
+    for seller in (alice, bob):
+        visit = SimpleNamespace(tools=tools, lease=SimpleNamespace(user_id=seller))
+        await failures._keep_picture(visit, name, b"x")
+    assert await photos.evidence(bob, name) == b"x"
+    with pytest.raises(NotFound):
+        await photos.evidence(alice, name)
+
+
+async def test_what_an_earlier_version_kept_of_failures_goes_unless_the_photos_are_there(
+    db, photos, settings, tmp_path
+):
+    earlier = settings.everystall_home / "evidence" / "2026-01-01"
+    earlier.mkdir(parents=True)
+    (earlier / "x.png").write_bytes(b"x")
+    kept = await photos.put(picture("red"))
+    await run.clean(db, photos, settings)
+    assert not earlier.parent.exists()
+    assert await photos.get(kept.sha256) == picture("red")
+    home, seller = settings.everystall_home, uuid4()
+    name = f"{datetime.now(UTC):%Y-%m-%d}/{'0' * 16}.png"
+    for folder in (home, home / "evidence", home / "evidence" / "photos"):
+        other = Photos(settings.model_copy(update={"photos_url": str(folder)}))
+        await other.keep_evidence(seller, name, b"x")
+        await run.clean(db, other, settings)
+        assert await other.evidence(seller, name) == b"x"
+        await other.close()
+
+
+async def test_nobody_else_on_the_machine_sees_pictures_of_failures(photos, settings):
+    folder = settings.everystall_home / "photos" / "evidence"
+    folder.mkdir(mode=0o755)  # as it was once made
+    name = f"{datetime.now(UTC):%Y-%m-%d}/{'0' * 16}.png"
+    for seller in (uuid4(), uuid4()):
+        await photos.keep_evidence(seller, name, b"x")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = [one for one in folder.rglob("*") if one.is_file()]
+    assert [one.stat().st_mode & 0o777 for one in files] == [0o600, 0o600]

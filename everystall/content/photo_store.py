@@ -31,6 +31,8 @@ async def know_store(db: Database, photos: Photos) -> UUID:
         known: UUID
         some: list[str]
         asked = text("SELECT known, photos FROM everystall.know_photo_store(:id)")
+        # `some`: the first by hash of those that listings have now: as good as drawn by lot from all, old and
+        # new, of every seller. What was deleted is not among them
         # of two that come first one waits here until the other's commit, which is after its file
         known, some = (await session.execute(asked, {"id": offered})).one()
         said = said or await photos.find_id()

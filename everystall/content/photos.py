@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import (
@@ -86,6 +88,11 @@ OWN_HOME = (
     "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, does "
     "not start with photos of its own: then give all of them the same PHOTOS_URL."
 )
+#: A lock of the database: shared by who names photos in a transaction, alone for who deletes one.
+_NAMING = "everystall.photos"
+_UNNAMED = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
+#: Questions to a store that are on their way at once.
+_AT_ONCE = 16
 #: At the root of the store: whose it is (photo_store.py).
 MARK = "everystall.json"
 #: Bits of 64 in which two renditions of one photo may differ after a site recompressed it: 4 were seen, and
@@ -289,63 +296,111 @@ class Photos:
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
 
+    async def hold(self, session: AsyncSession, hashes: Collection[str]) -> None:
+        """For the transaction that names them: until it ends nobody deletes a photo, and then they are named.
+        Raises StorageAway if one was deleted since it was stored, as nobody had it."""
+        if await self.find_lost(session, hashes):
+            raise StorageAway(
+                "The same photo was somebody else's, and was deleted while yours came in.",
+                action="What a worker brings in is tried again by itself. If you sent it, send it again.",
+            )
+
+    async def find_lost(self, session: AsyncSession, hashes: Collection[str]) -> list[str]:
+        """Those of them that are not there; no other goes before this transaction ends."""
+        await session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtext(:name))"), {"name": _NAMING})
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def is_there(sha256: str) -> bool:
+            async with free:
+                return await self.has_any([sha256])
+
+        there = await asyncio.gather(*map(is_there, hashes))
+        return [sha256 for sha256, found in zip(hashes, there, strict=True) if not found]
+
     async def forget_unnamed(self, db: Database, hashes: Collection[str]) -> None:
         """Deletes those of them that nobody has, by everystall.unnamed_photos. What cannot be deleted now is
         said in the log and stops nothing."""
-        if not hashes:
-            return
-        asked = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
-        async with db.as_app() as session:
-            unnamed = list(await session.scalars(asked, {"hashes": list(hashes)}))
-        for sha256 in unnamed:
+        for sha256 in await self._find_unnamed(db, hashes) if hashes else ():
             try:
-                await self.forget(sha256)
+                await self._forget_unnamed(db, sha256)
             except EverystallError as e:
                 log.error("photos.left", sha256=sha256, error=e.code)
 
+    async def _find_unnamed(self, db: Database, hashes: Collection[str]) -> list[str]:
+        async with db.as_app() as session:
+            return list(await session.scalars(_UNNAMED, {"hashes": list(hashes)}))
+
+    async def _forget_unnamed(self, db: Database, sha256: str) -> None:
+        """Asked once more while nobody names any: who stored the same meanwhile has named it by now, or looks
+        later whether it is there (`hold`). One by one, since whoever names photos waits for this."""
+        async with db.as_app() as session:
+            await session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": _NAMING})
+            if await session.scalar(_UNNAMED, {"hashes": [sha256]}):
+                await self.forget(sha256)
+
     # ---- what pages looked like (browser/evidence.py) ----
 
-    async def keep_evidence(self, name: str, data: bytes) -> None:
-        """A picture of a page, or its outline, under a name that begins with its day. StorageFull: nothing
-        was stored."""
-        await self._write(_evidence(name), data)
+    async def keep_evidence(self, user_id: UUID, name: str, data: bytes) -> None:
+        """A picture of a page of this seller's, or its outline, under a name that begins with its day.
+        StorageFull: nothing was stored."""
+        named = _evidence(user_id, name)
+        if self._folder is not None:
+            await asyncio.to_thread(_shut_off, self._folder / "evidence")
+        await self._write(named, data)
+        if self._folder is not None:
+            (self._folder / named).chmod(0o600)
 
-    async def evidence(self, name: str) -> bytes:
-        """NotFound if there is no such, or not any more."""
+    async def evidence(self, user_id: UUID, name: str) -> bytes:
+        """NotFound if there is no such of this seller's, or not any more."""
         try:
-            return await self._read(_evidence(name))
+            return await self._read(_evidence(user_id, name))
         except FileNotFoundError:
             raise NotFound("There is no such picture any more.") from None
 
-    async def forget_evidence(self, names: Collection[str]) -> None:
-        """What cannot be deleted now is said in the log, goes after its days, and stops nothing."""
-        for name in names:
-            try:
-                with suppress(FileNotFoundError):
-                    await obstore.delete_async(self._store, _evidence(name))
-            except (BaseError, OSError, NotFound) as e:
-                log.error("evidence.left", error=type(e).__name__)
+    async def forget_evidence(self, user_id: UUID) -> None:
+        """All of this seller's. What cannot be deleted now is said in the log, goes after its days, and stops
+        nothing."""
+        try:
+            for day in await self._days():
+                await self._delete_all(f"evidence/{day}/{user_id}")
+        except (BaseError, OSError) as e:
+            log.error("evidence.left", error=type(e).__name__)
 
     async def sweep_evidence(self, days: int) -> None:
         """Deletes what is older than so many days. What cannot be deleted now is said in the log, and is
         tried again the next time."""
         oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
         try:
-            found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
-            for day in found["common_prefixes"]:
-                if not _DAY.fullmatch(named := day.rpartition("/")[2]) or named >= oldest:
-                    continue
-                async for each in obstore.list(self._store, prefix=f"{day}/"):
-                    for one in each:
-                        with suppress(FileNotFoundError):
-                            await obstore.delete_async(self._store, one["path"])
-                if self._folder is not None:
-                    with suppress(FileNotFoundError):
-                        (self._folder / day).rmdir()
-        except FileNotFoundError:
-            pass
+            for day in await self._days():
+                if day < oldest:
+                    await self._delete_all(f"evidence/{day}")
         except (BaseError, OSError) as e:
             log.warning("evidence.not_swept", error=type(e).__name__)
+
+    async def _days(self) -> list[str]:
+        """Of which there are pictures."""
+        try:
+            found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
+        except FileNotFoundError:
+            return []
+        names = (prefix.rpartition("/")[2] for prefix in found["common_prefixes"])
+        return [name for name in names if _DAY.fullmatch(name)]
+
+    async def _delete_all(self, place: str) -> None:
+        with suppress(FileNotFoundError):
+            async for each in obstore.list(self._store, prefix=f"{place}/"):
+                for one in each:
+                    with suppress(FileNotFoundError):
+                        await obstore.delete_async(self._store, one["path"])
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder / place, ignore_errors=True)
+
+    def meets(self, folder: Path) -> bool:
+        """Whether this store is that folder, lies in it, or around it."""
+        if self._folder is None:
+            return False
+        here, there = self._folder.resolve(), folder.resolve()
+        return here.is_relative_to(there) or there.is_relative_to(here)
 
     async def _read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
@@ -605,10 +660,17 @@ def _bare(location: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else location
 
 
-def _evidence(name: str) -> str:
+def _shut_off(folder: Path) -> None:
+    """For us alone, also where it was made otherwise."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def _evidence(user_id: UUID, name: str) -> str:
     if not _PICTURE.fullmatch(name):
         raise NotFound("There is no such picture.")
-    return f"evidence/{name}"
+    day, _, file = name.partition("/")
+    return f"evidence/{day}/{user_id}/{file}"
 
 
 def _hash(sha256: str) -> str:

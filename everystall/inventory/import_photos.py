@@ -88,9 +88,10 @@ async def fetch_next(
     try:
         came = await _fetch_all(addresses, store, fetcher, put)
         async with db.as_user(user_id) as session:
+            await store.hold(session, put)
             if await _note(session, (user_id, import_id, line), until, addresses, came):
                 put.clear()  # the row names them, or its listing does
-    except EverystallError as e:  # the store is away, or full: once more when the claim has ended
+    except EverystallError as e:  # the store is away or full, or one went: once more when the claim ends
         log.warning("import.photos_wait", error=e.code)
     finally:
         await store.forget_unnamed(db, put)

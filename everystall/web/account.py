@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, LastOwner, ListingLive, NotFound
-from everystall.models import ApiToken, Attempt, Connection, Publication, User, VaultAudit
+from everystall.models import ApiToken, Connection, Publication, User, VaultAudit
 from everystall.web import browsers
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import (
@@ -529,15 +529,12 @@ async def delete_account(
                         FROM import_rows, jsonb_array_elements(originals) photo""")
             )
         )
-        pictures = [
-            *await session.scalars(select(Attempt.evidence).where(Attempt.evidence.is_not(None))),
-            *await session.scalars(select(Connection.needs_you["evidence"])),
-            *await session.scalars(select(Connection.watch_evidence)),
-        ]
         if await session.scalar(text("SELECT everystall.is_last_owner()")):
             raise LastOwner
         await session.execute(delete(User).where(User.id == who.user_id))
-    await _forget_files(parts, hashes, pictures)
+    # after the commit: the rows are gone; what cannot be deleted now is said in the log and stops nothing
+    await parts.photos.forget_unnamed(parts.database, hashes)
+    await parts.photos.forget_evidence(who.user_id)
     log.info("account.deleted", user_id=str(who.user_id))
     return datetime.now(UTC).date() + timedelta(days=parts.settings.backup_days)
 
@@ -553,14 +550,6 @@ async def _refuse_live(session: AsyncSession) -> None:
             action="Take them down first, or send it with ?force=true and look after them yourself.",
             live=live,
         )
-
-
-async def _forget_files(parts: Parts, hashes: Sequence[str], pictures: Sequence[Any]) -> None:
-    """After the commit: photos that nobody else has, and the pictures of failures.
-    The rows are gone already; what cannot be deleted now is said in the log and stops nothing."""
-    await parts.photos.forget_unnamed(parts.database, hashes)
-    names = [str(one[kind]) for one in pictures if one for kind in ("screenshot", "aria") if one.get(kind)]
-    await parts.photos.forget_evidence(names)
 
 
 @router.delete("/account")

@@ -68,6 +68,7 @@ async def take_archive(
         except BaseException:  # another import runs, or the account is gone: no row will tell whose they are
             await parts.photos.forget_unnamed(parts.database, put)
             raise
+        await _keep_lost(parts, archive, list(known))
         async with parts.database.as_user(who.user_id) as session:
             await kept.bring_back(session, who.user_id, said)
         return told
@@ -143,6 +144,17 @@ async def _keep(
         put.append(sha256)
         known[sha256] = {name: getattr(stored, name) for name in _FACTS}
     return known
+
+
+async def _keep_lost(parts: Parts, archive: Archive, hashes: Sequence[str]) -> None:
+    """They are named now, so that no more of them go; what went meanwhile, being nobody's, is kept anew."""
+    for begin in range(0, len(hashes), BATCH):
+        async with parts.database.as_app() as session:
+            lost = await parts.photos.find_lost(session, hashes[begin : begin + BATCH])
+        for sha256 in lost:
+            data = await asyncio.to_thread(archive.photo, sha256)
+            if data is not None:
+                await parts.photos.put(data)
 
 
 def _name_originals(rows: Sequence[ImportRow], known: Mapping[str, dict[str, Any]]) -> None:

@@ -95,7 +95,9 @@ async def keep_photos(
             action="Send files as multipart/form-data, or one photo as the body.",
         )
     async with parts.database.as_user(who.user_id) as session:
-        return await _append(session, listing_id, rows)
+        shown = await _append(session, listing_id, rows)
+        await parts.photos.hold(session, {row.sha256 for row in rows})
+        return shown
 
 
 async def _sent(request: Request) -> AsyncIterator[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -43,7 +44,7 @@ from everystall.inventory.publications import (
     reason_of,
     tell_jobs,
 )
-from everystall.models import Attempt, Connection, Publication
+from everystall.models import Attempt, Connection, Publication, User
 from everystall.notify import messages
 from everystall.worker import pace, reconcile, watch
 
@@ -362,10 +363,20 @@ async def _evidence(visit: Visit) -> Evidence:
         return None
     try:
         async with asyncio.timeout(EVIDENCE_SECONDS):
-            return await evidence.capture(visit.open_page, visit.tools.photos.keep_evidence, _secrets(visit))
+            return await evidence.capture(visit.open_page, partial(_keep_picture, visit), _secrets(visit))
     except Exception as e:
         log.warning("evidence.none", why=type(e).__name__)
         return None
+
+
+async def _keep_picture(visit: Visit, name: str, data: bytes) -> None:
+    """Of an account that is deleted meanwhile it goes as all others did."""
+    photos, user_id = visit.tools.photos, visit.lease.user_id
+    await photos.keep_evidence(user_id, name, data)
+    async with visit.tools.db.as_user(user_id) as session:
+        deleted = await session.scalar(select(User.id)) is None
+    if deleted:
+        await photos.forget_evidence(user_id)
 
 
 def without_secrets(visit: Visit, text: str) -> str:

@@ -170,6 +170,7 @@ async def _record(visit: Visit, item: LiveImportItem, read: Read | None) -> None
             await live_imports.later(doing, mine, said, timedelta(seconds=IN_QUESTION_SECONDS))
         else:
             connection = await session.get_one(Connection, visit.lease.connection_id)
+            await visit.tools.photos.hold(session, {photo.stored.sha256 for photo in read.photos})
             await live_imports.bring_in(session, doing, mine, connection, read, visit.lease.fence)
             log.info("import.came_in", remote_id=item.remote_id)
 

@@ -7,6 +7,7 @@ database does not.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -197,6 +198,10 @@ async def clean(db: Database, photos: Photos, settings: Settings) -> None:
         if (gone or 0) < CLEAN_ROWS:
             break
     await photos.sweep_evidence(settings.evidence_days)
+    # where earlier versions kept them: nothing is read there, or written
+    earlier = settings.everystall_home / "evidence"
+    if not photos.meets(earlier):
+        await asyncio.to_thread(shutil.rmtree, earlier, ignore_errors=True)
 
 
 async def find_due(db: Database) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -362,6 +363,30 @@ async def test_originals_that_wait_stay_when_somebody_elses_account_goes(site: S
     await bring_in(site.database, asyncio.Event())
     (his,) = await listings(bob)
     assert await originals(bob, his) == [photo(0), photo(1)]
+
+
+async def test_an_original_that_goes_as_nobodys_before_its_row_is_written_is_kept_anew(
+    site: Site, alice: Seller, bob: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    await alice.listing(photos=2)
+    data, put, lost = await exported(alice), Photos.put, False
+    await site.rows("DELETE FROM listings")
+    shutil.rmtree(site.settings.everystall_home / "photos" / "originals")
+
+    async def put_and_lose(self: Photos, data: bytes) -> Any:
+        nonlocal lost
+        stored = await put(self, data)
+        if not lost:
+            lost = True
+            await self.forget_unnamed(site.database, [stored.sha256])
+        return stored
+
+    monkeypatch.setattr(Photos, "put", put_and_lose)
+    await brought(site, alice, data)
+    assert lost
+    (mine,) = await listings(alice)
+    assert await originals(alice, mine) == [photo(0), photo(1)]
+    assert await listings(bob) == []
 
 
 async def test_originals_that_came_to_nothing_go_with_their_sellers_account(site: Site, bob: Seller):

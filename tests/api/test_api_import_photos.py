@@ -4,6 +4,7 @@ inside."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -150,6 +151,37 @@ async def test_what_breaks_off_is_fetched_again_and_nothing_is_left_over(
 
 def _originals(site: Site) -> list[Any]:
     return list((site.settings.everystall_home / "photos" / "originals").iterdir())
+
+
+async def test_a_photo_that_goes_as_nobodys_before_it_is_named_is_fetched_again(
+    site: Site, alice: Seller, bob: Seller
+):
+    """Another worker had stored the same for somebody else, and found that nobody has it."""
+    store, first = site.app.state.parts.photos, hashlib.sha256(photo(1)).hexdigest()
+
+    class Meanwhile(Fetcher):
+        gone = False
+
+        async def fetch(self, url: str) -> bytes:
+            if url.endswith("/2.png") and not self.gone:
+                while not (site.settings.everystall_home / "photos" / "originals" / first).exists():
+                    await asyncio.sleep(0.01)
+                await store.forget_unnamed(site.database, [first])
+                self.gone = True
+            return await super().fetch(url)
+
+    async with Receiver(answer=shown) as there:
+        data, fetcher = a_file("vendoo", [there.url("/1.png"), there.url("/2.png")]), Meanwhile(NEARBY)
+        begun = (await send(alice, data)).json()
+        await bring_in(site.database, asyncio.Event(), store, fetcher)
+        told = (await alice.get(f"/api/imports/{begun['importId']}")).json()
+        assert (told["status"], told["photosToFetch"], fetcher.gone) == ("running", 2, True)
+        assert kept(site) == 0
+        await site.rows("UPDATE imports SET claimed_until = now()")
+        await bring_in(site.database, asyncio.Event(), store, fetcher)
+    (mug,) = await listings(alice)
+    assert await pictures(alice, mug) == [photo(1), photo(2)]
+    assert await listings(bob) == []
 
 
 async def test_what_has_photos_or_is_left_alone_gets_none(site: Site, alice: Seller):

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
+from everystall.content.photos import Photos
 from everystall.errors import StorageFull
 from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, find_listing
@@ -190,3 +191,26 @@ async def test_a_turned_photo_leaves_and_comes_back_turned(site, alice, bob):
     await bring_in(site.database, asyncio.Event())
     (brought,) = (await bob.get("/api/listings")).json()["listings"]
     assert [(one["sha256"], one["turn"]) for one in brought["photos"]] == [(photo["sha256"], 90)]
+
+
+async def test_a_photo_that_goes_as_nobodys_before_the_listing_names_it_is_sent_again(
+    site, alice, bob, monkeypatch
+):
+    """Somebody else had the same, and was deleted in that moment. Nothing names what is not there."""
+    put = Photos.put
+
+    async def put_and_lose(self, data):
+        stored = await put(self, data)
+        await self.forget_unnamed(site.database, [stored.sha256])
+        return stored
+
+    listing = await alice.listing(photos=0)
+    monkeypatch.setattr(Photos, "put", put_and_lose)
+    lost = await alice.client.post(f"/api/listings/{listing}/photos", files=_files(1, 2))
+    assert (lost.status_code, lost.json()["error"]) == (503, "storage_away")
+    assert "send it again" in lost.json()["action"]
+    assert (await alice.get(f"/api/listings/{listing}")).json()["photos"] == []
+    monkeypatch.undo()
+    added = await alice.client.post(f"/api/listings/{listing}/photos", files=_files(1, 2))
+    assert [(await alice.get(one["url"])).content for one in added.json()["photos"]] == [photo(1), photo(2)]
+    assert (await bob.get(added.json()["photos"][0]["url"])).status_code == 404

@@ -53,7 +53,7 @@ async def test_a_message_that_nobody_knows_after_the_commit_leaves_exactly_one(s
     assert len(stall.events(marketplace, "published")) == 1
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     assert "contact support" in row["evidence"]["said"]
-    assert len(await stall.tools.photos.evidence(row["evidence"]["screenshot"])) > 1000
+    assert len(await stall.tools.photos.evidence(alice.user_id, row["evidence"]["screenshot"])) > 1000
 
 
 @pytest.mark.extended
@@ -245,8 +245,7 @@ async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
     await stall.visit(profile)
     (row,) = await stall.rows("SELECT needs_you FROM connections")
     assert row["needs_you"]["reason"] == "challenge"
-    folder = stall.tools.settings.everystall_home / "photos" / "evidence"
-    assert (folder / row["needs_you"]["evidence"]["screenshot"]).is_file()
+    assert await stall.tools.photos.evidence(alice.user_id, row["needs_you"]["evidence"]["screenshot"])
 
 
 @pytest.mark.longer
@@ -263,8 +262,8 @@ async def test_orders_that_cannot_be_read_are_told_with_a_picture_of_each_seller
     (kept,), (others,) = await stall.rows(asked, id=hers), await stall.rows(asked, id=his)
     assert kept == first
     assert "/order/sales" in kept["watch_evidence"]["url"]
-    for row in (kept, others):
-        picture = await stall.tools.photos.evidence(row["watch_evidence"]["screenshot"])
+    for seller, row in ((alice, kept), (bob, others)):
+        picture = await stall.tools.photos.evidence(seller.user_id, row["watch_evidence"]["screenshot"])
         assert picture.startswith(b"\x89PNG")
     assert kept["watch_evidence"]["screenshot"] != others["watch_evidence"]["screenshot"]
 
@@ -463,7 +462,7 @@ async def test_a_click_that_the_page_did_not_take_leaves_a_picture(stall, alice,
     await stall.until_done(alice, job["jobId"], profile, seconds=1)
     (row,) = await stall.rows("SELECT evidence FROM attempts")
     for name in ("screenshot", "aria"):
-        assert (stall.settings.everystall_home / "photos" / "evidence" / row["evidence"][name]).exists()
+        assert await stall.tools.photos.evidence(alice.user_id, row["evidence"][name])
 
 
 @pytest.mark.extended
@@ -510,7 +509,7 @@ async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     job = await stall.job(alice, job["jobId"])
     assert job["automationResults"][0]["needsYou"]["reason"] == "marketplace_busy"
     (row,) = await stall.rows("SELECT evidence FROM attempts")
-    assert (stall.settings.everystall_home / "photos" / "evidence" / row["evidence"]["screenshot"]).exists()
+    assert await stall.tools.photos.evidence(alice.user_id, row["evidence"]["screenshot"])
 
 
 @pytest.mark.longer

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from tests.pages.clothes import photo
 from tests.pages.conftest import House
-from tests.pages.standing import account, attempt, listing, publication, question
+from tests.pages.standing import account, attempt, listing, pictured, publication, question
 
 EBAY = {
     "payment_policy": "Immediate payment", "return_policy": "30 days, buyer pays",
@@ -153,12 +153,8 @@ async def _stands(
         how["needs_you"] = asks
     of = await publication(house, user, id, on, **how)
     if state == "asked":
-        folder = house.settings.everystall_home / "evidence" / "2026-11-26"
-        folder.mkdir(parents=True)
-        (folder / "page.png").write_bytes(await _page_of_mercari(house))
-        await attempt(
-            house, user, of, evidence={"screenshot": "2026-11-26/page.png", "at": ago(minutes=5).isoformat()}
-        )
+        kept = pictured(house, user, await _page_of_mercari(house))
+        await attempt(house, user, of, evidence=kept | {"at": ago(minutes=5).isoformat()})
     elif state == "edited":
         prices = {
             "ours": {"amount": price, "currency": "USD"},

@@ -121,13 +121,13 @@ async def attempt(house: House, user: UUID, publication_id: str, **values: Any) 
     return str(row["id"])
 
 
-def pictured(house: House, picture: bytes = b"a picture") -> dict[str, str]:
-    """Evidence whose picture is where the photos are."""
-    kept = {"screenshot": f"{datetime.now(UTC):%Y-%m-%d}/{'0' * 16}.png", "at": datetime.now(UTC).isoformat()}
-    path = house.settings.everystall_home / "photos" / "evidence" / kept["screenshot"]
+def pictured(house: House, user: UUID, picture: bytes = b"a picture") -> dict[str, str]:
+    """A seller's evidence, whose picture is where the photos are."""
+    now, name = datetime.now(UTC), f"{'0' * 16}.png"
+    path = house.settings.everystall_home / "photos" / "evidence" / f"{now:%Y-%m-%d}" / str(user) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(picture)
-    return kept
+    return {"screenshot": f"{now:%Y-%m-%d}/{name}", "at": now.isoformat()}
 
 
 def question(

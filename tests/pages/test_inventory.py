@@ -12,7 +12,7 @@ from PIL import Image
 from everystall.content.photos import Photos
 from everystall.inventory.publications import ACTIONS_FOR
 from everystall.web.pages.inventory import PROBLEM_NAMES
-from tests.pages.conftest import EVIL, visiting
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, visiting
 from tests.pages.test_pages_journey import BOTH
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -169,6 +169,7 @@ async def test_a_kept_view_stays_open_while_it_is_searched(house):
     assert "Secret" not in await page.content()
 
 
+@DESK_AND_PHONE
 @BOTH
 async def test_listings_are_searched_filtered_ordered_and_opened(house, scripts):
     alice = await house.person("alice")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.bringing import bring_in
-from tests.pages.conftest import EVIL, furnish
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, furnish
 from tests.pages.plain.test_import_page import CUP, MUG, live_import
 from tests.pages.test_pages_journey import press
 from tests.pages.test_pages_look import LOOKS, look, passes
@@ -20,6 +20,7 @@ def given(data, name="mine.csv"):
     return {"name": name, "mimeType": "text/csv", "buffer": data}
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_a_file_is_looked_at_and_brought_in_without_choosing_it_twice(house):
     await house.person("alice")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from everystall.web.invitations import first_owner
-from tests.pages.conftest import PASSWORD, furnish, sign_in
+from tests.pages.conftest import DESK_AND_PHONE, PASSWORD, furnish, sign_in
 
 pytestmark = pytest.mark.browser
 BOTH = pytest.mark.parametrize(
@@ -29,6 +29,7 @@ async def press(page, name, **where):
     await page.wait_for_load_state()
 
 
+@DESK_AND_PHONE
 @BOTH
 async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, scripts):
     page = await (await house.context(java_script_enabled=scripts)).new_page()
@@ -95,6 +96,7 @@ async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, s
     assert page.url == f"{house.url}/account"
 
 
+@DESK_AND_PHONE
 @BOTH
 @pytest.mark.longer
 async def test_an_account_is_named_paused_asked_for_and_disconnected(house, scripts):
@@ -277,6 +279,7 @@ async def test_an_open_page_keeps_itself_up_to_date_and_what_is_being_typed(hous
     assert "Needs you" in await page.locator("#said").inner_text()
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_today_says_which_listings_wait_and_what_for(house):
     await furnish(house, await house.person("alice"))

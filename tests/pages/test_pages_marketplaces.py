@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pages.conftest import furnish
+from tests.pages.conftest import DESK_AND_PHONE, furnish
 from tests.pages.test_pages_journey import press
 from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_from_an_account_that_cannot_be_seen_to_the_rule_for_it_and_back(house):
     alice = await house.person("alice")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from everystall.inventory.questions import needs_you_count
-from tests.pages.conftest import EVIL_URL
+from tests.pages.conftest import DESK_AND_PHONE, EVIL_URL
 from tests.pages.standing import account, attempt, listing, pictured, publication, question
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -59,7 +59,7 @@ async def everything(house, user):
         "Mercari did not say whether it was posted. We clicked once, and will not click again by ourselves.",
         "it_is_there", "post_again", "give_up", looking=True, state="reconciling", at=5,
     )  # fmt: skip
-    ids["picture"] = await attempt(house, user, of, evidence=pictured(house, PNG))
+    ids["picture"] = await attempt(house, user, of, evidence=pictured(house, user, PNG))
     ids["edited"], of = await asked(
         house, user, ebay, "Both changed", "edited_there", "You changed this on eBay and here: price.",
         "put_mine", "keep_theirs", put="live", state="live", at=7,
@@ -142,6 +142,7 @@ async def test_everything_that_waits_is_there_the_worst_first_and_counted_as_on_
     assert await page.evaluate("document.activeElement.id") == f"{ids['edited']}-{ids['ebay']}"
 
 
+@DESK_AND_PHONE
 @BOTH
 async def test_an_answer_is_given_told_and_leads_to_the_next_one(house, scripts):
     alice = await house.person("alice")

@@ -19,7 +19,7 @@ from everystall.notify.send import work_off
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from tests.mail_server import MailServer
-from tests.pages.conftest import EVIL, ROOT, sign_in, visiting
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, ROOT, sign_in, visiting
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.receiver import Receiver
 
@@ -71,6 +71,7 @@ async def worker(house):
     await outgoing.close()
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_what_happened_stands_there_once_and_is_read_by_opening_it(house):
     alice, bob = await house.person("alice"), await house.person("bob")

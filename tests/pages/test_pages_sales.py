@@ -12,7 +12,7 @@ from everystall.inventory.takings import Month, Sum
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.fees import fee_of
 from everystall.web.pages.sales import HEIGHT, chart_of_left
-from tests.pages.conftest import EVIL, ROOT, visiting
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, ROOT, visiting
 from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -44,6 +44,7 @@ async def sold(house, user, title="Linen shirt", number=1):
     return shirt
 
 
+@DESK_AND_PHONE
 @pytest.mark.longer
 async def test_a_sale_says_what_is_left_of_it_and_how_soon_it_was_gone_elsewhere(house):
     alice = await house.person("alice")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.pages.conftest import EVIL, EVIL_URL, ROOT
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, EVIL_URL, ROOT
 from tests.pages.standing import account, attempt, listing, publication, question
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -55,6 +55,7 @@ async def states(house, user):
     return shirt, ids
 
 
+@DESK_AND_PHONE
 @BOTH
 async def test_posting_to_all_queues_one_job_however_often_it_is_pressed(house, scripts):
     alice = await house.person("alice")

@@ -442,6 +442,13 @@ def _mailbox(row: Mailbox) -> Section:
 
 # ---- pictures ----------------------------------------------------------------------------------------
 
+#: Shown in place of a picture.
+_GONE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 60"><rect width="320" height="60" fill="#777"/>'
+    '<text x="160" y="35" text-anchor="middle" font-family="sans-serif" font-size="14" fill="#fff">'
+    "The picture is not there any more.</text></svg>"
+)
+
 
 def _of_look(account: Connection) -> dict[str, Any] | None:
     """What the page looked like at the look for which the seller is asked, or told."""
@@ -465,13 +472,17 @@ def _pictures(settings: Settings, kept: Mapping[UUID, Mapping[str, Any] | None])
 
 @router.get("/needs-you/pictures/{id}")
 async def show_picture(id: str, parts: AllParts, who: PageSeller) -> Response:
-    """Of the page as it stood when a try of the seller's own failed, or a look at an account of theirs."""
+    """Of the page as it stood when a try of the seller's own failed, or a look at an account of theirs. One
+    that is gone, as after a restore, says so in its place."""
     async with parts.database.as_user(who.user_id) as session:
         evidence = await session.scalar(select(Attempt.evidence).where(Attempt.id == as_id(id)))
         if evidence is None:
             account = await session.get(Connection, as_id(id))
             evidence = _of_look(account) if account else None
-    picture = await parts.photos.evidence(str((evidence or {}).get("screenshot")))
+    try:
+        picture = await parts.photos.evidence(who.user_id, str((evidence or {}).get("screenshot")))
+    except NotFound:
+        return Response(_GONE, 404, media_type="image/svg+xml")
     return Response(picture, media_type="image/png")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 from everystall.inventory.questions import needs_you_count
@@ -94,7 +95,7 @@ async def test_a_picture_is_shown_until_its_time_is_over(house, reader):
     shirt, public = await listing(house, alice.id), await account(house, alice.id, "ebay", "alice")
     asked = question(shirt, public, "page_changed", "There is no button.", "retry")
     of = await publication(house, alice.id, shirt, public, needs_you=asked)
-    kept = pictured(house)
+    kept = pictured(house, alice.id)
     id = await attempt(house, alice.id, of, evidence=kept)
     assert f'src="/needs-you/pictures/{id}"' in (await alice.get("/needs-you")).text
     old = (datetime.now(UTC) - timedelta(days=house.settings.evidence_days + 1)).isoformat()
@@ -104,9 +105,24 @@ async def test_a_picture_is_shown_until_its_time_is_over(house, reader):
     assert "/needs-you/pictures/" not in (await alice.get("/needs-you")).text
 
 
+async def test_a_picture_that_is_gone_says_so_in_its_place(house, reader):
+    """As after a restore: a backup has none of them."""
+    alice, bob = await reader("alice"), await reader("bob")
+    shirt, public = await listing(house, alice.id), await account(house, alice.id, "ebay", "alice")
+    asked = question(shirt, public, "page_changed", "There is no button.", "retry")
+    of = await publication(house, alice.id, shirt, public, needs_you=asked)
+    id = await attempt(house, alice.id, of, evidence=pictured(house, alice.id, b"alices"))
+    assert (await alice.get(f"/needs-you/pictures/{id}")).content == b"alices"
+    shutil.rmtree(house.settings.everystall_home / "photos" / "evidence")
+    for who in (alice, bob):
+        gone = await who.get(f"/needs-you/pictures/{id}")
+        assert (gone.status_code, gone.headers["content-type"]) == (404, "image/svg+xml")
+        assert "The picture is not there any more." in gone.text
+
+
 async def test_an_account_that_a_look_found_asking_shows_its_picture_to_its_seller_alone(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
-    asked = {"reason": "challenge", "message": "A robot?", "url": None, "evidence": pictured(house)}
+    asked = {"reason": "challenge", "message": "A robot?", "url": None, "evidence": pictured(house, alice.id)}
     await account(house, alice.id, "ebay", "alice", needs_you=asked)
     await _shows_the_picture_of_the_account(house, alice, bob)
 
@@ -116,7 +132,7 @@ async def test_an_account_whose_sales_cannot_be_read_shows_its_picture_to_its_se
     await account(house, alice.id, "ebay", "alice")
     await house.rows(
         "UPDATE connections SET watch_told_at = now(), watch_evidence = CAST(:kept AS jsonb)",
-        kept=json.dumps(pictured(house)),
+        kept=json.dumps(pictured(house, alice.id)),
     )
     await _shows_the_picture_of_the_account(house, alice, bob)
     await house.rows("UPDATE connections SET watch_told_at = NULL")  # it can be read again
