@@ -148,3 +148,12 @@ async def test_a_mailbox_is_watched_and_its_password_is_never_shown(house, reade
     assert "imap.example.com at" not in await bob.text("/connections/mails")
     await alice.done("/connections/mails/mailbox/delete")
     assert await house.rows("SELECT 1 FROM mailboxes") == []
+
+
+async def test_a_night_pace_is_told_where_there_is_one(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    night = "and less often from midnight to six where you are"
+    assert night not in await alice.text("/connections/mails")
+    vars(house.settings)["watch_night_seconds"] = 600  # as when the owner chose it
+    for one in (alice, bob):
+        assert f"about every minute, {night}. While" in await one.text("/connections/mails")
