@@ -295,6 +295,15 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
     return made
 
 
+KNOWN = """\
+## What is known of when it sold
+
+Of an order's own time we know what its marketplace shows: eBay the minute, Poshmark the day, Mercari none. So
+*Sold* on the page of sales is *not known* but for eBay, and of what is sold twice *the earlier sale wins*
+goes by when we saw the orders, unless both are eBay's, or their days are more than two apart.
+"""
+
+
 def write(found: dict[str, Any], seconds: float) -> str:
     words = {True: "met", False: "**not met**", None: ""}
     table = "".join(f"| {name} | {measured} | {goal} | {words[good]} |\n"
@@ -314,7 +323,8 @@ when the page of the last other listing said so. A mail about a sale comes in th
 
 | figure | measured | goal | |
 |---|---|---|---|
-{table}{said}"""
+{table}{said}
+{KNOWN}"""
 
 
 def main() -> None:
