@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engine, figures, machines, queries, security, ticks
+from benchmarks import commit, engine, figures, machines, queries, security, ticks
 from everystall import __version__
 from everystall.browser.chromium import find_chromium
 from everystall.demo.stage import set_up
@@ -138,7 +138,7 @@ def write(found: dict[str, Any], runs: int, seconds: float, say: Any) -> str:
 # Benchmarks
 
 Measured by `make bench` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())} in {seconds / 60:.0f}
-minutes, with Everystall {__version__}{_commit()}. Medians of {runs} unless said otherwise; times in seconds.
+minutes, with Everystall {__version__}{commit()}. Medians of {runs} unless said otherwise; times in seconds.
 
 Machine: {_machine()}.
 
@@ -316,12 +316,6 @@ def _machine() -> str:
         f"{os.cpu_count()} × {model}, {gigabytes:.0f} GB, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, {version.split(' built on')[0]}"
     )
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f" ({done.stdout.strip()})" if done.returncode == 0 else ""
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
+from benchmarks import commit
 from benchmarks.lookalikes import BRANDS, STUFFS, STYLES, TRAPS, World, make
 from everystall.content.photos import Fingerprint
 from everystall.inventory.matching import Matches, match
@@ -225,6 +226,13 @@ def _met(good: bool) -> str:
     return "met" if good else "**not met**"
 
 
+def measured() -> str:
+    """When, of what, on what."""
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    return f"Measured on {when}{commit()} with {machine}, on made-up listings with drawn photos."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-matching", description=__doc__)
     parser.add_argument("--tuning", action="store_true", help="on the seeds for choosing thresholds")
@@ -238,10 +246,7 @@ def main() -> None:
         return
     text = PAGE.read_text()
     head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
-    told = f"Measured on {when} ({machine}), on made-up listings with drawn photos."
-    PAGE.write_text(f"{head}\n{told}\n\n{found}\n{tail}")
+    PAGE.write_text(f"{head}\n{measured()}\n\n{found}\n{tail}")
     sys.stdout.write(f"\nWritten to {PAGE}\n")
 
 

@@ -30,6 +30,7 @@ from uuid import UUID
 
 import psycopg
 
+from benchmarks import commit
 from everystall import engine
 from everystall.browser.guard import Guard
 from everystall.browser.session import guards_folder
@@ -153,13 +154,12 @@ async def work(url: str, home: Path) -> None:
 
     visit.Visit = CheapVisit  # type: ignore[assignment,misc]
     db, stopping = Database(url), asyncio.Event()
-    settings = Settings(_env_file=None, everystall_home=home)
+    settings = Settings(_env_file=None, everystall_home=home, worker_visits=SLOTS)
     tools = visit.Tools(db, cast("Any", None), cast("Any", None), settings, cast("Any", None), stopping)
     app = run.make_app(url, tools, cast("Any", None))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     async with app.open_async():
-        slots = {"urgent": 2, "visits": SLOTS, "ticks": 1}
-        lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=20))
+        lanes = asyncio.create_task(engine.run_lanes(app, run.slots_of(settings), grace_seconds=20))
         await stopping.wait()
         lanes.cancel()
         await asyncio.gather(lanes, return_exceptions=True)
@@ -296,7 +296,8 @@ async def _drive(run: Run, ids: list[UUID], visits: int, seconds: float) -> None
     while (done := run.visits()) < visits and time.monotonic() < now + seconds:
         async with db.as_app() as session:
             await engine.wake(session, random.sample(ids, 60))
-            await engine.wake(session, random.sample(ids, 5), "urgent")
+            for lane in ("urgent", "reading", "sittings"):
+                await engine.wake(session, random.sample(ids, 5), lane)
         run.disturb(time.monotonic(), due)
         if not done and time.monotonic() > now + 30:
             raise RuntimeError(f"no worker visits anything; see {run.home / 'workers.log'}")
@@ -313,7 +314,7 @@ async def _drive(run: Run, ids: list[UUID], visits: int, seconds: float) -> None
 def write(found: dict[str, Any]) -> str:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return (
-        f"{when}: {found['visits']} visits of {ACCOUNTS} accounts by {WORKERS} workers in "
+        f"{when}{commit()}: {found['visits']} visits of {ACCOUNTS} accounts by {WORKERS} workers in "
         f"{found['seconds'] / 60:.0f} minutes, {found['kills']} workers killed, {found['stops']} stopped for "
         f"{REST:.0f} s; {found['acts']} acts of {found['acted']} visits arrived: **{len(found['overlaps'])} "
         f"overlaps** (seed {found['seed']}).\n"

@@ -1,6 +1,7 @@
-"""What it costs to find who is due: 100,000 accounts that become due over ten minutes, and the ticks that
-wake them. Time is compressed: the 120 ticks of those minutes run one after the other, each with its share of
-the accounts, and processor time is what is counted.
+"""What it costs to find who is due: 100,000 accounts that become due over ten minutes, and the worker's own
+ticks, with all that they look after. Time is compressed: the 120 ticks of those minutes run one after the
+other, each with its share of the accounts, and processor time is what is counted. What a tick does once a
+minute of real time is in it as often as these take.
 
 The visits are not part of it. A worker is there whose slots are all busy, so that it hears of each wake-up
 and takes none; between two ticks, uncounted, the wake-ups are taken away as visits would have done.
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.engine import Place, cpu_of, place, stock
+from benchmarks.engine import Place, cpu_of, idle_tools, place, stock
 from everystall import engine
 from everystall.db import Database
-from everystall.worker.run import find_due
+from everystall.notify.send import Mail
+from everystall.settings import Settings
+from everystall.worker.run import make_app
 
 ACCOUNTS, MINUTES, TICK_SECONDS = 100_000, 10, 5
 _DUE = """WITH due AS (SELECT id FROM connections WHERE last_visit_at IS NULL LIMIT %s)
@@ -55,6 +58,13 @@ async def _measure(here: Place, say: Callable[[str], None], accounts: int) -> di
         stack.push_async_callback(db.close)
         await stack.enter_async_context(app.open_async())
         lanes = asyncio.create_task(engine.run_lanes(app, {"visits": 1, "urgent": 1}, grace_seconds=5))
+        tools = idle_tools(db, Settings(_env_file=None, everystall_home=here.home))
+        stack.push_async_callback(tools.photos.close)
+        mail = Mail(db, tools.vault, tools.settings)
+        stack.push_async_callback(mail.close)
+        worker_app = make_app(here.login, tools, mail)
+        await stack.enter_async_context(worker_app.open_async())
+        tick = worker_app.tasks["tick"]
         mine = await stack.enter_async_context(
             await psycopg.AsyncConnection.connect(
                 here.admin, autocommit=True, options="-c search_path=public,procrastinate"
@@ -68,19 +78,18 @@ async def _measure(here: Place, say: Callable[[str], None], accounts: int) -> di
         for number in range(ticks):
             await mine.execute(_DUE, [accounts * (number + 1) // ticks - accounts * number // ticks])
             used, spent, began = time.process_time(), _others(here, mine), time.perf_counter()
-            await engine.rescue(app)
-            woken += await find_due(db)
+            await tick(timestamp=int(time.time()))
             seconds.append(time.perf_counter() - began)
             await asyncio.sleep(0.1)  # until the last notification has arrived
             worker += time.process_time() - used
             database += _others(here, mine) - spent
-            await mine.execute(_VISITED)
+            woken += (await mine.execute(_VISITED)).rowcount
         say(f"  {woken} woken in {ticks} ticks: worker {worker:.1f} s, database {database:.1f} s")
         await mine.execute("UPDATE connections SET next_check_at = now()")
-        await find_due(db)
+        await tick(timestamp=int(time.time()))
         used, spent = time.process_time(), _others(here, mine)
         for _ in range(5):
-            await find_due(db)
+            await tick(timestamp=int(time.time()))
         waiting = (time.process_time() - used + _others(here, mine) - spent) / 5
         done.set()
         lanes.cancel()

@@ -34,6 +34,7 @@ Say = Callable[[str], None]
 _DATABASE, _PHOTOS = "Database, key", "Photos"
 _AFTER = {
     "Places": {_DATABASE},
+    "Mailboxes": {_DATABASE},
     "Whose photos": {_DATABASE, _PHOTOS},
     "Sites' hosts": {_DATABASE},
 }
@@ -55,6 +56,7 @@ def examine(settings: Settings) -> bool:
         ("Chromium", _chromium),
         (_DATABASE, _database),
         ("Places", _places),
+        ("Mailboxes", _mailboxes),
         (_PHOTOS, _photos),
         ("Whose photos", _photo_store),
         ("Redis", _redis),
@@ -206,6 +208,38 @@ def _places(settings: Settings, say: Say) -> str | Warned:
             f"WORKER_PLACE={deserted[0]}, or give those accounts another place (docs/many-machines.md, 4).",
         )
     return said
+
+
+def _mailboxes(settings: Settings, say: Say) -> str | Warned:
+    from sqlalchemy import select, text
+
+    from everystall.db import Database
+    from everystall.inventory.mailboxes import MOST, is_left
+    from everystall.models import Mailbox
+
+    async def read(database: Database) -> int:
+        try:
+            free = text("SELECT user_id FROM everystall.take_mailboxes(1000, interval '0')")
+            async with database.as_app() as session:
+                users = (await session.scalars(free)).all()
+                await session.rollback()  # nothing is taken
+            left = 0
+            for user_id in users:
+                async with database.as_user(user_id) as session:
+                    box = await session.scalar(select(Mailbox))
+                    left += box is not None and is_left(box)
+            return left
+        finally:
+            await database.close()
+
+    with opened(settings, prepared=False) as filled:
+        left = asyncio.run(read(Database(addresses(filled)["DATABASE_URL"])))
+    if left:
+        return Warned(
+            f"mailboxes that no worker reads for more than 15 minutes: {left}",
+            f"A worker reads at most {MOST}: start another one (`everystall worker`), or one at all.",
+        )
+    return "none waits for a worker to read it"
 
 
 def _photos(settings: Settings, say: Say) -> str:

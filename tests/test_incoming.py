@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -159,6 +160,29 @@ def test_what_nobody_knows_is_refused(data: bytes):
 def test_no_bytes_do_anything_but_be_read_or_refused(data: bytes):
     with contextlib.suppress(ImportRefused):
         files.read(data)
+
+
+def test_an_export_in_parts_says_what_it_says_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Keys and SKUs of other parts, rows that fail, blank lines, records of several lines, semicolons."""
+    monkeypatch.setattr(files, "PART", 2)
+    ids = [str(UUID(int=number)) for number in (1, 2, 1)]
+    text = "\ufefflisting_id,sku,title,tags,Mine\r\n" + "".join(
+        f"{id},{sku},{title},\"a\nb\",\r\n\r\n"
+        for id, sku, title in (
+            (ids[0], "A", "Mug"), ("", "B", "Cup"), (ids[1], "B", "Bowl"), ("", "C", "Jar"), ("x", "", "Pot"),
+            ("", "'=1", "Lid"), ("", "C", "Jar"), (ids[2], "D", "Mug"), ("", "C", "Urn"), ("", "", "Lid"),
+            ("", "'=1", "Pan"),
+        )
+    ) + ",,cell,,mine,too many\r\n"  # fmt: skip
+    for data in (text.encode(), text.replace(",", ";").encode()):
+        whole, export = files.read(data), files.Export(lambda data=data: io.BytesIO(data))
+        assert [row for part in export.parts() for row in part] == whole.rows
+        assert [row for part in export.parts() for row in part] == whole.rows  # as often as one likes
+        assert export.columns_not_taken == whole.columns_not_taken
+    assert [code for row in whole.rows for _, code in codes(row)] == [
+        "sku_not_alone", "not_an_id", "sku_not_alone", "sku_not_alone", "same_row", "same_row",
+        "sku_not_alone", "same_row", "sku_not_alone", "too_many_cells",
+    ]  # fmt: skip
 
 
 def test_too_many_rows_and_too_many_cells():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from everystall import doctor
 from everystall.db import driver_url
 from everystall.inventory.mailboxes import PUBLIC
 from everystall.inventory.sale_mails import SaleTold
@@ -202,3 +203,26 @@ async def test_the_password_is_sealed_and_goes_over_to_a_new_key(
     assert (moved["dek_version"], moved["sealed"] != row["sealed"]) == (2, True)
     await watching.look_after()
     await _until(admin, CHECKED)
+
+
+async def test_the_doctor_tells_mailboxes_that_no_worker_reads(
+    admin, alice, bob, inbox, watching, monkeypatch
+):
+    """A worker that has as many as it can takes no more, and the rest wait."""
+    monkeypatch.setattr("everystall.worker.mailboxes.MOST", 1)
+    await _mine(watching, alice, inbox)
+    await watching.look_after()
+    await _until(admin, CHECKED)
+    await _mine(watching, bob, inbox)
+    await watching.look_after()
+    assert inbox.came == 1
+    settings = watching.settings
+    assert isinstance(await asyncio.to_thread(doctor._mailboxes, settings, print), str)
+    await admin.execute("UPDATE mailboxes SET made_at = now() - interval '16 minutes'")
+    before = await (await admin.execute("SELECT * FROM mailboxes ORDER BY made_at")).fetchall()
+    told = await asyncio.to_thread(doctor._mailboxes, settings, print)
+    assert isinstance(told, doctor.Warned)
+    assert told.message.endswith("15 minutes: 1")
+    assert "start another one" in told.action
+    after = await (await admin.execute("SELECT * FROM mailboxes ORDER BY made_at")).fetchall()
+    assert [row["claimed_until"] is None for row in after] == [row["claimed_until"] is None for row in before]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import signal
+
 import pytest
 
-from benchmarks import overlaps
+from benchmarks import commit, matching, overlaps
 from benchmarks.overlaps import Act, Change, find_overlaps
+from everystall import engine
+from everystall.settings import Settings
+from everystall.worker import run, visit
 
 TAKEN = [Change(0.0, "a", 1, 12.0), Change(2.0, "a", 1, 14.0), Change(3.0, "a", 1, None)]
 
@@ -29,6 +37,37 @@ def test_one_after_the_other_is_no_overlap():
 def test_what_overlaps_is_found(leases, acts, says):
     found = find_overlaps([*TAKEN, *leases], acts)
     assert says in "\n".join(found)
+
+
+def test_the_result_names_what_was_measured():
+    assert re.fullmatch(r" \([0-9a-f]{7,}\)", commit())
+    found = {
+        "visits": 1,
+        "seconds": 1.0,
+        "kills": 0,
+        "stops": 0,
+        "acts": 1,
+        "acted": 1,
+        "overlaps": [],
+        "seed": 1,
+    }
+    for said in (overlaps.write(found), matching.measured()):
+        assert f"UTC{commit()}" in said
+
+
+async def test_its_workers_have_every_lane_that_a_worker_has(database_urls, tmp_path, monkeypatch):
+    seen = {}
+
+    async def noted(app, slots, **_):
+        seen.update(slots)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(engine, "run_lanes", noted)
+    monkeypatch.setattr(visit, "Visit", visit.Visit)  # `work` puts another in its place
+    await overlaps.work(database_urls.login, tmp_path)
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert seen == run.slots_of(Settings(_env_file=None, worker_visits=overlaps.SLOTS))
+    assert {"urgent", "visits", "ticks", "reading", "messages", "imports", "sittings"} <= seen.keys()
 
 
 @pytest.mark.extended

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -312,9 +312,9 @@ def _differs(facts: Mapping[str, Any], name: str, here: Any) -> bool:
 # ---- doing ----------------------------------------------------------------------------------------
 
 
-async def begin(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) -> Import:
-    """Keeps the file's rows for a worker. The same file, while it is being brought in, is the same import;
-    another one raises ImportRunning."""
+async def begin(session: AsyncSession, made: Import, batches: AsyncIterable[Sequence[ImportRow]]) -> Import:
+    """Keeps the file's rows for a worker, in batches, so that others' requests get their turn in between. The
+    same file, while it is being brought in, is the same import; another one raises ImportRunning."""
     running = await session.scalar(select(Import).where(Import.status == "running"))
     if running is not None:
         if running.file_hash != made.file_hash:
@@ -322,8 +322,8 @@ async def begin(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) 
         return running
     session.add(made)
     await session.flush()
-    for start in range(0, len(rows), BATCH):  # so that others' requests get their turn in between
-        session.add_all(rows[start : start + BATCH])
+    async for rows in batches:
+        session.add_all(rows)
         await session.flush()
     await engine.wake_imports(session)
     return made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import ssrfguard
 from ssrfguard import Policy, SSRFGuardError
@@ -12,6 +14,10 @@ from everystall.models import Mailbox
 from everystall.notify import webhooks
 from everystall.settings import Settings
 
+#: Mailboxes that one worker watches: each holds a thread.
+MOST: Final = 50
+#: What no worker watches for so long is said.
+LONG: Final = timedelta(minutes=15)
 #: IMAP over TLS, on the Internet.
 PUBLIC = Policy(allowed_schemes=frozenset({"https"}), allowed_ports=frozenset({993}))
 #: The same, on any port, and in this machine's own network (WEBHOOK_ALLOW_PRIVATE).
@@ -35,8 +41,19 @@ def check_host(host: str, port: int, policy: ssrfguard.Policy) -> None:
         ) from None
 
 
+def is_left(box: Mailbox) -> bool:
+    """No worker watches it, for long: each has as many as it can, or none runs."""
+    rests = box.failing_why == "refused"
+    return not rests and (box.claimed_until or box.made_at) < datetime.now(UTC) - LONG
+
+
 def said_of(box: Mailbox) -> str | None:
     """What is wrong with it, for its seller; None: nothing."""
+    if is_left(box):
+        return (
+            f"No worker reads this mailbox: each reads at most {MOST}. Whoever runs Everystall starts "
+            "another worker. Sales are still looked for on the marketplaces themselves."
+        )
     if box.failing_since is None:
         return None
     if box.failing_why == "refused":

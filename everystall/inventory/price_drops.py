@@ -50,9 +50,11 @@ class Next:
     refused: str | None
 
 
-#: A listing's own schedule goes before the seller's. The days count from when that was set, the listing was
-#: last posted, or the last step: from the latest. Sold, ended, or at the floor: there is no next. Where it is
-#: live on a marketplace of whole dollars, the floor is the next whole dollar.
+#: A listing's own schedule goes before the seller's. The days count from when that was set, since when it is
+#: for sale (posted where it is live the longest), or the last step: from the latest. One more marketplace,
+#: and a relist, which keeps the price, begin nothing anew: what is relisted more often would never fall.
+#: Sold, ended, or at the floor: there is no next. Where it is live on a marketplace of whole dollars, the
+#: floor is the next whole dollar.
 _NEXT = """
     SELECT l.id, l.price_cents, d.percent, d.cents, f.floor_cents, coalesce(step.number, 0) + 1 AS number,
            step.refused,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import IO, Any
 from uuid import UUID
 
@@ -15,11 +16,12 @@ from starlette.datastructures import UploadFile
 
 from everystall.errors import BadRequest, ImportRunning, PhotoRefused
 from everystall.inventory.incoming.archives import Archive
+from everystall.inventory.incoming.files import Export
 from everystall.marketplaces.base import photo_of
 from everystall.models import Import, ImportRow, ListingPhoto
 from everystall.web import kept
 from everystall.web.deps import AllParts, Parts, Seller, SignedIn
-from everystall.web.imports import A_FILE, After, ImportOut, name_of, read, take
+from everystall.web.imports import A_FILE, After, ImportOut, import_of, name_of, row_of, take
 from everystall.web.photos import MOST
 
 router = APIRouter(prefix="/api/imports", tags=["listings"])
@@ -55,16 +57,19 @@ async def take_archive(
     """As the route; the caller sees to it that the account sends one at once."""
     async with _sent(request) as (name, file):
         async with parts.imports:
-            archive, said, made, rows = await asyncio.to_thread(_read, who.user_id, name, file)
+            archive, said, export, made = await asyncio.to_thread(_read, who.user_id, name, file)
+        drops = kept.drops_of(said)
         if preview:
             response.status_code = 200
-            _say_what_is_missing(rows, archive.photos)
-            return await take(parts, made, rows, after, preview=True)
+            async with parts.imports:  # before the transaction that is open while it is read
+                batches = _batches(made, export, drops, partial(_say_what_is_missing, archive.photos))
+                return await take(parts, made, batches, after, preview=True)
         put: list[str] = []
         try:
-            known = await _keep(parts, who.user_id, archive, rows, put)
-            _name_originals(rows, known)
-            told = await take(parts, made, rows, after, preview=False)
+            known = await _keep(parts, who.user_id, archive, export, put)
+            async with parts.imports:
+                batches = _batches(made, export, drops, partial(_name_originals, known))
+                told = await take(parts, made, batches, after, preview=False)
         except BaseException:  # another import runs, or the account is gone: no row will tell whose they are
             await parts.photos.forget_unnamed(parts.database, put)
             raise
@@ -102,28 +107,46 @@ async def _sent(request: Request) -> AsyncIterator[tuple[str | None, IO[bytes]]]
     raise BadRequest("There is no file in that.", action="Send one zip as multipart/form-data.")
 
 
-def _read(
-    user_id: UUID, name: str | None, file: IO[bytes]
-) -> tuple[Archive, dict[str, Any], Import, list[ImportRow]]:
+def _read(user_id: UUID, name: str | None, file: IO[bytes]) -> tuple[Archive, dict[str, Any], Export, Import]:
+    """All of its CSV is looked through; its rows are read in parts later."""
     archive = Archive(file)
     said = archive.kept()
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(1024 * 1024):
         digest.update(piece)
-    made, rows = read(user_id, name, archive.listings(), digest.hexdigest())
-    kept.name_drops(rows, said)
-    return archive, said, made, rows
+    export = archive.listings()
+    return archive, said, export, import_of(user_id, name, digest.hexdigest(), export)
+
+
+async def _batches(
+    made: Import, export: Export, drops: Mapping[str, dict[str, Any]], finish: Callable[[ImportRow], None]
+) -> AsyncIterator[Sequence[ImportRow]]:
+    """Each part in a thread, so that others' requests get their turn."""
+
+    def read_on() -> list[ImportRow] | None:
+        if (rows := next(parts, None)) is None:
+            return None
+        found = [row_of(made, row) for row in rows]
+        for row in found:
+            if drop := drops.get(row.key):
+                row.facts = {**row.facts, "price_drop": drop}
+            finish(row)
+        return found
+
+    parts = export.parts()
+    while (rows := await asyncio.to_thread(read_on)) is not None:
+        yield rows
 
 
 async def _keep(
-    parts: Parts, user_id: UUID, archive: Archive, rows: Sequence[ImportRow], put: list[str]
+    parts: Parts, user_id: UUID, archive: Archive, export: Export, put: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Hash → facts of each photo that the rows name and that is in the store now. What the seller has already
     is not looked at again; of what others have nothing is believed: the archive brings the bytes. `put` gets
     the hashes of those, one by one."""
-    named = list(dict.fromkeys(photo_of(name)[0] for row in rows for name in row.photos[:MOST]))
-    wanted = [sha256 for sha256 in named if sha256 in archive.photos]
+    async with parts.imports:
+        wanted = await asyncio.to_thread(_named, archive, export)
     known: dict[str, dict[str, Any]] = {}
     for begin in range(0, len(wanted), BATCH):
         async with parts.database.as_user(user_id) as session:
@@ -157,14 +180,23 @@ async def _keep_lost(parts: Parts, archive: Archive, hashes: Sequence[str]) -> N
                 await parts.photos.put(data)
 
 
-def _name_originals(rows: Sequence[ImportRow], known: Mapping[str, dict[str, Any]]) -> None:
-    for row in rows:
-        turns = dict(map(photo_of, row.photos))
-        mine = [sha256 for sha256 in turns if sha256 in known][:MOST]
-        row.originals = [known[sha256] | {"turn": turns[sha256]} for sha256 in mine]
-        row.photos = [name for name in row.photos if photo_of(name)[0] not in mine]
+def _named(archive: Archive, export: Export) -> list[str]:
+    """Hashes of the photos that the rows name and that are in it."""
+    wanted: dict[str, None] = {}
+    if archive.photos:
+        for rows in export.parts():
+            for row in rows:
+                mine = [hash for name in row.photos if (hash := photo_of(name)[0]) in archive.photos]
+                wanted |= dict.fromkeys(mine[:MOST])
+    return list(wanted)
 
 
-def _say_what_is_missing(rows: Sequence[ImportRow], there: frozenset[str]) -> None:
-    for row in rows:
-        row.photos = [name for name in row.photos if photo_of(name)[0] not in there]
+def _name_originals(known: Mapping[str, dict[str, Any]], row: ImportRow) -> None:
+    turns = dict(map(photo_of, row.photos))
+    mine = [sha256 for sha256 in turns if sha256 in known][:MOST]
+    row.originals = [known[sha256] | {"turn": turns[sha256]} for sha256 in mine]
+    row.photos = [name for name in row.photos if photo_of(name)[0] not in mine]
+
+
+def _say_what_is_missing(there: frozenset[str], row: ImportRow) -> None:
+    row.photos = [name for name in row.photos if photo_of(name)[0] not in there]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -146,7 +146,7 @@ async def import_listings(
         made, rows = await asyncio.to_thread(read, who.user_id, name, data)
     if preview:
         response.status_code = 200
-    return await take(parts, made, rows, after, preview=preview)
+    return await take(parts, made, _batches(rows), after, preview=preview)
 
 
 @router.get("/{importId}")
@@ -161,14 +161,19 @@ async def get_import(
 
 
 async def take(
-    parts: Parts, made: Import, rows: Sequence[ImportRow], after: int, *, preview: bool
+    parts: Parts, made: Import, batches: AsyncIterable[Sequence[ImportRow]], after: int, *, preview: bool
 ) -> ImportOut:
     """What would come of it, or that it is kept for a worker."""
     async with parts.database.as_user(made.user_id) as session:
         if preview:
-            return _preview(made, rows, await _decided(session, made, rows), after)
-        begun = await imports.begin(session, made, rows)
+            return await _preview(session, made, batches, after)
+        begun = await imports.begin(session, made, batches)
         return await _shown(session, begun, after)
+
+
+async def _batches(rows: Sequence[ImportRow]) -> AsyncIterator[Sequence[ImportRow]]:
+    for begin in range(0, len(rows), imports.BATCH):
+        yield rows[begin : begin + imports.BATCH]
 
 
 # ---- reading --------------------------------------------------------------------------------------
@@ -189,21 +194,23 @@ def name_of(given: str | None) -> str | None:
     return "".join(letter for letter in given or "" if letter.isprintable())[:200] or None
 
 
-def read(
-    user_id: UUID, name: str | None, data: bytes, file_hash: str | None = None
-) -> tuple[Import, list[ImportRow]]:
-    """The CSV's rows, with what a listing takes of them; `file_hash`: of the archive that it came in."""
+def read(user_id: UUID, name: str | None, data: bytes) -> tuple[Import, list[ImportRow]]:
+    """The CSV's rows, with what a listing takes of them."""
     file = files.read(data)
-    made = Import(
-        id=uuid4(), user_id=user_id, file_name=name,
-        file_hash=file_hash or hashlib.sha256(data).hexdigest(), format=file.format.NAME,
+    made = import_of(user_id, name, hashlib.sha256(data).hexdigest(), file)
+    return made, [row_of(made, row) for row in file.rows]
+
+
+def import_of(user_id: UUID, name: str | None, file_hash: str, file: files.File | files.Export) -> Import:
+    """`file_hash`: of the file, or the archive that it came in."""
+    return Import(
+        id=uuid4(), user_id=user_id, file_name=name, file_hash=file_hash, format=file.format.NAME,
         encoding=file.encoding,
         columns_not_taken=[column[:100] for column in file.columns_not_taken[:NAMED] if _is_plain(column)],
     )  # fmt: skip
-    return made, [_row(made, row) for row in file.rows]
 
 
-def _row(made: Import, row: Row) -> ImportRow:
+def row_of(made: Import, row: Row) -> ImportRow:
     """The row with what `POST /api/listings` would take of it; the rest is left out and told."""
     beside = {name: row.facts.pop(name) for name in _BESIDE if name in row.facts}
     facts = _checked(row)
@@ -291,27 +298,22 @@ def _is_plain(value: Any) -> bool:
 # ---- showing --------------------------------------------------------------------------------------
 
 
-async def _decided(session: AsyncSession, made: Import, rows: Sequence[ImportRow]) -> list[imports.Decision]:
-    found: list[imports.Decision] = []
-    for begin in range(0, len(rows), imports.BATCH):
-        found += await imports.decide(session, made.format, rows[begin : begin + imports.BATCH])
-    return found
-
-
-def _preview(
-    made: Import, rows: Sequence[ImportRow], decisions: Sequence[imports.Decision], after: int
+async def _preview(
+    session: AsyncSession, made: Import, batches: AsyncIterable[Sequence[ImportRow]], after: int
 ) -> ImportOut:
     counts: dict[str, int] = {}
-    shown = []
-    for row, decision in zip(rows, decisions, strict=True):
-        counts[decision.outcome] = counts.get(decision.outcome, 0) + 1
-        row.outcome, row.listing_id = decision.outcome, decision.listing_id
-        row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
-        if row.line > after and (row.findings or row.photos):
-            shown.append(row)
-    photos = sum(len(row.photos) for row in rows)
-    fetched = sum(len(row.to_fetch) for row in rows if row.outcome == "created")
-    return _out(made, counts, photos, fetched, shown[: SHOWN + 1], preview=True)
+    shown: list[ImportRow] = []
+    photos = fetched = 0
+    async for rows in batches:
+        for row, decision in zip(rows, await imports.decide(session, made.format, rows), strict=True):
+            counts[decision.outcome] = counts.get(decision.outcome, 0) + 1
+            row.outcome, row.listing_id = decision.outcome, decision.listing_id
+            row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
+            if row.line > after and (row.findings or row.photos) and len(shown) <= SHOWN:
+                shown.append(row)
+            photos += len(row.photos)
+            fetched += len(row.to_fetch) if row.outcome == "created" else 0
+    return _out(made, counts, photos, fetched, shown, preview=True)
 
 
 async def _shown(session: AsyncSession, found: Import, after: int) -> ImportOut:

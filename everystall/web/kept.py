@@ -5,7 +5,7 @@ at as if it were typed; what does not pass is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
@@ -22,7 +22,6 @@ from everystall.inventory.pricing import Rule
 from everystall.marketplaces import get_form
 from everystall.models import (
     Connection,
-    ImportRow,
     Listing,
     NoticeRules,
     PriceDrop,
@@ -84,12 +83,9 @@ async def _bring_back_rules(session: AsyncSession, user_id: UUID, told: Mapping[
             await sales.set_rules(session, user_id, body)
 
 
-def name_drops(rows: Sequence[ImportRow], told: Mapping[str, Any]) -> None:
-    """The schedule that a listing has for itself goes with its row: it comes in with the listing."""
-    of_listing = {f"listing:{listing_id}": drop for listing_id, drop in _drops(told) if listing_id}
-    for row in rows:
-        if drop := of_listing.get(row.key):
-            row.facts = {**row.facts, "price_drop": drop}
+def drops_of(told: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Key of a row → the schedule that its listing has for itself: it comes in with the listing."""
+    return {f"listing:{listing_id}": drop for listing_id, drop in _drops(told) if listing_id}
 
 
 def _each(told: Mapping[str, Any], what: str) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.db import Database
 from everystall.errors import EverystallError
 from everystall.inventory import mailboxes, sale_mails
+from everystall.inventory.mailboxes import MOST
 from everystall.inventory.sale_mails import SaleTold
 from everystall.models import Mailbox
 from everystall.notify import messages
@@ -33,8 +34,6 @@ from everystall.worker.imap import Failed, Inbox, Refused
 
 log = structlog.get_logger()
 
-#: Mailboxes that one worker watches: each holds a thread.
-MOST = 50
 CLAIM = timedelta(seconds=60)
 #: Seconds of one wait for new mail: the claim is renewed between two, and what came just before one began is
 #: seen after it.

@@ -103,9 +103,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         stack.push_async_callback(fetcher.close)
         app = make_app(url, tools, mail, watched, outgoing, fetcher)
         await stack.enter_async_context(app.open_async())
-        slots = {"urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
-                 "reading": settings.worker_reading, "messages": 1, "imports": 1,
-                 "sittings": settings.worker_sittings}  # fmt: skip
+        slots = slots_of(settings)
         await stack.enter_async_context(tools.presence.standing(tools))
         place = settings.worker_place
         if place is not None:
@@ -123,6 +121,15 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         await asyncio.gather(lanes, stopped, return_exceptions=True)
         if not stopping.is_set():
             lanes.result()  # the lanes ended by themselves: say why
+
+
+def slots_of(settings: Settings) -> dict[str, int]:
+    """How many tasks of each lane run at once."""
+    return {
+        "urgent": settings.worker_urgent, "visits": settings.worker_visits, "ticks": 1,
+        "reading": settings.worker_reading, "messages": 1, "imports": 1,
+        "sittings": settings.worker_sittings,
+    }  # fmt: skip
 
 
 def make_app(

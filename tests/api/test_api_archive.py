@@ -11,15 +11,18 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from everystall import demo
 from everystall.content.photos import Photos
+from everystall.inventory import imports
 from everystall.inventory.archive import pack
-from everystall.inventory.incoming import archives
+from everystall.inventory.incoming import archives, files
 from everystall.web.limits import IMPORT, Windows
 from tests.api.conftest import PASSWORD, Person, Seller, Site, live_listing, photo
 from tests.api.test_api_imports import LISTINGS, _compared, counts, listings
@@ -29,6 +32,9 @@ from tests.bringing import bring_in
 TAKEN = sorted((Path(demo.__file__).parent / "photos").glob("*.jpg"))[:3]
 FORM = "multipart/form-data; boundary=b"
 CSV = b"listing_id,title,photos\r\n"
+HUGE = f"photos/{'a' * 64}.jpg"
+#: A record, and one of many cells that are none of them too long.
+LONG = b",Mug,\r\n" + (b"," + b"x" * 1_000_000) * 25 + b"\r\n"
 
 
 async def exported(seller: Seller) -> bytes:
@@ -339,6 +345,27 @@ async def test_what_an_archive_says_beside_its_listings_is_not_believed(
     assert await kept_by(site, alice) == nothing
 
 
+@pytest.mark.longer
+async def test_a_large_inventory_comes_back(site: Site, alice: Seller, bob: Seller):
+    """More rows, and more bytes of them, than a file by itself may have."""
+    csv = io.BytesIO()
+    csv.write(b"listing_id,title,description\r\n")
+    for number in range(files.MOST_ROWS + 1):
+        csv.write(f"{UUID(int=number)},Mug {number},{'A mug. ' * 150}\r\n".encode())
+    assert csv.tell() > 20 * 1024 * 1024
+    answer = await send(alice, zipped({"listings.csv": csv.getvalue()}, compression=zipfile.ZIP_DEFLATED))
+    assert answer.status_code == 202, answer.text
+    path = f"/api/imports/{answer.json()['importId']}"
+    assert (answer.json()["waiting"], answer.json()["total"]) == (20_001, 20_001)
+    async with site.database.as_app() as session:
+        claim = (await session.execute(text("SELECT * FROM everystall.take_import()"))).one()
+    await imports.bring_in_batch(site.database, claim.id, claim.user_id, claim.claimed_until)
+    told = (await alice.get(path)).json()
+    assert (told["waiting"], told["created"]) == (20_001 - imports.BATCH, imports.BATCH)
+    assert (await bob.get(path)).status_code == 404
+    assert await listings(bob) == []
+
+
 async def test_what_the_archive_says_is_not_believed(site: Site, alice: Seller, bob: Seller):
     """Another seller's photo by its hash alone, bytes under another's hash, and what is no photo."""
     await alice.listing(photos=1)
@@ -494,11 +521,14 @@ async def _unread() -> AsyncIterator[bytes]:
         (b"no zip", "no zip"),
         (zipped({"other.csv": CSV}), "no listings.csv"),
         (zipped({"../listings.csv": CSV, "/listings.csv": CSV}), "no listings.csv"),
-        (zipped({"listings.csv": bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED), "unpacks"),
-        (zipped({"listings.csv": b"x" * (archives.MOST_CSV + 1)}), "more than"),
+        (zipped({"listings.csv": CSV, HUGE: bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED), "unpacks"),
+        (zipped({"listings.csv": bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED), "first line"),
+        (zipped({"listings.csv": CSV + b',"' + b"x" * 1_100_000 + b'",\r\n'}), "more than 1,048,576"),
+        (zipped({"listings.csv": CSV + LONG}, compression=zipfile.ZIP_DEFLATED), "From line 3 on"),
+        (zipped({"listings.csv": CSV + b",Caf\xe9,\r\n"}), "letters"),
         (zipped({"listings.csv": CSV + b",Mug,\r\n"})[:-40], "no zip"),
     ],
-    ids=["text", "another name", "paths", "bomb", "too long", "cut"],
+    ids=["text", "another name", "paths", "bomb", "no line", "long cell", "long record", "letters", "cut"],
 )
 async def test_what_is_no_archive_is_refused_and_nothing_is_kept(
     site: Site, alice: Seller, data: bytes, said: str

@@ -91,6 +91,24 @@ async def test_a_step_is_made_when_it_is_due_and_once(site, alice):
     )  # fmt: skip
 
 
+async def test_another_marketplace_and_a_relist_begin_no_days_anew(site, alice, bob):
+    await falls(alice, COMMON)
+    hers, profiles = await live_listing(site, alice, "mercari")
+    await site.rows("UPDATE price_drops SET began_at = began_at - interval '1 year'")
+    await days_pass(site, 6)
+    since = (await shown(alice, hers))["nextDrop"]["at"]
+    await alice.connect("poshmark")
+    assert (await alice.publish(hers, "poshmark")).status_code == 200
+    await site.go_live(alice)
+    assert (await shown(alice, hers))["nextDrop"]["at"] == since
+    await site.rows("UPDATE attempts SET armed_at = now() - interval '1 year'")
+    path = f"/api/listings/{hers}/publications/{profiles['mercari']}/relist"
+    answer = await alice.post(path)
+    assert answer.status_code == 200, answer.text
+    assert (await shown(alice, hers))["nextDrop"]["at"] == since
+    assert (await bob.get(f"/api/listings/{hers}")).status_code == 404
+
+
 async def test_many_workers_at_once_make_a_step_once(site, alice):
     await falls(alice, COMMON)
     listing, _ = await live_listing(site, alice, "mercari")

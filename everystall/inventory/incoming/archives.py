@@ -5,6 +5,7 @@ What it says of sizes is not believed: each read is bounded."""
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import zipfile
@@ -14,9 +15,12 @@ from typing import IO, Any, Final, cast
 from everystall.content.photos import MAX_BYTES
 from everystall.errors import ImportRefused
 from everystall.inventory.archive import BEFORE_LISTINGS, INVENTORY, LISTINGS
+from everystall.inventory.incoming.files import Export
 
-#: Bytes of the CSV, as much as one that is sent by itself; and of what the JSON says before its listings.
-MOST_CSV: Final = 20 * 1024 * 1024
+#: Bytes of the CSV, which is read in parts: 50,000 listings with 20 KB each.
+MOST_CSV: Final = 1_000_000_000
+#: Bytes of what the JSON says before its listings: it is held in memory.
+MOST_SAID: Final = 20 * 1024 * 1024
 #: Bytes of the zip's own list of members (130,000 photos): it is held in memory.
 MOST_NAMES: Final = 16 * 1024 * 1024
 #: Photos hardly shrink: what unpacks to more than so many times its size, and a little, is a bomb.
@@ -47,6 +51,24 @@ class _Bounded:
         return found
 
 
+class _Member(io.RawIOBase):
+    """One that is read piece by piece."""
+
+    def __init__(self, file: IO[bytes], what: str) -> None:
+        self._file, self._what = file, what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        try:
+            found = self._file.read(len(into))
+        except _BROKEN:
+            raise _damaged(self._what) from None
+        into[: len(found)] = found
+        return len(found)
+
+
 class Archive:
     """Raises ImportRefused for what is no archive of ours."""
 
@@ -63,8 +85,7 @@ class Archive:
         read = [member for member in members if _is_read(member.filename)]
         if any(member.compress_type not in _BOUNDED for member in read):
             raise _refused("It is packed in another way than a zip mostly is (deflated, or not at all).")
-        # of the JSON only the beginning is
-        unpacked = sum(member.file_size for member in read if member.filename != INVENTORY)
+        unpacked = sum(member.file_size for member in self._photos.values())
         if unpacked > MOST_TIMES * size + LITTLE:
             raise _refused("It unpacks to far more than it is.")
 
@@ -73,12 +94,19 @@ class Archive:
         """Hashes of those that it says it has."""
         return frozenset(self._photos)
 
-    def listings(self) -> bytes:
+    def listings(self) -> Export:
+        return Export(self._listings)
+
+    def _listings(self) -> IO[bytes]:
+        what = f"Its {LISTINGS}"
         try:
-            member = self._zip.getinfo(LISTINGS)
+            if self._zip.getinfo(LISTINGS).file_size > MOST_CSV:  # and no more than it says is read
+                raise _refused(f"{what} has more than {MOST_CSV // 1_000_000:,} MB.")
+            return io.BufferedReader(_Member(self._zip.open(LISTINGS), what))
         except KeyError:
             raise _refused(f"There is no {LISTINGS} in it.") from None
-        return self._read(member, MOST_CSV, f"Its {LISTINGS}")
+        except _BROKEN:
+            raise _damaged(what) from None
 
     def kept(self) -> dict[str, Any]:
         """What its JSON says before the listings: rules, views, templates. Nothing, if it is none of ours."""
@@ -87,10 +115,10 @@ class Archive:
         end, head = BEFORE_LISTINGS.encode(), bytearray()
         try:
             with self._zip.open(INVENTORY) as file:
-                while end not in head and len(head) <= MOST_CSV and (piece := file.read(_AT_ONCE)):
+                while end not in head and len(head) <= MOST_SAID and (piece := file.read(_AT_ONCE)):
                     head += piece
         except _BROKEN:
-            raise _refused(f"Its {INVENTORY} is damaged.") from None
+            raise _damaged(f"Its {INVENTORY}") from None
         said, found, _ = head.partition(end)
         try:
             told = json.loads(said + b"}") if found else None
@@ -115,12 +143,16 @@ class Archive:
                     if len(found) > most:
                         raise _refused(f"{what} has more than {most // 1_000_000} MB.")
         except _BROKEN:
-            raise _refused(f"{what} is damaged.") from None
+            raise _damaged(what) from None
         return bytes(found)
 
 
 def _is_read(name: str) -> bool:
     return name in (LISTINGS, INVENTORY) or _PHOTO.fullmatch(name) is not None
+
+
+def _damaged(what: str) -> ImportRefused:
+    return _refused(f"{what} is damaged.")
 
 
 def _refused(said: str) -> ImportRefused:

@@ -1,5 +1,6 @@
 """Bytes that somebody sent → rows: which encoding, which separator, whose format. All of the file or nothing:
-what is no CSV is refused with the line where it stops being one."""
+what is no CSV is refused with the line where it stops being one. Our own export in an archive may be longer
+than memory has room for: it is looked through, and then read in parts."""
 
 from __future__ import annotations
 
@@ -7,18 +8,27 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, cast
+from itertools import islice
+from typing import IO, Final, TextIO, cast
 
 from everystall.errors import ImportRefused, listed
 from everystall.inventory.incoming import ebay, own, shopify, vendoo
-from everystall.inventory.incoming.rows import Format, Line, Row
+from everystall.inventory.incoming.rows import Format, Line, Row, Whole
 
 FORMATS: Final = tuple(cast(Format, each) for each in (own, vendoo, ebay, shopify))
 #: Rows of a file, and characters of a cell: a listing's JSON is at most a megabyte, and so are its parts.
 MOST_ROWS: Final = 20_000
 LONGEST_CELL: Final = 1024 * 1024
+#: Characters of a record: as many as a file by itself.
+LONGEST_RECORD: Final = 20 * 1024 * 1024
+#: Rows of a file in an archive, ten times the largest inventory that this is made for: what each is known by
+#: is held in memory.
+MOST_IN_ARCHIVE: Final = 500_000
+#: Rows of a part.
+PART: Final = 200
 #: Records among which the header is looked for: eBay's begin with a line about the template.
 _HEAD: Final = 8
 #: Columns that are named of a file that nobody knows.
@@ -48,12 +58,62 @@ def read(data: bytes) -> File:
     else:
         raise _unknown(text)
     format, header, at = found
-    lines, used = _lines(text, separator, header, at)
-    names = [name for name in dict.fromkeys(header) if name and name.lower() in used]
-    left = [name for name in names if not format.takes(name.lower())]
+    used: set[str] = set()
+    lines = list(_lines(io.StringIO(text, newline=""), separator, header, at, used, MOST_ROWS))
+    left = _not_taken(format, header, used)
     ragged = [row for row in lines if isinstance(row, Row)]
     rows = format.read(header, (line for line in lines if isinstance(line, Line)))
     return File(format, encoding, sorted([*ragged, *rows], key=lambda row: row.line), left)
+
+
+class Export:
+    """Our own CSV in UTF-8, however long: looked through when it is made, and then read in parts, as often as
+    somebody likes. `open` gives it from its beginning. Raises ImportRefused."""
+
+    format = cast(Format, own)
+    encoding = "utf-8"
+
+    def __init__(self, open: Callable[[], IO[bytes]]) -> None:
+        self._open = open
+        try:
+            head = self._text().read(LONGEST_CELL)
+        except UnicodeDecodeError:
+            raise _unreadable(1) from None
+        for self._separator in ",;\t":
+            found = _find_header(head, self._separator)
+            if found is not None and found[0] is own:
+                _, self._header, self._at = found
+                break
+        else:
+            raise ImportRefused(
+                "The first line of its listings.csv is not that of an export of Everystall.",
+                action="Send the zip as it was exported.",
+            )
+        self._skus: Counter[str] = Counter()
+        used: set[str] = set()
+        for line in self._lines(used):
+            if isinstance(line, Line):
+                own.note_sku(line, self._skus)
+        self.columns_not_taken = _not_taken(self.format, self._header, used)
+
+    def parts(self) -> Iterator[list[Row]]:
+        """In the file's order."""
+        whole, lines = Whole(self._skus), self._lines(set())
+        while some := list(islice(lines, PART)):
+            rows = own.read(self._header, (line for line in some if isinstance(line, Line)), whole)
+            ragged = [row for row in some if isinstance(row, Row)]
+            yield sorted([*ragged, *rows], key=lambda row: row.line)
+
+    def _lines(self, used: set[str]) -> Iterator[Line | Row]:
+        return _lines(self._text(), self._separator, self._header, self._at, used, MOST_IN_ARCHIVE)
+
+    def _text(self) -> TextIO:
+        return io.TextIOWrapper(self._open(), "utf-8-sig", newline="")
+
+
+def _not_taken(format: Format, header: list[str], used: set[str]) -> list[str]:
+    names = [name for name in dict.fromkeys(header) if name and name.lower() in used]
+    return [name for name in names if not format.takes(name.lower())]
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -82,20 +142,48 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 
 def _undecodable(data: bytes, at: int) -> ImportRefused:
+    return _unreadable(data[:at].count(10) + 1)
+
+
+def _unreadable(line: int) -> ImportRefused:
     return ImportRefused(
-        f"The file's letters can not be read from line {data[:at].count(10) + 1} on.",
+        f"The file's letters can not be read from line {line} on.",
         action="Save it as CSV in UTF-8, and send it again.",
     )
 
 
-def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+class _Physical:
+    """The lines of a text, of which no more than a record's is held."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self.held = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(LONGEST_RECORD + 1)
+        self.held += len(line)
+        if self.held > LONGEST_RECORD:
+            raise csv.Error("too long")
+        if not line:
+            raise StopIteration
+        return line
+
+
+def _records(text: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
     """(line where it begins, cells) of each that is not blank. Raises ImportRefused where it is no CSV."""
     csv.field_size_limit(LONGEST_CELL)  # the process's; nothing else here reads CSV
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = _Physical(text)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     begins = 1
     while True:
+        lines.held = 0
         try:
             cells = next(reader, None)
+        except UnicodeDecodeError:
+            raise _unreadable(begins) from None
         except csv.Error:
             raise ImportRefused(
                 f"From line {begins} on it is no CSV: a quotation mark is open or stands within a cell, or a "
@@ -114,7 +202,8 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 def _find_header(text: str, separator: str) -> tuple[Format, list[str], int] | None:
     """Whose format it is, its header, and the line of that."""
     try:
-        for _, (number, cells) in zip(range(_HEAD), _records(text, separator), strict=False):
+        records = _records(io.StringIO(text, newline=""), separator)
+        for _, (number, cells) in zip(range(_HEAD), records, strict=False):
             header = [cell.strip() for cell in cells]
             for format in FORMATS:
                 if format.knows(header):
@@ -124,19 +213,19 @@ def _find_header(text: str, separator: str) -> tuple[Format, list[str], int] | N
     return None
 
 
-def _lines(text: str, separator: str, header: list[str], at: int) -> tuple[list[Line | Row], set[str]]:
-    """Each record behind the header, or a row that failed where it has more cells than that; and the columns
-    in which something stands."""
-    lines: list[Line | Row] = []
-    used: set[str] = set()
+def _lines(
+    text: TextIO, separator: str, header: list[str], at: int, used: set[str], most: int
+) -> Iterator[Line | Row]:
+    """Each record behind the header, or a row that failed where it has more cells than that. `used` gets the
+    columns in which something stands."""
     names = [name.lower() for name in header]
+    found = 0
     for number, cells in _records(text, separator):
         if number <= at:
             continue
-        if len(lines) >= MOST_ROWS:
+        if (found := found + 1) > most:
             raise ImportRefused(
-                f"The file has more than {MOST_ROWS:,} rows.",
-                action="Send it in parts, each with the header.",
+                f"The file has more than {most:,} rows.", action="Send it in parts, each with the header."
             )
         if any(cell.strip() for cell in cells[len(names) :]):
             ragged = Row(number, f"line:{number}")
@@ -144,19 +233,18 @@ def _lines(text: str, separator: str, header: list[str], at: int) -> tuple[list[
                 None, "too_many_cells", f"It has {len(cells)} cells, and the header {len(names)}.",
                 "Put cells with a comma in them in quotation marks.",
             )  # fmt: skip
-            lines.append(ragged)
+            yield ragged
             continue
         told: dict[str, str] = {}
         for name, cell in zip(names, cells, strict=False):
             if name and cell and name not in told:
                 told[name] = cell
         used |= {name for name, cell in told.items() if cell.strip()}
-        lines.append(Line(number, told))
-    return lines, used
+        yield Line(number, told)
 
 
 def _unknown(text: str) -> ImportRefused:
-    first = next(iter(_records(text, ",")), None)
+    first = next(_records(io.StringIO(text, newline=""), ","), None)
     names = [cell.strip()[:40] for cell in first[1][:_NAMED]] if first else []
     known = listed([format.LABEL for format in FORMATS])
     return ImportRefused(

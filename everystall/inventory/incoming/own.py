@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from everystall.inventory.incoming.rows import (
     SAID,
     Line,
     Row,
+    Whole,
     known_by_sku,
     refuse_doubles,
     take_money,
@@ -41,7 +43,14 @@ def takes(column: str) -> bool:
     return column in COLUMNS
 
 
-def read(header: Sequence[str], lines: Iterable[Line]) -> list[Row]:
+def note_sku(line: Line, skus: Counter[str]) -> None:
+    """Where that is what the row is known by."""
+    if (sku := plain(line.cells.get("sku", ""))) and not plain(line.cells.get("listing_id", "")).strip():
+        skus[sku] += 1
+
+
+def read(header: Sequence[str], lines: Iterable[Line], whole: Whole | None = None) -> list[Row]:
+    """`whole`: of the file, where these lines are a part of it."""
     there = {name.lower() for name in header}
     known, unknown = [], []
     for line in lines:
@@ -62,7 +71,7 @@ def read(header: Sequence[str], lines: Iterable[Line]) -> list[Row]:
             )  # fmt: skip
         known.append(row)
     return sorted(
-        [*refuse_doubles(known), *known_by_sku(unknown, "sku", _LASTING.__contains__)],
+        [*refuse_doubles(known, whole), *known_by_sku(unknown, "sku", _LASTING.__contains__, whole)],
         key=lambda row: row.line,
     )
 

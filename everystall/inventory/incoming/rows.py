@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -102,13 +103,24 @@ def hash_of(line: Line, lasting: Callable[[str], bool]) -> str:
     return f"row:{hashlib.sha256(said).hexdigest()}"
 
 
-def known_by_sku(pairs: Sequence[tuple[Line, Row]], column: str, lasting: Callable[[str], bool]) -> list[Row]:
+@dataclass
+class Whole:
+    """What is known of all of a file of which a part is read."""
+
+    #: Of rows that no id names: how many have this SKU.
+    skus: Counter[str] = field(default_factory=Counter)
+    #: Key → the first line that has it, of the parts so far.
+    first: dict[str, int] = field(default_factory=dict)
+
+
+def known_by_sku(
+    pairs: Sequence[tuple[Line, Row]], column: str, lasting: Callable[[str], bool], whole: Whole | None = None
+) -> list[Row]:
     """Gives each row its key: its SKU, where no other row of the file has the same; else what it says in the
     columns that last: of the thing itself, and not its price, its number or a date."""
-    counted: dict[str, int] = {}
-    for _, row in pairs:
-        if sku := row.facts.get("sku"):
-            counted[sku] = counted.get(sku, 0) + 1
+    if whole is None:
+        whole = Whole(Counter(sku for _, row in pairs if (sku := row.facts.get("sku"))))
+    counted = whole.skus
     for line, row in pairs:
         sku = row.facts.get("sku")
         row.key = f"sku:{sku}" if sku and counted[sku] == 1 else hash_of(line, lasting)
@@ -119,16 +131,16 @@ def known_by_sku(pairs: Sequence[tuple[Line, Row]], column: str, lasting: Callab
                 "what they say of the thing.",
                 "Nothing, if they are different things; with a SKU each, a later file can change them.",
             )  # fmt: skip
-    return refuse_doubles([row for _, row in pairs])
+    return refuse_doubles([row for _, row in pairs], whole)
 
 
 #: What rows of one key have in common.
 _SHARED = {"listing": "listing_id", "handle": "Handle and options", "row": "words for the thing"}
 
 
-def refuse_doubles(rows: list[Row]) -> list[Row]:
+def refuse_doubles(rows: list[Row], whole: Whole | None = None) -> list[Row]:
     """A key stands once in a file: the first row has it."""
-    first: dict[str, int] = {}
+    first = (whole or Whole()).first
     for row in rows:
         line = first.setdefault(row.key, row.line)
         if line != row.line and row.outcome is None:

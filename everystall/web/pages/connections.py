@@ -65,6 +65,8 @@ class Stand:
     account: str | None
     matter: Matter
     paused: bool
+    #: Taking down is paused with it.
+    delists_paused: bool
     #: Taken away by the seller; its history is kept.
     gone: bool
     live: int
@@ -167,8 +169,9 @@ def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand
     return Stand(
         id=row.public_id, label=label, name=row.label or row.account_name, account=row.account_name,
         matter=matter_of(one, label, now, live), live=live, paused=row.paused_at is not None,
-        gone=one.forgotten, asked=row.refresh_asked_at, visited=row.last_visit_at,
-        verified=one.verified_at, expires=one.expires_at,
+        delists_paused=row.paused_at is not None and row.pause_ends, gone=one.forgotten,
+        asked=row.refresh_asked_at, visited=row.last_visit_at, verified=one.verified_at,
+        expires=one.expires_at,
         pace=f"{next(pace for pace in said if pace is not None):g} seconds",
         stranger=_stranger(row, settings),
         cap=next(cap for cap in caps if cap is not None),
@@ -317,9 +320,10 @@ async def _posted(session: AsyncSession) -> dict[str, int]:
 
 
 @router.post("/connections/pause")
-async def pause_all(page: OpenedPage) -> Response:
-    await connections.pause_all(page.session, page.who)
-    return go("/connections", "paused-all")
+async def pause_all(page: OpenedPage, request: Request) -> Response:
+    delists = await _delists(request)
+    await connections.pause_all(page.session, page.who, delists)
+    return go("/connections", "paused-all-delists" if delists else "paused-all")
 
 
 @router.post("/connections/resume")
@@ -329,9 +333,15 @@ async def resume_all(page: OpenedPage) -> Response:
 
 
 @router.post("/connections/{id}/pause")
-async def pause(id: str, page: OpenedPage) -> Response:
-    await connections.pause_connection(id, page.session)
-    return go("/connections", "paused", id)
+async def pause(id: str, page: OpenedPage, request: Request) -> Response:
+    delists = await _delists(request)
+    await connections.pause_connection(id, page.session, delists)
+    return go("/connections", "paused-delists" if delists else "paused", id)
+
+
+async def _delists(request: Request) -> bool:
+    """Whether taking down is to pause, too."""
+    return (await request.form()).get("delists") == "yes"
 
 
 @router.post("/connections/{id}/resume")

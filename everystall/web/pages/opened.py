@@ -27,6 +27,10 @@ from everystall.web.render import Reader, page
 SAID: Final[dict[str, tuple[str, str | None]]] = {
     "signed-out": ("You are signed out.", "Posting and taking down go on without you."),
     "paused": ("Paused.", "Nothing new is posted there until you go on. What sells is still taken down."),
+    "paused-delists": (
+        "Paused, taking down too.",
+        "Nothing is posted or taken down there until you go on. What sells elsewhere waits for you.",
+    ),
     "resumed": ("Going on.", "The account is looked at now; what waits is posted at its pace."),
     "asked": (
         "Asked for a new capture.",
@@ -38,6 +42,10 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "paused-all": (
         "Everything is paused.",
         "Nothing new is posted anywhere until you go on. What sells is still taken down.",
+    ),
+    "paused-all-delists": (
+        "Everything is paused, taking down too.",
+        "Nothing is posted or taken down anywhere until you go on. What sells waits for you.",
     ),
     "resumed-all": ("Going on everywhere.", "What waits is posted at each account's pace."),
     "password": ("Your password is changed.", "Every other browser is signed out."),

@@ -101,8 +101,10 @@ async def _show_mails(
     wrong: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     """`url`: the address that was made, shown this once."""
+    settings = page.parts.settings
     return page.show(
         "sale_mails.html",
+        rests=settings.watch_night_seconds > settings.watch_seconds,
         status=422 if wrong else 200,
         home="/connections/mails" if wrong or url else None,
         address=await hints.get_mail_address(page.session, page.who),

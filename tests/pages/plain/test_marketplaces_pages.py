@@ -148,3 +148,32 @@ async def test_a_mailbox_is_watched_and_its_password_is_never_shown(house, reade
     assert "imap.example.com at" not in await bob.text("/connections/mails")
     await alice.done("/connections/mails/mailbox/delete")
     assert await house.rows("SELECT 1 FROM mailboxes") == []
+
+
+async def test_a_night_pace_is_told_where_there_is_one(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    night = "and less often from midnight to six where you are"
+    assert night not in await alice.text("/connections/mails")
+    vars(house.settings)["watch_night_seconds"] = 600  # as when the owner chose it
+    for one in (alice, bob):
+        assert f"about every minute, {night}. While" in await one.text("/connections/mails")
+
+
+async def test_a_mailbox_that_no_worker_has_room_for_says_so(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    form = {"host": "imap.example.com", "port": "993", "username": "a@example.com", "password": "hush-hush"}
+    for one in (alice, bob):
+        await one.done("/connections/mails/mailbox", **form)
+    await house.rows(
+        "UPDATE mailboxes SET made_at = now() - interval '16 minutes' WHERE user_id = :id", id=alice.id
+    )
+    said = "No worker reads this mailbox"
+    assert said in await alice.text("/connections/mails")
+    assert said not in await bob.text("/connections/mails")
+    held = "UPDATE mailboxes SET claimed_until = now() - CAST(:ago AS interval)"
+    await house.rows(held, ago="14 minutes")
+    assert said not in await alice.text("/connections/mails")
+    await house.rows(held, ago="16 minutes")
+    assert said in await alice.text("/connections/mails")
+    await house.rows("UPDATE mailboxes SET failing_since = now(), failing_why = 'refused'")
+    assert said not in await alice.text("/connections/mails")

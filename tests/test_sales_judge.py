@@ -1,0 +1,35 @@
+"""The judge of `make bench-sales` goes by the ledger: what was for sale too long, what we said too soon."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.sales import LATE, stayed, too_soon
+
+HERE, THERE, ELSEWHERE = ("ebay", "1"), ("mercari", "m1"), ("poshmark", "p1")
+PLACES = [HERE, THERE, ELSEWHERE]
+
+
+@pytest.mark.parametrize(
+    ("sold", "ended", "too_long"),
+    [
+        ({HERE: 100.0}, {THERE: 160.0, ELSEWHERE: 100.0 + LATE}, False),
+        ({HERE: 100.0}, {THERE: 160.0, ELSEWHERE: 101.0 + LATE}, True),  # gone at the end, and late
+        ({HERE: 100.0}, {THERE: 160.0}, True),  # for sale yet
+        ({HERE: 100.0, THERE: 102.0}, {ELSEWHERE: 160.0}, False),  # sold twice: nowhere for sale
+        ({HERE: 100.0, THERE: 101.0 + LATE}, {ELSEWHERE: 160.0}, True),
+    ],
+)
+def test_what_was_for_sale_for_too_long_is_found_though_it_is_gone_by_now(sold, ended, too_long):
+    assert stayed(PLACES, sold, ended) is too_long
+
+
+def test_what_we_said_before_it_was_so_is_found():
+    state = {HERE: "sold", THERE: "ended", ELSEWHERE: "live"}
+    sold, ended = {HERE: 100.0}, {THERE: 160.0}
+    assert too_soon([(THERE, 160.0), (HERE, 100.5)], state, sold, ended) == []
+    said = too_soon([(THERE, 159.9), (HERE, 99.0), (ELSEWHERE, 170.0)], state, sold, ended)
+    assert [line.partition(") ")[2] for line in said] == [
+        "was gone 0.100 s after we said so", "was gone 1.000 s after we said so",
+        "is for sale and we say that it is gone",
+    ]  # fmt: skip
