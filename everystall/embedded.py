@@ -306,6 +306,7 @@ class Server:
                     log.warning("database.recovery_stood_still", log=str(self._log))
                     self._end(postmaster)
                     recovered = time.monotonic()
+                    deadline = recovered + START_SECONDS
                 if now - told > TELL_SECONDS:
                     told = now
                     log.info("database.recovers", log=str(self._log))
