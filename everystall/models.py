@@ -330,7 +330,7 @@ class Connection(Owned, Base):
     #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
     needs_you: Mapped[dict[str, Any] | None]
     last_post_at: Mapped[datetime | None]
-    #: The marketplace asked for it (Retry-After): no post and no change before this.
+    #: The marketplace asked for it (Retry-After): nothing is visited there before this, for whatever.
     rest_until: Mapped[datetime | None]
     last_visit_at: Mapped[datetime | None]
     #: When it is looked at again: is somebody signed in, did anything sell.

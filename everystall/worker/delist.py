@@ -70,7 +70,7 @@ async def take_down(
     await visit.signed_in()
     await _record(visit, publication_id, state)
     if state not in ("ended", "sold"):
-        raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.")
 
 
 async def _sold_elsewhere(session: AsyncSession, publication: Publication) -> Attempt | None:
@@ -97,7 +97,7 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
         await _record(visit, publication_id, state)
         return
     if state != "live":
-        raise MarketplaceBusy(f"{visit.label} does not say whether the listing still stands.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not say whether the listing still stands.")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         late = await session.scalar(

@@ -24,6 +24,7 @@ from everystall.errors import (
     ChallengeShown,
     EverystallError,
     LeaseLost,
+    MarketplaceBusy,
     PageChanged,
     SealBroken,
     SessionExpired,
@@ -69,6 +70,8 @@ Evidence = Mapping[str, Any] | None
 async def failed(visit: Visit, publication_id: UUID | None, error: EverystallError) -> None:
     """Give a failure its fate. `publication_id` is None for a check of the account."""
     log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
+    if isinstance(error, PageChanged) and visit.rest:  # it lacks what the marketplace did not answer
+        error = MarketplaceBusy(error.message, retry_after=visit.rest)
     await pace.heed(visit, error)
     if error.fate != "seller":
         visit.turn_is_over = False

@@ -351,6 +351,8 @@ async def hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
         except (LeaseLost, BrowserEnded):
             raise
         except EverystallError as e:
+            if getattr(e, "retry_after", None):  # asked to rest: it is looked at after that
+                raise
             log.warning("photo.not_read_back", error=e.code)
             return hashlib.sha256(url.encode()).hexdigest()[:16]
 

@@ -128,7 +128,7 @@ async def _stands_as_put(visit: Visit, page: Page, plan: Plan) -> bool:
         await reconcile.settle(visit, page, plan.publication_id, attempt, attempt.remote_id, seen)
         return False
     if seen.state != "live":
-        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.")
     put = Draft.model_validate(attempt.draft)
     compared = await reconcile.compare_all(visit, page, put, attempt.photo_hashes, seen)
     by_hand = [name for name in differing(compared) if name not in plan.unlike]

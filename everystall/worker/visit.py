@@ -89,10 +89,10 @@ _DUE = f"""
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL) OR {_LOWERS})"""
 _FOUND = (
-    column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
-    column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
-    column("relist", TEXT), column("stays", Boolean), column("orphan_id", Uuid),
-    column("importing", Boolean), column("job_id", TEXT),
+    column("resting", Boolean), column("check_due", Boolean), column("stale", Boolean),
+    column("soon", Boolean), column("due_id", Uuid), column("wanted", TEXT), column("put", TEXT),
+    column("state", TEXT), column("looking", Boolean), column("relist", TEXT), column("stays", Boolean),
+    column("orphan_id", Uuid), column("importing", Boolean), column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
@@ -106,6 +106,7 @@ _ACCOUNT = [one for one in Connection.__table__.c if one.name != "live_ids"]
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
     SELECT {", ".join(f"c.{one.name}" for one in _ACCOUNT)},
+           coalesce(c.rest_until > now(), false) AS resting,
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
@@ -244,6 +245,8 @@ class Visit:
         self.turn_is_over = False
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
+        #: Until when a browser that ended heard that we shall rest, by time.monotonic().
+        self._rest_until = 0.0
 
     # ---- the loop ----
 
@@ -274,7 +277,8 @@ class Visit:
 
     async def _next(self) -> Due | None:
         """What is due now, the most urgent first: what is wanted gone; a check of the account, which is due
-        by itself or comes before the visit's first step; looks; posts; the list of what is live."""
+        by itself or comes before the visit's first step; looks; posts; the list of what is live. Nothing
+        while the marketplace asked us to rest: take-downs wait, too, and their seller is told."""
         lease = self.lease
         asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent,
                  "reading": self.reading}  # fmt: skip
@@ -284,6 +288,8 @@ class Visit:
                 lease.lost.set()
                 raise LeaseLost
             self.know(row[0])
+            if row.resting:
+                return None
             work = row.importing or (row.due_id or row.orphan_id) is not None
             first = row.stale and self.check_claimed is None and work
             # a browser that came to take something down is there already: what sold here, too, is seen by it,
@@ -345,6 +351,8 @@ class Visit:
                 unforeseen = PageChanged(f"Something we did not foresee ({type(e).__name__}).")
             if unforeseen is not None:  # not above: whoever logged a failure of this would show `e` with it
                 await self._failed(due, unforeseen)
+            if self.rest:
+                await pace.keep_rest(self, self.rest)
 
     async def _step(self, due: Due) -> None:
         id = due.publication_id
@@ -453,11 +461,13 @@ class Visit:
         """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
         async with self.lease.transaction() as session:
             left = await session.execute(
-                text(f"""SELECT EXISTS (SELECT {_DUE}) AS visits,
-                    EXISTS (SELECT FROM connections c WHERE c.id = :id AND {_IMPORTING}) AS reading"""),
+                text(f"""SELECT EXISTS (SELECT {_DUE}) AS visits, {_IMPORTING} AS reading
+                    FROM connections c
+                    WHERE c.id = :id AND (c.rest_until IS NULL OR c.rest_until <= now())"""),
                 {"id": self.lease.connection_id},
             )
-            for lane, is_left in left.one()._mapping.items():
+            row = left.one_or_none()
+            for lane, is_left in row._mapping.items() if row is not None else ():
                 if is_left:
                     await engine.wake(session, [self.lease.connection_id], lane, back=True)
 
@@ -466,6 +476,12 @@ class Visit:
     @property
     def label(self) -> str:
         return MARKETPLACES[self.connection.marketplace]
+
+    @property
+    def rest(self) -> float:
+        """Seconds that are left of the rest that the marketplace asked for in this visit; 0: it did not."""
+        here = self._browser.page.rest if self._browser is not None else 0.0
+        return max(self._rest_until - time.monotonic(), here)
 
     @property
     def open_page(self) -> Page | None:
@@ -477,6 +493,8 @@ class Visit:
             log.warning("browser.gone")
             await self._end_browser()
         if self._browser is None:
+            if self.rest:
+                raise MarketplaceBusy(f"{self.label} asks us to slow down.", retry_after=self.rest)
             log.info("visit.at", at="open session")
             self._opened = await self.tools.vault.open(
                 self.lease.user_id, self.lease.connection_id, purpose=self.purpose, which=self.which
@@ -586,6 +604,7 @@ class Visit:
             await self._end_browser()
 
     async def _end_browser(self) -> None:
+        self._rest_until = time.monotonic() + self.rest
         browser, self._browser = self._browser, None
         sitter, self.sitting = self.sitting, None
         if sitter is not None:
