@@ -521,6 +521,10 @@ class Publication(Owned, Base):
     lower_told_at: Mapped[datetime | None]
     #: Failures in a row of the kind that passes by itself.
     tries: Mapped[int] = mapped_column(server_default=text("0"))
+    #: When a step of it began of which nothing was written down yet; and how many before it in a row ended
+    #: without a word, though PostgreSQL stood: their worker died, say.
+    begun_at: Mapped[datetime | None]
+    cut_off: Mapped[int] = mapped_column(server_default=text("0"))
     remote_id: Mapped[str | None]
     url: Mapped[str | None]
     #: {field: true|false} of the last read-back of the live page.

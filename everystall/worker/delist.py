@@ -46,7 +46,8 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         if (asked := await held_by_pause(session, publication)) is not None:
             await change(session, publication, needs_you=ask_first(publication, asked))
             return
-        await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
+        await change(session, publication, state="ending", started_at=func.now(), finished_at=None,
+                     **visit.begins())  # fmt: skip
         await sales.note_started(session, publication)
         remote_id, attempt = publication.remote_id, await _sold_elsewhere(session, publication)
     await take_down(visit, publication_id, remote_id, attempt)
@@ -90,6 +91,7 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
         publication = await visit.locked(session, publication_id)
         if (publication.wanted, publication.put, publication.state) != ("live", "live", "ending"):
             return
+        await visit.begin(session, publication_id)
         remote_id = publication.remote_id
     assert remote_id is not None, "put = live is written together with its remote_id"
     state = (await visit.adapter.read(await visit.page(), remote_id)).state

@@ -222,7 +222,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None
-        await change(session, publication, state="revising", finished_at=None, **common)
+        await change(session, publication, state="revising", finished_at=None, **common, **visit.begins())
         return plan
 
 
@@ -357,7 +357,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         connection.last_post_at = func.clock_timestamp()
         shown = {name: True for name in plan.merged.write if name in compared}
         publication.read_back = {**(publication.read_back or {}), **shown}
-        await change(session, publication, state="revising", next_try_at=None)
+        await change(session, publication, state="revising", next_try_at=None, under_way=True)
     plan.armed = True
 
 

@@ -1,8 +1,10 @@
 """While a marketplace asked for a rest, nothing is due on the account; what is to go, or to be fewer, and has
-to wait for that is told as late at once."""
+to wait for that is told as late at once. A publication says that a step of it is under way, and how many
+ended without a word."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0045"
@@ -23,6 +25,10 @@ NOT_RESTING = "(c.rest_until IS NULL OR c.rest_until <= now())"
 
 
 def upgrade() -> None:
+    op.add_column("publications", sa.Column("begun_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "publications", sa.Column("cut_off", sa.Integer(), server_default=sa.text("0"), nullable=False)
+    )
     op.execute("GRANT SELECT (rest_until) ON connections TO everystall_engine")
     op.execute("RESET ROLE")
     op.execute("SET ROLE everystall_engine")
