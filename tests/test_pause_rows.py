@@ -109,6 +109,20 @@ async def test_a_pause_stops_what_it_says_and_nothing_else(db, admin, alice, bob
         assert row["reason"] == "paused"
 
 
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "to be looked at"])
+async def test_what_a_visit_leaves_behind_is_woken_in_its_own_lane(db, admin, alice, bob, stand, path):
+    """A take-down in the one that is kept free for it: others' posts may fill all slots of the other."""
+    lane, *_ = PATHS[path]
+    _, (account, elsewhere) = await stand("ebay", "poshmark", quantity=3 if "several" in path else 1)
+    await _comes_up(db, admin, path, account, elsewhere)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    for of in ("visits", "urgent"):  # whichever was stopped, or had spent its budget
+        await _visit(db, alice, account, of)._wake_for_the_rest()
+    await _visit(db, bob, account, "visits")._wake_for_the_rest()
+    jobs = await admin.execute("SELECT queue_name FROM procrastinate.procrastinate_jobs")
+    assert [row["queue_name"] for row in await jobs.fetchall()] == [lane]
+
+
 @pytest.mark.parametrize("path", [*PATHS, "given up, and looked for"])
 async def test_a_rest_that_a_marketplace_asked_for_stops_all_visits_until_it_is_over(
     db, admin, alice, bob, stand, path

@@ -508,10 +508,13 @@ class Visit:
         return True
 
     async def _wake_for_the_rest(self) -> None:
-        """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
+        """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back, in
+        the lane that is its own."""
         async with self.lease.transaction() as session:
             left = await session.execute(
-                text(f"""SELECT EXISTS (SELECT {_DUE}) AS visits, {_IMPORTING} AS reading
+                text(f"""SELECT EXISTS (SELECT {_DUE} AND p.put = 'live' AND {_URGENT}) AS urgent,
+                        EXISTS (SELECT {_DUE} AND NOT (p.put = 'live' AND {_URGENT})) AS visits,
+                        {_IMPORTING} AS reading
                     FROM connections c
                     WHERE c.id = :id AND (c.rest_until IS NULL OR c.rest_until <= now())"""),
                 {"id": self.lease.connection_id},
