@@ -330,7 +330,7 @@ class Connection(Owned, Base):
     #: Why the account cannot be visited, as the seller reads it (a NeedsYou), or null.
     needs_you: Mapped[dict[str, Any] | None]
     last_post_at: Mapped[datetime | None]
-    #: The marketplace asked for it (Retry-After): no post and no change before this.
+    #: The marketplace asked for it (Retry-After): nothing is visited there before this, for whatever.
     rest_until: Mapped[datetime | None]
     last_visit_at: Mapped[datetime | None]
     #: When it is looked at again: is somebody signed in, did anything sell.
@@ -523,6 +523,10 @@ class Publication(Owned, Base):
     lower_told_at: Mapped[datetime | None]
     #: Failures in a row of the kind that passes by itself.
     tries: Mapped[int] = mapped_column(server_default=text("0"))
+    #: When a step of it began of which nothing was written down yet; and how many before it in a row ended
+    #: without a word, though PostgreSQL stood: their worker died, say.
+    begun_at: Mapped[datetime | None]
+    cut_off: Mapped[int] = mapped_column(server_default=text("0"))
     remote_id: Mapped[str | None]
     url: Mapped[str | None]
     #: {field: true|false} of the last read-back of the live page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from email.utils import formatdate
@@ -69,6 +70,7 @@ def page(browser, stall) -> Page:
     stall.asked.clear()
     stall.posted.clear()
     stall.show("/", FORM)
+    browser.page._rest_until = 0.0  # a test before this one may have been asked for one
     return browser.page
 
 
@@ -207,6 +209,42 @@ async def test_it_may_say_until_when(page, stall):
     with pytest.raises(MarketplaceBusy) as caught:
         await page.goto("/")
     assert 60 < caught.value.retry_after <= 90
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_page_known_as_busy_says_for_how_long_as_well(page, stall, status):
+    stall.show("/", "<h1 id=busy>Back soon</h1>", status=status, Retry_After="120")
+    with pytest.raises(MarketplaceBusy, match="try again later") as caught:
+        await page.goto("/")
+    assert 110 < caught.value.retry_after <= 120
+
+
+@pytest.mark.parametrize(("host", "rests"), [("poshmark", True), ("stranger", False)])
+async def test_an_answer_to_the_pages_own_request_that_asks_for_a_rest_is_heard(page, stall, host, rests):
+    """A click's, say: from then on no page is opened and nothing committed."""
+    address = f"{stall.url(host)}/api/listing"
+    stall.show(
+        "/", f"""{FORM}<button id=save onclick="fetch('{address}', {{mode: 'no-cors'}})">Save</button>"""
+    )
+    stall.show("/api/listing", "", status=429, Retry_After="120")
+    await page.goto("/")
+    await page.click(Target("the save button", ("#save",)))
+    async with asyncio.timeout(5):
+        while not stall.paths(host) or "/api/listing" not in stall.paths(host):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)
+    assert (110 < page.rest <= 120) is rests
+    asked = len(stall.asked)
+    page.clicked = False
+    for act in (page.goto("/"), page.commit(PUBLISH)):
+        if not rests:
+            await act
+            continue
+        with pytest.raises(MarketplaceBusy) as caught:
+            await act
+        assert 110 < caught.value.retry_after <= 120
+    assert page.clicked is not rests
+    assert (len(stall.asked) > asked) is not rests
 
 
 async def test_nobody_listening_is_busy_and_no_address_is_told(settings, stall):

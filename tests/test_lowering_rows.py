@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from everystall.errors import AccountLimited
+from everystall.errors import AccountLimited, MarketplaceBusy, PageChanged
 from everystall.inventory import sales
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
 from everystall.models import Attempt, Connection, Listing, Publication
-from everystall.worker import failures, revise
+from everystall.worker import failures, reconcile, revise
 from everystall.worker.visit import Visit
 from tests.selling import all_of, an_order, cancel, one_of, rule, take
 
@@ -110,6 +111,36 @@ async def test_fewer_are_put_once_the_rest_is_over_that_a_marketplace_asked_for(
     await admin.execute("UPDATE connections SET rest_until = now() - interval '1 second'")
     assert await revise._compose(visit, id) is not None
     assert await all_of(db, bob, Publication) == []
+
+
+async def test_a_page_that_is_not_as_known_while_its_marketplace_asks_for_a_rest_is_nobodys_question(
+    db, admin, alice, bob, lowered, monkeypatch
+):
+    """It lacks what was not answered: an upload, say."""
+    visit, id = lowered
+    await admin.execute("UPDATE publications SET wanted = 'live', lower_asked_at = NULL WHERE id = %s", [id])
+    monkeypatch.setattr(visit, "_rest_until", time.monotonic() + 600)
+    await failures.failed(visit, id, PageChanged("The photo is not there."))
+    row = await _of(db, alice, id)
+    assert (row.needs_you, row.tries) == (None, 1)
+    assert row.next_try_at - datetime.now(UTC) > timedelta(minutes=9)
+    (account,) = [one for one in await all_of(db, alice, Connection) if one.marketplace == "ebay"]
+    assert account.rest_until - datetime.now(UTC) > timedelta(minutes=9)
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_photos_that_do_not_come_because_of_a_rest_are_not_told_as_others():
+    async def fetch(url):
+        raise MarketplaceBusy("Not now.", retry_after=rest)
+
+    visit = SimpleNamespace(tools=SimpleNamespace(photos=SimpleNamespace(dhash=None)))
+    for rest in (None, 60):
+        read = reconcile.hashes(visit, SimpleNamespace(fetch=fetch), ["https://x"])
+        if rest is None:
+            assert len(await read) == 1
+        else:
+            with pytest.raises(MarketplaceBusy):
+                await read
 
 
 async def _attempt(db, user, id):

@@ -73,11 +73,15 @@ async def _comes_up(db, admin, path, account, elsewhere):
                 await touch(session, await session.get_one(Listing, publication.listing_id))
 
 
+def _visit(db, user, account, lane):
+    lease = SimpleNamespace(connection_id=account.id, user_id=user, fence=1, lost=asyncio.Event(),
+                            transaction=lambda: db.as_user(user))  # fmt: skip
+    return Visit(SimpleNamespace(db=db, get_adapter=lambda marketplace: None), lease, lane)
+
+
 async def _next(db, user, account, lane):
     """What a visit would do first, without looking what sold."""
-    lease = SimpleNamespace(connection_id=account.id, user_id=user, fence=1, lost=asyncio.Event())
-    tools = SimpleNamespace(db=db, get_adapter=lambda marketplace: None)
-    due = await Visit(tools, lease, lane)._next()
+    due = await _visit(db, user, account, lane)._next()
     return due.kind if due else None
 
 
@@ -103,6 +107,51 @@ async def test_a_pause_stops_what_it_says_and_nothing_else(db, admin, alice, bob
         of_account = "SELECT needs_you ->> 'reason' AS reason FROM publications WHERE connection_id = %s"
         row = await (await admin.execute(of_account, [account.id])).fetchone()
         assert row["reason"] == "paused"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "to be looked at"])
+async def test_what_a_visit_leaves_behind_is_woken_in_its_own_lane(db, admin, alice, bob, stand, path):
+    """A take-down in the one that is kept free for it: others' posts may fill all slots of the other."""
+    lane, *_ = PATHS[path]
+    _, (account, elsewhere) = await stand("ebay", "poshmark", quantity=3 if "several" in path else 1)
+    await _comes_up(db, admin, path, account, elsewhere)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    for of in ("visits", "urgent"):  # whichever was stopped, or had spent its budget
+        await _visit(db, alice, account, of)._wake_for_the_rest()
+    await _visit(db, bob, account, "visits")._wake_for_the_rest()
+    jobs = await admin.execute("SELECT queue_name FROM procrastinate.procrastinate_jobs")
+    assert [row["queue_name"] for row in await jobs.fetchall()] == [lane]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "given up, and looked for"])
+async def test_a_rest_that_a_marketplace_asked_for_stops_all_visits_until_it_is_over(
+    db, admin, alice, bob, stand, path
+):
+    lane, kind, *_ = PATHS.get(path, ("visits", "orphan"))
+    _, (account, elsewhere) = await stand("ebay", "poshmark", quantity=3 if "several" in path else 1)
+    await admin.execute("UPDATE connections SET next_check_at = NULL")
+    if kind == "orphan":
+        await admin.execute("UPDATE attempts SET outcome = 'unresolved', next_look_at = now() "
+                            "WHERE connection_id = %s", [account.id])  # fmt: skip
+    else:
+        await _comes_up(db, admin, path, account, elsewhere)
+    await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
+    lease = "UPDATE connections SET lease_fence = 1, watched_at = NULL, lease_until = "
+    rest = "UPDATE connections SET rest_until = now() + make_interval(secs => %s)"
+    woken = "SELECT connection_id FROM everystall.due(9) UNION SELECT everystall.due_live_imports(9)"
+    for seconds, goes in ((600, False), (-1, True)):
+        await admin.execute(rest, [seconds])
+        await admin.execute(lease + "now() + interval '1 hour'")
+        visit = _visit(db, alice, account, lane)
+        await visit._wake_for_the_rest()
+        jobs = await admin.execute("DELETE FROM procrastinate.procrastinate_jobs RETURNING 1")
+        assert bool(await jobs.fetchall()) is (goes and kind not in ("check", "orphan"))
+        due = await visit._next()
+        assert (due.kind if due else None) == (kind if goes else None)
+        await admin.execute(lease + "NULL")
+        await admin.execute("UPDATE connections SET next_check_at = now() WHERE next_check_at IS NOT NULL")
+        found = [row["connection_id"] for row in await (await admin.execute(woken)).fetchall()]
+        assert (account.id in found) is goes
 
 
 @pytest.mark.parametrize("switch", [None, "users"])

@@ -147,8 +147,11 @@ async def test_a_seller_is_told_of_a_place_without_a_worker_and_it_goes_on_when_
     await admin.execute("UPDATE everystall.places SET seen_at = now() - interval '121 s'")
     await places.look_after(db)
     assert await _needs(admin) == (["no_worker", None], [("no_worker", "waiting")])
-    said = await (await admin.execute("SELECT needs_you FROM publications")).fetchone()
-    assert "“home”" in said["needs_you"]["message"]
+    for asked in ("publications", "connections WHERE place IS NOT NULL"):
+        said = await (await admin.execute(f"SELECT needs_you FROM {asked}")).fetchone()
+        assert "“home”" in said["needs_you"]["message"]
+        assert said["needs_you"]["url"] == account.base_url
+        assert said["needs_you"]["actions"]
     told = await (await admin.execute("SELECT type FROM events")).fetchall()
     assert [row["type"] for row in told] == ["publication.needs_you"]
     await places.look_after(db)  # once

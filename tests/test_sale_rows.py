@@ -33,6 +33,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
+from everystall.notify import words
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
@@ -391,6 +392,37 @@ async def test_what_is_not_gone_five_minutes_after_it_sold_elsewhere_is_told_onc
     await admin.execute("UPDATE take_downs SET asked_at = now() - interval '301 seconds'")
     (late,) = await told()
     assert late["marketplace"] == "ebay"
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_what_has_to_wait_for_a_rest_that_its_marketplace_asked_for_is_told_at_once(
+    db, admin, alice, bob, stand, several
+):
+    _, (here, there) = await stand("mercari", "ebay", quantity=3 if several else 1)
+    await take(db, here, an_order("o1", "r-1"))
+
+    async def told():
+        for _ in range(2):
+            await sales.tell_late(db)
+        return [one for one in await all_of(db, alice, Event) if one.type == "delist.late"]
+
+    rest = "UPDATE connections SET rest_until = now() + make_interval(secs => %s) WHERE id = %s"
+    await admin.execute(rest, [60, there.id])  # it is over in time
+    assert await told() == []
+    await admin.execute(rest, [3600, there.id])
+    (late,) = await told()
+    until = (await one_of_account(db, alice, there)).rest_until
+    assert (late.data["marketplace"], late.data["until"]) == ("ebay", until.isoformat())
+    async with db.as_user(alice) as session:
+        (said,) = await words.told(session, [late])
+    assert f"asked us to rest until {until:%H:%M} UTC" in said.text
+    assert ("made fewer" if several else "taken down") in said.text
+    assert await all_of(db, bob, Event) == []
+
+
+async def one_of_account(db, user, account):
+    (row,) = [one for one in await all_of(db, user, Connection) if one.id == account.id]
+    return row
 
 
 async def test_what_is_gone_or_wanted_again_is_not_late(db, admin, alice, stand):

@@ -2,6 +2,8 @@
 
 Before anything is looked for, and while it is, the page is looked at for what is not ours to work on:
 a sign-in page, a captcha, a limit. A commit target is clicked once, never healed, never retried.
+Where the marketplace asks for a rest, in whichever answer, no page is opened and nothing committed before it
+is over.
 Nothing here ever waits for Playwright's own 30 seconds.
 """
 
@@ -12,7 +14,7 @@ import base64
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -119,10 +121,18 @@ class Page:
         self._lacks_part = False
         raw.on("request", lambda request: self._asked.append(request.url))
         raw.on("requestfailed", self._on_lost)
+        #: Until when the marketplace asked us to rest, by time.monotonic().
+        self._rest_until = 0.0
+        raw.on("response", self._on_answer)
 
     @property
     def url(self) -> str:
         return self.raw.url
+
+    @property
+    def rest(self) -> float:
+        """Seconds that are left of the rest that the marketplace asked for; 0: it asked for none."""
+        return max(self._rest_until - time.monotonic(), 0.0)
 
     # ---- going places ----
 
@@ -130,6 +140,7 @@ class Page:
         """Opens a path of the marketplace, or an address on its hosts, and waits for `ready`."""
         address = urljoin(self.base_url + "/", path)
         self._own(address)
+        self._stay_away()
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
         self._lacks_part = False
@@ -150,13 +161,13 @@ class Page:
         obstacles = self._site.obstacles
         for obstacle in obstacles:
             if any(re.search(pattern, self.raw.url) for pattern in obstacle.urls):
-                raise _error_for(obstacle)
+                raise self._error_for(obstacle)
         texts = [text for obstacle in obstacles for text in obstacle.locators]
         if not texts or not await self._any_visible(texts):
             return
         for obstacle in obstacles:
             if obstacle.locators and await self._any_visible(obstacle.locators):
-                raise _error_for(obstacle)
+                raise self._error_for(obstacle)
 
     async def wait_url(self, pattern: str, *, seconds: float | None = None) -> None:
         """Until the address matches the regular expression."""
@@ -235,6 +246,7 @@ class Page:
                 raise PageChanged(f"The page does not let us press {target.intent}.")
         if self._deadline is not None and self._deadline.passed:
             raise LeaseLost
+        self._stay_away()
         self._accept_dialog = accept_dialog
         log.info("visit.at", at="click", target=target.intent)
         self.clicked = True
@@ -349,9 +361,10 @@ class Page:
                 answer = await self.raw.context.request.get(
                     url, max_redirects=0, timeout=self._settings.page_seconds * 1000
                 )
+                self._hear(url, answer.status, answer.headers)
                 if answer.ok and int(answer.headers.get("content-length") or 0) <= MOST_FETCHED:
                     return await answer.body()
-            raise MarketplaceBusy(f"The marketplace did not give us back a photo ({answer.status}).")
+            raise self._busy(f"The marketplace did not give us back a photo ({answer.status}).")
         with self._translated():
             got = await self.raw.evaluate(
                 """async ([url, most]) => {
@@ -372,7 +385,7 @@ class Page:
                 [url, MOST_FETCHED],
             )
         if got is None:
-            raise MarketplaceBusy("The marketplace did not give us back a photo.")
+            raise self._busy("The marketplace did not give us back a photo.")
         return base64.b64decode(got)
 
     # ---- parts ----
@@ -414,6 +427,33 @@ class Page:
             host == one or host.endswith("." + one) for one in own if one
         ):
             raise PageChanged(f"An address on {host or there.scheme} is not the marketplace's own.")
+
+    def _on_answer(self, response: Response) -> None:
+        self._hear(response.url, response.status, response.headers)
+
+    def _hear(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        """Any answer of the marketplace's own hosts may ask us to rest: that to a click, too."""
+        seconds = _asked_rest(status, headers)
+        if seconds:
+            with suppress(PageChanged):  # a stranger's is none of the marketplace's
+                self._own(url)
+                self._rest_until = max(self._rest_until, time.monotonic() + seconds)
+
+    def _stay_away(self) -> None:
+        if self.rest:
+            raise self._busy("The marketplace asks us to slow down.")
+
+    def _busy(self, said: str) -> MarketplaceBusy:
+        return MarketplaceBusy(said, retry_after=self.rest or None)
+
+    def _error_for(self, obstacle: Obstacle) -> EverystallError:
+        if obstacle.kind == "login":
+            return SessionExpired(obstacle.says)
+        if obstacle.kind == "limited":
+            return AccountLimited(obstacle.says)
+        if obstacle.kind == "busy":
+            return self._busy(obstacle.says)
+        return ChallengeShown(obstacle.says)
 
     @asynccontextmanager
     async def _acting(self, target: Target) -> AsyncIterator[None]:
@@ -468,8 +508,8 @@ class Page:
 
     def _absent(self, said: str) -> EverystallError:
         """Of a page that lacks what makes it, nothing can be said but that."""
-        if self._lacks_part:
-            return MarketplaceBusy("A part of the page did not arrive.")
+        if self._lacks_part or self.rest:
+            return self._busy("A part of the page did not arrive.")
         return PageChanged(said)
 
     def _on_lost(self, request: Request) -> None:
@@ -492,29 +532,26 @@ def _judge(response: Response | None) -> None:
     """What the main answer's status says, where the page itself said nothing we know."""
     if response is None:
         return
-    asked = response.headers.get("retry-after", "")
+    asked = _asked_rest(response.status, response.headers)
     if response.status == 429:
-        raise MarketplaceBusy("The marketplace asks us to slow down.", retry_after=_seconds(asked))
+        raise MarketplaceBusy("The marketplace asks us to slow down.", retry_after=asked)
     if response.status >= 500:
-        raise MarketplaceBusy(f"The marketplace answers with an error of its own ({response.status}).",
-                              retry_after=_seconds(asked) if asked else None)  # fmt: skip
+        said = f"The marketplace answers with an error of its own ({response.status})."
+        raise MarketplaceBusy(said, retry_after=asked)
+
+
+def _asked_rest(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds for which an answer asks us to rest: *too many requests*, or an error with a Retry-After."""
+    asked = headers.get("retry-after", "")
+    return _seconds(asked) if status == 429 or (status >= 500 and asked) else None
 
 
 def _seconds(retry_after: str) -> float:
-    """Retry-After: seconds, or a date; a minute where it says neither, an hour at most."""
+    """Retry-After: seconds, or a date; a minute where it says neither, an hour at most: after that it is
+    asked again, and what is to be taken down waits no longer for a word that may be a slip."""
     with suppress(ValueError):
         return min(max(float(retry_after), 0.0), 3600.0)
     with suppress(ValueError, TypeError):
         then = parsedate_to_datetime(retry_after)
         return min(max((then - datetime.now(UTC)).total_seconds(), 0.0), 3600.0)
     return 60.0
-
-
-def _error_for(obstacle: Obstacle) -> EverystallError:
-    if obstacle.kind == "login":
-        return SessionExpired(obstacle.says)
-    if obstacle.kind == "limited":
-        return AccountLimited(obstacle.says)
-    if obstacle.kind == "busy":
-        return MarketplaceBusy(obstacle.says)
-    return ChallengeShown(obstacle.says)

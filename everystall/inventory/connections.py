@@ -138,7 +138,13 @@ async def place_deserted(session: AsyncSession, connection: Connection) -> None:
         f"No worker runs at “{connection.place}”, where this {MARKETPLACES[connection.marketplace]} account "
         "is visited from: nothing is posted or taken down there. It goes on by itself when one is back."
     )
-    connection.needs_you = {"reason": NO_WORKER, "message": message, "url": None, "actions": []}
+    href = f"/api/connections/{connection.public_id}/resume"  # where there is none still, it says so again
+    connection.needs_you = {
+        "reason": NO_WORKER,
+        "message": message,
+        "url": connection.base_url,
+        "actions": [{"name": "resume", "label": "Go on", "method": "POST", "href": href}],
+    }
     await hold_all(session, connection, NO_WORKER, message)
 
 

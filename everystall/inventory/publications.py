@@ -115,15 +115,22 @@ def reason_of(error: EverystallError) -> str:
     return error.code if error.code in ACTIONS_FOR else "page_changed"
 
 
-async def change(session: AsyncSession, publication: Publication, **values: Any) -> None:
-    """Set columns of the publication and let every job that waits for it see them."""
-    await alter(session, publication, **values)
+async def change(
+    session: AsyncSession, publication: Publication, *, under_way: bool = False, **values: Any
+) -> None:
+    """Set columns of the publication and let every job that waits for it see them. `under_way`: a step of it
+    goes on after that; else this is what became of it."""
+    await alter(session, publication, under_way=under_way, **values)
     await tell_jobs(session, [publication.id])
 
 
-async def alter(session: AsyncSession, publication: Publication, **values: Any) -> None:
+async def alter(
+    session: AsyncSession, publication: Publication, *, under_way: bool = False, **values: Any
+) -> None:
     """The same without telling the jobs: for who changes several and tells them once."""
     put, state, reason = publication.put, publication.state, _reason(publication)
+    if not under_way:
+        publication.begun_at, publication.cut_off = None, 0
     for name, value in values.items():
         setattr(publication, name, value)
     publication.updated_at = func.now()

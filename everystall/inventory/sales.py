@@ -509,8 +509,9 @@ async def note_started(session: AsyncSession, publication: Publication) -> None:
 
 async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
     """It sold elsewhere and could not be taken down, or made fewer, so far: past the target the seller hears
-    of it, once."""
-    past = func.now() - timedelta(seconds=LATE_SECONDS)
+    of it, once; at once, where the marketplace asked for a rest that is longer."""
+    resting = select(Connection.rest_until).where(Connection.id == publication.connection_id)
+    past = func.greatest(func.now(), resting.scalar_subquery()) - timedelta(seconds=LATE_SECONDS)
     if publication.lower_asked_at is not None and publication.lower_told_at is None:
         lowers = await session.execute(
             update(Publication)
@@ -521,7 +522,7 @@ async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
         )
         for asked_at in filter(None, lowers.scalars().all()):
             await session.refresh(publication, ["lower_told_at"])
-            await tell(session, publication, "delist.late", since=asked_at.isoformat(), lowers=True)
+            await _tell_late(session, publication, asked_at, lowers=True)
     late = await session.execute(
         update(TakeDown)
         .where(TakeDown.publication_id == publication.id, TakeDown.gone_at.is_(None),
@@ -531,7 +532,18 @@ async def tell_if_late(session: AsyncSession, publication: Publication) -> None:
     )  # fmt: skip
     since = late.scalars().first()
     if since is not None:
-        await tell(session, publication, "delist.late", since=since.isoformat())
+        await _tell_late(session, publication, since)
+
+
+async def _tell_late(session: AsyncSession, publication: Publication, since: datetime, **more: Any) -> None:
+    """`until`: the marketplace asked for a rest until then, and we leave it alone."""
+    until = await session.scalar(
+        select(Connection.rest_until).where(
+            Connection.id == publication.connection_id, Connection.rest_until > func.now()
+        )
+    )
+    more |= {"until": until.isoformat()} if until is not None else {}
+    await tell(session, publication, "delist.late", since=since.isoformat(), **more)
 
 
 async def tell_late(db: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -150,6 +151,14 @@ def _cancelled(data: Mapping[str, Any], names: _Names) -> _Said:
 
 
 def _late(data: Mapping[str, Any], names: _Names) -> _Said:
+    if data.get("until"):
+        lowers, until = data.get("lowers"), f"{datetime.fromisoformat(data['until']):%H:%M} UTC"
+        done, title = ("made fewer", "Not made fewer on") if lowers else ("taken down", "Still on")
+        text = (
+            f"{names.listing(data)} was sold elsewhere, and {names.place(data)} asked us to rest until "
+            f"{until}. It is {done} right after that; look there yourself meanwhile."
+        )
+        return f"{title} {names.place(data)}, which asked us to rest", text, _stalls(data), "bad"
     if data.get("lowers"):
         text = (
             f"Some of {names.listing(data)} sold, and after five minutes more than are left may still be "

@@ -217,6 +217,9 @@ class Site:
         slow = take(self.marketplace, name, "any", kind="slow", path=path)
         if slow is not None:
             await asyncio.sleep(0.5 if slow.seconds is None else slow.seconds)
+        many = take(self.marketplace, name, "any", kind="too_many", path=path)
+        if many is not None:
+            return HTMLResponse("<h1>Too many requests</h1>", 429, {"Retry-After": many.retry_after})
         if not _is_page(request):
             return None
         if path == ANSWER and request.method == "POST" and session is not None:
@@ -224,9 +227,6 @@ class Site:
         latency = take(self.marketplace, name, "page", kind="latency", path=path)
         if latency is not None:
             await asyncio.sleep(1.0 if latency.seconds is None else latency.seconds)
-        many = take(self.marketplace, name, "page", kind="too_many", path=path)
-        if many is not None:
-            return HTMLResponse("<h1>Too many requests</h1>", 429, {"Retry-After": many.retry_after})
         if session is None or path == self.login_path:
             return None
         if take(self.marketplace, name, "page", kind="session_expired", path=path):

@@ -232,7 +232,7 @@ class Ledger:
 POINTS = {
     "latency": "page", "slow": "any", "down": "any", "captcha": "page", "login_wall": "page",
     "session_expired": "page", "layout": "layout", "index_lag": "list_index", "recompress": "photo",
-    "too_many": "page",
+    "too_many": "any",
     "error_before": "submit_before", "reset_before": "submit_before", "late_commit": "submit_before",
     "soft_reject": "submit_before", "item_limit": "submit_before",
     "error_after": "submit_after", "reset_after": "submit_after", "odd_answer": "submit_after",

@@ -198,7 +198,7 @@ class PublicationOut(Pair):
     @classmethod
     def now(cls, row: Publication, account: Connection, actions: list[ActionOut]) -> PublicationOut:
         blind = told_of(account) if row.put == "live" or row.looking else None
-        waits_for = _waits_for(row, account)
+        waits_for, not_before = _waits_for(row, account)
         return cls(
             marketplace=row.marketplace,
             browser_profile_id=account.public_id,
@@ -220,20 +220,20 @@ class PublicationOut(Pair):
             actions=actions,
             blind=BlindOut(**blind) if blind else None,
             waits_for=waits_for,
-            not_before=row.next_try_at if waits_for else None,
+            not_before=not_before,
         )
 
 
-def _waits_for(row: Publication, account: Connection) -> WaitsFor | None:
-    """What one waits for by itself, as the rows say it."""
-    now = datetime.now(UTC)
-    if row.needs_you is not None or row.looking or not row.unsettled:
-        return None
-    if row.next_try_at is None or row.next_try_at <= now:
-        return None
-    if row.wanted == "live" and account.rest_until is not None and account.rest_until > now:
-        return "rest"
-    return "pace" if row.next_try_at == row.paced_to else "retry"
+def _waits_for(row: Publication, account: Connection) -> tuple[WaitsFor | None, datetime | None]:
+    """What one waits for by itself, and until when, as the rows say it."""
+    now, rest = datetime.now(UTC), account.rest_until
+    if row.needs_you is not None or not (row.unsettled or row.looking):
+        return None, None
+    if rest is not None and rest > now:
+        return "rest", max(rest, row.next_try_at or rest)
+    if row.looking or row.next_try_at is None or row.next_try_at <= now:
+        return None, None
+    return "pace" if row.next_try_at == row.paced_to else "retry", row.next_try_at
 
 
 class ProblemOut(Shape):

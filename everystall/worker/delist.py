@@ -46,7 +46,8 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
         if (asked := await held_by_pause(session, publication)) is not None:
             await change(session, publication, needs_you=ask_first(publication, asked))
             return
-        await change(session, publication, state="ending", started_at=func.now(), finished_at=None)
+        await change(session, publication, state="ending", started_at=func.now(), finished_at=None,
+                     **visit.begins())  # fmt: skip
         await sales.note_started(session, publication)
         remote_id, attempt = publication.remote_id, await _sold_elsewhere(session, publication)
     await take_down(visit, publication_id, remote_id, attempt)
@@ -70,7 +71,7 @@ async def take_down(
     await visit.signed_in()
     await _record(visit, publication_id, state)
     if state not in ("ended", "sold"):
-        raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.")
 
 
 async def _sold_elsewhere(session: AsyncSession, publication: Publication) -> Attempt | None:
@@ -90,6 +91,7 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
         publication = await visit.locked(session, publication_id)
         if (publication.wanted, publication.put, publication.state) != ("live", "live", "ending"):
             return
+        await visit.begin(session, publication_id)
         remote_id = publication.remote_id
     assert remote_id is not None, "put = live is written together with its remote_id"
     state = (await visit.adapter.read(await visit.page(), remote_id)).state
@@ -97,7 +99,7 @@ async def look_whether_it_stands(visit: Visit, publication_id: UUID) -> None:
         await _record(visit, publication_id, state)
         return
     if state != "live":
-        raise MarketplaceBusy(f"{visit.label} does not say whether the listing still stands.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not say whether the listing still stands.")
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         late = await session.scalar(

@@ -25,6 +25,7 @@ from everystall.errors import (
     ChallengeShown,
     EverystallError,
     LeaseLost,
+    MarketplaceBusy,
     PageChanged,
     SealBroken,
     SessionExpired,
@@ -70,6 +71,8 @@ Evidence = Mapping[str, Any] | None
 async def failed(visit: Visit, publication_id: UUID | None, error: EverystallError) -> None:
     """Give a failure its fate. `publication_id` is None for a check of the account."""
     log.warning("step.failed", error=error.code, message=error.message, fate=error.fate)
+    if isinstance(error, PageChanged) and visit.rest:  # it lacks what the marketplace did not answer
+        error = MarketplaceBusy(error.message, retry_after=visit.rest)
     await pace.heed(visit, error)
     if error.fate != "seller":
         visit.turn_is_over = False
@@ -164,6 +167,17 @@ async def flag(
         await tell_jobs(session, [publication_id])
 
 
+async def cut_off(visit: Visit, publication_id: UUID) -> None:
+    """Whoever was at it ended without a word, each time: that is no bad moment any more."""
+    said = (
+        f"{TRIES} times in a row the work on this listing was cut off in the middle: the worker ended, or "
+        "lost its database, and nothing more was written down. A photo that is too large for the worker's "
+        "memory may do that. Whoever runs Everystall finds the reason in the worker's log; then try again."
+    )
+    log.error("step.cut_off", publication_id=str(publication_id), times=TRIES)
+    await flag(visit, publication_id, PageChanged.code, said)
+
+
 async def dropped(visit: Visit, publication_id: UUID | None) -> None:
     """Nothing was clicked: back to waiting, unless someone already decided otherwise."""
     if publication_id is None:
@@ -171,8 +185,8 @@ async def dropped(visit: Visit, publication_id: UUID | None) -> None:
         return
     async with visit.lease.transaction() as session:
         publication = await visit.find_locked(session, publication_id)
-        if publication is not None and publication.state in AT_REST:
-            await change(session, publication, state=AT_REST[publication.state])
+        if publication is not None:
+            await change(session, publication, state=AT_REST.get(publication.state, publication.state))
 
 
 def over(publication: Publication) -> bool:

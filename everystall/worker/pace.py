@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,8 @@ from everystall.models import Publication
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
+
+log = structlog.get_logger()
 
 #: Of what waits on an account, so many are put off one gap apart, and all others to behind the last of them:
 #: so 5,000 that wait are not written anew with each post.
@@ -111,8 +114,13 @@ async def close_up(visit: Visit) -> bool:
 async def heed(visit: Visit, error: EverystallError) -> None:
     """Where the marketplace asked for a rest, the whole account has it, whichever step heard it."""
     seconds = getattr(error, "retry_after", None)
-    if not seconds:
-        return
+    if seconds:
+        await keep_rest(visit, seconds)
+
+
+async def keep_rest(visit: Visit, seconds: float) -> None:
+    """Nobody visits the account before that is over, for whatever."""
+    log.info("account.rests", seconds=round(seconds))
     async with visit.lease.transaction() as session:
         await session.execute(
             text("""UPDATE connections SET

@@ -173,7 +173,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
             return None
         await change(
             session, publication, state="composing", wanted_revision=listing.revision,
-            started_at=publication.started_at or func.now(), finished_at=None, notes=[],
+            started_at=publication.started_at or func.now(), finished_at=None, notes=[], **visit.begins(),
         )  # fmt: skip
         return Plan(publication.id, attempt.id, listing.revision, draft,
                     await reconcile.known_ids(session, visit.lease.connection_id),
@@ -212,7 +212,7 @@ async def _note_filling(visit: Visit, plan: Plan) -> None:
         publication = await visit.locked(session, plan.publication_id)
         if publication.wanted != "live":
             raise NotWanted("It is no longer wanted here.")
-        await change(session, publication, state="filling")
+        await change(session, publication, state="filling", under_way=True)
 
 
 async def _read_baseline(visit: Visit, page: Page, plan: Plan) -> None:

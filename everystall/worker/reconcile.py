@@ -54,7 +54,7 @@ async def look(visit: Visit, publication_id: UUID) -> None:
         if publication.state == "armed":
             await change(session, publication, state="reconciling")
         # what is read from here on is not older
-        began = (await session.execute(select(func.now()))).scalar_one()
+        began = await visit.begin(session, publication_id)
     page = await visit.page()
     log.info("visit.at", at="read-back")
     found, seen = await _find(visit, page, attempt)
@@ -351,6 +351,8 @@ async def hashes(visit: Visit, page: Page, urls: Sequence[str]) -> list[str]:
         except (LeaseLost, BrowserEnded):
             raise
         except EverystallError as e:
+            if getattr(e, "retry_after", None):  # asked to rest: it is looked at after that
+                raise
             log.warning("photo.not_read_back", error=e.code)
             return hashlib.sha256(url.encode()).hexdigest()[:16]
 

@@ -53,6 +53,8 @@ async def relist(visit: Visit, publication_id: UUID) -> None:
         if (publication.wanted, publication.put) != ("live", "live") or publication.relist is None:
             return
         begun, remote_id = publication.relist == "begun", publication.remote_id
+        if begun:
+            await visit.begin(session, publication_id)
     if not begun:
         plan = await _compose(visit, publication_id)
         if plan is None:
@@ -96,6 +98,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         unlike = frozenset(differing(publication.read_back or {}))
         plan = Plan(publication_id, listing.revision, draft, attempt, unlike)
         session.expunge(attempt)
+        await visit.begin(session, publication_id)
         return plan
 
 
@@ -128,7 +131,7 @@ async def _stands_as_put(visit: Visit, page: Page, plan: Plan) -> bool:
         await reconcile.settle(visit, page, plan.publication_id, attempt, attempt.remote_id, seen)
         return False
     if seen.state != "live":
-        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.")
     put = Draft.model_validate(attempt.draft)
     compared = await reconcile.compare_all(visit, page, put, attempt.photo_hashes, seen)
     by_hand = [name for name in differing(compared) if name not in plan.unlike]
@@ -151,4 +154,4 @@ async def _begin(visit: Visit, plan: Plan) -> None:
         if publication.relist != "asked" or attempt is None or attempt.id != plan.attempt.id:
             raise NotWanted("It was settled otherwise meanwhile.")
         await change(session, publication, relist="begun", state="ending", started_at=func.now(),
-                     finished_at=None)  # fmt: skip
+                     finished_at=None, under_way=True)  # fmt: skip

@@ -222,7 +222,7 @@ async def _compose(visit: Visit, publication_id: UUID) -> Plan | None:
         if wait:
             await pace.hold(visit, session, publication, wait)
             return None
-        await change(session, publication, state="revising", finished_at=None, **common)
+        await change(session, publication, state="revising", finished_at=None, **common, **visit.begins())
         return plan
 
 
@@ -266,7 +266,7 @@ async def _look(visit: Visit, page: Page, plan: Plan) -> Seen | None:
         await reconcile.settle(visit, page, plan.publication_id, plan.attempt, plan.remote_id, seen)
         return None
     if seen.state != "live":
-        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not show the listing as live.")
     return seen
 
 
@@ -294,7 +294,7 @@ async def _choose(visit: Visit, page: Page, plan: Plan, seen: Seen, form: Filled
     if not plan.whole:
         plan.merged = replace(plan.merged, adopted=_as_before(plan))
     if plan.late and (plan.merged.write or plan.merged.conflict):
-        raise MarketplaceBusy(f"{visit.label} does not show the changes yet.", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} does not show the changes yet.")
     if plan.merged.conflict:
         async with visit.lease.transaction() as session:
             publication = await visit.locked(session, plan.publication_id)
@@ -357,7 +357,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         connection.last_post_at = func.clock_timestamp()
         shown = {name: True for name in plan.merged.write if name in compared}
         publication.read_back = {**(publication.read_back or {}), **shown}
-        await change(session, publication, state="revising", next_try_at=None)
+        await change(session, publication, state="revising", next_try_at=None, under_way=True)
     plan.armed = True
 
 
@@ -384,7 +384,7 @@ async def _read_back(visit: Visit, page: Page, plan: Plan, answer: Published) ->
     if answer.remote_id is None:
         await failures.keep_evidence(visit, plan.attempt.id, answer.said)
         said = f" It said: “{answer.said}”" if answer.said else ""
-        raise MarketplaceBusy(f"{visit.label} did not say whether it took the changes.{said}", retry_after=1)
+        raise MarketplaceBusy(f"{visit.label} did not say whether it took the changes.{said}")
     log.info("visit.at", at="read-back")
     seen = await _look(visit, page, plan)
     for seconds in STALE:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import TEXT, Boolean, Uuid, column, select, text
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy import TEXT, Boolean, Integer, Uuid, column, func, select, text, update
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
@@ -35,10 +36,11 @@ from everystall.errors import (
     EverystallError,
     LeaseLost,
     MarketplaceBusy,
+    Misconfigured,
     NotWanted,
     PageChanged,
 )
-from everystall.inventory.publications import NOT_HELD, lock_with_others
+from everystall.inventory.publications import NOT_HELD, backoff, lock_with_others
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Adapter
 from everystall.models import Connection, Publication
@@ -71,6 +73,9 @@ LINGER_SECONDS = 3.0
 #: A visit begins with a look at what sold, unless there was one that lately; and for so long nobody else is
 #: sent to check the account that a visit is checking.
 FRESH_SECONDS, CHECKING_SECONDS = 10.0, 60.0
+#: Classes of SQLSTATE that say nothing of what was asked: connection, read-only or resting for too long,
+#: sign-in, deadlock, no room, locked, ended by its operator, the machine's disk.
+_NOT_OF_IT = ("08", "25", "28", "40", "53", "55", "57", "58")
 #: More may be offered there than is left of several. To lower that is as a delist: it runs while posting is
 #: paused, unless the seller paused taking down, too. (everystall.due() knows only what a sale left so: who
 #: edited wakes the account, and each check finds it.)
@@ -89,10 +94,11 @@ _DUE = f"""
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL) OR {_LOWERS})"""
 _FOUND = (
-    column("check_due", Boolean), column("stale", Boolean), column("soon", Boolean), column("due_id", Uuid),
-    column("wanted", TEXT), column("put", TEXT), column("state", TEXT), column("looking", Boolean),
-    column("relist", TEXT), column("stays", Boolean), column("orphan_id", Uuid),
-    column("importing", Boolean), column("job_id", TEXT),
+    column("resting", Boolean), column("check_due", Boolean), column("stale", Boolean),
+    column("soon", Boolean), column("due_id", Uuid), column("wanted", TEXT), column("put", TEXT),
+    column("state", TEXT), column("looking", Boolean), column("relist", TEXT), column("stays", Boolean),
+    column("cut_off", Integer), column("orphan_id", Uuid), column("importing", Boolean),
+    column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
 _IMPORTING = """EXISTS (SELECT FROM live_imports i JOIN users u ON u.id = i.user_id
@@ -106,6 +112,7 @@ _ACCOUNT = [one for one in Connection.__table__.c if one.name != "live_ids"]
 NEXT = select(Connection, *_FOUND).from_statement(
     text(f"""
     SELECT {", ".join(f"c.{one.name}" for one in _ACCOUNT)},
+           coalesce(c.rest_until > now(), false) AS resting,
            coalesce(c.needs_you IS NULL AND c.next_check_at <= now(), false) AS check_due,
            coalesce(c.needs_you IS NULL
                     AND c.watched_at < now() - make_interval(secs => {FRESH_SECONDS}), false) AS stale,
@@ -113,7 +120,7 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.next_check_at <= now() + make_interval(secs => {CHECKING_SECONDS})
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
-           due.stays, orphan.publication_id AS orphan_id,
+           due.stays, due.cut_off, orphan.publication_id AS orphan_id,
            :reading AND {_IMPORTING} AS importing,
            (SELECT r.job_id FROM listing_automation_results r
             WHERE r.publication_id = due.id AND r.finished_at IS NULL
@@ -122,7 +129,9 @@ NEXT = select(Connection, *_FOUND).from_statement(
     LEFT JOIN LATERAL (
         SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist,
                c.paused_at IS NOT NULL OR u.paused_at IS NOT NULL
-                   OR (p.relist = 'asked' AND p.lower_asked_at IS NOT NULL) AS stays {_DUE}
+                   OR (p.relist = 'asked' AND p.lower_asked_at IS NOT NULL) AS stays,
+               -- of what a PostgreSQL that was started anew cut off, no listing is the reason
+               p.cut_off + coalesce(p.begun_at > pg_postmaster_start_time(), false)::int AS cut_off {_DUE}
           AND (NOT :urgent OR {_URGENT})
         ORDER BY {_URGENT} DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
                  p.id LIMIT 1) due ON true
@@ -167,6 +176,8 @@ class Due:
     publication_id: UUID | None = None
     #: The latest job that waits for it, for the log.
     job_id: str | None = None
+    #: Steps of it in a row, up to now, of which nothing was written down.
+    cut_off: int = 0
 
 
 def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None, stays: bool) -> str:
@@ -180,6 +191,16 @@ def _kind(wanted: str, put: str, state: str, looking: bool, relist: str | None, 
     if put == "live":
         return "still there" if state == "ending" and relist != "asked" else "revise"
     return "publish"
+
+
+def _refused(error: DBAPIError) -> Misconfigured:
+    """PostgreSQL will say the same the next time: counted, and after some times its seller is asked."""
+    name = type(error.orig).__name__
+    log.error("step.refused_by_database", error=name)
+    return Misconfigured(
+        f"The database refused what was to be written ({name}).",
+        action="Whoever runs Everystall finds the reason in PostgreSQL's log; then try again.",
+    )
 
 
 async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
@@ -242,8 +263,12 @@ class Visit:
         #: It had a listing to post or to change. Where that came to no click another may have its turn, but
         #: not after a failure that the next would meet as well.
         self.turn_is_over = False
+        #: As Due.cut_off, of the step that it is at.
+        self.cut_off = 0
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
+        #: Until when a browser that ended heard that we shall rest, by time.monotonic().
+        self._rest_until = 0.0
 
     # ---- the loop ----
 
@@ -274,7 +299,8 @@ class Visit:
 
     async def _next(self) -> Due | None:
         """What is due now, the most urgent first: what is wanted gone; a check of the account, which is due
-        by itself or comes before the visit's first step; looks; posts; the list of what is live."""
+        by itself or comes before the visit's first step; looks; posts; the list of what is live. Nothing
+        while the marketplace asked us to rest: take-downs wait, too, and their seller is told."""
         lease = self.lease
         asked = {"id": lease.connection_id, "fence": lease.fence, "urgent": self.urgent,
                  "reading": self.reading}  # fmt: skip
@@ -284,6 +310,8 @@ class Visit:
                 lease.lost.set()
                 raise LeaseLost
             self.know(row[0])
+            if row.resting:
+                return None
             work = row.importing or (row.due_id or row.orphan_id) is not None
             first = row.stale and self.check_claimed is None and work
             # a browser that came to take something down is there already: what sold here, too, is seen by it,
@@ -306,7 +334,7 @@ class Visit:
                 kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.stays)
                 if kind == "publish" and row.orphan_id is not None:  # it may be there already
                     return Due("orphan", row.orphan_id)
-                return Due(kind, row.due_id, row.job_id)
+                return Due(kind, row.due_id, row.job_id, row.cut_off)
             if row.orphan_id is not None:
                 return Due("orphan", row.orphan_id)
             if self.round is not None and self.connection.needs_you is None:
@@ -322,15 +350,25 @@ class Visit:
         self.connection = connection
 
     async def _do(self, due: Due) -> None:
-        """One step. What PostgreSQL does to us ends the visit: the rows stand, and the tick wakes it."""
-        unforeseen: PageChanged | None = None
+        """One step. What PostgreSQL does to everybody ends the visit: the rows stand, and the tick wakes
+        it."""
+        unforeseen: EverystallError | None = None
         about = {"publication_id": str(due.publication_id), "job_id": due.job_id}
         known = {name: value for name, value in about.items() if value and due.publication_id}
         with structlog.contextvars.bound_contextvars(step=due.kind, **known):
+            if due.publication_id is not None and due.cut_off >= failures.TRIES:
+                await failures.cut_off(self, due.publication_id)
+                return
+            self.cut_off = due.cut_off
             try:
                 await (self._step(due) if self.tools.step is None else self.tools.step(self, due))
-            except (LeaseLost, OperationalError, InterfaceError, InternalError):  # the last: it is read-only
+            except (LeaseLost, InterfaceError):
                 raise
+            except (OperationalError, InternalError) as e:
+                if (getattr(e.orig, "sqlstate", None) or "08")[:2] in _NOT_OF_IT:
+                    raise
+                self.lists_read_at = None
+                unforeseen = _refused(e)
             except NotWanted as e:
                 log.info("step.not_wanted", why=e.message)
                 if due.publication_id is not None:
@@ -345,6 +383,26 @@ class Visit:
                 unforeseen = PageChanged(f"Something we did not foresee ({type(e).__name__}).")
             if unforeseen is not None:  # not above: whoever logged a failure of this would show `e` with it
                 await self._failed(due, unforeseen)
+            if self.rest:
+                await pace.keep_rest(self, self.rest)
+
+    def begins(self) -> dict[str, Any]:
+        """What a publication's row says from here on, until it is written down what became of the step. One
+        that was cut off is left alone for longer each time, so that others of the account have their turn."""
+        values: dict[str, Any] = {"under_way": True, "begun_at": func.now(), "cut_off": self.cut_off}
+        if self.cut_off:
+            wait = backoff(self.cut_off - 1, None, random.random(), failures.END_AGAIN)
+            values["next_try_at"] = func.now() + wait
+        return values
+
+    async def begin(self, session: AsyncSession, publication_id: UUID) -> datetime:
+        """The same, of a row that is not changed otherwise. When that was."""
+        values = self.begins()
+        del values["under_way"]
+        mine = update(Publication).where(Publication.id == publication_id).values(values)
+        began = await session.execute(mine.returning(func.now()).execution_options(synchronize_session=False))
+        now: datetime = began.scalar_one()
+        return now
 
     async def _step(self, due: Due) -> None:
         id = due.publication_id
@@ -450,14 +508,19 @@ class Visit:
         return True
 
     async def _wake_for_the_rest(self) -> None:
-        """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back."""
+        """What is due and was not done (budget spent, urgent lane, stopping) gets a wake-up at the back, in
+        the lane that is its own."""
         async with self.lease.transaction() as session:
             left = await session.execute(
-                text(f"""SELECT EXISTS (SELECT {_DUE}) AS visits,
-                    EXISTS (SELECT FROM connections c WHERE c.id = :id AND {_IMPORTING}) AS reading"""),
+                text(f"""SELECT EXISTS (SELECT {_DUE} AND p.put = 'live' AND {_URGENT}) AS urgent,
+                        EXISTS (SELECT {_DUE} AND NOT (p.put = 'live' AND {_URGENT})) AS visits,
+                        {_IMPORTING} AS reading
+                    FROM connections c
+                    WHERE c.id = :id AND (c.rest_until IS NULL OR c.rest_until <= now())"""),
                 {"id": self.lease.connection_id},
             )
-            for lane, is_left in left.one()._mapping.items():
+            row = left.one_or_none()
+            for lane, is_left in row._mapping.items() if row is not None else ():
                 if is_left:
                     await engine.wake(session, [self.lease.connection_id], lane, back=True)
 
@@ -466,6 +529,12 @@ class Visit:
     @property
     def label(self) -> str:
         return MARKETPLACES[self.connection.marketplace]
+
+    @property
+    def rest(self) -> float:
+        """Seconds that are left of the rest that the marketplace asked for in this visit; 0: it did not."""
+        here = self._browser.page.rest if self._browser is not None else 0.0
+        return max(self._rest_until - time.monotonic(), here)
 
     @property
     def open_page(self) -> Page | None:
@@ -477,6 +546,8 @@ class Visit:
             log.warning("browser.gone")
             await self._end_browser()
         if self._browser is None:
+            if self.rest:
+                raise MarketplaceBusy(f"{self.label} asks us to slow down.", retry_after=self.rest)
             log.info("visit.at", at="open session")
             self._opened = await self.tools.vault.open(
                 self.lease.user_id, self.lease.connection_id, purpose=self.purpose, which=self.which
@@ -586,6 +657,7 @@ class Visit:
             await self._end_browser()
 
     async def _end_browser(self) -> None:
+        self._rest_until = time.monotonic() + self.rest
         browser, self._browser = self._browser, None
         sitter, self.sitting = self.sitting, None
         if sitter is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from everystall.web.pages.stalls import why_waiting
 from tests.pages.conftest import DESK_AND_PHONE, EVIL, EVIL_URL, ROOT
 from tests.pages.standing import account, attempt, listing, publication, question
 from tests.pages.test_pages_look import LOOKS, look, passes
@@ -282,3 +284,18 @@ async def test_how_it_looks(house, scheme, width):
     await passes(page, "stalls")
     await page.get_by_role("button", name="Take it down").first.click()
     await passes(page, "stalls-sure")
+
+
+@pytest.mark.parametrize("looking", [False, True])
+@pytest.mark.parametrize("wanted", ["live", "ended"])
+def test_what_waits_for_a_rest_that_its_marketplace_asked_for_says_until_when(wanted, looking):
+    now = datetime.now(UTC)
+    rest = now + timedelta(minutes=20)
+    row = SimpleNamespace(
+        needs_you=None, unsettled=True, looking=looking, state="ending", marketplace="mercari", wanted=wanted,
+        put="live", next_try_at=None, paced_to=None,
+    )  # fmt: skip
+    alice = SimpleNamespace(paused_at=None)
+    why = why_waiting(row, SimpleNamespace(rest_until=rest, paused_at=None), alice, None, now, 1)
+    assert (why.until, "Mercari asked us to rest." in why.text) == (rest, True)
+    assert ("taken down right after that" in why.text) is (wanted == "ended")

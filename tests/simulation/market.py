@@ -352,6 +352,7 @@ class SimPage:
         self.before: frozenset[str] = frozenset()
         #: As browser/page.py has them. A browser that the guard ended ends its visit here.
         self.clicked = self.gone = False
+        self.rest = 0.0
         #: What of the edit form that it has open is by hand; when its change was armed.
         self.by_hand: dict[str, Any] = {}
         #: Of those, what may be written over.

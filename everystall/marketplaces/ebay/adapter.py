@@ -133,7 +133,7 @@ class Ebay:
     ) -> Published:
         await page.goto(on.revise_path(remote_id))
         if await page.first(on.ITEM_MISSING, on.TITLE, seconds=ANSWER_SECONDS) == 0:
-            raise MarketplaceBusy(f"{LABEL} has no form for the listing any more.", retry_after=1)
+            raise MarketplaceBusy(f"{LABEL} has no form for the listing any more.")
         await _described(page)
         names = await choose(await _read_form(page, draft))
         if not names:

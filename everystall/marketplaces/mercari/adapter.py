@@ -115,7 +115,7 @@ class Mercari:
     ) -> Published:
         await page.goto(on.edit_path(remote_id))
         if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.TITLE, seconds=ANSWER_SECONDS) < 2:
-            raise MarketplaceBusy(f"{LABEL} says that the listing can no longer be edited.", retry_after=1)
+            raise MarketplaceBusy(f"{LABEL} says that the listing can no longer be edited.")
         shown = await page.read(on.FORM)
         names = await choose(Filled(fields=_filled(shown, draft)))
         if not names:

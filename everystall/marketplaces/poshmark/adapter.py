@@ -135,7 +135,7 @@ class Poshmark:
         self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
     ) -> Published:
         if not await _open_editor(page, remote_id):
-            raise MarketplaceBusy(f"{LABEL} says that the listing is no longer available.", retry_after=1)
+            raise MarketplaceBusy(f"{LABEL} says that the listing is no longer available.")
         shown = await page.read(on.FORM)
         names = await choose(Filled(fields=_filled(shown)))
         if not names:

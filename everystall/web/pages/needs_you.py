@@ -381,8 +381,11 @@ def _late(account: Connection, one: questions.Late) -> Section:
         happened = f"Some of “{one.title}” sold, and we could not make it fewer on {label} yet."
         todo = f"Make it fewer on {label} yourself, or have it taken down, so that nobody buys one too many."
         press = button("end", "Take it down", label)
+    then, rest = "We go on trying.", account.rest_until
+    if rest is not None and rest > datetime.now(UTC):
+        then = f"{label} asked us to rest until {rest.astimezone(UTC):%H:%M} UTC: we go on right after that."
     card = Card(
-        key=key, rank=0, at=one.asked_at, head=head, happened=f"{happened} We go on trying.", todo=todo,
+        key=key, rank=0, at=one.asked_at, head=head, happened=f"{happened} {then}", todo=todo,
         action="/needs-you/listing",
         fields={"listing": str(one.listing.id), "account": account.public_id, "reason": ""},
         buttons=[press],

@@ -236,16 +236,26 @@ def why_waiting(
     row: Publication, account: Connection, user: User, settings: Settings, now: datetime, waiting: int
 ) -> Why | None:
     """None: it waits for nothing, or for its seller, who is asked elsewhere."""
-    if row.needs_you is not None or not row.unsettled or row.looking or row.state in ("composing", "filling"):
+    if (
+        row.needs_you is not None
+        or not (row.unsettled or row.looking)
+        or row.state in ("composing", "filling")
+    ):
         return None
-    label = MARKETPLACES[row.marketplace]
-    if row.wanted == "live" and user.paused_at is not None:
+    label, rest = MARKETPLACES[row.marketplace], account.rest_until
+    resting = rest is not None and rest > now
+    if row.looking and not resting:
+        return None
+    if row.wanted == "live" and not row.looking and user.paused_at is not None:
         return Why("You paused posting everywhere.", href="/connections", button="Go on there")
-    if row.wanted == "live" and account.paused_at is not None:
+    if row.wanted == "live" and not row.looking and account.paused_at is not None:
         return Why("You paused this account.", href=f"/connections#{account.public_id}", button="Go on there")
     later = row.next_try_at if row.next_try_at is not None and row.next_try_at > now else None
-    if later is not None and account.rest_until is not None and account.rest_until >= later:
-        return Why(f"{label} asked us to rest.", later)
+    if rest is not None and resting:
+        text = f"{label} asked us to rest."
+        if row.wanted == "ended" and row.put == "live":
+            text += " It is taken down right after that; or do it there yourself."
+        return Why(text, max(rest, later or rest))
     if later is not None and row.paced_to == row.next_try_at:
         return Why(f"One after another, {pace_of(account, settings):g} seconds apart.", later)
     if later is not None:

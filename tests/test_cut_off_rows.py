@@ -1,0 +1,211 @@
+"""Work on a listing that ends in the middle, without a word: counted where it begins, and asked about after
+eight times; not where PostgreSQL was the reason."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from sqlalchemy.exc import InternalError, OperationalError
+
+from everystall.inventory.publications import change
+from everystall.marketplaces.base import Draft, Money
+from everystall.models import Publication
+from everystall.worker import failures, publish, relist, revise
+from everystall.worker.visit import Visit
+from tests.selling import all_of
+from tests.test_pause_rows import PATHS, _comes_up
+
+#: What is done about a listing, in words.
+STEPS = [path for path, (_, kind, *_) in PATHS.items() if kind not in ("check", "import")]
+
+
+class Killed(BaseException):
+    """The worker is gone: nothing of it does anything more."""
+
+
+@pytest.fixture
+async def make_visit(db, admin, alice):
+    async def make(account, step=None):
+        await admin.execute(
+            """UPDATE connections SET lease_fence = 1, lease_until = now() + interval '1 hour',
+                                      next_check_at = NULL, watched_at = NULL"""
+        )
+        lease = SimpleNamespace(connection_id=account.id, user_id=alice, fence=1, lost=asyncio.Event(),
+                                transaction=lambda: db.as_user(alice))  # fmt: skip
+        settings = SimpleNamespace(pace_seconds=0, daily_cap=None, settle_seconds=60)
+        adapter = SimpleNamespace(read=None)
+        tools = SimpleNamespace(
+            db=db, get_adapter=lambda _: adapter, settings=settings, step=step, photos=None
+        )
+        return Visit(tools, lease, "visits")
+
+    return make
+
+
+async def _begin(visit, due):
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, due.publication_id)
+        await change(session, publication, state="composing", **visit.begins())
+
+
+async def _is_killed(visit, due):
+    await _begin(visit, due)
+    raise Killed
+
+
+async def _row(db, user, account):
+    (row,) = [one for one in await all_of(db, user, Publication) if one.connection_id == account.id]
+    return row
+
+
+@pytest.fixture
+async def account(db, admin, stand):
+    """With a listing to be posted."""
+    _, (account, elsewhere) = await stand("ebay", "poshmark")
+    await _comes_up(db, admin, "to be posted", account, elsewhere)
+    return account
+
+
+async def test_who_is_cut_off_eight_times_in_a_row_is_asked_about(db, admin, alice, bob, account, make_visit):
+    for times in range(failures.TRIES):
+        await admin.execute("UPDATE publications SET next_try_at = NULL")
+        visit = await make_visit(account, _is_killed)
+        due = await visit._next()
+        assert due.cut_off == times
+        with pytest.raises(Killed):
+            await visit._do(due)
+        assert (await _row(db, alice, account)).needs_you is None
+        later = await admin.execute("SELECT 1 FROM publications WHERE next_try_at > now() + interval '3 s'")
+        assert bool(await later.fetchall()) is (times > 0)  # others of the account have their turn
+    await admin.execute("UPDATE publications SET next_try_at = NULL")
+    visit = await make_visit(account, _is_killed)
+    await visit._do(await visit._next())
+    row = await _row(db, alice, account)
+    assert "8 times in a row the work on this listing was cut off" in row.needs_you["message"]
+    assert [one["name"] for one in row.needs_you["actions"]] == ["retry", "give_up"]
+    assert (row.begun_at, row.cut_off, row.state) == (None, 0, "waiting")
+    assert await visit._next() is None
+    assert await all_of(db, bob, Publication) == []
+
+
+async def test_what_is_to_go_is_asked_about_and_tried_on(db, admin, alice, stand, make_visit):
+    _, (account, elsewhere) = await stand("ebay", "poshmark")
+    await _comes_up(db, admin, "sold elsewhere", account, elsewhere)
+    await admin.execute("UPDATE publications SET begun_at = now(), cut_off = 7")
+    visit = await make_visit(account, _is_killed)
+    await visit._do(await visit._next())
+    row = await _row(db, alice, account)
+    assert "It is still there: we go on trying." in row.needs_you["message"]
+    await admin.execute("UPDATE publications SET next_try_at = NULL")
+    assert (await visit._next()).cut_off == 0
+
+
+async def test_what_was_written_down_or_cut_off_by_postgresql_is_not_counted(
+    db, admin, alice, account, make_visit
+):
+    visit = await make_visit(account, _begin)
+    due = await visit._next()
+    await visit._do(due)
+    assert (await visit._next()).cut_off == 1
+    await admin.execute("UPDATE publications SET begun_at = pg_postmaster_start_time() - interval '1 second'")
+    assert (await visit._next()).cut_off == 0
+    await admin.execute("UPDATE publications SET begun_at = now(), cut_off = 3")
+    await failures.dropped(visit, due.publication_id)
+    row = await _row(db, alice, account)
+    assert (row.begun_at, row.cut_off) == (None, 0)
+
+
+async def _complete(admin):
+    """The listing has a photo, and what was put there is whole."""
+    await admin.execute(
+        """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
+                                       byte_size)
+           SELECT user_id, id, 0, repeat('a', 64), 'image/jpeg', 800, 600, 1 FROM listings"""
+    )
+    put = Draft(title="A shirt", description="Linen.", price=Money(amount=900), category=("Shirts",))
+    await admin.execute("UPDATE attempts SET draft = %s", [put.model_dump_json()])
+
+
+@pytest.mark.parametrize("path", STEPS)
+async def test_each_step_says_that_it_began(db, admin, alice, bob, stand, make_visit, monkeypatch, path):
+    _, (account, elsewhere) = await stand("poshmark", "ebay", quantity=3 if "several" in path else 1)
+    await _complete(admin)
+    await _comes_up(db, admin, path, account, elsewhere)
+    kind = PATHS[path][1]
+    if kind == "look":
+        await admin.execute(
+            """INSERT INTO attempts (user_id, publication_id, connection_id, listing_revision, draft,
+                                     fields_hash, fence, armed_at)
+               SELECT user_id, id, connection_id, 1, '{}', 'h', 1, now() FROM publications
+               WHERE connection_id = %s""", [account.id],
+        )  # fmt: skip
+    await admin.execute("UPDATE publications SET cut_off = 2 WHERE connection_id = %s", [account.id])
+    visit = await make_visit(account)
+
+    async def page():
+        raise Killed
+
+    monkeypatch.setattr(visit, "page", page)
+    due = await visit._next()
+    assert due.kind == kind
+    with pytest.raises(Killed):
+        await visit._do(due)
+    row = await _row(db, alice, account)
+    assert (row.begun_at is not None, row.cut_off, row.next_try_at is not None) == (True, 2, True)
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("of", ["post", "change", "relist"])
+async def test_half_way_it_is_still_under_way(db, admin, alice, stand, make_visit, of):
+    _, (account, elsewhere) = await stand("poshmark", "ebay")
+    await _complete(admin)
+    path = {"post": "to be posted", "change": "edited, or its price fell", "relist": "to be relisted"}[of]
+    await _comes_up(db, admin, path, account, elsewhere)
+    visit = await make_visit(account)
+    due = await visit._next()
+    module = {"post": publish, "change": revise, "relist": relist}[of]
+    plan = await module._compose(visit, due.publication_id)
+    if of == "post":
+        await publish._note_filling(visit, plan)
+    elif of == "relist":
+        await relist._begin(visit, plan)
+    else:
+        await revise._arm(visit, plan, SimpleNamespace(fields={}))
+    row = await _row(db, alice, account)
+    assert row.begun_at is not None
+    assert row.state == {"post": "filling", "change": "revising", "relist": "ending"}[of]
+
+
+REFUSED = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.InternalError_)
+AWAY = (
+    psycopg.OperationalError, psycopg.errors.AdminShutdown, psycopg.errors.ConnectionFailure,
+    psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.DiskFull, psycopg.errors.DeadlockDetected,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [*REFUSED, *AWAY])
+async def test_what_postgresql_refuses_for_good_is_counted_and_its_absence_is_not(
+    db, admin, alice, bob, account, make_visit, error
+):
+    wrapped = InternalError if issubclass(error, psycopg.InternalError) else OperationalError
+
+    async def step(visit, due):
+        raise wrapped("INSERT", {}, error("secret"))
+
+    visit = await make_visit(account, step)
+    await admin.execute("UPDATE publications SET tries = 7")
+    if error in AWAY:
+        with pytest.raises(wrapped):
+            await visit._do(await visit._next())
+        row = await _row(db, alice, account)
+        assert (row.tries, row.needs_you) == (7, None)
+        return
+    await visit._do(await visit._next())
+    row = await _row(db, alice, account)
+    assert row.needs_you["reason"] == "misconfigured"
+    assert "8 times in a row: The database refused" in row.needs_you["message"]
+    assert "secret" not in row.needs_you["message"]
+    assert await all_of(db, bob, Publication) == []
