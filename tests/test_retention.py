@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from everystall import engine
+from everystall.content import photos as photo_store
 from everystall.content.photos import Photos
 from everystall.settings import Settings
 from everystall.worker import run
@@ -208,3 +209,18 @@ async def test_pictures_of_failures_go_after_their_days(db, photos, settings):
     assert len(os.listdir(folder)) == 3
     await photos.sweep_evidence(1)
     assert len(os.listdir(folder)) == 2
+
+
+async def test_a_sweep_of_pictures_ends_and_the_rest_goes_the_next_time(photos, settings, monkeypatch):
+    monkeypatch.setattr(photo_store, "SWEPT", 3)
+    folder = settings.everystall_home / "photos" / "evidence"
+    for day in ("2020-01-01", "2020-01-02"):
+        (folder / day).mkdir(parents=True)
+        for number in range(4):
+            (folder / day / f"{number}.png").write_bytes(b"x")
+    left = []
+    for _ in range(3):
+        await photos.sweep_evidence(1)
+        left.append(len(list(folder.glob("*/*.png"))))
+    assert left == [5, 2, 0]
+    assert os.listdir(folder) == []

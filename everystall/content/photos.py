@@ -60,6 +60,8 @@ TIMEOUT = 30.0
 #: Part of a rendition's name: raise it when the rendering changes.
 RENDERING = 1
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+#: Pictures that one sweep deletes at most: what is left goes a minute later.
+SWEPT = 500
 #: What evidence.capture calls them.
 _PICTURE = re.compile(_DAY.pattern + r"/[0-9a-f]{16}\.(png|aria\.txt)")
 _TAKES = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
@@ -327,8 +329,9 @@ class Photos:
                 log.error("evidence.left", error=type(e).__name__)
 
     async def sweep_evidence(self, days: int) -> None:
-        """Deletes what is older than so many days. What cannot be deleted now is said in the log, and is
-        tried again the next time."""
+        """Deletes what is older than so many days, of so many at once. What cannot be deleted now is said in
+        the log, and is tried again the next time."""
+        left = SWEPT
         oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
         try:
             found = await obstore.list_with_delimiter_async(self._store, prefix="evidence/")
@@ -337,6 +340,9 @@ class Photos:
                     continue
                 async for each in obstore.list(self._store, prefix=f"{day}/"):
                     for one in each:
+                        if left == 0:
+                            return
+                        left -= 1
                         with suppress(FileNotFoundError):
                             await obstore.delete_async(self._store, one["path"])
                 if self._folder is not None:
