@@ -1,7 +1,6 @@
 """What it costs to find who is due: 100,000 accounts that become due over ten minutes, and the worker's own
 ticks, with all that they look after. Time is compressed: the 120 ticks of those minutes run one after the
-other, each with its share of the accounts, and processor time is what is counted. What a tick does once a
-minute of real time is in it as often as these take.
+other, each with its share of the accounts, and processor time is what is counted.
 
 The visits are not part of it. A worker is there whose slots are all busy, so that it hears of each wake-up
 and takes none; between two ticks, uncounted, the wake-ups are taken away as visits would have done.

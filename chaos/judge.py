@@ -2,12 +2,13 @@
 
 I1 one live listing at most, exactly one when we say live · I2 nothing lost · I3 a question has its reason,
 words and buttons · I4 live was read back and is what we say · I5 no session opened without an audit row ·
-I6 no secret in logs and pictures. And nothing is left over.
+I6 no secret in logs, pictures, rows and messages. And nothing is left over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,10 +16,16 @@ from typing import Any
 from chaos.faults import BY_HAND, Strike
 from chaos.matrix import CLICKED, FORM
 from chaos.stage import Content, Seller, Stage
+from chaos.workers import naming
 from everystall.sandbox.core import Item
 
 #: Seconds for a cell to come to its end after the strike.
 PATIENCE = 75.0
+#: What is searched for secrets: all of a seller's that is not sealed.
+TOLD = (
+    "connections", "publications", "attempts", "events", "webhook_deliveries", "notices", "sales",
+    "listing_automation_results",
+)  # fmt: skip
 #: Seconds for the browsers and leases of it to be gone: the visit may go on to the account's list of what is
 #: live, which is waited for as long as any page (PAGE_SECONDS, 20) where it is a changed one, too.
 TIDY = 35.0
@@ -65,7 +72,7 @@ async def complaints(it: Strike, ended: str) -> list[str]:
         wrong += _live(it, row, ours)
     if ended == "ended" and live and it.cell.verb == "delist":
         wrong.append("I1: we say ended, and it is for sale")
-    wrong += await _job(stage, seller)
+    wrong += await _job(stage, seller, it.cell.verb, ended)
     wrong += await _audited(stage, seller)
     wrong += await _silent(stage, seller)
     if it.cell.step == "notify":
@@ -114,10 +121,25 @@ def _whole(it: Strike, live: list[Item]) -> list[str]:
     return [] if there in may else [f"I4: it is there as {there}, and not as before"]
 
 
-async def _job(stage: Stage, seller: Seller) -> list[str]:
-    """Its job has ended too, in a transaction of its own."""
-    found = await stage.rows("SELECT status FROM jobs WHERE id = %s", seller.job)
-    return [] if [row["status"] for row in found] != ["running"] else ["I2: its job goes on for ever"]
+async def _job(stage: Stage, seller: Seller, verb: str, ended: str) -> list[str]:
+    """Its job has ended too, and says what became of it. Changing and taking down make none: there it is the
+    one that posted what was there before, and stays as it ended."""
+    (job,) = await stage.rows(
+        """SELECT j.status, r.needs_you ->> 'reason' AS asked
+           FROM jobs j JOIN listing_automation_results r ON r.job_id = j.id WHERE j.id = %s""",
+        seller.job,
+    )
+    fits = fitting(verb, ended)
+    if job["status"] == "needs_you" and "done" in fits and job["asked"] == "unresolved":
+        return []  # it stands for ever as it ended: what was looked for was found later
+    return [] if job["status"] in fits else [f"I2: its job is {job['status']}, and it ended as {ended}"]
+
+
+def fitting(verb: str, ended: str) -> tuple[str, ...]:
+    """What a job may say of such an end."""
+    if verb != "publish" or ended in ("live", "ended", "sold"):
+        return ("done",)
+    return ("needs_you",) if ended.startswith("needs_you:") else (ended,)
 
 
 async def _audited(stage: Stage, seller: Seller) -> list[str]:
@@ -130,7 +152,8 @@ async def _audited(stage: Stage, seller: Seller) -> list[str]:
 
 
 async def _silent(stage: Stage, seller: Seller) -> list[str]:
-    """The session's own words are in no log, in no outline of a page, in no row that others are told of."""
+    """The session's own words are in no log, in no outline of a page, in no row of the seller's, the
+    account's too, in no message that was sent."""
     world = stage.sandbox.world
     secrets = {
         token.encode()
@@ -139,7 +162,8 @@ async def _silent(stage: Stage, seller: Seller) -> list[str]:
     }  # fmt: skip
     files = [*stage.home.glob("worker-*.log"), *(stage.home / "data" / "photos" / "evidence").rglob("*.txt")]
     texts = {file.name: file.read_bytes() for file in files}
-    for table in ("publications", "attempts", "events", "listing_automation_results"):
+    texts["webhooks"] = json.dumps([one for one in stage.door.told if _about(one, seller)]).encode()
+    for table in TOLD:
         rows = await stage.rows(f"SELECT t::text FROM {table} t WHERE user_id = %s", seller.user_id)
         texts[table] = "".join(row["t"] for row in rows).encode()
     return [f"I6: a secret in {name}" for name, text in texts.items() if any(one in text for one in secrets)]
@@ -171,14 +195,13 @@ def _about(message: dict[str, Any], seller: Seller) -> bool:
 
 
 async def _left_over(stage: Stage, seller: Seller) -> list[str]:
-    """Chromiums, profiles, leases: none, once the dust has settled."""
-    end = time.monotonic() + TIDY
+    """Chromiums, whoever they belong to by now, profiles, leases: none, once the dust has settled."""
+    end, folder = time.monotonic() + TIDY, stage.home / "data" / "run" / "profiles"
     while True:
         left = []
-        browsers = [pid for worker in stage.workers if worker.alive for pid in worker.chromiums()]
-        if browsers:
-            left.append(f"left over: {len(browsers)} Chromium")
-        if profiles := list((stage.home / "data" / "run" / "profiles").glob("*")):
+        if browsers := naming(folder):
+            left.append(f"left over: {len(browsers)} processes of Chromium")
+        if profiles := list(folder.glob("*")):
             left.append(f"left over: {len(profiles)} profiles")
         leases = await stage.rows(
             "SELECT 1 FROM connections WHERE id = %s AND lease_until > now()", seller.connection_id

@@ -14,6 +14,8 @@ from chaos.matrix import FAULTS, STEPS, VERBS, Cell, cells
 
 #: Each reason why a cell cannot occur gets a letter.
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+#: What a person has to say of how it was played: the end of the page.
+NOTES = Path(__file__).with_name("NOTES.md")
 
 
 def write(results: Sequence[dict[str, Any]]) -> str:
@@ -21,7 +23,12 @@ def write(results: Sequence[dict[str, Any]]) -> str:
     scaled = {one["cell"]: one for one in results if not one["real"]}
     real = [one for one in results if one["real"]]
     return (
-        _head(scaled, real) + "".join(_verb(verb, scaled) for verb in VERBS) + _real(real) + _words(results)
+        _head(scaled, real)
+        + "".join(_verb(verb, scaled) for verb in VERBS)
+        + _real(real)
+        + _words(results)
+        + "\n"
+        + NOTES.read_text()
     )
 
 
@@ -43,7 +50,7 @@ Every step of every verb, struck by every fault. Written by `make chaos`; played
 
 **{passed} of {len(played)} cells passed**, {asked} of them with a question to the seller where nobody could
 know; {len(possible) - len(played)} of the {len(possible)} that can occur were not played. They took
-{minutes:.0f} minutes, one after another. Cells by commit, those at real waits too: {by}.
+{minutes:.0f} minutes, one after another (more of that below). Cells by commit, those at real waits too: {by}.
 
 Machine: {os.cpu_count()} × {_processor()}, {platform.system()} {platform.release()}, Python
 {platform.python_version()}.
@@ -61,14 +68,16 @@ the worker's, moved by libfaketime; leases, due times and expiries go by the dat
 Judged by the marketplaces' ledger, afterwards:
 
 - **I1** at most one of ours is for sale, exactly one when we say *live*, and nothing was published twice;
-- **I2** it came to an end within 75 s, its job too, and a dead worker's account was taken over in 20 s;
+- **I2** it came to an end within 75 s, its job too, which says what became of it, and a dead worker's account
+  was taken over in 20 s;
 - **I3** a question has its reason, its words, its address and its buttons;
-- **I4** *live* was read back, and field by field it is what we say, with all its photos in their order; a
-  change that ends in a question was made whole or not at all; what the seller changed there stands, but for
+- **I4** *live* was read back, and each field that the marketplace has is as we say, with all photos in order;
+  a change that ends in a question was made whole or not at all; what the seller changed there stands, but for
   the moments in which the form is open: there whoever saves last has the last word;
 - **I5** no browser was opened without a row in the vault's audit;
-- **I6** no word of the session is in a log, an outline of a page, or a row that others are told of;
-- no Chromium, profile folder or lease is left.
+- **I6** no word of the session is in a log, an outline of a page, a row of the account or of what was made of
+  it, or a webhook that was sent;
+- no Chromium, whoever it belongs to by then, profile folder or lease is left.
 
 One again: `make chaos CELL=publish/click/kill-worker SEED=1`. A part: `make chaos SHARD=2/4`; parts add up.
 

@@ -75,6 +75,32 @@ SHIRT: dict[str, Any] = {
         }
     },
 }
+_SAME: dict[str, Any] = {
+    "description": SHIRT["description"], "brand": "Levi's", "quantity": 1, "size": "M",
+}  # fmt: skip
+_PACKAGE = {"weight_oz": 12, "length_in": 12, "width_in": 9, "height_in": 2, "ships_from_zip": "94110"}
+#: The same as each marketplace has to have it, in its own words: all that its ledger knows, but for title,
+#: price and photos. What would move the price is off.
+AS_THERE: dict[str, dict[str, Any]] = {
+    "poshmark": _SAME | {
+        "category": ["Men", "Shirts", "Casual Button Down Shirts"], "condition": "Good", "colors": ["Blue"],
+        "original_price": SHIRT["originalPrice"], "tags": [], "shipping": {"discount": "None"},
+        "options": {"smart_sell": False}, "sku": "A-17",
+    },
+    "mercari": _SAME | {
+        "category": ["Men", "Tops", "Button-front"], "condition": "Good", "size": "M (38-40)",
+        "shipping": _PACKAGE | {"carrier": "USPS", "fits_in_shoebox": False, "payer": "buyer"},
+        "options": {"smart_pricing": False},
+    },
+    "ebay": _SAME | {
+        "category": ["Clothing, Shoes & Accessories", "Men", "Men's Clothing", "Shirts",
+                     "Casual Button-Down Shirts"],
+        "condition": "Pre-owned - Good", "colors": ["Blue"],
+        "shipping": _PACKAGE | SHIRT["overrides"]["ebay"],
+        "specifics": {"Department": "Men", "Size Type": "Regular", "Type": "Button-Up"},
+        "options": {"offers": False, "promotion": False}, "sku": "A-17",
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,8 @@ class Content:
     price: int = SHIRT["price"]["amount"]
     #: How many of our pictures, from the first on; 0: others, or in another order.
     photos: int = 2
+    #: Other fields that are not as they have to be there.
+    differing: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, item: Item) -> Content:
@@ -93,7 +121,12 @@ class Content:
         many = len(item.photos)
         ours = [difference_hash(picture(number)) for number in range(many)]
         whole = same_photos(ours, [photo.dhash for photo in item.photos])
-        return cls(item.title, item.price, many if whole else 0)
+        wanted = AS_THERE[item.marketplace]
+        there = {name: value for name, value in item.fields.items() if name not in ("title", "price")}
+        if "sku" in wanted:
+            there["sku"] = (item.sku or "").partition(" ~")[0]  # our mark is behind it
+        differing = sorted(name for name in wanted | there if there.get(name) != wanted.get(name))
+        return cls(item.title, item.price, many if whole else 0, tuple(differing))
 
 
 @dataclass

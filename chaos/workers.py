@@ -104,6 +104,14 @@ def browsers(pid: int) -> list[int]:
     return [one for one in descendants(pid) if (words := _words(one)) and _is_browser(words)]
 
 
+def naming(path: Path) -> list[int]:
+    """Processes of the machine that were told of this path, whoever they belong to by now: one whose worker
+    was killed is init's."""
+    said = str(path).encode()
+    return [int(one.name) for one in PROC.iterdir() if one.name.isdigit() and any(
+        said in word for word in _words(int(one.name)))]  # fmt: skip
+
+
 def driver(pid: int) -> int | None:
     """Playwright's own process."""
     return next((one for one in descendants(pid) if b"run-driver" in _words(one)), None)

@@ -119,8 +119,8 @@ class _Jobs(JobManager):
 async def wake(
     session: AsyncSession, connection_ids: Sequence[UUID], lane: str = "visits", *, back: bool = False
 ) -> None:
-    """Wakes these accounts when, and only if, the session's transaction commits. `back`: behind all who wait,
-    even if one of theirs waits already.
+    """Wakes these accounts when, and only if, the session's transaction commits. `back`: behind its
+    seller's others who wait, even if one of it waits already.
 
     All wake-ups of a transaction are sent together as its last statement, so none locks a waiting job
     longer than the commit takes, and two transactions always ask in the same order: no deadlock. An

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import structlog
 
 from everystall import sentry
 from everystall.settings import Settings
+
+log = structlog.get_logger()
 
 
 def set_up(settings: Settings) -> None:
@@ -54,3 +59,16 @@ def set_up(settings: Settings) -> None:
         structlog.get_logger().warning(
             "sentry.not_installed", action="pip install 'everystall[sentry]', or unset SENTRY_DSN"
         )
+
+
+@contextmanager
+def chore(name: str, **whose: object) -> Iterator[None]:
+    """One of several things that have nothing to do with each other: where it fails, the log says so, and
+    what comes after the block goes on. An error's own words are left out: they may hold what it stumbled
+    over."""
+    try:
+        yield
+    except Exception as e:
+        known = {key: str(value) for key, value in whose.items()}
+        at = "".join(traceback.format_tb(e.__traceback__))
+        log.error("chore.failed", chore=name, error=type(e).__name__, traceback=at, **known)

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from everystall import engine
+from everystall.content import photos as photo_store
 from everystall.content.photos import Photos
 from everystall.errors import NotFound
 from everystall.settings import Settings
@@ -256,3 +257,18 @@ async def test_nobody_else_on_the_machine_sees_pictures_of_failures(photos, sett
     assert folder.stat().st_mode & 0o777 == 0o700
     files = [one for one in folder.rglob("*") if one.is_file()]
     assert [one.stat().st_mode & 0o777 for one in files] == [0o600, 0o600]
+
+
+async def test_a_sweep_of_pictures_ends_and_the_rest_goes_the_next_time(photos, settings, monkeypatch):
+    monkeypatch.setattr(photo_store, "SWEPT", 3)
+    folder = settings.everystall_home / "photos" / "evidence"
+    for day in ("2020-01-01", "2020-01-02"):
+        (folder / day).mkdir(parents=True)
+        for number in range(4):
+            (folder / day / f"{number}.png").write_bytes(b"x")
+    left = []
+    for _ in range(3):
+        await photos.sweep_evidence(1)
+        left.append(len(list(folder.glob("*/*.png"))))
+    assert left == [5, 2, 0]
+    assert os.listdir(folder) == []

@@ -62,6 +62,8 @@ TIMEOUT = 30.0
 #: Part of a rendition's name: raise it when the rendering changes.
 RENDERING = 1
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+#: Pictures that one sweep deletes at most: what is left goes a minute later.
+SWEPT = 500
 #: What evidence.capture calls them.
 _PICTURE = re.compile(_DAY.pattern + r"/[0-9a-f]{16}\.(png|aria\.txt)")
 _TAKES = "Send a JPEG, HEIC, PNG, WebP, AVIF or GIF photo of at most 40 megapixels and 25 MB."
@@ -367,13 +369,14 @@ class Photos:
             log.error("evidence.left", error=type(e).__name__)
 
     async def sweep_evidence(self, days: int) -> None:
-        """Deletes what is older than so many days. What cannot be deleted now is said in the log, and is
-        tried again the next time."""
+        """Deletes what is older than so many days, of so many at once. What cannot be deleted now is said in
+        the log, and is tried again the next time."""
+        left = SWEPT
         oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
         try:
             for day in await self._days():
-                if day < oldest:
-                    await self._delete_all(f"evidence/{day}")
+                if day < oldest and left > 0:
+                    left -= await self._delete_all(f"evidence/{day}", left)
         except (BaseError, OSError) as e:
             log.warning("evidence.not_swept", error=type(e).__name__)
 
@@ -386,14 +389,20 @@ class Photos:
         names = (prefix.rpartition("/")[2] for prefix in found["common_prefixes"])
         return [name for name in names if _DAY.fullmatch(name)]
 
-    async def _delete_all(self, place: str) -> None:
+    async def _delete_all(self, place: str, most: int | None = None) -> int:
+        """So many at most; how many it were."""
+        gone = 0
         with suppress(FileNotFoundError):
             async for each in obstore.list(self._store, prefix=f"{place}/"):
                 for one in each:
+                    if gone == most:
+                        return gone
+                    gone += 1
                     with suppress(FileNotFoundError):
                         await obstore.delete_async(self._store, one["path"])
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder / place, ignore_errors=True)
+        return gone
 
     def meets(self, folder: Path) -> bool:
         """Whether this store is that folder, lies in it, or around it."""

@@ -22,6 +22,7 @@ from everystall.inventory import sales
 from everystall.inventory.connections import DISCONNECTED
 from everystall.inventory.publications import lock_all, want_ended, want_live
 from everystall.inventory.sale_rules import rules_of
+from everystall.logs import chore
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Attempt, BlindEnd, Connection, Listing, MailSeen, Publication
 from everystall.notify import messages
@@ -57,15 +58,16 @@ async def look_after(db: Database) -> None:
             )
         ).all()
     for row in rows:
-        async with db.as_user(row.user_id) as session:
-            found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
-            connection = await session.scalar(found)
-            if connection is None:
-                continue
-            with structlog.contextvars.bound_contextvars(
-                connection_id=str(connection.id), marketplace=connection.marketplace
-            ):
-                await _look_after(session, connection)
+        with chore("blindness", user_id=row.user_id, connection_id=row.connection_id):
+            async with db.as_user(row.user_id) as session:
+                found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
+                connection = await session.scalar(found)
+                if connection is None:
+                    continue
+                with structlog.contextvars.bound_contextvars(
+                    connection_id=str(connection.id), marketplace=connection.marketplace
+                ):
+                    await _look_after(session, connection)
 
 
 async def _look_after(session: AsyncSession, connection: Connection) -> None:

@@ -24,6 +24,7 @@ from everystall.inventory.listings import facts_with
 from everystall.inventory.price_changes import Change, Wish
 from everystall.inventory.pricing import dollars, price_at
 from everystall.inventory.publications import lock_all
+from everystall.logs import chore
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import Money
 from everystall.models import PriceDrop, PriceStep
@@ -117,8 +118,9 @@ async def lower_due(db: Database) -> int:
         async with db.as_user(taken.user_id) as session:
             ids = await _due(session, taken.id, left)
         for listing_id in ids:
-            async with db.as_user(taken.user_id) as session:
-                made += await _step(session, taken.id, listing_id)
+            with chore("price drop", user_id=taken.user_id, listing_id=listing_id):
+                async with db.as_user(taken.user_id) as session:
+                    made += await _step(session, taken.id, listing_id)
         left -= max(1, len(ids))
     return made
 

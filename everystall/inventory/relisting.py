@@ -20,6 +20,7 @@ from everystall import engine
 from everystall.db import Database
 from everystall.errors import Refused
 from everystall.inventory.publications import change, lock_all, some_left, tell
+from everystall.logs import chore
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Publication, RelistRule
 
@@ -122,8 +123,9 @@ async def ask_due(db: Database) -> int:
             taken = (await session.execute(text("SELECT * FROM everystall.take_relist()"))).one_or_none()
         if taken is None:
             break
-        async with db.as_user(taken.user_id) as session:
-            asked += await _ask_for(session, taken.marketplace)
+        with chore("relisting", user_id=taken.user_id, marketplace=taken.marketplace):
+            async with db.as_user(taken.user_id) as session:
+                asked += await _ask_for(session, taken.marketplace)
     return asked
 
 

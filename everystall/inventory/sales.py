@@ -39,6 +39,7 @@ from everystall.inventory.publications import (
 )
 from everystall.inventory.revisions import touch
 from everystall.inventory.sale_rules import can_hold_last, rules_of
+from everystall.logs import chore
 from everystall.marketplaces import MARKETPLACES, base, get_form
 from everystall.models import Attempt, Connection, Listing, Publication, Sale, TakeDown
 
@@ -553,11 +554,12 @@ async def tell_late(db: Database) -> None:
         after = timedelta(seconds=LATE_SECONDS)
         rows = (await session.execute(asked, {"after": after, "most": MOST_LATE})).all()
     for row in rows:
-        async with db.as_user(row.user_id) as session:
-            found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
-            publication = await session.scalar(found)
-            if publication is not None:
-                await tell_if_late(session, publication)
+        with chore("late take-down", user_id=row.user_id, publication_id=row.publication_id):
+            async with db.as_user(row.user_id) as session:
+                found = select(Publication).where(Publication.id == row.publication_id).with_for_update()
+                publication = await session.scalar(found)
+                if publication is not None:
+                    await tell_if_late(session, publication)
 
 
 # ---- the effect -----------------------------------------------------------------------------------

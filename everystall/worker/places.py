@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
 from everystall.db import Database
 from everystall.inventory.connections import NO_WORKER, place_attended, place_deserted
+from everystall.logs import chore
 from everystall.models import Connection
 
 log = structlog.get_logger()
@@ -74,21 +76,25 @@ async def look_after(db: Database) -> None:
             )
         ).all()
     for row in rows:
-        async with db.as_user(row.user_id) as session:
-            found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
-            connection = (await session.execute(found)).scalar_one_or_none()
-            if connection is None or connection.place is None:
-                continue
-            said = {"place": connection.place, "user_id": str(row.user_id),
-                    "marketplace": connection.marketplace, "connection_id": str(connection.id)}  # fmt: skip
-            if row.attended:
-                log.info("place.attended", **said)
-            else:
-                log.warning("place.deserted", say="no worker with this WORKER_PLACE", **said)
-            reason = (connection.needs_you or {}).get("reason")
-            if row.attended and reason in (None, NO_WORKER):
-                await place_attended(session, connection)
-                for lane in engine.VISITING:
-                    await engine.wake(session, [connection.id], lane)
-            elif not row.attended and reason is None:
-                await place_deserted(session, connection)
+        with chore("place", user_id=row.user_id, connection_id=row.connection_id):
+            async with db.as_user(row.user_id) as session:
+                found = select(Connection).where(Connection.id == row.connection_id).with_for_update()
+                connection = (await session.execute(found)).scalar_one_or_none()
+                if connection is not None and connection.place is not None:
+                    await _tell(session, connection, attended=row.attended)
+
+
+async def _tell(session: AsyncSession, connection: Connection, *, attended: bool) -> None:
+    said = {"place": connection.place, "user_id": str(connection.user_id),
+            "marketplace": connection.marketplace, "connection_id": str(connection.id)}  # fmt: skip
+    if attended:
+        log.info("place.attended", **said)
+    else:
+        log.warning("place.deserted", say="no worker with this WORKER_PLACE", **said)
+    reason = (connection.needs_you or {}).get("reason")
+    if attended and reason in (None, NO_WORKER):
+        await place_attended(session, connection)
+        for lane in engine.VISITING:
+            await engine.wake(session, [connection.id], lane)
+    elif not attended and reason is None:
+        await place_deserted(session, connection)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 
 import procrastinate
@@ -31,6 +31,7 @@ from everystall.inventory import blindness, matches, sales
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
+from everystall.logs import chore
 from everystall.notify.outgoing import Outgoing
 from everystall.notify.push import Vapid
 from everystall.notify.send import Mail, work_off
@@ -50,10 +51,10 @@ log = structlog.get_logger()
 BATCH = 5000
 #: Seconds that a stopping worker gives its visits to finish their step.
 GRACE_SECONDS = 60.0
-#: Seconds between two clean-ups of what has expired.
-CLEAN_SECONDS = 60.0
-#: Rows of a kind that one transaction of a clean-up deletes, and such transactions in a row: a tick is a
-#: short thing, and what is left goes a minute later (14 million rows a day).
+#: Seconds between two clean-ups of what has expired, and for one: what is left goes the next time.
+CLEAN_SECONDS, CLEAN_LIMIT = 60.0, 300.0
+#: Rows of a kind that one transaction of a clean-up deletes, and such transactions in a row: what is left
+#: goes a minute later (14 million rows a day).
 CLEAN_ROWS, CLEAN_BATCHES = 500, 20
 #: Whoever's work is due and not an account's.
 _WAKE_DUE = (
@@ -108,6 +109,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         place = settings.worker_place
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
+        await stack.enter_async_context(cleaning(app, tools))
         lanes = asyncio.create_task(engine.run_lanes(app, slots, place=place, grace_seconds=GRACE_SECONDS))
         stopped = asyncio.create_task(stopping.wait())
         log.info("worker.ready", place=place, **slots)
@@ -161,30 +163,56 @@ def make_app(
             await matches.compare_all(tools.db, tools.photos, tools.stopping)
         await matches.compare_all(tools.db, tools.photos, tools.stopping)
 
-    cleaned = 0.0
-
     @app.periodic(cron="* * * * * */5")  # the sixth field is the seconds
     @app.task(name="tick", queue="ticks", queueing_lock="tick", pass_context=False)
     async def tick_(timestamp: int) -> None:
-        nonlocal cleaned
-        await engine.rescue(app)
-        await places.look_after(tools.db)
-        await blindness.look_after(tools.db)
-        await find_due(tools.db)
-        await sales.tell_late(tools.db)
-        async with tools.db.as_app() as session:
-            await session.execute(text(_WAKE_DUE))
-        await lower_due(tools.db)
-        await ask_due(tools.db)
+        with chore("due accounts"):
+            await find_due(tools.db)
+        with chore("visits of dead workers"):
+            await engine.rescue(app)
+        with chore("places"):
+            await places.look_after(tools.db)
+        with chore("blind accounts"):
+            await blindness.look_after(tools.db)
+        with chore("late take-downs"):
+            await sales.tell_late(tools.db)
+        with chore("messages and imports"):
+            async with tools.db.as_app() as session:
+                await session.execute(text(_WAKE_DUE))
+        with chore("price drops"):
+            await lower_due(tools.db)
+        with chore("relisting"):
+            await ask_due(tools.db)
         if watched is not None:
-            await watched.look_after()
-        if time.monotonic() - cleaned > CLEAN_SECONDS:
-            cleaned = time.monotonic()
-            await clean(tools.db, tools.photos, tools.settings)
-            await engine.forget_ended(app, CLEAN_ROWS)
-            await sweep_folders(tools.settings)
+            with chore("mailboxes"):
+                await watched.look_after()
 
     return app
+
+
+@asynccontextmanager
+async def cleaning(app: procrastinate.App, tools: Tools) -> AsyncIterator[None]:
+    """While in the block, what has expired is deleted once a minute. Beside the ticks: a photo store that
+    does not answer holds up nothing but this."""
+
+    async def go_on() -> None:
+        while True:
+            with chore("folders"):
+                await sweep_folders(tools.settings)
+            with chore("wake-ups that ended"):
+                await engine.forget_ended(app, CLEAN_ROWS)
+            with chore("clean-up"):
+                async with asyncio.timeout(CLEAN_LIMIT):
+                    await clean(tools.db, tools.photos, tools.settings)
+            await asyncio.sleep(CLEAN_SECONDS)
+
+    going = asyncio.create_task(go_on(), name="cleaning")
+    try:
+        yield
+    finally:
+        going.cancel()
+        with suppress(asyncio.CancelledError):
+            await going
 
 
 async def clean(db: Database, photos: Photos, settings: Settings) -> None:

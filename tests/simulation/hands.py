@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LIVE = """
 SELECT a.revising, a.adopted, a.conflict, a.remote_id, a.fence, p.read_back, p.notes, c.lease_fence,
-       c.lease_until > clock_timestamp() AS held
+       c.lease_until > clock_timestamp() AS held, c.rest_until > clock_timestamp() AS rests
 FROM attempts a JOIN publications p ON p.id = a.publication_id JOIN connections c ON c.id = a.connection_id
 WHERE a.user_id = %(user)s AND a.outcome = 'live' AND a.connection_id = %(account)s"""
 _WANTED = """
@@ -79,6 +79,8 @@ class Hands:
             return
         if not row["held"] or {row["lease_fence"], row["fence"]} != {lease.fence}:
             wrong.append("a change after the lease was lost")
+        if row["rests"]:
+            wrong.append("a change while the marketplace wants to be left alone")
         if row["revising"]["draft"] != draft.model_dump(mode="json"):
             wrong.append("a change that is not what was armed")
         ours = flat(draft.model_dump(mode="json"))

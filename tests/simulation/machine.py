@@ -159,7 +159,8 @@ class PublicationLife(RuleBasedStateMachine):
     # ---- the seller, there ----
 
     @rule(which=index, what=st.sampled_from(
-        ["posts", "takes down", "title", "price", "description", "sells", "signs out"]))  # fmt: skip
+        ["posts", "takes down", "title", "price", "description", "sells", "is cancelled", "is put back",
+         "signs out"]))  # fmt: skip
     def has_a_hand_in_it(self, which: int, what: str) -> None:
         """The seller by hand, or a buyer."""
         world, there = self.life.world, self.life.world.live()
@@ -168,6 +169,11 @@ class PublicationLife(RuleBasedStateMachine):
         elif what == "signs out":
             world.tokens[self.account(which)].clear()
             world.met.add("signed out")
+        elif what in ("is cancelled", "is put back"):
+            sold = [one for one in world.items if one.state == "sold" and not one.cancelled]
+            if sold:
+                world.cancel(sold[which % len(sold)], back=what == "is put back")
+                self.life.look_at_orders()
         elif there:
             item = there[which % len(there)]
             if what in ("title", "price", "description"):
@@ -223,7 +229,8 @@ class PublicationLife(RuleBasedStateMachine):
 
     @rule(which=index, where=index, what=st.sampled_from(
         ["takes down", "relists", "relists", "cancels", "deletes", "ends and deletes", "pauses", "pauses all",
-         "resumes", "connects", "disconnects", "disconnects by force"]))  # fmt: skip
+         "pauses take-downs", "pauses all take-downs", "resumes", "connects", "disconnects",
+         "disconnects by force"]))  # fmt: skip
     def changes_her_mind(self, which: int, where: int, what: str) -> None:
         life, listing, account = self.life, self.life.listings[which % 2], self.account(where)
         if what == "takes down":
@@ -235,10 +242,12 @@ class PublicationLife(RuleBasedStateMachine):
         elif what in ("deletes", "ends and deletes"):
             end = what != "deletes"
             self.does(lambda session: listings.delete_listing(listing, session, Response(), end))
-        elif what == "pauses":
-            self.does(partial(connections.pause_connection, life.public_ids[account]))
-        elif what == "pauses all":
-            self.does(lambda session: connections.pause_all(session, life.who))
+        elif what in ("pauses", "pauses take-downs"):
+            delists, one = what != "pauses", life.public_ids[account]
+            self.does(lambda session: connections.pause_connection(one, session, delists))
+        elif what in ("pauses all", "pauses all take-downs"):
+            delists = what != "pauses all"
+            self.does(lambda session: connections.pause_all(session, life.who, delists))
         elif what == "resumes":
             life.resume()
         elif what == "connects":

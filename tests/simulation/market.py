@@ -58,24 +58,27 @@ IDS: Mapping[str, tuple[Callable[[int], str], str]] = {
 UID = f"{1:024x}"
 #: Rows on a page of a list.
 PAGE = 3
+#: Seconds for which a marketplace asks to be left alone (Retry-After).
+REST = 600.0
 #: What each verb may meet instead of success; one at a time, used up by the next that comes.
 FAILS: Mapping[str, tuple[str, ...]] = {
-    "lists": ("busy", "changed", "expired", "challenge", "broken"),
-    "form": ("busy", "changed", "expired", "challenge", "limited", "broken"),
+    "lists": ("busy", "rest", "changed", "expired", "challenge", "broken"),
+    "form": ("busy", "rest", "changed", "expired", "challenge", "limited", "broken"),
     "filled": ("busy", "changed", "expired", "broken"),
     "click": ("silent", "lost", "late", "very late", "dropped", "refused", "limited", "draft", "review",
               "expired", "challenge", "broken"),
-    "page": ("busy", "unknown", "changed", "expired", "challenge", "broken"),
-    "end": ("busy", "lost", "late", "ignored", "expired", "broken"),
+    "page": ("busy", "rest", "unknown", "changed", "expired", "challenge", "broken"),
+    "end": ("busy", "rest", "lost", "late", "ignored", "expired", "broken"),
     "discard": ("busy", "changed"),
-    "edit": ("busy", "changed", "expired", "challenge", "broken"),
+    "edit": ("busy", "rest", "changed", "expired", "challenge", "broken"),
     "written": ("busy", "changed", "expired", "broken"),
     "save": ("silent", "lost", "late", "dropped", "refused", "limited", "expired", "challenge", "broken"),
     "check": ("busy", "expired", "challenge", "changed"),
-    "orders": ("busy", "changed", "expired", "challenge", "broken"),
+    "orders": ("busy", "rest", "changed", "expired", "challenge", "broken"),
 }  # fmt: skip
 _ERRORS: Mapping[str, Callable[[], Exception]] = {
     "busy": lambda: MarketplaceBusy("It does not answer."),
+    "rest": lambda: MarketplaceBusy("Too many requests.", retry_after=REST),
     "lost": lambda: MarketplaceBusy("The answer was lost."),
     "late": lambda: MarketplaceBusy("The answer did not come."),
     "very late": lambda: MarketplaceBusy("The answer did not come."),
@@ -116,6 +119,9 @@ class Item:
     listed_until: float = 0.0
     #: us · hand · sale: who ended it.
     gone_by: str | None = None
+    #: Its order was cancelled; and then the site had it for sale again, by itself.
+    cancelled: bool = False
+    back: bool = False
     #: The seller changed it there.
     edited: bool = False
     #: When a page told us that it is live; what it showed then.
@@ -215,6 +221,12 @@ class World:
             item.state, item.gone_by = state, by
             item.listed_until = self.clock.now + self.list_lag if state == "ended" else 0.0
 
+    def cancel(self, item: Item, *, back: bool) -> None:
+        """The order of what is sold; `back`: the site has it for sale again."""
+        item.cancelled = True
+        if back:
+            item.state, item.gone_by, item.back = "live", None, True
+
     # ---- what the adapter asks of it ----
 
     def fails(self, verb: str) -> str | None:
@@ -306,6 +318,13 @@ class World:
             one for one in reversed(self.items)
             if one.account == account and one.listed_from <= now
             and (one.state == state or (state == "live" and one.listed_until > now and one.state == "ended"))
+        ]  # fmt: skip
+
+    def ordered(self, account: str) -> list[Item]:
+        """Newest first; one that was cancelled stays among them."""
+        return [
+            one for one in reversed(self.items)
+            if one.account == account and (one.state == "sold" or one.cancelled)
         ]  # fmt: skip
 
     def _add(
@@ -430,11 +449,14 @@ class SimAdapter:
     ) -> Sales:  # fmt: skip
         """One order for each that is sold; pages as the other lists'."""
         await page.ask("orders")
-        rows = self.world.listed(page.account, "sold")
+        rows = self.world.ordered(page.account)
         found = Sales()
         for start in range(0, len(rows), PAGE):
             shown = rows[start : start + PAGE]
-            found += [Sale(f"o{one.id}", one.id, one.title, one.price, one.quantity) for one in shown]
+            found += [
+                Sale(f"o{one.id}", one.id, one.title, one.price, one.quantity, cancelled=one.cancelled)
+                for one in shown
+            ]
             shows = {f"o{one.id}" for one in shown}
             look_for -= shows
             if not shows.isdisjoint(known) and not look_for:

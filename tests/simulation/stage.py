@@ -48,7 +48,7 @@ CAUSES = {
     "listing_rejected": {"refused"},
     "not_published": {"draft", "review", "dropped", "expired", "very late"},
     "session_expired": {"expired", "signed out"},
-    "marketplace_busy": {"busy", "lost", "ignored", "unknown", "silent", "late", "dropped"},
+    "marketplace_busy": {"busy", "rest", "lost", "ignored", "unknown", "silent", "late", "dropped"},
 }
 _LISTING = """
 WITH l AS (INSERT INTO listings (user_id, title, brand, category, description, size, condition, colors,
@@ -221,6 +221,13 @@ class Life:
         for public_id in self.public_ids.values():
             self.seller(partial(connections.resume_connection, public_id))
 
+    def look_at_orders(self) -> None:
+        """All of them, with what was cancelled, the next time that somebody looks."""
+        self.rows(
+            "UPDATE connections SET next_check_at = now(), next_list_at = now() WHERE user_id = %(user)s "
+            "RETURNING id"
+        )
+
     def hand_posts(self, account: str) -> None:
         """The seller writes the same once more, in the marketplace's own form."""
         (row,) = self.rows(
@@ -248,7 +255,7 @@ class Life:
             id=listing, account=self.connections[account],
         )  # fmt: skip
         asked = (rows[0]["needs_you"] if rows else None) or {"actions": []}
-        return [one["name"] for one in asked["actions"] if one["name"] != "reconnect"]
+        return [one["name"] for one in asked["actions"] if one["name"] not in ("reconnect", "resume")]
 
     async def press(self, listing: UUID, account: str, action: str, item: int, session: Any) -> None:
         truth = f"{self.listings.index(listing)} of two."
@@ -341,7 +348,8 @@ class Life:
 
     def _newest(self, page: SimPage) -> dict[str, Any]:
         (row,) = self.rows(
-            """SELECT a.id, a.fence, a.outcome, c.lease_fence, c.lease_until > clock_timestamp() AS held
+            """SELECT a.id, a.fence, a.outcome, c.lease_fence, c.lease_until > clock_timestamp() AS held,
+                      c.rest_until > clock_timestamp() AS rests
                FROM connections c LEFT JOIN LATERAL (SELECT * FROM attempts WHERE connection_id = c.id
                    AND armed_at IS NOT NULL ORDER BY armed_at DESC LIMIT 1) a ON true WHERE c.id = %(id)s""",
             id=self.connections[page.account],
@@ -371,6 +379,8 @@ class Life:
             or row["fence"] != lease.fence
         ):
             self.wrong.append("a click after the lease was lost")
+        if row["rests"]:
+            self.wrong.append("a post while the marketplace wants to be left alone")
         outcomes = self._outcomes()
         for click in self.world.clicks:
             same = (click.truth, click.account) == (truth_of(draft), page.account)
@@ -452,7 +462,8 @@ class Life:
             self.wrong.append("a live listing of ours is forgotten")
             return
         publication = publications[attempt["publication_id"]]
-        known = attempt["outcome"] in (None, "unresolved")
+        # what the site put back by itself we hear of with its order
+        known = attempt["outcome"] in (None, "unresolved") or (item.back and attempt["outcome"] == "sold")
         if attempt["outcome"] == "live":
             known = publication["put"] == "live" and publication["remote_id"] == item.id
             adopted = self.world.find(item.account, attempt["remote_id"])

@@ -237,3 +237,36 @@ def test_what_is_wanted_again_over_the_sale_of_the_last_one_goes(begin: Begin) -
     life.visit()
     assert (life.publication()["wanted"], life.publication()["put"]) == ("ended", "ended")
     assert life.world.live() == []
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_what_was_cancelled_is_live_again_where_the_site_has_it_for_sale(begin: Begin, back: bool) -> None:
+    """`back`: the site does so by itself. Where it sold nothing is posted."""
+    life = _live(begin)
+    (item,) = life.world.live()
+    life.world.end(item, "sale", "sold")
+    life.look_at_orders()
+    life.visit()
+    assert life.publication()["state"] == "sold"
+    life.world.cancel(item, back=back)
+    life.look_at_orders()
+    life.pass_time(20)
+    life.visit()
+    assert life.publication()["needs_you"]["reason"] == "sale_cancelled"
+    life.judge()
+    life.decide(0, "put_back")
+    life.settle()
+    assert [one.id for one in life.world.live()] == ([item.id] if back else [])
+    assert (life.publication()["put"] == "live") == back
+
+
+def test_while_taking_down_is_paused_too_it_stays_until_its_seller_goes_on(begin: Begin) -> None:
+    life = _live(begin)
+    life.seller(partial(_pause, life))
+    life.decide(0, "end")
+    life.visit()
+    assert life.publication()["needs_you"]["reason"] == "paused"
+    assert life.world.live() != []
+    life.judge()
+    life.settle()
+    assert life.world.live() == []

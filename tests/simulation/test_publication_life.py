@@ -3,8 +3,8 @@ Marketplaces, browsers, photos and clocks are simulated (market.py, workers.py, 
 
 Nothing sleeps, and no timing decides. `make simulate` runs many examples and prints its seed; `make simulate
 SEED=…` gives the same run. That the judge would notice is tested too: the product is broken on purpose in
-five ways (no fence; a second click where the first was not found; no baseline; a change written over the
-seller's own; a change that another one was armed for), and each time it says so.
+six ways (no fence; a second click where the first was not found; no baseline; a change written over the
+seller's own; a change that another one was armed for; a rest that is not kept), and each time it says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.models import Attempt
-from everystall.worker import lease, publish, reconcile, revise
+from everystall.worker import lease, pace, publish, reconcile, revise
 from everystall.worker.compare import Merged
 from tests.simulation.machine import simulate
 from tests.simulation.stage import MANY, Life, Stage
@@ -133,4 +133,32 @@ def test_a_change_that_is_not_armed_is_noticed(begin: Begin, monkeypatch: pytest
     life.world.live()[0].by_hand("title", "Linen shirt, hardly worn")  # and back again
     life.visit()
     with pytest.raises(AssertionError, match="a change for which nothing is armed"):
+        life.judge()
+
+
+async def _no_rest(*_: Any, **__: Any) -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize("posts", [True, False])
+def test_a_rest_that_is_not_kept_is_noticed(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, posts: bool
+) -> None:
+    life = begin("mercari")
+    life.visit()
+    life.pass_time(20)
+    life.world.will["orders"].append("rest")
+    life.look_at_orders()
+    life.visit()
+    if posts:
+        life.post(life.listings[1], life.accounts)
+    else:
+        life.edit(life.listings[0], title="Linen shirt, blue")
+    life.pass_time(20)
+    life.visit()
+    life.judge()
+    monkeypatch.setattr(pace, "rest", _no_rest)
+    life.rows("UPDATE publications SET next_try_at = now() WHERE user_id = %(user)s RETURNING id")
+    life.visit()
+    with pytest.raises(AssertionError, match="while the marketplace wants to be left alone"):
         life.judge()
