@@ -8,13 +8,13 @@ no order is ever cancelled by us.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -56,15 +56,36 @@ LATE_SECONDS = 300
 MOST_LATE = 100
 
 
-async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
-    """The account's orders that we have met, newest first: is it known to be cancelled?"""
-    rows = await session.execute(
-        select(Sale.order_id, Sale.cancelled_at.is_not(None))
+@dataclass(frozen=True)
+class Known:
+    """The account's orders that we have met. What one has of one listing is cancelled or not by itself."""
+
+    orders: frozenset[str] = frozenset()
+    #: (order, the site's id of the listing), and (order, None) for each that has some: known to be cancelled,
+    #: and not known to be.
+    cancelled: frozenset[tuple[str, str | None]] = frozenset()
+    stand: frozenset[tuple[str, str | None]] = frozenset()
+
+
+async def known(session: AsyncSession, connection_id: UUID) -> Known:
+    found = await session.execute(
+        select(Sale.order_id, Sale.remote_id, Sale.cancelled_at.is_not(None))
         .where(Sale.connection_id == connection_id, Sale.order_id.is_not(None))
         .order_by(Sale.observed_at.desc())
         .limit(MOST_KNOWN)
     )
-    return {order_id: cancelled for order_id, cancelled in rows.all() if order_id is not None}
+    items: dict[bool, set[tuple[str, str | None]]] = {True: set(), False: set()}
+    for order_id, remote_id, cancelled in found.all():
+        if order_id is not None:
+            items[cancelled] |= {(order_id, remote_id), (order_id, None)}
+    orders = frozenset(order_id for order_id, _ in items[True] | items[False])
+    return Known(orders, frozenset(items[True]), frozenset(items[False]))
+
+
+def _items(connection: Connection, order_id: str, remote_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    """SQL: what of an order is of one listing; None: all of it."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id)
+    return of_order if remote_id is None else (*of_order, Sale.remote_id == remote_id)
 
 
 async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str]:
@@ -250,9 +271,12 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
 # ---- cancelled ----------------------------------------------------------------------------------------
 
 
-async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
-    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
+async def take_cancelled(
+    session: AsyncSession, connection: Connection, order_id: str, remote_id: str | None = None
+) -> None:
+    """An order that we know is cancelled there, or what it has of one listing: what that leaves is put back
+    or not, or the seller is asked."""
+    of_order = (*_items(connection, order_id, remote_id), Sale.cancelled_at.is_(None))
     sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
     publications = await lock_with_others(
         session, [id for id in await session.scalars(sold) if id is not None]
@@ -337,11 +361,12 @@ async def take_put_back(session: AsyncSession, publication: Publication, cancell
     await _owe_take_down(session, cancelled, publication, goes=True, decided=True)
 
 
-async def take_sold_again(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that was cancelled stands: where it is called as its listing is, somebody bought what the
-    marketplace had for sale again. So it is a sale like any other."""
-    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id,
-                Sale.cancelled_at.is_not(None))  # fmt: skip
+async def take_sold_again(
+    session: AsyncSession, connection: Connection, order_id: str, remote_id: str | None
+) -> None:
+    """An order that was cancelled stands, or what it has of one listing: where it is called as its listing
+    is, somebody bought what the marketplace had for sale again. So it is a sale like any other."""
+    of_order = (*_items(connection, order_id, remote_id), Sale.cancelled_at.is_not(None))
     asked = select(Attempt).where(
         Attempt.connection_id == connection.id, Attempt.remote_id.in_(select(Sale.remote_id).where(*of_order))
     )

@@ -65,7 +65,7 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
     told = await visit.adapter.find_sales(
-        page, known=frozenset(known), since=since, whole=first or long_ago, look_for=look_for
+        page, known=known.orders, since=since, whole=first or long_ago, look_for=look_for
     )
     if late and not told.cut and not late & {sale.order_id for sale in told}:
         raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
@@ -73,7 +73,7 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if visit.form.CAPABILITIES.sold_is_orders:
         visit.sold_ids = frozenset(sale.remote_id for sale in told if sale.remote_id is not None)
         visit.sold_read_at = began
-    if known and told.cut:
+    if known.orders and told.cut:
         await _tell_cut(visit, len(told))
     unknown = await _record(visit, told, known)
     await _next(visit)
@@ -82,12 +82,12 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     return "sale" if unknown and not first else "due" if list_due else None
 
 
-async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> bool:
+async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
     """Newest first is how they were told; oldest first, each order of ours in a transaction of its own, with
     the others' before it: what is known is older than what an interruption left out, so that the next look
     reads as far as that. True: some are not ours."""
     connection = visit.connection
-    new = [sale for sale in told if sale.order_id not in known]
+    new = [sale for sale in told if sale.order_id not in known.orders]
     async with visit.lease.transaction() as session:
         ids = {sale.remote_id for sale in new if sale.remote_id is not None}
         ours = await sales.ours(session, connection.id, ids)
@@ -104,14 +104,15 @@ async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> boo
         others = []
     async with visit.lease.transaction() as session:
         await sales.remember(session, connection, others)
-    cancelled = {sale.order_id for sale in told if sale.cancelled}
-    stand = {sale.order_id for sale in told} - cancelled
-    for order_id in sorted(id for id in cancelled if known.get(id) is False):
+    cancelled = {(sale.order_id, sale.remote_id) for sale in told if sale.cancelled}
+    stand = {(sale.order_id, sale.remote_id) for sale in told if not sale.cancelled}
+    # of one listing in both, nobody can say which of ours it is
+    for item in sorted((cancelled - stand) & known.stand, key=str):
         async with visit.lease.transaction() as session:
-            await sales.take_cancelled(session, connection, order_id)
-    for order_id in sorted(id for id in stand if known.get(id) is True):
+            await sales.take_cancelled(session, connection, *item)
+    for item in sorted((stand - cancelled) & known.cancelled, key=str):
         async with visit.lease.transaction() as session:
-            await sales.take_sold_again(session, connection, order_id)
+            await sales.take_sold_again(session, connection, *item)
     return any(sale.order_id not in mine for sale in new)
 
 
