@@ -90,6 +90,58 @@ async def test_what_is_cancelled_when_first_seen_has_no_effect(db, alice, stand)
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
 
 
+@pytest.mark.parametrize(
+    ("put_back", "left", "elsewhere"), [("ask", 0, "ended"), ("always", 1, "live"), ("never", 0, "ended")]
+)
+async def test_what_was_bought_and_cancelled_unseen_and_stays_sold_is_a_cancelled_order(
+    db, admin, alice, bob, stand, put_back, left, elsewhere
+):
+    """It was a sale that nobody made, and nobody heard that it was cancelled."""
+    _, (here, _) = await stand("poshmark", "ebay")
+    await rule(db, alice, put_back=put_back)
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    sale = await one_of(db, alice, Row)
+    assert (sale.order_id, sale.told_by, sale.counted) == ("o1", "orders", 1 - left)
+    listing = await one_of(db, alice, Listing)
+    assert listing.quantity - listing.quantity_sold == left
+    now = await stands(db, alice)
+    assert (now["poshmark"], now["ebay"][1]) == (("sold", "ended", "sold"), elsewhere)
+    assert [one.type for one in await all_of(db, alice, Event) if one.type.startswith("sale.")] == [
+        "sale.cancelled"
+    ]
+    asked = {one.marketplace: one.needs_you for one in await all_of(db, alice, Publication)}
+    assert (asked["poshmark"] is not None, asked["ebay"]) == (put_back == "ask", None)
+    if put_back == "ask":
+        await _answer(db, here, "put_back")
+        assert (await one_of(db, alice, Listing)).quantity_sold == 0
+        assert (await stands(db, alice))["ebay"][1] == "live"
+    attempts = {one.remote_id: one.outcome for one in await all_of(db, alice, Attempt)}
+    assert attempts == {"r-1": "unresolved", "r-2": "live"}  # the site may yet have it for sale again
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
+
+
+async def test_what_one_cancelled_order_does_not_explain_of_a_sold_page_is_a_sale(db, alice, bob, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    await rule(db, alice, put_back="always")
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    rows = {row.order_id: (row.quantity, row.counted) for row in await all_of(db, alice, Row)}
+    assert rows == {"o1": (1, 0), None: (2, 2)}
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    assert {name: one[:2] for name, one in (await stands(db, alice)).items()} == {
+        "ebay": ("sold", "ended"),
+        "mercari": ("live", "live"),
+    }
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
+
+
 async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_it_is(db, alice, stand):
     _, (here, _) = await stand("mercari", "ebay")
     async with db.as_user(alice) as session:

@@ -214,17 +214,39 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
 
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
-    it that came before we knew its id are counted, and what no order explains is a sale too."""
+    it that came before we knew its id are counted, one that was cancelled before we saw it is settled as
+    that, and what no order explains is a sale too."""
     await lock_with_others(session, [publication.id])
     await take_orders(session, publication, attempt)
     if attempt.outcome == "sold":
         return
-    if _left_there(attempt) > 0:
-        await _without_order(session, publication, attempt, _left_there(attempt), "page")
-    else:  # all its orders are known
+    there = _left_there(attempt)
+    cancelled = await _find_passed_by(session, attempt) if there > 0 else None
+    if cancelled is not None:
+        there -= cancelled.quantity
+    if there > 0:
+        await _without_order(session, publication, attempt, there, "page")
+    if cancelled is not None:
+        await _count_cancelled(session, publication, attempt, cancelled)
+    elif there <= 0:  # all its orders are known
         listing = await session.get_one(Listing, publication.listing_id)
-        left = listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
-        await _all_sold_there(session, publication, attempt, left)
+        await _all_sold_there(session, publication, attempt, _left(listing))
+
+
+async def _find_passed_by(session: AsyncSession, attempt: Attempt) -> Sale | None:
+    """The order that was cancelled when we first saw it, lately, and had what this attempt has live."""
+    if attempt.outcome not in (None, "live"):
+        return None
+    found = await session.scalars(
+        select(Sale)
+        .where(Sale.connection_id == attempt.connection_id, Sale.remote_id == attempt.remote_id,
+               Sale.publication_id.is_(None), Sale.listing_id.is_(None), Sale.cancelled_at.is_not(None),
+               Sale.settled_at.is_(None), Sale.order_id.is_not(None),
+               Sale.observed_at > func.now() - timedelta(days=CANCEL_DAYS))
+        .order_by(Sale.observed_at.desc(), Sale.id)
+        .limit(1)
+    )  # fmt: skip
+    return found.first()
 
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
@@ -581,31 +603,58 @@ async def _count(
 ) -> None:
     """So many fewer are left, there and of the listing (`had`: of the sale these were counted before)."""
     listing = await session.get_one(Listing, publication.listing_id)
-    sale.listing_id, sale.publication_id = listing.id, publication.id
-    sale.category = sale.category or listing.category
-    sale.cost_cents = listing.cost_cents if sale.cost_cents is None else sale.cost_cents
+    _is_of(sale, publication, listing)
     many, before = sale.quantity - had, max(0, listing.quantity - listing.quantity_sold)
     free = await _free_cancelled(session, listing, many - before) if before < many else 0
     sale.counted += min(before, many) + free
     listing.quantity_sold += min(before, many)
-    left = listing.quantity - listing.quantity_sold
-    if listing.delete_asked_at is not None:
-        left = 0
+    left = _left(listing)
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), marketplace=publication.marketplace,
              order_id=sale.order_id, left=left)  # fmt: skip
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, many, left)
-    if left == 0:
-        await _take_down(session, listing, sale)
-    else:
-        await touch(session, listing)
-        only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
-        if only is not None and await can_hold_last(session, listing, only):
-            await _take_down(session, listing, sale, but=only)
-        await _lower(session, listing)
+    await _fewer_elsewhere(session, listing, sale)
     if before + free < many:
         await double_sales.tell(session, publication, sale)
+
+
+async def _count_cancelled(
+    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale
+) -> None:
+    """It was cancelled when we first saw it, and its listing stays sold: as if we had seen it stand before,
+    but what is put back by the seller's rule was never taken down."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    _is_of(sale, publication, listing)
+    sale.counted = min(max(0, listing.quantity - listing.quantity_sold), sale.quantity)
+    listing.quantity_sold += sale.counted
+    await session.flush()
+    await _all_sold_there(session, publication, attempt, _left(listing))
+    await _settle_cancelled(session, publication, sale)
+    await _fewer_elsewhere(session, listing, sale)
+
+
+def _is_of(sale: Sale, publication: Publication, listing: Listing) -> None:
+    sale.listing_id, sale.publication_id = listing.id, publication.id
+    sale.category = sale.category or listing.category
+    sale.cost_cents = listing.cost_cents if sale.cost_cents is None else sale.cost_cents
+
+
+def _left(listing: Listing) -> int:
+    """To be sold."""
+    return listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
+
+
+async def _fewer_elsewhere(session: AsyncSession, listing: Listing, sale: Sale) -> None:
+    left = _left(listing)
+    if left == 0:
+        await _take_down(session, listing, sale)
+        return
+    await touch(session, listing)
+    only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
+    if only is not None and await can_hold_last(session, listing, only):
+        await _take_down(session, listing, sale, but=only)
+    await _lower(session, listing)
 
 
 async def _sold_there(

@@ -72,6 +72,28 @@ async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
 
 
 @pytest.mark.longer
+async def test_what_was_bought_and_cancelled_before_anybody_looked_is_no_sale(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    """It stays as sold there, and was taken down elsewhere for a sale that nobody made."""
+    _, profiles = await _live(stall, alice, ("poshmark", "mercari"))
+    await stall.rows(
+        "INSERT INTO sale_rules (user_id, put_back) VALUES (:id, 'always') RETURNING user_id",
+        id=alice.user_id,
+    )
+    item = stall.sandbox.buy("poshmark", title=SHIRT["title"])
+    stall.sandbox.cancel("poshmark", item["orders"][0]["order_id"])
+    await _look(stall, *profiles.values())
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert len(stall.live("mercari")) == 1
+    assert await stall.rows("SELECT quantity_sold FROM listings") == [{"quantity_sold": 0}]
+    told = await stall.rows("SELECT data FROM events WHERE type = 'sale.cancelled'")
+    assert [row["data"]["orderId"] for row in told] == [item["orders"][0]["order_id"]]
+    assert await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'") == []
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
+
+
+@pytest.mark.longer
 async def test_what_was_edited_by_hand_stays_and_goes_with_the_next_edit_here(
     stall: Stall, alice: Seller, marketplace: str
 ):
