@@ -29,6 +29,7 @@ from everystall.inventory.publications import (
     ask_first,
     change,
     held,
+    held_by_pause,
     lock_with_others,
     needs_you,
     public_ids,
@@ -772,7 +773,7 @@ async def _lower(session: AsyncSession, listing: Listing) -> None:
             values |= {"lower_asked_at": func.clock_timestamp(), "lower_told_at": None}
         if not publication.looking:
             why = f"That fewer are left cannot be said on {MARKETPLACES[publication.marketplace]} now."
-            asked = await held(session, publication, why)
+            asked = await held(session, publication, why) or await held_by_pause(session, publication)
             values["needs_you"] = ask_first(publication, asked) if asked else about_order(publication)
             values |= {"next_try_at": None, "tries": 0}
         await change(session, publication, **values)
