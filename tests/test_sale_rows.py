@@ -503,6 +503,30 @@ async def test_where_some_of_several_sold_a_visit_sees_how_many_it_offers_now(db
     assert len(await all_of(db, alice, Row)) == 2  # its orders are known: that is no sale more
 
 
+@pytest.mark.parametrize("can_look", [True, False])
+async def test_that_the_only_one_is_sold_where_more_may_be_offered_only_its_own_page_says(
+    db, admin, alice, bob, stand, can_look
+):
+    """Its seller may have raised it there by hand: the others stayed live, and nobody knew."""
+    _, (here, _) = await stand("ebay", "mercari")
+    if not can_look:
+        await admin.execute("UPDATE users SET paused_at = now(), pause_ends = true WHERE id = %s", [alice])
+    await take(db, here, an_order("o1", "r-1"))
+    left = ("live", "ended", "ending") if can_look else ("sold", "ended", "sold")
+    assert (await stands(db, alice))["ebay"] == left
+    assert [one.marketplace for one in await all_of(db, alice, TakeDown)] == ["mercari"]
+    asked = {one.marketplace: one.needs_you for one in await all_of(db, alice, Publication)}
+    assert asked["ebay"] is None
+    if can_look:
+        async with db.as_user(alice) as session:
+            attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+            publication = await session.get_one(Publication, attempt.publication_id)
+            await sales.take_sold_page(session, publication, attempt)
+    assert (await stands(db, alice))["ebay"] == ("sold", "ended", "sold")
+    assert (await one_of(db, alice, Row)).order_id == "o1"
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
+
+
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")
@@ -513,7 +537,7 @@ async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db,
     assert {row.quantity_sold for row in await all_of(db, alice, Listing)} == {1}
     assert len(await all_of(db, alice, Row)) == 24
     assert len(await all_of(db, alice, DoubleSale)) == 16
-    assert {row.put for row in await all_of(db, alice, Publication)} == {"sold"}
+    assert {row.wanted for row in await all_of(db, alice, Publication)} == {"ended"}
 
 
 async def test_the_sale_of_another_seller_is_nobodys_business(db, alice, bob, stand):

@@ -666,9 +666,8 @@ async def _sold_there(
     if attempt.outcome not in (None, "live"):
         return
     there = _left_there(attempt) - many
-    # what we put may have been lowered after the buyer came: of several, its own page says what is left
-    asked = attempt.outcome == "live" and sale.told_by == "orders" and await _of_several(session, publication)
-    if there > 0 or asked:
+    ordered = attempt.outcome == "live" and sale.told_by == "orders"
+    if there > 0 or (ordered and await _page_says(session, publication)):
         if "quantity" in attempt.adopted:
             attempt.adopted = {**attempt.adopted, "quantity": max(there, 0)}
         put = int(attempt.draft.get("quantity", 1)) - many
@@ -678,9 +677,15 @@ async def _sold_there(
     await _all_sold_there(session, publication, attempt, left)
 
 
-async def _of_several(session: AsyncSession, publication: Publication) -> bool:
-    listing = await session.get_one(Listing, publication.listing_id)
-    return listing.quantity > 1 and get_form(publication.marketplace).LIMITS.quantity_max > 1
+async def _page_says(session: AsyncSession, publication: Publication) -> bool:
+    """Where a site counts, its own page says whether any are left: what we put may have been lowered after
+    the buyer came, or raised there by hand. Of one alone, only where a visit can go there at once."""
+    if get_form(publication.marketplace).LIMITS.quantity_max == 1:
+        return False
+    if (await session.get_one(Listing, publication.listing_id)).quantity > 1:
+        return True
+    waits = await held(session, publication, "") or await held_by_pause(session, publication)
+    return waits is None
 
 
 async def _all_sold_there(
@@ -720,6 +725,8 @@ async def _take_down(
     for publication in (await session.scalars(found)).all():
         decided = publication.wanted == "ended"  # not because of this sale: nor is it put back with it
         goes = await want_ended(session, publication)
+        if publication.id == sale.publication_id and listing.quantity == 1:
+            continue  # the visit that saw its order goes on to its page, which says whether any are left
         if goes:
             there.append(publication.connection_id)
         if publication.id in of_another:  # a sale before this one has it taken down

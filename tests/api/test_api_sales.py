@@ -292,7 +292,7 @@ async def test_a_post_that_crosses_the_sale_of_the_last_one_is_refused_and_what_
     assert {problem["code"] for problem in answer.json()["problems"]} == {"too_low"}
     stands = await site.rows("SELECT marketplace, wanted, put, state FROM publications ORDER BY marketplace")
     assert [tuple(one.values()) for one in stands] == [
-        ("mercari", "ended", "live", "ending"), ("poshmark", "ended", "sold", "sold")
+        ("mercari", "ended", "live", "ending"), ("poshmark", "ended", "live", "ending")
     ]  # fmt: skip
     (down,) = await site.rows("SELECT marketplace, gone_at, settled_at FROM take_downs")
     assert tuple(down.values()) == ("mercari", None, None)
