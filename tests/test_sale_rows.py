@@ -22,7 +22,7 @@ from everystall.inventory.publications import (
     want_ended,
     want_live,
 )
-from everystall.marketplaces.base import Seen
+from everystall.marketplaces.base import Draft, Money, Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -33,6 +33,7 @@ from everystall.models import (
     TakeDown,
 )
 from everystall.models import Sale as Row
+from everystall.settings import Settings
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
@@ -347,6 +348,44 @@ async def test_while_the_seller_is_asked_it_is_looked_whether_the_marketplace_ha
     async with db.as_user(alice) as session:
         attempt = await session.get_one(Attempt, attempt.id)
         assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
+    assert await all_of(db, bob, Publication) == []
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_of_one_that_is_there_twice_it_is_said_how_that_came(db, admin, alice, bob, stand, cancelled):
+    _, (here,) = await stand("mercari")
+    mine = await one_of(db, alice, Attempt)
+    if cancelled:  # posted anew, and then the marketplace had the first for sale again
+        await rule(db, alice, put_back="always")
+        await take(db, here, an_order("o1", "r-1"))
+        await cancel(db, here, "o1")
+    await admin.execute("UPDATE attempts SET outcome = 'unresolved', next_look_at = now()")
+    async with db.as_user(alice) as session:
+        publication = await _of(session, here)
+        await change(session, publication, put="live", wanted="live", state="live", remote_id="r-9")
+        session.add(
+            Attempt(user_id=alice, publication_id=publication.id, connection_id=here.id, listing_revision=1,
+                    draft=mine.draft, fields_hash="h", fence=1, remote_id="r-9", outcome="live")
+        )  # fmt: skip
+    draft = Draft(title="A shirt", description="Linen.", price=Money(amount=900), category=("Shirts",))
+    await admin.execute("UPDATE attempts SET draft = %s", [draft.model_dump_json()])
+    gone = []
+
+    async def delist(_, remote_id):
+        gone.append(remote_id)
+
+    async def read(_, remote_id):
+        return Seen("ended" if remote_id in gone else "live")
+
+    visit = _visit(db, here)
+    visit.tools.settings = Settings.model_construct()
+    visit.page, visit.adapter = _of_itself(None), SimpleNamespace(delist=delist, read=read)
+    await reconcile.look_for_orphan(visit, mine.publication_id)
+    assert gone == ["r-9"]
+    (said,) = [one.needs_you for one in await all_of(db, alice, Publication)]
+    assert said["reason"] == "posted_twice"
+    assert ("After you pressed Post again" in said["message"]) is not cancelled
+    assert ("Mercari itself had it for sale again" in said["message"]) is cancelled
     assert await all_of(db, bob, Publication) == []
 
 
