@@ -246,7 +246,7 @@ async def test_by_night_what_is_live_elsewhere_too_is_looked_at_as_by_day_unless
         visit.tools.settings, visit.tools.db, visit.check_claimed = settings, db, datetime.now(UTC)
         visit.lease.connection_id, visit.lease.user_id = account.id, account.user_id
         await admin.execute("UPDATE connections SET next_check_at = now() + interval '1 day'")
-        await watch._next(visit)
+        await watch._next(visit, datetime.now(UTC))
         found = await admin.execute(
             "SELECT extract(epoch FROM next_check_at - now())::int AS left FROM connections WHERE id = %s",
             [account.id],

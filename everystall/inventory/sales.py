@@ -7,6 +7,7 @@ no order is ever cancelled by us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -250,11 +251,22 @@ async def _find_passed_by(session: AsyncSession, attempt: Attempt) -> Sale | Non
     return found.first()
 
 
+async def ordered_since(session: AsyncSession, connection_id: UUID, since: datetime) -> Counter[UUID]:
+    """How many orders of each publication were first seen since."""
+    rows = await session.execute(
+        select(Sale.publication_id, func.count())
+        .where(Sale.connection_id == connection_id, Sale.told_by == "orders", Sale.observed_at >= since,
+               Sale.publication_id.is_not(None))
+        .group_by(Sale.publication_id)
+    )  # fmt: skip
+    return Counter({id: many for id, many in rows.all() if id is not None})
+
+
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The marketplace wrote that one was sold, and nobody can look there now."""
     await lock_with_others(session, [publication.id])
     await session.refresh(attempt)
-    if attempt.outcome == "live":
+    if attempt.outcome == "live" and _left_there(attempt) > 0:
         await _without_order(session, publication, attempt, 1, "mail")
 
 

@@ -40,7 +40,7 @@ _SHARED = """EXISTS (
     WHERE p.connection_id = c.id AND p.put = 'live' AND (o.put = 'live' OR o.looking))"""
 #: Was it never looked at, or not for long; is its list of what is live due, and do we hold anything there?
 _BEFORE = text("""
-    SELECT watched_at IS NULL, coalesce(watched_at < now() - make_interval(secs => :s), false),
+    SELECT now(), watched_at IS NULL, coalesce(watched_at < now() - make_interval(secs => :s), false),
            next_list_at <= now(),
            EXISTS (SELECT FROM publications p WHERE p.connection_id = c.id
                    AND (p.put = 'live' OR p.needs_you ->> 'reason' = 'gone'))
@@ -60,7 +60,7 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
         late = await sales.late(session, connection.id, visit.form.CAPABILITIES.orders_stay_days)
         since = await sales.first_post(session, connection.id)
         asked = {"id": connection.id, "s": LONG_SECONDS}
-        first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
+        looked_at, first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
         look_for = await sales.may_be_cancelled(session, connection.id) if list_due else frozenset()
     page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
@@ -76,7 +76,7 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if known.orders and told.cut:
         await _tell_cut(visit, len(told))
     unknown = await _record(visit, told, known)
-    await _next(visit)
+    await _next(visit, looked_at)
     if not holds:
         return None
     return "sale" if unknown and not first else "due" if list_due else None
@@ -116,19 +116,21 @@ async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
     return any(sale.order_id not in mine for sale in new)
 
 
-async def _next(visit: Visit) -> None:
-    """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile."""
+async def _next(visit: Visit, looked_at: datetime) -> None:
+    """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile.
+    `looked_at`: before the list was read, by the database's clock; what came since it may not show."""
     settings = visit.tools.settings
     async with visit.lease.transaction() as session:
         slowest = await _night_seconds(visit, session)
         await session.execute(
             text(f"""
-            UPDATE connections c SET watched_at = now(), watch_failing_since = NULL, watch_told_at = NULL,
+            UPDATE connections c SET watched_at = :looked_at, watch_failing_since = NULL,
+                watch_told_at = NULL,
                 next_check_at = CASE WHEN next_check_at < :claimed THEN next_check_at ELSE now()
                     + make_interval(secs => CASE WHEN {_SHARED} THEN :soon ELSE :alone END) END
             WHERE c.id = :id"""),
             {"id": visit.lease.connection_id, "claimed": visit.check_claimed,
-             "soon": max(settings.watch_seconds, slowest),
+             "looked_at": looked_at, "soon": max(settings.watch_seconds, slowest),
              "alone": max(settings.watch_alone_seconds, slowest)},
         )  # fmt: skip
     await hasten(visit)
