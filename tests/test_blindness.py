@@ -11,7 +11,8 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from everystall.inventory import blindness, sale_mails
-from everystall.inventory.publications import act
+from everystall.inventory.publications import act, lock_all
+from everystall.inventory.revisions import changed
 from everystall.inventory.sale_mails import SaleTold
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Sales
@@ -196,6 +197,24 @@ async def test_the_last_one_of_several_stays_where_the_seller_wants_it(db, alice
     }  # fmt: skip
     await cancel(db, here, "o2")
     assert (await one_of(db, alice, Listing)).quantity_sold == 2  # asked
+
+
+@pytest.mark.parametrize(("quantity", "others"), [(2, "ended"), (4, "live")])
+async def test_the_last_one_stays_where_the_seller_wants_it_also_when_the_quantity_is_changed(
+    db, alice, bob, stand, quantity, others
+):
+    listing, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await rule(db, alice, last_unit_on=there.id)
+    await take(db, here, an_order("o1", "r-1"))
+    async with db.as_user(alice) as session:
+        await lock_all(session, [listing.id])
+        edited = await session.get_one(Listing, listing.id)
+        edited.quantity = quantity
+        await changed(session, edited, {"quantity"})
+    assert {name: one[1] for name, one in (await stands(db, alice)).items()} == {
+        "ebay": others, "poshmark": "live",
+    }  # fmt: skip
+    assert await all_of(db, bob, Publication) == []
 
 
 async def test_the_last_one_stays_everywhere_where_it_cannot_stay_there(db, alice, stand):
