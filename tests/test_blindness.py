@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
 import pytest
 from sqlalchemy import select, text
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from everystall.inventory import blindness, sale_mails
-from everystall.inventory.publications import act
+from everystall.inventory.publications import act, lock_all
+from everystall.inventory.revisions import changed
 from everystall.inventory.sale_mails import SaleTold
+from everystall.marketplaces import get_form
+from everystall.marketplaces.base import Sales
 from everystall.models import Connection, DoubleSale, Event, Listing, Publication, Sale
+from everystall.settings import Settings
+from everystall.worker import watch
 from tests.selling import all_of, an_order, cancel, one_of, rule, stands, take
 
 SIGNED_OUT = {"reason": "session_expired", "message": "It no longer knows your sign-in.", "url": None}
@@ -191,6 +199,24 @@ async def test_the_last_one_of_several_stays_where_the_seller_wants_it(db, alice
     assert (await one_of(db, alice, Listing)).quantity_sold == 2  # asked
 
 
+@pytest.mark.parametrize(("quantity", "others"), [(2, "ended"), (4, "live")])
+async def test_the_last_one_stays_where_the_seller_wants_it_also_when_the_quantity_is_changed(
+    db, alice, bob, stand, quantity, others
+):
+    listing, (here, there) = await stand("ebay", "poshmark", quantity=3)
+    await rule(db, alice, last_unit_on=there.id)
+    await take(db, here, an_order("o1", "r-1"))
+    async with db.as_user(alice) as session:
+        await lock_all(session, [listing.id])
+        edited = await session.get_one(Listing, listing.id)
+        edited.quantity = quantity
+        await changed(session, edited, {"quantity"})
+    assert {name: one[1] for name, one in (await stands(db, alice)).items()} == {
+        "ebay": others, "poshmark": "live",
+    }  # fmt: skip
+    assert await all_of(db, bob, Publication) == []
+
+
 async def test_the_last_one_stays_everywhere_where_it_cannot_stay_there(db, alice, stand):
     _, (here, there) = await stand("ebay", "poshmark", quantity=2)
     await stand("mercari", "mercari")  # there was never more than one
@@ -221,6 +247,40 @@ async def test_a_proven_mail_that_came_just_before_we_knew_that_it_is_blind_is_t
     await take(db, here, an_order("o1", "r-1"))  # it sees again
     assert (await one_of(db, alice, Sale)).told_by == "orders"
     assert await all_of(db, alice, DoubleSale) == []
+
+
+async def _visit_looks(db, account, meanwhile, told):
+    """A visit's look at the orders, which shows what was there when its page was asked for."""
+
+    async def find_sales(*_, **__):
+        await meanwhile()
+        return Sales(told)
+
+    async def nothing():
+        pass
+
+    transaction = lambda: db.as_user(account.user_id)  # noqa: E731
+    lease = SimpleNamespace(transaction=transaction, connection_id=account.id, user_id=account.user_id)
+    visit = SimpleNamespace(
+        connection=account, lease=lease, label="Mercari", page=nothing, signed_in=nothing,
+        tools=SimpleNamespace(settings=Settings.model_construct(), db=db), check_claimed=datetime.now(UTC),
+        adapter=SimpleNamespace(find_sales=find_sales), form=get_form("mercari"),
+    )  # fmt: skip
+    await watch.watch(visit)
+
+
+@pytest.mark.parametrize("told", [[], [an_order("o1", "r-1")]])
+async def test_a_proven_mail_that_came_while_we_looked_for_the_last_time_is_the_sale_once(
+    db, alice, bob, stand, told
+):
+    _, (here, _) = await stand("mercari", "ebay", quantity=3)
+    await _visit_looks(db, here, lambda: _mail(db, alice, "r-1"), told)
+    assert len(await all_of(db, alice, Sale)) == len(told)
+    await _ask(db, here, SIGNED_OUT)
+    await _look(db)
+    assert (await one_of(db, alice, Sale)).told_by == ("orders" if told else "mail")
+    assert (await one_of(db, alice, Listing)).quantity_sold == 1
+    assert await all_of(db, bob, Sale) == []
 
 
 @pytest.mark.parametrize("kind", ["not proven", "looked at since", "taken while it was blind"])

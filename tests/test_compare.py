@@ -119,6 +119,10 @@ def test_what_differed_from_the_beginning_is_no_hands_work():
         ({}, {"title": "hand"}, {}, {"title": "hand"}),  # what is not shown is as it was
         ({"price": Money(amount=900)}, {}, {"price": True}, {"price": {"amount": 900, "currency": "USD"}}),
         ({"quantity": 2}, {}, {"quantity": True}, {}),  # a sale
+        ({"quantity": 5}, {}, {"quantity": True}, {"quantity": 5}),  # no buyer's doing
+        ({"quantity": 5}, {}, {"quantity": False}, {}),
+        ({"quantity": 4}, {"quantity": 5}, {"quantity": False}, {"quantity": 5}),
+        ({"quantity": 6}, {"quantity": 5}, {"quantity": False}, {"quantity": 6}),
         ({"shipping": {"payer": "seller"}}, {}, {"shipping.payer": True}, {"shipping.payer": "seller"}),
     ],
 )

@@ -24,8 +24,10 @@ def _held(**more: object) -> Held:
     return Held(uuid4(), uuid4(), "m1", **as_it_is)  # type: ignore[arg-type]
 
 
-def _row(title: str = "A shirt", dollars: int | None = 25, id: str = "m1") -> Active:
-    return Active(id, "live", title, Money(amount=dollars * 100) if dollars else None)
+def _row(
+    title: str = "A shirt", dollars: int | None = 25, id: str = "m1", quantity: int | None = None
+) -> Active:
+    return Active(id, "live", title, Money(amount=dollars * 100) if dollars else None, quantity=quantity)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,10 @@ def _row(title: str = "A shirt", dollars: int | None = 25, id: str = "m1") -> Ac
         (_held(), _row(), True),
         (_held(), _row("A  shirt "), True),
         (_held(), _row(dollars=None), True),  # a list that shows no price says nothing of it
+        (_held(), _row(quantity=1), True),
+        (_held(), _row(quantity=2), False),
+        (_held(known={**KNOWN, "quantity": 3}), _row(quantity=2), True),  # it may be sold
+        (_held(listed={**KNOWN, "quantity": 4}), _row(quantity=4), True),
         (_held(), None, False),
         (_held(), _row(dollars=24), False),
         (_held(), _row("A blue shirt"), False),

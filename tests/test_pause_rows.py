@@ -103,7 +103,7 @@ async def test_a_pause_stops_what_it_says_and_nothing_else(db, admin, alice, bob
     )
     goes = switch is None or (runs_without_taking_down if too else runs)
     assert await _next(db, alice, account, lane) == (kind if goes else None)
-    if kind == "end" and too:  # that it waits is asked
+    if too and (kind == "end" or "several" in path):  # that it waits is asked
         of_account = "SELECT needs_you ->> 'reason' AS reason FROM publications WHERE connection_id = %s"
         row = await (await admin.execute(of_account, [account.id])).fetchone()
         assert row["reason"] == "paused"

@@ -22,7 +22,7 @@ from everystall.inventory.publications import (
     want_ended,
     want_live,
 )
-from everystall.marketplaces.base import Seen
+from everystall.marketplaces.base import Draft, Money, Seen
 from everystall.models import (
     Attempt,
     Connection,
@@ -34,6 +34,7 @@ from everystall.models import (
 )
 from everystall.models import Sale as Row
 from everystall.notify import words
+from everystall.settings import Settings
 from everystall.worker import failures, pace, reconcile
 from everystall.worker.visit import _DUE, Visit
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, stands, take
@@ -89,6 +90,58 @@ async def test_what_is_cancelled_when_first_seen_has_no_effect(db, alice, stand)
     assert (await one_of(db, alice, Row)).cancelled_at is not None
     assert {one.wanted for one in await all_of(db, alice, Publication)} == {"live"}
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
+
+
+@pytest.mark.parametrize(
+    ("put_back", "left", "elsewhere"), [("ask", 0, "ended"), ("always", 1, "live"), ("never", 0, "ended")]
+)
+async def test_what_was_bought_and_cancelled_unseen_and_stays_sold_is_a_cancelled_order(
+    db, admin, alice, bob, stand, put_back, left, elsewhere
+):
+    """It was a sale that nobody made, and nobody heard that it was cancelled."""
+    _, (here, _) = await stand("poshmark", "ebay")
+    await rule(db, alice, put_back=put_back)
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    sale = await one_of(db, alice, Row)
+    assert (sale.order_id, sale.told_by, sale.counted) == ("o1", "orders", 1 - left)
+    listing = await one_of(db, alice, Listing)
+    assert listing.quantity - listing.quantity_sold == left
+    now = await stands(db, alice)
+    assert (now["poshmark"], now["ebay"][1]) == (("sold", "ended", "sold"), elsewhere)
+    assert [one.type for one in await all_of(db, alice, Event) if one.type.startswith("sale.")] == [
+        "sale.cancelled"
+    ]
+    asked = {one.marketplace: one.needs_you for one in await all_of(db, alice, Publication)}
+    assert (asked["poshmark"] is not None, asked["ebay"]) == (put_back == "ask", None)
+    if put_back == "ask":
+        await _answer(db, here, "put_back")
+        assert (await one_of(db, alice, Listing)).quantity_sold == 0
+        assert (await stands(db, alice))["ebay"][1] == "live"
+    attempts = {one.remote_id: one.outcome for one in await all_of(db, alice, Attempt)}
+    assert attempts == {"r-1": "unresolved", "r-2": "live"}  # the site may yet have it for sale again
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
+
+
+async def test_what_one_cancelled_order_does_not_explain_of_a_sold_page_is_a_sale(db, alice, bob, stand):
+    _, (here, _) = await stand("ebay", "mercari", quantity=3)
+    await rule(db, alice, put_back="always")
+    await take(db, here, an_order("o1", "r-1", cancelled=True))
+    async with db.as_user(alice) as session:
+        attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+        publication = await session.get_one(Publication, attempt.publication_id)
+        await sales.take_sold_page(session, publication, attempt)
+    rows = {row.order_id: (row.quantity, row.counted) for row in await all_of(db, alice, Row)}
+    assert rows == {"o1": (1, 0), None: (2, 2)}
+    assert (await one_of(db, alice, Listing)).quantity_sold == 2
+    assert {name: one[:2] for name, one in (await stands(db, alice)).items()} == {
+        "ebay": ("sold", "ended"),
+        "mercari": ("live", "live"),
+    }
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
 
 
 async def test_an_order_that_came_before_its_listings_id_was_known_counts_once_it_is(db, alice, stand):
@@ -299,6 +352,44 @@ async def test_while_the_seller_is_asked_it_is_looked_whether_the_marketplace_ha
     assert await all_of(db, bob, Publication) == []
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_of_one_that_is_there_twice_it_is_said_how_that_came(db, admin, alice, bob, stand, cancelled):
+    _, (here,) = await stand("mercari")
+    mine = await one_of(db, alice, Attempt)
+    if cancelled:  # posted anew, and then the marketplace had the first for sale again
+        await rule(db, alice, put_back="always")
+        await take(db, here, an_order("o1", "r-1"))
+        await cancel(db, here, "o1")
+    await admin.execute("UPDATE attempts SET outcome = 'unresolved', next_look_at = now()")
+    async with db.as_user(alice) as session:
+        publication = await _of(session, here)
+        await change(session, publication, put="live", wanted="live", state="live", remote_id="r-9")
+        session.add(
+            Attempt(user_id=alice, publication_id=publication.id, connection_id=here.id, listing_revision=1,
+                    draft=mine.draft, fields_hash="h", fence=1, remote_id="r-9", outcome="live")
+        )  # fmt: skip
+    draft = Draft(title="A shirt", description="Linen.", price=Money(amount=900), category=("Shirts",))
+    await admin.execute("UPDATE attempts SET draft = %s", [draft.model_dump_json()])
+    gone = []
+
+    async def delist(_, remote_id):
+        gone.append(remote_id)
+
+    async def read(_, remote_id):
+        return Seen("ended" if remote_id in gone else "live")
+
+    visit = _visit(db, here)
+    visit.tools.settings = Settings.model_construct()
+    visit.page, visit.adapter = _of_itself(None), SimpleNamespace(delist=delist, read=read)
+    await reconcile.look_for_orphan(visit, mine.publication_id)
+    assert gone == ["r-9"]
+    (said,) = [one.needs_you for one in await all_of(db, alice, Publication)]
+    assert said["reason"] == "posted_twice"
+    assert ("After you pressed Post again" in said["message"]) is not cancelled
+    assert ("Mercari itself had it for sale again" in said["message"]) is cancelled
+    assert await all_of(db, bob, Publication) == []
+
+
 def _of_itself(value):
     async def said(*_, **__):
         return value
@@ -483,6 +574,30 @@ async def test_where_some_of_several_sold_a_visit_sees_how_many_it_offers_now(db
     assert len(await all_of(db, alice, Row)) == 2  # its orders are known: that is no sale more
 
 
+@pytest.mark.parametrize("can_look", [True, False])
+async def test_that_the_only_one_is_sold_where_more_may_be_offered_only_its_own_page_says(
+    db, admin, alice, bob, stand, can_look
+):
+    """Its seller may have raised it there by hand: the others stayed live, and nobody knew."""
+    _, (here, _) = await stand("ebay", "mercari")
+    if not can_look:
+        await admin.execute("UPDATE users SET paused_at = now(), pause_ends = true WHERE id = %s", [alice])
+    await take(db, here, an_order("o1", "r-1"))
+    left = ("live", "ended", "ending") if can_look else ("sold", "ended", "sold")
+    assert (await stands(db, alice))["ebay"] == left
+    assert [one.marketplace for one in await all_of(db, alice, TakeDown)] == ["mercari"]
+    asked = {one.marketplace: one.needs_you for one in await all_of(db, alice, Publication)}
+    assert asked["ebay"] is None
+    if can_look:
+        async with db.as_user(alice) as session:
+            attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
+            publication = await session.get_one(Publication, attempt.publication_id)
+            await sales.take_sold_page(session, publication, attempt)
+    assert (await stands(db, alice))["ebay"] == ("sold", "ended", "sold")
+    assert (await one_of(db, alice, Row)).order_id == "o1"
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
+
+
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")
@@ -493,7 +608,7 @@ async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db,
     assert {row.quantity_sold for row in await all_of(db, alice, Listing)} == {1}
     assert len(await all_of(db, alice, Row)) == 24
     assert len(await all_of(db, alice, DoubleSale)) == 16
-    assert {row.put for row in await all_of(db, alice, Publication)} == {"sold"}
+    assert {row.wanted for row in await all_of(db, alice, Publication)} == {"ended"}
 
 
 async def test_the_sale_of_another_seller_is_nobodys_business(db, alice, bob, stand):

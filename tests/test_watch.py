@@ -16,7 +16,7 @@ from everystall.marketplaces.base import Sales
 from everystall.models import Attempt, DoubleSale, Event, Listing, Publication, Sale, TakeDown
 from everystall.settings import Settings
 from everystall.worker import watch
-from tests.selling import all_of, an_order, one_of, rule, stands
+from tests.selling import all_of, an_order, one_of, publish, rule, stands
 
 
 def _visit(db, account):
@@ -44,12 +44,12 @@ async def test_what_is_interrupted_leaves_no_order_known_that_is_newer_than_one_
 
     monkeypatch.setattr(sales, "take", is_cut_off)
     with pytest.raises(OperationalError):
-        await watch._record(visit, told, {})
+        await watch._record(visit, told, sales.Known())
     known = await _known(db, here)
-    assert not known.keys() & {"o3", "o4", "o5"}  # else nobody would read as far as o3 again
+    assert not known.orders & {"o3", "o4", "o5"}  # else nobody would read as far as o3 again
     monkeypatch.setattr(sales, "take", take)
     assert await watch._record(visit, told, known)
-    assert (await _known(db, here)).keys() == {"o1", "o2", "o3", "o4", "o5"}
+    assert (await _known(db, here)).orders == {"o1", "o2", "o3", "o4", "o5"}
     assert (await one_of(db, alice, Listing)).quantity_sold == 1
 
 
@@ -68,7 +68,7 @@ async def test_a_list_without_what_stood_there_lately_is_not_taken_for_one_of_no
 ):
     _, (here, _) = await stand("ebay", "mercari")
     visit = _visit(db, here)
-    await watch._record(visit, [an_order("o1", "not-ours")], {})
+    await watch._record(visit, [an_order("o1", "not-ours")], sales.Known())
     await admin.execute("UPDATE sales SET sold_at = now() - make_interval(days => %s)", [days])
     proved = []
 
@@ -97,8 +97,8 @@ async def test_orders_that_may_yet_be_cancelled_are_sought_when_the_list_of_what
     _, (here, _) = await stand("mercari", "ebay", quantity=2)
     _, (other,) = await stand("mercari")
     visit = _visit(db, here)
-    await watch._record(visit, [an_order("o2", "not-ours"), an_order("o1", "r-1")], {})
-    await watch._record(_visit(db, other), [an_order("o3", "r-3")], {})
+    await watch._record(visit, [an_order("o2", "not-ours"), an_order("o1", "r-1")], sales.Known())
+    await watch._record(_visit(db, other), [an_order("o3", "r-3")], sales.Known())
     await admin.execute("UPDATE sales SET sold_at = now() - make_interval(days => %s)", [days])
     await admin.execute("UPDATE connections SET next_list_at = now() + %s * interval '1 hour'", [1 - 2 * due])
     asked = []
@@ -127,7 +127,7 @@ async def test_an_order_that_was_cancelled_and_stands_again_is_a_sale_like_any_o
     _, (here, _) = await stand("mercari", "ebay")
     visit, order = _visit(db, here), an_order("r-1", "r-1")
     await rule(db, alice, put_back="always")
-    await watch._record(visit, [order], {})
+    await watch._record(visit, [order], sales.Known())
     await admin.execute("UPDATE take_downs SET gone_at = now()")
     await watch._record(visit, [replace(order, cancelled=True)], await _known(db, here))
     assert ((await one_of(db, alice, Listing)).quantity_sold, (await stands(db, alice))["ebay"][1]) == (
@@ -143,12 +143,46 @@ async def test_an_order_that_was_cancelled_and_stands_again_is_a_sale_like_any_o
     assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Publication) == []
 
 
+async def test_of_an_order_of_two_things_one_is_cancelled_and_the_other_stays_sold(
+    db, admin, alice, bob, stand, make_listing
+):
+    """It was for sale again elsewhere, and nothing noticed."""
+    one, (here, there) = await stand("ebay", "mercari")
+    other = await make_listing(alice)
+    await publish(db, alice, other, here, "r-8", "live", 1)
+    await publish(db, alice, other, there, "r-9", "live", 1)
+    visit, first, second = _visit(db, here), an_order("o1", "r-1"), an_order("o1", "r-8", line=1)
+    await rule(db, alice, put_back="always")
+    await watch._record(visit, [first, second], sales.Known())
+    await admin.execute("UPDATE take_downs SET gone_at = now()")
+
+    async def sold():
+        return {row.id: row.quantity_sold for row in await all_of(db, alice, Listing)}
+
+    async def wanted_on_mercari():
+        rows = [one for one in await all_of(db, alice, Publication) if one.marketplace == "mercari"]
+        return {row.listing_id: row.wanted for row in rows}
+
+    for _ in range(2):
+        told = [first, replace(second, cancelled=True)]
+        await watch._record(visit, told, await _known(db, here))
+        assert await sold() == {one.id: 1, other.id: 0}
+        assert await wanted_on_mercari() == {one.id: "ended", other.id: "live"}
+    for _ in range(2):  # it stands again
+        await watch._record(visit, [first, second], await _known(db, here))
+        assert await sold() == {one.id: 1, other.id: 1}
+    whole = [replace(first, remote_id=None, cancelled=True)]  # one row for all of it
+    await watch._record(visit, whole, await _known(db, here))
+    assert await sold() == {one.id: 0, other.id: 0}
+    assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Sale) == []
+
+
 async def test_an_order_that_stands_again_is_what_its_page_told_of_meanwhile(db, admin, alice, bob, stand):
     """It was counted beside that, and called sold twice."""
     _, (here, _) = await stand("mercari", "ebay")
     visit, order = _visit(db, here), an_order("r-1", "r-1")
     await rule(db, alice, put_back="always")
-    await watch._record(visit, [order], {})
+    await watch._record(visit, [order], sales.Known())
     await watch._record(visit, [replace(order, cancelled=True)], await _known(db, here))
     # the site has it for sale again, and somebody bought it
     await admin.execute("UPDATE attempts SET outcome = 'live', next_look_at = NULL WHERE remote_id = 'r-1'")
@@ -177,7 +211,7 @@ async def test_an_order_that_stands_again_is_what_its_page_told_of_meanwhile(db,
 async def test_an_order_that_was_cancelled_when_first_seen_and_stands_is_a_sale(db, alice, bob, stand):
     _, (here, _) = await stand("mercari", "ebay")
     visit, order = _visit(db, here), an_order("r-1", "r-1")
-    await watch._record(visit, [replace(order, cancelled=True)], {})
+    await watch._record(visit, [replace(order, cancelled=True)], sales.Known())
     assert (await one_of(db, alice, Listing)).quantity_sold == 0
     for _ in range(2):
         await watch._record(visit, [order], await _known(db, here))
@@ -212,7 +246,7 @@ async def test_by_night_what_is_live_elsewhere_too_is_looked_at_as_by_day_unless
         visit.tools.settings, visit.tools.db, visit.check_claimed = settings, db, datetime.now(UTC)
         visit.lease.connection_id, visit.lease.user_id = account.id, account.user_id
         await admin.execute("UPDATE connections SET next_check_at = now() + interval '1 day'")
-        await watch._next(visit)
+        await watch._next(visit, datetime.now(UTC))
         found = await admin.execute(
             "SELECT extract(epoch FROM next_check_at - now())::int AS left FROM connections WHERE id = %s",
             [account.id],

@@ -7,6 +7,7 @@ An account that the seller took away is blind too, but ends nothing elsewhere: t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -84,7 +85,8 @@ async def _look_after(session: AsyncSession, connection: Connection) -> None:
 
 
 async def _take_mails(session: AsyncSession, connection: Connection) -> None:
-    """Mails about sales that came after the last look were hints, and now nobody can look: they count."""
+    """Mails about sales that came after the last look began were hints, and now nobody can look: they count,
+    but for those whose orders that look saw."""
     mails = (
         select(Publication, Attempt)
         .join(MailSeen, MailSeen.publication_id == Publication.id)
@@ -93,10 +95,14 @@ async def _take_mails(session: AsyncSession, connection: Connection) -> None:
                Attempt.created_at < MailSeen.seen_at)
         .order_by(MailSeen.seen_at)
     )  # fmt: skip
+    ordered = Counter[UUID]()
     if connection.watched_at is not None:
         mails = mails.where(MailSeen.seen_at > connection.watched_at)
+        ordered = await sales.ordered_since(session, connection.id, connection.watched_at)
     for publication, attempt in (await session.execute(mails)).all():
-        await sales.take_mail(session, publication, attempt)
+        ordered[publication.id] -= 1
+        if ordered[publication.id] < 0:
+            await sales.take_mail(session, publication, attempt)
 
 
 async def _end_elsewhere(session: AsyncSession, connection: Connection) -> None:

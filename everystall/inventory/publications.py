@@ -420,14 +420,34 @@ async def held_by_pause(session: AsyncSession, publication: Publication) -> dict
     all_ = user.paused_at is not None and user.pause_ends
     if not (all_ or (connection.paused_at is not None and connection.pause_ends)):
         return None
-    said = (
-        f"You paused taking down, too: it stays on {_label(publication)} until you go on, or until you take "
-        "it down there yourself. What is sold elsewhere meanwhile can be bought there once more."
-    )
+    said = f"You paused taking down, too: it stays on {_label(publication)} "
+    if publication.wanted == "ended":
+        said += (
+            "until you go on, or until you take it down there yourself. What is sold elsewhere meanwhile can "
+            "be bought there once more."
+        )
+    else:
+        said += (
+            "as it is until you go on, or until you make it fewer there yourself. More may be bought there "
+            "than you have left."
+        )
     asked = needs_you(publication, connection.public_id, PAUSED, said, publication.url or connection.base_url)
     href = "/api/resume" if all_ else f"/api/connections/{connection.public_id}/resume"
     asked["actions"] = [{"name": "resume", "label": "Go on", "method": "POST", "href": href}]
     return asked
+
+
+async def hold_lowering(session: AsyncSession, connection_id: UUID | None = None) -> None:
+    """Taking down is paused from now on, there or everywhere: what a sale left more of than there is, and was
+    to be made fewer, waits for the seller. What was to go says so once a visit comes for it."""
+    waiting = select(Publication).where(Publication.lower_asked_at.is_not(None), ~Publication.looking)
+    if connection_id is not None:
+        waiting = waiting.where(Publication.connection_id == connection_id)
+    await session.flush()
+    for publication in await session.scalars(waiting.order_by(Publication.id).with_for_update()):
+        asked = None if is_held(publication) else await held_by_pause(session, publication)
+        if asked is not None:
+            await change(session, publication, needs_you=ask_first(publication, asked))
 
 
 async def hold_all(session: AsyncSession, connection: Connection, reason: str, message: str) -> None:

@@ -16,6 +16,7 @@ from everystall import engine
 from everystall.inventory import pricing, takings
 from everystall.inventory.listings import PRIVATE, facts_of
 from everystall.inventory.publications import change, held, live_attempt
+from everystall.inventory.sale_rules import keep_last_unit
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import ListingFacts, strip_marker
 from everystall.models import Connection, Listing, Publication
@@ -31,6 +32,8 @@ async def changed(session: AsyncSession, listing: Listing, names: Collection[str
         await session.refresh(listing)
     else:
         await touch(session, listing)
+    if "quantity" in names:
+        await keep_last_unit(session, listing)
 
 
 async def touch(session: AsyncSession, listing: Listing) -> None:

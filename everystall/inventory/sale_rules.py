@@ -31,13 +31,26 @@ async def can_hold_last(session: AsyncSession, listing: Listing, connection_id: 
     return there is not None and listing.quantity > 1
 
 
-async def keep_last_units(session: AsyncSession, connection_id: UUID) -> None:
-    """What has one left of several by now, and is on this account, is ended on all others."""
+async def keep_last_unit(session: AsyncSession, listing: Listing) -> None:
+    """Its quantity was changed by hand: the last one stays on one account, by its seller's rule. The listing
+    and its publications are locked."""
+    only = (await rules_of(session, listing.user_id)).last_unit_on
+    if only is not None:
+        await keep_last_units(session, only, listing.id)
+
+
+async def keep_last_units(
+    session: AsyncSession, connection_id: UUID, listing_id: UUID | None = None
+) -> None:  # fmt: skip
+    """What has one left of several by now (of all, or this one), and is on this account, is ended on all
+    others."""
     there = select(Publication.listing_id).where(
         Publication.connection_id == connection_id, Publication.wanted == "live"
     )
     last = Listing.quantity - Listing.quantity_sold == 1
     found = select(Listing.id).where(Listing.id.in_(there), Listing.quantity > 1, last)
+    if listing_id is not None:
+        found = found.where(Listing.id == listing_id)
     publications = await lock_all(session, list(await session.scalars(found)))
     for publication in publications:
         listing = await session.get_one(Listing, publication.listing_id)

@@ -7,14 +7,15 @@ no order is ever cancelled by us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,6 +30,7 @@ from everystall.inventory.publications import (
     ask_first,
     change,
     held,
+    held_by_pause,
     lock_with_others,
     needs_you,
     public_ids,
@@ -57,15 +59,36 @@ LATE_SECONDS = 300
 MOST_LATE = 100
 
 
-async def known(session: AsyncSession, connection_id: UUID) -> dict[str, bool]:
-    """The account's orders that we have met, newest first: is it known to be cancelled?"""
-    rows = await session.execute(
-        select(Sale.order_id, Sale.cancelled_at.is_not(None))
+@dataclass(frozen=True)
+class Known:
+    """The account's orders that we have met. What one has of one listing is cancelled or not by itself."""
+
+    orders: frozenset[str] = frozenset()
+    #: (order, the site's id of the listing), and (order, None) for each that has some: known to be cancelled,
+    #: and not known to be.
+    cancelled: frozenset[tuple[str, str | None]] = frozenset()
+    stand: frozenset[tuple[str, str | None]] = frozenset()
+
+
+async def known(session: AsyncSession, connection_id: UUID) -> Known:
+    found = await session.execute(
+        select(Sale.order_id, Sale.remote_id, Sale.cancelled_at.is_not(None))
         .where(Sale.connection_id == connection_id, Sale.order_id.is_not(None))
         .order_by(Sale.observed_at.desc())
         .limit(MOST_KNOWN)
     )
-    return {order_id: cancelled for order_id, cancelled in rows.all() if order_id is not None}
+    items: dict[bool, set[tuple[str, str | None]]] = {True: set(), False: set()}
+    for order_id, remote_id, cancelled in found.all():
+        if order_id is not None:
+            items[cancelled] |= {(order_id, remote_id), (order_id, None)}
+    orders = frozenset(order_id for order_id, _ in items[True] | items[False])
+    return Known(orders, frozenset(items[True]), frozenset(items[False]))
+
+
+def _items(connection: Connection, order_id: str, remote_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    """SQL: what of an order is of one listing; None: all of it."""
+    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id)
+    return of_order if remote_id is None else (*of_order, Sale.remote_id == remote_id)
 
 
 async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str]:
@@ -194,24 +217,57 @@ async def _write(session: AsyncSession, connection: Connection, told: base.Sale)
 
 async def take_sold_page(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The listing's own page says that it is sold: of what this attempt posted none is left there. Orders of
-    it that came before we knew its id are counted, and what no order explains is a sale too."""
+    it that came before we knew its id are counted, one that was cancelled before we saw it is settled as
+    that, and what no order explains is a sale too."""
     await lock_with_others(session, [publication.id])
     await take_orders(session, publication, attempt)
     if attempt.outcome == "sold":
         return
-    if _left_there(attempt) > 0:
-        await _without_order(session, publication, attempt, _left_there(attempt), "page")
-    else:  # all its orders are known
+    there = _left_there(attempt)
+    cancelled = await _find_passed_by(session, attempt) if there > 0 else None
+    if cancelled is not None:
+        there -= cancelled.quantity
+    if there > 0:
+        await _without_order(session, publication, attempt, there, "page")
+    if cancelled is not None:
+        await _count_cancelled(session, publication, attempt, cancelled)
+    elif there <= 0:  # all its orders are known
         listing = await session.get_one(Listing, publication.listing_id)
-        left = listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
-        await _all_sold_there(session, publication, attempt, left)
+        await _all_sold_there(session, publication, attempt, _left(listing))
+
+
+async def _find_passed_by(session: AsyncSession, attempt: Attempt) -> Sale | None:
+    """The order that was cancelled when we first saw it, lately, and had what this attempt has live."""
+    if attempt.outcome not in (None, "live"):
+        return None
+    found = await session.scalars(
+        select(Sale)
+        .where(Sale.connection_id == attempt.connection_id, Sale.remote_id == attempt.remote_id,
+               Sale.publication_id.is_(None), Sale.listing_id.is_(None), Sale.cancelled_at.is_not(None),
+               Sale.settled_at.is_(None), Sale.order_id.is_not(None),
+               Sale.observed_at > func.now() - timedelta(days=CANCEL_DAYS))
+        .order_by(Sale.observed_at.desc(), Sale.id)
+        .limit(1)
+    )  # fmt: skip
+    return found.first()
+
+
+async def ordered_since(session: AsyncSession, connection_id: UUID, since: datetime) -> Counter[UUID]:
+    """How many orders of each publication were first seen since."""
+    rows = await session.execute(
+        select(Sale.publication_id, func.count())
+        .where(Sale.connection_id == connection_id, Sale.told_by == "orders", Sale.observed_at >= since,
+               Sale.publication_id.is_not(None))
+        .group_by(Sale.publication_id)
+    )  # fmt: skip
+    return Counter({id: many for id, many in rows.all() if id is not None})
 
 
 async def take_mail(session: AsyncSession, publication: Publication, attempt: Attempt) -> None:
     """The marketplace wrote that one was sold, and nobody can look there now."""
     await lock_with_others(session, [publication.id])
     await session.refresh(attempt)
-    if attempt.outcome == "live":
+    if attempt.outcome == "live" and _left_there(attempt) > 0:
         await _without_order(session, publication, attempt, 1, "mail")
 
 
@@ -251,9 +307,12 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
 # ---- cancelled ----------------------------------------------------------------------------------------
 
 
-async def take_cancelled(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that we know is cancelled there: what it leaves is put back or not, or the seller is asked."""
-    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id, Sale.cancelled_at.is_(None))
+async def take_cancelled(
+    session: AsyncSession, connection: Connection, order_id: str, remote_id: str | None = None
+) -> None:
+    """An order that we know is cancelled there, or what it has of one listing: what that leaves is put back
+    or not, or the seller is asked."""
+    of_order = (*_items(connection, order_id, remote_id), Sale.cancelled_at.is_(None))
     sold = select(Sale.publication_id).where(*of_order, Sale.publication_id.is_not(None))
     publications = await lock_with_others(
         session, [id for id in await session.scalars(sold) if id is not None]
@@ -338,11 +397,12 @@ async def take_put_back(session: AsyncSession, publication: Publication, cancell
     await _owe_take_down(session, cancelled, publication, goes=True, decided=True)
 
 
-async def take_sold_again(session: AsyncSession, connection: Connection, order_id: str) -> None:
-    """An order that was cancelled stands: where it is called as its listing is, somebody bought what the
-    marketplace had for sale again. So it is a sale like any other."""
-    of_order = (Sale.connection_id == connection.id, Sale.order_id == order_id,
-                Sale.cancelled_at.is_not(None))  # fmt: skip
+async def take_sold_again(
+    session: AsyncSession, connection: Connection, order_id: str, remote_id: str | None
+) -> None:
+    """An order that was cancelled stands, or what it has of one listing: where it is called as its listing
+    is, somebody bought what the marketplace had for sale again. So it is a sale like any other."""
+    of_order = (*_items(connection, order_id, remote_id), Sale.cancelled_at.is_not(None))
     asked = select(Attempt).where(
         Attempt.connection_id == connection.id, Attempt.remote_id.in_(select(Sale.remote_id).where(*of_order))
     )
@@ -570,31 +630,58 @@ async def _count(
 ) -> None:
     """So many fewer are left, there and of the listing (`had`: of the sale these were counted before)."""
     listing = await session.get_one(Listing, publication.listing_id)
-    sale.listing_id, sale.publication_id = listing.id, publication.id
-    sale.category = sale.category or listing.category
-    sale.cost_cents = listing.cost_cents if sale.cost_cents is None else sale.cost_cents
+    _is_of(sale, publication, listing)
     many, before = sale.quantity - had, max(0, listing.quantity - listing.quantity_sold)
     free = await _free_cancelled(session, listing, many - before) if before < many else 0
     sale.counted += min(before, many) + free
     listing.quantity_sold += min(before, many)
-    left = listing.quantity - listing.quantity_sold
-    if listing.delete_asked_at is not None:
-        left = 0
+    left = _left(listing)
     await session.flush()
     log.info("sale.detected", publication_id=str(publication.id), marketplace=publication.marketplace,
              order_id=sale.order_id, left=left)  # fmt: skip
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, many, left)
-    if left == 0:
-        await _take_down(session, listing, sale)
-    else:
-        await touch(session, listing)
-        only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
-        if only is not None and await can_hold_last(session, listing, only):
-            await _take_down(session, listing, sale, but=only)
-        await _lower(session, listing)
+    await _fewer_elsewhere(session, listing, sale)
     if before + free < many:
         await double_sales.tell(session, publication, sale)
+
+
+async def _count_cancelled(
+    session: AsyncSession, publication: Publication, attempt: Attempt, sale: Sale
+) -> None:
+    """It was cancelled when we first saw it, and its listing stays sold: as if we had seen it stand before,
+    but what is put back by the seller's rule was never taken down."""
+    listing = await session.get_one(Listing, publication.listing_id)
+    _is_of(sale, publication, listing)
+    sale.counted = min(max(0, listing.quantity - listing.quantity_sold), sale.quantity)
+    listing.quantity_sold += sale.counted
+    await session.flush()
+    await _all_sold_there(session, publication, attempt, _left(listing))
+    await _settle_cancelled(session, publication, sale)
+    await _fewer_elsewhere(session, listing, sale)
+
+
+def _is_of(sale: Sale, publication: Publication, listing: Listing) -> None:
+    sale.listing_id, sale.publication_id = listing.id, publication.id
+    sale.category = sale.category or listing.category
+    sale.cost_cents = listing.cost_cents if sale.cost_cents is None else sale.cost_cents
+
+
+def _left(listing: Listing) -> int:
+    """To be sold."""
+    return listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
+
+
+async def _fewer_elsewhere(session: AsyncSession, listing: Listing, sale: Sale) -> None:
+    left = _left(listing)
+    if left == 0:
+        await _take_down(session, listing, sale)
+        return
+    await touch(session, listing)
+    only = (await rules_of(session, sale.user_id)).last_unit_on if left == 1 else None
+    if only is not None and await can_hold_last(session, listing, only):
+        await _take_down(session, listing, sale, but=only)
+    await _lower(session, listing)
 
 
 async def _sold_there(
@@ -605,9 +692,8 @@ async def _sold_there(
     if attempt.outcome not in (None, "live"):
         return
     there = _left_there(attempt) - many
-    # what we put may have been lowered after the buyer came: of several, its own page says what is left
-    asked = attempt.outcome == "live" and sale.told_by == "orders" and await _of_several(session, publication)
-    if there > 0 or asked:
+    ordered = attempt.outcome == "live" and sale.told_by == "orders"
+    if there > 0 or (ordered and await _page_says(session, publication)):
         if "quantity" in attempt.adopted:
             attempt.adopted = {**attempt.adopted, "quantity": max(there, 0)}
         put = int(attempt.draft.get("quantity", 1)) - many
@@ -617,9 +703,15 @@ async def _sold_there(
     await _all_sold_there(session, publication, attempt, left)
 
 
-async def _of_several(session: AsyncSession, publication: Publication) -> bool:
-    listing = await session.get_one(Listing, publication.listing_id)
-    return listing.quantity > 1 and get_form(publication.marketplace).LIMITS.quantity_max > 1
+async def _page_says(session: AsyncSession, publication: Publication) -> bool:
+    """Where a site counts, its own page says whether any are left: what we put may have been lowered after
+    the buyer came, or raised there by hand. Of one alone, only where a visit can go there at once."""
+    if get_form(publication.marketplace).LIMITS.quantity_max == 1:
+        return False
+    if (await session.get_one(Listing, publication.listing_id)).quantity > 1:
+        return True
+    waits = await held(session, publication, "") or await held_by_pause(session, publication)
+    return waits is None
 
 
 async def _all_sold_there(
@@ -659,6 +751,8 @@ async def _take_down(
     for publication in (await session.scalars(found)).all():
         decided = publication.wanted == "ended"  # not because of this sale: nor is it put back with it
         goes = await want_ended(session, publication)
+        if publication.id == sale.publication_id and listing.quantity == 1:
+            continue  # the visit that saw its order goes on to its page, which says whether any are left
         if goes:
             there.append(publication.connection_id)
         if publication.id in of_another:  # a sale before this one has it taken down
@@ -712,7 +806,7 @@ async def _lower(session: AsyncSession, listing: Listing) -> None:
             values |= {"lower_asked_at": func.clock_timestamp(), "lower_told_at": None}
         if not publication.looking:
             why = f"That fewer are left cannot be said on {MARKETPLACES[publication.marketplace]} now."
-            asked = await held(session, publication, why)
+            asked = await held(session, publication, why) or await held_by_pause(session, publication)
             values["needs_you"] = ask_first(publication, asked) if asked else about_order(publication)
             values |= {"next_try_at": None, "tries": 0}
         await change(session, publication, **values)

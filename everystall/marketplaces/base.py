@@ -391,6 +391,8 @@ class Active:
     url: str | None = None
     sku: str | None = None
     photo_url: str | None = None
+    #: How many can be bought, where the list says.
+    quantity: int | None = None
 
 
 @dataclass(frozen=True)

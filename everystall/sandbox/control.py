@@ -31,7 +31,7 @@ def control(world: World) -> Starlette:
             item = world.buy(
                 wish["marketplace"], listing_id=wish.get("listing_id"), sku=wish.get("sku"),
                 title=wish.get("title"), buyer=wish.get("buyer", "a-buyer"),
-                quantity=int(wish.get("quantity", 1)),
+                quantity=int(wish.get("quantity", 1)), order_id=wish.get("order_id"),
             )  # fmt: skip
         except (KeyError, LookupError) as e:
             return JSONResponse({"error": str(e)}, 404)
@@ -40,7 +40,10 @@ def control(world: World) -> Starlette:
     async def cancel(request: Request) -> Response:
         wish = await request.json()
         try:
-            item = world.cancel(wish["marketplace"], wish["order_id"], puts_back=bool(wish.get("puts_back")))
+            item = world.cancel(
+                wish["marketplace"], wish["order_id"], listing_id=wish.get("listing_id"),
+                puts_back=bool(wish.get("puts_back")),
+            )  # fmt: skip
         except (KeyError, LookupError) as e:
             return JSONResponse({"error": str(e)}, 404)
         return JSONResponse(item.as_json())

@@ -505,17 +505,22 @@ class World:
 
     def buy(
         self, marketplace: str, *, listing_id: str | None = None, sku: str | None = None,
-        title: str | None = None, buyer: str = "a-buyer", quantity: int = 1,
+        title: str | None = None, buyer: str = "a-buyer", quantity: int = 1, order_id: str | None = None,
     ) -> Item:  # fmt: skip
-        """A buyer takes some of a live listing (ledger: sold). Raises LookupError when there is none."""
+        """A buyer takes some of a live listing (ledger: sold), within an order that is there already if it is
+        named. Raises LookupError when there is none."""
+        began = [order for _, order in self._orders(marketplace, order_id)] if order_id else []
+        if order_id and not began:
+            raise LookupError("no such order")
         for item in self.items(marketplace, None, "live"):
             same = item.id == listing_id or (title is not None and item.title == title)
             if sku is not None and item.sku is not None:
                 same = same or item.sku == sku or item.sku.startswith(f"{sku} ~")
             if same and item.quantity - item.quantity_sold >= quantity:
                 order = {
-                    "order_id": secrets.token_hex(12), "buyer": buyer, "quantity": quantity,
-                    "price": dict(item.fields.get("price") or {}), "at": datetime.now(UTC).isoformat(),
+                    "order_id": order_id or secrets.token_hex(12), "buyer": buyer, "quantity": quantity,
+                    "price": dict(item.fields.get("price") or {}),
+                    "at": began[0]["at"] if began else datetime.now(UTC).isoformat(),
                     "cancelled": False, "put_back": False,
                 }  # fmt: skip
                 item.orders.append(order)
@@ -525,18 +530,31 @@ class World:
                 return item
         raise LookupError("no live listing like that")
 
-    def cancel(self, marketplace: str, order_id: str, *, puts_back: bool = False) -> Item:
-        """An order is cancelled (ledger: sale_cancelled); its listing stays as it is, or the site itself has
-        it for sale again, under its id (ledger: put_back). Raises LookupError."""
-        for item in self.items(marketplace):
-            for order in item.orders:
-                if order["order_id"] == order_id:
-                    order["cancelled"] = True
-                    self.ledger.record("sale_cancelled", item, order_id=order_id)
-                    if puts_back:
-                        self.put_back(item, order)
-                    return item
-        raise LookupError("no such order")
+    def cancel(
+        self, marketplace: str, order_id: str, *, listing_id: str | None = None, puts_back: bool = False
+    ) -> Item:  # fmt: skip
+        """An order is cancelled, or what it has of one listing (ledger: sale_cancelled); the listing stays
+        as it is, or the site has it for sale again, under its id (ledger: put_back). Raises LookupError."""
+        found = self._orders(marketplace, order_id, listing_id)
+        if not found:
+            raise LookupError("no such order")
+        for item, order in found:
+            order["cancelled"] = True
+            self.ledger.record("sale_cancelled", item, order_id=order_id)
+            if puts_back:
+                self.put_back(item, order)
+        return found[0][0]
+
+    def _orders(
+        self, marketplace: str, order_id: str, listing_id: str | None = None
+    ) -> list[tuple[Item, dict[str, Any]]]:  # fmt: skip
+        """What an order has, a listing each."""
+        return [
+            (item, order)
+            for item in self.items(marketplace)
+            for order in item.orders
+            if order["order_id"] == order_id and listing_id in (None, item.id)
+        ]
 
     def put_back(self, item: Item, order: dict[str, Any]) -> Item:
         """The site has it for sale again."""

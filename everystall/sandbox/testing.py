@@ -61,12 +61,16 @@ class Sandbox:
         return self._answer(self._control.get("ledger", params=params))
 
     def buy(self, marketplace: str, **wish: Any) -> dict[str, Any]:
-        """listing_id, sku or title; buyer, quantity."""
+        """listing_id, sku or title; buyer, quantity, order_id (of one that is there already)."""
         return self._answer(self._control.post("buy", json={"marketplace": marketplace, **wish}))
 
-    def cancel(self, marketplace: str, order_id: str, *, puts_back: bool = False) -> dict[str, Any]:
-        """An order of a buyer's. `puts_back`: the site itself has it for sale again."""
-        wish = {"marketplace": marketplace, "order_id": order_id, "puts_back": puts_back}
+    def cancel(
+        self, marketplace: str, order_id: str, *, listing_id: str | None = None, puts_back: bool = False
+    ) -> dict[str, Any]:  # fmt: skip
+        """An order of a buyer's, or what it has of one listing. `puts_back`: the site itself has it for sale
+        again."""
+        wish = {"marketplace": marketplace, "order_id": order_id, "listing_id": listing_id,
+                "puts_back": puts_back}  # fmt: skip
         return self._answer(self._control.post("cancel", json=wish))
 
     def by_hand(self, marketplace: str, do: str, listing_id: str, **fields: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from everystall.inventory.connections import (
     go_on,
     place_attended,
 )
-from everystall.inventory.publications import PAUSED, drop_pace, release_all
+from everystall.inventory.publications import PAUSED, drop_pace, hold_lowering, release_all
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.models import Connection, Publication, User
 from everystall.settings import PLACE, place_name
@@ -172,7 +172,9 @@ async def pause_connection(
     at all the same."""
     connection = await get_connection(session, browserProfileId, lock=True)
     connection.paused_at, connection.pause_ends = connection.paused_at or func.now(), delists
-    if not delists:
+    if delists:
+        await hold_lowering(session, connection.id)
+    else:
         await release_all(session, connection, PAUSED)
     return await _fresh(session, browserProfileId)
 
@@ -240,6 +242,7 @@ async def pause_all(session: Transaction, who: Seller, delists: bool = False) ->
         .values(paused_at=func.coalesce(User.paused_at, func.now()), pause_ends=delists)
     )
     if delists:
+        await hold_lowering(session)
         return Done(message="Everything is paused: nothing is posted, and nothing that sells is taken down.")
     await _release_paused(session)  # a tick finds what is due by it
     return Done(

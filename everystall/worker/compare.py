@@ -91,10 +91,10 @@ def by_hand(
 ) -> dict[str, Any]:
     """{field: value} of what a live page shows that was changed there by hand: what was there as we put it
     and is other now, and what we know to be by hand. `put` is a draft as stored, `read_back` what its page
-    was the last time. Quantity is left out: a sale changes it, too."""
+    was the last time. Fewer than we know of are left out: a sale does that, too; more, no buyer makes."""
     meant, found = flat(put), dict(adopted)
     for name, theirs in flat(shown).items():
-        if name == QUANTITY:
+        if name == QUANTITY and not _more(theirs, found.get(name, meant.get(name))):
             continue
         if same(theirs, meant.get(name)):
             found.pop(name, None)
@@ -105,10 +105,13 @@ def by_hand(
 
 def kept_note(label: str, field: str) -> dict[str, str]:
     """As the seller reads it (Publication.notes)."""
-    return {
-        "field": field,
-        "message": f"This stands on {label} otherwise than here, and stays as it is there.",
-    }
+    said = f"This stands on {label} otherwise than here, and stays as it is there."
+    if field == QUANTITY:
+        said = (
+            f"{label} offers another number than you have here. It stays so until one sells; then no more "
+            "than are left here are offered there. If you have more, raise the quantity here."
+        )
+    return {"field": field, "message": said}
 
 
 def differing(compared: Mapping[str, bool]) -> list[str]:

@@ -23,7 +23,7 @@ from everystall.inventory.publications import change, live_attempt, tell
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Listing, Publication
 from everystall.worker import failures, pace, reconcile
-from everystall.worker.compare import by_hand, compare, kept_note, same, same_photos, same_thing
+from everystall.worker.compare import QUANTITY, by_hand, compare, kept_note, same, same_photos, same_thing
 from everystall.worker.list_order import Order
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ MOST_VAIN = 5
 _HELD = text("""
     SELECT p.id AS publication_id, a.id AS attempt_id, a.remote_id, p.put = 'live' AS standing, p.unsettled,
            jsonb_build_object('title', a.draft -> 'title', 'price', a.draft -> 'price', 'description',
-                              a.draft -> 'description') || a.adopted AS known, a.listed
+                              a.draft -> 'description', 'quantity', a.draft -> 'quantity')
+               || a.adopted AS known, a.listed
     FROM publications p JOIN LATERAL (
         SELECT * FROM attempts WHERE publication_id = p.id AND remote_id IS NOT NULL
         ORDER BY created_at DESC LIMIT 1) a ON true
@@ -70,7 +71,7 @@ class Held:
     standing: bool
     #: An edit is on its way there: what is other than before is looked at by that.
     unsettled: bool
-    #: Title, price and description as we know them to be there.
+    #: Title, price, description and quantity as we know them to be there.
     known: Mapping[str, Any]
     #: What the list showed before, where its page said otherwise.
     listed: Mapping[str, Any] | None
@@ -165,12 +166,15 @@ def _fits(held: Held, rows: Mapping[str, Active], unknown: Sequence[Active], the
 
 
 def _as_known(known: Mapping[str, Any], row: Active) -> bool:
+    """More of it are a hand's doing; fewer may be sold."""
     price = row.price is None or same(known.get("price"), row.price)
-    return price and same(known.get("title"), row.title)
+    more = row.quantity is not None and row.quantity > (known.get(QUANTITY) or 1)
+    return price and not more and same(known.get("title"), row.title)
 
 
 def _shown(row: Active) -> dict[str, Any]:
-    return {"title": row.title, "price": row.price.model_dump(mode="json") if row.price else None}
+    shown = {"title": row.title, "price": row.price.model_dump(mode="json") if row.price else None}
+    return shown if row.quantity is None else shown | {"quantity": row.quantity}
 
 
 async def _judge(visit: Visit, round: Round, held: Held) -> None:

@@ -24,7 +24,7 @@ from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import about_order, ask_first, change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
-from everystall.models import Attempt, Publication
+from everystall.models import Attempt, Publication, Sale
 from everystall.worker import watch
 from everystall.worker.compare import compare, differing, same_photos, same_thing
 
@@ -122,7 +122,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             await visit.adapter.delist(page, newer.remote_id)
             state = (await visit.adapter.read(page, newer.remote_id)).state
         if state == "sold":
-            await _take_down_the_older(visit, page, publication_id, attempt, newer, found)
+            await _take_down_the_older(visit, page, publication_id, attempt, newer, found, cancelled)
             return
         if state != "ended":
             raise MarketplaceBusy(f"{visit.label} still shows the second listing after we took it down.")
@@ -140,7 +140,8 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
                      remote_id=found.remote_id, url=found.url)  # fmt: skip
     await settle(visit, page, publication_id, attempt, found.remote_id, seen)
     if twice:
-        await _tell_twice(visit, publication_id, "The newer one was taken down; the older one stays.")
+        done = "The newer one was taken down; the older one stays."
+        await _tell_twice(visit, publication_id, done, cancelled)
 
 
 async def orphan_not_read(visit: Visit, publication_id: UUID) -> None:
@@ -177,7 +178,8 @@ async def orphan_not_read(visit: Visit, publication_id: UUID) -> None:
 
 
 async def _take_down_the_older(
-    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, newer: Attempt, found: Active
+    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, newer: Attempt, found: Active,
+    cancelled: Sale | None,
 ) -> None:  # fmt: skip
     """It was there twice, and somebody bought the newer one: that is the sale, and the older has to go."""
     async with visit.lease.transaction() as session:
@@ -197,13 +199,19 @@ async def _take_down_the_older(
             await sales.take_sold_page(session, publication, mine)
         mine.outcome, mine.finished_at = state, func.now()
     done = "The older one was taken down." if state == "ended" else "The older one was sold too: see to both."
-    await _tell_twice(visit, publication_id, f"The newer one was sold. {done}")
+    await _tell_twice(visit, publication_id, f"The newer one was sold. {done}", cancelled)
 
 
-async def _tell_twice(visit: Visit, publication_id: UUID, done: str) -> None:
+async def _tell_twice(visit: Visit, publication_id: UUID, done: str, cancelled: Sale | None) -> None:
+    """`cancelled`: the order of the first one, which the marketplace itself had for sale again after it."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         said = f"After you pressed Post again, the first listing turned up on {visit.label} beside it. {done}"
+        if cancelled is not None:
+            said = (
+                f"The first listing's order was cancelled, and {visit.label} itself had it for sale again, "
+                f"beside the one that was posted since. {done}"
+            )
         asked = needs_you(publication, visit.connection.public_id, "posted_twice", said, publication.url)
         await change(session, publication, needs_you=ask_first(publication, asked))
 

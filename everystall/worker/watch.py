@@ -40,7 +40,7 @@ _SHARED = """EXISTS (
     WHERE p.connection_id = c.id AND p.put = 'live' AND (o.put = 'live' OR o.looking))"""
 #: Was it never looked at, or not for long; is its list of what is live due, and do we hold anything there?
 _BEFORE = text("""
-    SELECT watched_at IS NULL, coalesce(watched_at < now() - make_interval(secs => :s), false),
+    SELECT now(), watched_at IS NULL, coalesce(watched_at < now() - make_interval(secs => :s), false),
            next_list_at <= now(),
            EXISTS (SELECT FROM publications p WHERE p.connection_id = c.id
                    AND (p.put = 'live' OR p.needs_you ->> 'reason' = 'gone'))
@@ -60,12 +60,12 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
         late = await sales.late(session, connection.id, visit.form.CAPABILITIES.orders_stay_days)
         since = await sales.first_post(session, connection.id)
         asked = {"id": connection.id, "s": LONG_SECONDS}
-        first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
+        looked_at, first, long_ago, list_due, holds = (await session.execute(_BEFORE, asked)).one()
         look_for = await sales.may_be_cancelled(session, connection.id) if list_due else frozenset()
     page, began = await visit.page(), time.monotonic()
     log.info("visit.at", at="session check")
     told = await visit.adapter.find_sales(
-        page, known=frozenset(known), since=since, whole=first or long_ago, look_for=look_for
+        page, known=known.orders, since=since, whole=first or long_ago, look_for=look_for
     )
     if late and not told.cut and not late & {sale.order_id for sale in told}:
         raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
@@ -73,21 +73,21 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if visit.form.CAPABILITIES.sold_is_orders:
         visit.sold_ids = frozenset(sale.remote_id for sale in told if sale.remote_id is not None)
         visit.sold_read_at = began
-    if known and told.cut:
+    if known.orders and told.cut:
         await _tell_cut(visit, len(told))
     unknown = await _record(visit, told, known)
-    await _next(visit)
+    await _next(visit, looked_at)
     if not holds:
         return None
     return "sale" if unknown and not first else "due" if list_due else None
 
 
-async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> bool:
+async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
     """Newest first is how they were told; oldest first, each order of ours in a transaction of its own, with
     the others' before it: what is known is older than what an interruption left out, so that the next look
     reads as far as that. True: some are not ours."""
     connection = visit.connection
-    new = [sale for sale in told if sale.order_id not in known]
+    new = [sale for sale in told if sale.order_id not in known.orders]
     async with visit.lease.transaction() as session:
         ids = {sale.remote_id for sale in new if sale.remote_id is not None}
         ours = await sales.ours(session, connection.id, ids)
@@ -104,30 +104,33 @@ async def _record(visit: Visit, told: list[Sale], known: dict[str, bool]) -> boo
         others = []
     async with visit.lease.transaction() as session:
         await sales.remember(session, connection, others)
-    cancelled = {sale.order_id for sale in told if sale.cancelled}
-    stand = {sale.order_id for sale in told} - cancelled
-    for order_id in sorted(id for id in cancelled if known.get(id) is False):
+    cancelled = {(sale.order_id, sale.remote_id) for sale in told if sale.cancelled}
+    stand = {(sale.order_id, sale.remote_id) for sale in told if not sale.cancelled}
+    # of one listing in both, nobody can say which of ours it is
+    for item in sorted((cancelled - stand) & known.stand, key=str):
         async with visit.lease.transaction() as session:
-            await sales.take_cancelled(session, connection, order_id)
-    for order_id in sorted(id for id in stand if known.get(id) is True):
+            await sales.take_cancelled(session, connection, *item)
+    for item in sorted((stand - cancelled) & known.cancelled, key=str):
         async with visit.lease.transaction() as session:
-            await sales.take_sold_again(session, connection, order_id)
+            await sales.take_sold_again(session, connection, *item)
     return any(sale.order_id not in mine for sale in new)
 
 
-async def _next(visit: Visit) -> None:
-    """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile."""
+async def _next(visit: Visit, looked_at: datetime) -> None:
+    """When the account is looked at again: soon, or sooner where somebody asked for a check meanwhile.
+    `looked_at`: before the list was read, by the database's clock; what came since it may not show."""
     settings = visit.tools.settings
     async with visit.lease.transaction() as session:
         slowest = await _night_seconds(visit, session)
         await session.execute(
             text(f"""
-            UPDATE connections c SET watched_at = now(), watch_failing_since = NULL, watch_told_at = NULL,
+            UPDATE connections c SET watched_at = :looked_at, watch_failing_since = NULL,
+                watch_told_at = NULL,
                 next_check_at = CASE WHEN next_check_at < :claimed THEN next_check_at ELSE now()
                     + make_interval(secs => CASE WHEN {_SHARED} THEN :soon ELSE :alone END) END
             WHERE c.id = :id"""),
             {"id": visit.lease.connection_id, "claimed": visit.check_claimed,
-             "soon": max(settings.watch_seconds, slowest),
+             "looked_at": looked_at, "soon": max(settings.watch_seconds, slowest),
              "alone": max(settings.watch_alone_seconds, slowest)},
         )  # fmt: skip
     await hasten(visit)

@@ -369,6 +369,10 @@ async def test_the_only_piece_on_one_account_sells_once_where_another_holds_seve
 async def test_one_that_is_sold_and_one_that_is_for_sale_are_not_linked_into_another_piece(site, alice, bob):
     one, other, _ = await _two(site, alice)
     await _sell(site, alice, "poshmark", "o1")
+    await site.rows("UPDATE attempts SET outcome = 'sold' WHERE remote_id = (SELECT remote_id FROM sales)")
+    await site.rows(  # as its own page says
+        "UPDATE publications SET put = 'sold', state = 'sold' WHERE marketplace = 'poshmark'"
+    )
     refused = await _link(site, alice, one, other)
     assert (refused.status_code, len(await _listings(alice))) == (400, 2)
     assert "still for sale" in refused.json()["message"]

@@ -50,6 +50,33 @@ async def test_a_sale_says_where_and_what_was_taken_down_because_of_it(site, ali
     assert (await bob.get("/api/sales", params={"listingId": listing})).json()["sales"] == []
 
 
+@pytest.mark.parametrize("where", ["everywhere", "there"])
+async def test_what_is_to_be_made_fewer_when_taking_down_is_paused_waits_and_says_so(site, alice, bob, where):
+    policies = {"paymentPolicy": "P", "returnPolicy": "R", "shippingPolicy": "S"}
+    listing, profiles = await live_listing(
+        site, alice, "ebay", "poshmark", quantity=3, overrides={"ebay": policies}
+    )
+    await sell(site, alice, listing, profiles["poshmark"], "o1")
+    await bob.post("/api/pause?delists=true")
+
+    async def asked():
+        shown = (await alice.get(f"/api/listings/{listing}/publications")).json()
+        return {one["marketplace"]: one["needsYou"] for one in shown}["ebay"]
+
+    assert await asked() is None
+    path = "/api" if where == "everywhere" else f"/api/connections/{profiles['ebay']}"
+    await alice.post(f"{path}/pause?delists=true")
+    said = await asked()
+    assert said["reason"] == "paused"
+    assert (
+        "stays on eBay as it is until you go on, or until you make it fewer there yourself" in said["message"]
+    )
+    told = await site.rows("SELECT user_id FROM events WHERE data -> 'needsYou' ->> 'reason' = 'paused'")
+    assert {row["user_id"] for row in told} == {alice.user_id}
+    await alice.post(f"{path}/resume")
+    assert await asked() is None
+
+
 async def _kept(seller):
     """Of its one sale: category and cents of cost; and fee, cost and left in the file."""
     (sale,) = (await seller.get("/api/sales")).json()["sales"]
@@ -265,7 +292,7 @@ async def test_a_post_that_crosses_the_sale_of_the_last_one_is_refused_and_what_
     assert {problem["code"] for problem in answer.json()["problems"]} == {"too_low"}
     stands = await site.rows("SELECT marketplace, wanted, put, state FROM publications ORDER BY marketplace")
     assert [tuple(one.values()) for one in stands] == [
-        ("mercari", "ended", "live", "ending"), ("poshmark", "ended", "sold", "sold")
+        ("mercari", "ended", "live", "ending"), ("poshmark", "ended", "live", "ending")
     ]  # fmt: skip
     (down,) = await site.rows("SELECT marketplace, gone_at, settled_at FROM take_downs")
     assert tuple(down.values()) == ("mercari", None, None)

@@ -72,6 +72,55 @@ async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
 
 
 @pytest.mark.longer
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_of_what_was_raised_by_hand_none_stays_for_sale_once_what_is_here_is_sold(
+    stall: Stall, alice: Seller, bob: Seller, noticed: bool
+):
+    """Four stayed live, believed sold; the next buyer was told to have come too late."""
+    _, profiles = await _live(stall, alice, ("ebay", "mercari"))
+    mine = _of(stall, "ebay", alice)["listing_id"]
+    stall.sandbox.by_hand("ebay", "edit", mine, quantity=5)
+    if noticed:
+        await _look(stall, profiles["ebay"])
+        now = await _publication(stall, profiles["ebay"])
+        assert now["adopted"] == {"quantity": 5}
+        assert [note["field"] for note in now["notes"]] == ["quantity"]
+        assert _of(stall, "ebay", alice)["fields"]["quantity"] == 5  # never undone
+    stall.sandbox.buy("ebay", listing_id=mine)
+    await _check(stall, profiles["ebay"])
+    await stall.visit(*profiles.values(), lane="urgent")
+    assert stall.live("ebay") == stall.live("mercari") == []
+    await _look(stall, *profiles.values())
+    assert await stall.rows("SELECT order_id IS NOT NULL AS named, quantity FROM sales") == [
+        {"named": True, "quantity": 1}
+    ]
+    assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
+
+
+@pytest.mark.longer
+async def test_what_was_bought_and_cancelled_before_anybody_looked_is_no_sale(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    """It stays as sold there, and was taken down elsewhere for a sale that nobody made."""
+    _, profiles = await _live(stall, alice, ("poshmark", "mercari"))
+    await stall.rows(
+        "INSERT INTO sale_rules (user_id, put_back) VALUES (:id, 'always') RETURNING user_id",
+        id=alice.user_id,
+    )
+    item = stall.sandbox.buy("poshmark", title=SHIRT["title"])
+    stall.sandbox.cancel("poshmark", item["orders"][0]["order_id"])
+    await _look(stall, *profiles.values())
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert len(stall.live("mercari")) == 1
+    assert await stall.rows("SELECT quantity_sold FROM listings") == [{"quantity_sold": 0}]
+    told = await stall.rows("SELECT data FROM events WHERE type = 'sale.cancelled'")
+    assert [row["data"]["orderId"] for row in told] == [item["orders"][0]["order_id"]]
+    assert await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'") == []
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
+
+
+@pytest.mark.longer
 async def test_what_was_edited_by_hand_stays_and_goes_with_the_next_edit_here(
     stall: Stall, alice: Seller, marketplace: str
 ):

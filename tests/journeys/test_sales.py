@@ -427,6 +427,36 @@ async def test_a_cancelled_order_is_told_and_nothing_is_put_back_by_itself(stall
 
 
 @pytest.mark.longer
+async def test_of_an_order_of_two_things_the_one_that_is_cancelled_is_put_back_alone(
+    stall: Stall, alice: Seller, bob: Seller
+):
+    _, profiles = await _live(stall, alice, ("ebay", "mercari"))
+    await _live(stall, alice, ("ebay", "mercari"), title="Another shirt, of the same buyer")
+    await stall.rows(
+        "INSERT INTO sale_rules (user_id, put_back) VALUES (:id, 'always') RETURNING user_id",
+        id=alice.user_id,
+    )
+    shirt = stall.sandbox.buy("ebay", title=SHIRT["title"])
+    order = shirt["orders"][0]["order_id"]
+    other = stall.sandbox.buy("ebay", title="Another shirt, of the same buyer", order_id=order)
+    await _check(stall, profiles["ebay"])
+    await stall.visit(profiles["mercari"], lane="urgent")
+    assert stall.live("mercari") == []
+
+    stall.sandbox.cancel("ebay", order, listing_id=other["listing_id"])
+    for _ in range(2):
+        await _check(stall, profiles["ebay"])
+        await stall.visit(profiles["mercari"])
+        assert [item["fields"]["title"] for item in stall.live("mercari")] == [other["fields"]["title"]]
+    told = await stall.rows("SELECT data ->> 'remoteId' AS id FROM events WHERE type = 'sale.cancelled'")
+    assert [row["id"] for row in told] == [other["listing_id"]]
+    sold = await stall.rows("SELECT title, quantity_sold FROM listings ORDER BY quantity_sold")
+    assert [row["quantity_sold"] for row in sold] == [0, 1]
+    assert sold[1]["title"] == SHIRT["title"]
+    assert (await bob.client.get("/api/sales")).json()["sales"] == []
+
+
+@pytest.mark.longer
 async def test_what_the_marketplace_itself_has_for_sale_again_is_ours_again_and_not_posted_beside_it(
     stall: Stall, alice: Seller, bob: Seller
 ):

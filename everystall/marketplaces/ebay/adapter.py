@@ -478,6 +478,7 @@ async def _read_page(
             url=f"{page.base_url}{on.item_path(row['id'])}" if state != "draft" else None,
             sku=row["sku"],
             photo_url=row["photo"],
+            quantity=int(row["quantity"]) if (row["quantity"] or "").isdigit() else None,
         )
         for row in shown["rows"]
     ]

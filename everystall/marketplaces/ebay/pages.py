@@ -283,6 +283,7 @@ ROWS = """() => {
   const heads = [...(table?.querySelectorAll("thead th") ?? [])].map((e) => e.textContent.trim());
   const at = (pattern) => heads.findIndex((text) => pattern.test(text));
   const sku = at(/custom label|sku|your own label/i), price = at(/price|sold for/i);
+  const quantity = at(/available/i);
   const text = (cell) => cell?.textContent.trim() || null;
   const rows = [];
   for (const row of table?.querySelectorAll("tbody tr[data-id]") ?? []) {
@@ -295,6 +296,7 @@ ROWS = """() => {
       title: titled?.textContent.trim() ?? "",
       sku: text(row.querySelector(".hub-sku") ?? row.cells[sku]),
       price: text(row.querySelector(".hub-price") ?? row.cells[price]),
+      quantity: text(row.querySelector(".hub-quantity") ?? row.cells[quantity]),
       photo: row.querySelector("img")?.src ?? null,
     });
   }

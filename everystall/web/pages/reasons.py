@@ -49,7 +49,7 @@ REASONS: Final[Mapping[str, Reason]] = {
         "{label} takes no more for now", "Read what it says on its own page, then try again.", 1
     ),
     "paused": Reason(
-        "You paused taking down, too", "Go on, or take it down there yourself: it may sell twice.", 1
+        "You paused taking down, too", "Go on, or see to it there yourself: it may sell twice.", 1
     ),
     "watch_failed": Reason(
         "We cannot see what sells on {label}",

@@ -255,6 +255,8 @@ async def test_the_lists_tell_live_drafts_and_sold_in_three_loads(page, ebay, br
     assert (await ADAPTER.read(page, one.remote_id)).state == "sold"
     seen = await ADAPTER.read(page, two.remote_id)
     assert (seen.state, seen.fields["quantity"]) == ("live", 1)
+    rows, _ = await ADAPTER.list_active(page, 1)
+    assert {row.remote_id: row.quantity for row in rows} == {two.remote_id: 1}
 
 
 @pytest.mark.extended
