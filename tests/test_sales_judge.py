@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import sales
 from benchmarks.sales import LATE, stayed, too_soon
 
 HERE, THERE, ELSEWHERE = ("ebay", "1"), ("mercari", "m1"), ("poshmark", "p1")
@@ -33,3 +34,8 @@ def test_what_we_said_before_it_was_so_is_found():
         "was gone 0.100 s after we said so", "was gone 1.000 s after we said so",
         "is for sale and we say that it is gone",
     ]  # fmt: skip
+
+
+async def test_what_it_asks_the_database_can_be_asked(admin):
+    for asked in (sales._SEEN, sales._OURS, sales._LATE):
+        assert await (await admin.execute(asked)).fetchall() == []

@@ -40,14 +40,14 @@ async def test_taking_down_is_paused_too_by_who_read_what_follows(house):
         await furnish(house, await house.person(name))
     page = await house.signed_in("alice")
     await page.goto("/connections")
-    await page.locator("summary", has_text="Pause taking down, too everywhere").click()
+    await page.locator("summary", has_text="Pause everything, taking down too").click()
     await page.locator(".account").first.locator("summary", has_text="Pause taking down, too").click()
     await page.get_by_text("What sells there is still seen").first.wait_for()
     await passes(page, "marketplaces-pausing")
-    await page.get_by_role("button", name="Pause taking down, too everywhere").click()
+    await page.get_by_role("button", name="Pause everything, taking down too").click()
     await page.get_by_text("Everything is paused, taking down too.").wait_for()
     await page.get_by_text("Nothing is taken down either, whatever sells.").wait_for()
-    assert await page.locator("summary", has_text="Pause taking down, too everywhere").count() == 0
+    assert await page.locator("summary", has_text="Pause everything, taking down too").count() == 0
     await passes(page, "marketplaces-all-paused")
     of = f"{PAUSED} users ORDER BY email"
     assert [tuple(row.values()) for row in await house.rows(of)] == [(True, True), (False, False)]
