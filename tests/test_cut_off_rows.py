@@ -158,6 +158,34 @@ async def test_each_step_says_that_it_began(db, admin, alice, bob, stand, make_v
     assert await all_of(db, bob, Publication) == []
 
 
+async def test_a_look_for_what_was_given_up_is_counted_too_and_gets_rarer(
+    db, admin, alice, bob, stand, make_visit, monkeypatch
+):
+    _, (account, _) = await stand("poshmark", "ebay")
+    await admin.execute(
+        "UPDATE attempts SET outcome = 'unresolved', next_look_at = now() WHERE connection_id = %s",
+        [account.id],
+    )
+    visit = await make_visit(account)
+
+    async def page():
+        raise Killed
+
+    monkeypatch.setattr(visit, "page", page)
+    for times in range(failures.TRIES):
+        due = await visit._next()
+        assert (due.kind, due.cut_off) == ("orphan", times)
+        with pytest.raises(Killed):
+            await visit._do(due)
+    await visit._do(await visit._next())
+    assert await visit._next() is None
+    row = await _row(db, alice, account)
+    assert (row.begun_at, row.cut_off, row.needs_you) == (None, 0, None)
+    later = await admin.execute("SELECT 1 FROM attempts WHERE looks = 1 AND next_look_at > now()")
+    assert len(await later.fetchall()) == 1
+    assert await all_of(db, bob, Publication) == []
+
+
 @pytest.mark.parametrize("of", ["post", "change", "relist"])
 async def test_half_way_it_is_still_under_way(db, admin, alice, stand, make_visit, of):
     _, (account, elsewhere) = await stand("poshmark", "ebay")

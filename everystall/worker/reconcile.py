@@ -94,6 +94,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             attempt.next_look_at = func.now() + timedelta(seconds=30)  # one question at a time
             return
         cancelled = await sales.find_cancelled(session, attempt)
+        await visit.begin(session, publication_id)
     page = await visit.page()
     found, seen = await _find(visit, page, attempt)
     there = ("live",) if cancelled is not None else ("live", "sold")
@@ -105,6 +106,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
             if cancelled is not None and mine.looks >= len(LATER):
                 mine.outcome = "sold"
             publication = await visit.locked(session, publication_id)
+            publication.begun_at, publication.cut_off = None, 0
             await let_twins_go_on(session, mine)
             await forget_listing_if_over(session, publication.listing_id)
         return
@@ -151,6 +153,7 @@ async def orphan_not_read(visit: Visit, publication_id: UUID) -> None:
         publication = await visit.find_locked(session, publication_id)
         if publication is None:
             return
+        publication.begun_at, publication.cut_off = None, 0
         sought = await session.scalars(
             select(Attempt)
             .where(Attempt.publication_id == publication_id, Attempt.outcome == "unresolved",

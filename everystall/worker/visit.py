@@ -93,11 +93,15 @@ _DUE = f"""
     WHERE p.connection_id = :id AND (p.unsettled OR p.looking) AND ({NOT_HELD} OR p.looking)
       AND c.needs_you IS NULL AND (p.next_try_at IS NULL OR p.next_try_at <= now())
       AND (p.wanted = 'ended' OR p.looking OR (c.paused_at IS NULL AND u.paused_at IS NULL) OR {_LOWERS})"""
+#: Steps of a publication that ended without a word. Of what a PostgreSQL that was started anew cut off, no
+#: listing is the reason.
+_CUT_OFF = "p.cut_off + coalesce(p.begun_at > pg_postmaster_start_time(), false)::int"
 _FOUND = (
     column("resting", Boolean), column("check_due", Boolean), column("stale", Boolean),
     column("soon", Boolean), column("due_id", Uuid), column("wanted", TEXT), column("put", TEXT),
     column("state", TEXT), column("looking", Boolean), column("relist", TEXT), column("stays", Boolean),
-    column("cut_off", Integer), column("orphan_id", Uuid), column("importing", Boolean),
+    column("cut_off", Integer), column("orphan_cut_off", Integer), column("orphan_id", Uuid),
+    column("importing", Boolean),
     column("job_id", TEXT),
 )  # fmt: skip
 #: The account `c` has an import whose next step is due; not while it is paused.
@@ -120,7 +124,8 @@ NEXT = select(Connection, *_FOUND).from_statement(
                     AND c.next_check_at <= now() + make_interval(secs => {CHECKING_SECONDS})
                     AND c.watched_at > now() - make_interval(secs => {watch.LONG_SECONDS}), false) AS soon,
            due.id AS due_id, due.wanted, due.put, due.state, due.looking, due.relist,
-           due.stays, due.cut_off, orphan.publication_id AS orphan_id,
+           due.stays, due.cut_off, orphan.cut_off AS orphan_cut_off,
+           orphan.publication_id AS orphan_id,
            :reading AND {_IMPORTING} AS importing,
            (SELECT r.job_id FROM listing_automation_results r
             WHERE r.publication_id = due.id AND r.finished_at IS NULL
@@ -130,13 +135,13 @@ NEXT = select(Connection, *_FOUND).from_statement(
         SELECT p.id, p.wanted, p.put, p.state, p.looking, p.relist,
                c.paused_at IS NOT NULL OR u.paused_at IS NOT NULL
                    OR (p.relist = 'asked' AND p.lower_asked_at IS NOT NULL) AS stays,
-               -- of what a PostgreSQL that was started anew cut off, no listing is the reason
-               p.cut_off + coalesce(p.begun_at > pg_postmaster_start_time(), false)::int AS cut_off {_DUE}
+               {_CUT_OFF} AS cut_off {_DUE}
           AND (NOT :urgent OR {_URGENT})
         ORDER BY {_URGENT} DESC, p.looking DESC, coalesce(p.relist = 'asked', false), p.asked_at,
                  p.id LIMIT 1) due ON true
     LEFT JOIN LATERAL (
-        SELECT a.publication_id FROM attempts a
+        SELECT a.publication_id, {_CUT_OFF} AS cut_off
+        FROM attempts a JOIN publications p ON p.id = a.publication_id
         WHERE a.connection_id = :id AND a.outcome = 'unresolved' AND a.next_look_at <= now()
           AND c.needs_you IS NULL AND NOT :urgent ORDER BY a.next_look_at LIMIT 1) orphan ON true
     WHERE c.id = :id AND c.lease_fence = :fence AND c.lease_until > clock_timestamp()
@@ -333,10 +338,10 @@ class Visit:
             if row.due_id is not None:
                 kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.stays)
                 if kind == "publish" and row.orphan_id is not None:  # it may be there already
-                    return Due("orphan", row.orphan_id)
+                    return Due("orphan", row.orphan_id, cut_off=row.orphan_cut_off)
                 return Due(kind, row.due_id, row.job_id, row.cut_off)
             if row.orphan_id is not None:
-                return Due("orphan", row.orphan_id)
+                return Due("orphan", row.orphan_id, cut_off=row.orphan_cut_off)
             if self.round is not None and self.connection.needs_you is None:
                 return Due("list")
             return Due("import") if row.importing else None
@@ -357,7 +362,8 @@ class Visit:
         known = {name: value for name, value in about.items() if value and due.publication_id}
         with structlog.contextvars.bound_contextvars(step=due.kind, **known):
             if due.publication_id is not None and due.cut_off >= failures.TRIES:
-                await failures.cut_off(self, due.publication_id)
+                given_up = due.kind == "orphan"
+                await (reconcile.orphan_not_read if given_up else failures.cut_off)(self, due.publication_id)
                 return
             self.cut_off = due.cut_off
             try:
