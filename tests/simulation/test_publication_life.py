@@ -16,10 +16,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.models import Attempt
-from everystall.worker import lease, pace, publish, reconcile, revise
+from everystall.models import Attempt, Connection
+from everystall.worker import lease, pace, publish, reconcile, revise, visit
 from everystall.worker.compare import Merged
 from tests.simulation.machine import simulate
 from tests.simulation.stage import MANY, Life, Stage
@@ -158,6 +159,8 @@ def test_a_rest_that_is_not_kept_is_noticed(
     life.visit()
     life.judge()
     monkeypatch.setattr(pace, "rest", _no_rest)
+    asked = text(str(visit.NEXT).replace("coalesce(c.rest_until > now(), false)", "false"))
+    monkeypatch.setattr(visit, "NEXT", select(Connection, *visit._FOUND).from_statement(asked))
     life.rows("UPDATE publications SET next_try_at = now() WHERE user_id = %(user)s RETURNING id")
     life.visit()
     with pytest.raises(AssertionError, match="while the marketplace wants to be left alone"):
