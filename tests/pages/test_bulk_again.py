@@ -148,6 +148,7 @@ async def test_stopping_to_delete_many_keeps_nothing_that_was_to_go_before(house
     assert [row["delete_asked_at"] for row in rows] == [None, None]
 
 
+@pytest.mark.longer
 async def test_of_more_than_five_hundred_the_first_are_done_and_the_next_ones_offered(house):
     users = [await house.person(name) for name in ("alice", "bob")]
     for user in users:

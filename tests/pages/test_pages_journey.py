@@ -359,6 +359,7 @@ async def test_light_and_dark_are_the_readers_own(house, scripts):
     assert await root.get_attribute("data-theme") is None
 
 
+@pytest.mark.longer
 async def test_an_address_without_https_says_so_on_every_page(house):
     await house.person("alice")
     object.__setattr__(house.settings, "public_url", "http://192.168.0.7:8720")
