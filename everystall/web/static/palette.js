@@ -96,7 +96,8 @@ document.addEventListener("keydown", (event) => {
     return open();
   }
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest?.("input:not([type=checkbox]), select, textarea")) return;
+  // right after Escape the focus is in the palette still
+  if (event.target.closest?.("input:not([type=checkbox]), select, textarea") && event.target !== field) return;
   const key = event.key.toLowerCase();
   const after = performance.now() - went < 1500;
   went = 0;
