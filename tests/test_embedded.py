@@ -225,6 +225,23 @@ def test_a_recovery_that_nobody_works_at_is_begun_anew(home, monkeypatch):
     assert server.stop()
 
 
+def test_a_server_that_goes_during_its_recovery_is_started_again_by_who_waits(home, monkeypatch):
+    monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
+    server = Server(home)
+    with psycopg.connect(server.start().admin) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    os.kill(server.postmaster, signal.SIGKILL)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(server.start)
+        recovers, first = _stopped_in_its_recovery(server), server.postmaster
+        time.sleep(3)  # until who started it waits for it
+        os.kill(recovers, signal.SIGKILL)  # PostgreSQL gives up
+        with psycopg.connect(started.result(timeout=60).admin) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+    assert server.postmaster != first
+    assert server.stop()
+
+
 @pytest.mark.longer
 def test_a_recovery_that_fails_as_it_begins_is_not_waited_for(home, monkeypatch):
     """As on a disk that is still full; here who recovers is killed. PostgreSQL then goes, or waits for ever

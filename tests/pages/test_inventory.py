@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from urllib.parse import quote
@@ -167,6 +168,32 @@ async def test_a_kept_view_stays_open_while_it_is_searched(house):
     await page.goto(f"/inventory?kept={theirs['id']}")
     assert [text.split()[0] for text in await marked.all_inner_texts()] == ["All"]
     assert "Secret" not in await page.content()
+
+
+async def test_what_was_asked_before_a_search_never_takes_the_place_of_what_it_found(house):
+    alice = await house.person("alice")
+    await fill(house, alice)
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    late = asyncio.Event()
+
+    async def hold(route):
+        if route.request.headers.get("x-part") == "results" and "q=" not in route.request.url:
+            answer = await route.fetch()
+            await late.wait()
+            await route.fulfill(response=answer)
+        else:
+            await route.continue_()
+
+    await page.route("**/inventory**", hold)
+    async with page.expect_request(lambda one: one.headers.get("x-part") == "results"):
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.get_by_role("searchbox").fill("ev-1203")
+    await page.get_by_text("1 listing", exact=True).wait_for()
+    async with page.expect_response(lambda one: "q=" not in one.url):
+        late.set()
+    await page.wait_for_timeout(200)  # it would be put in
+    assert await titles(page) == ["Lululemon Align leggings"]
 
 
 @DESK_AND_PHONE

@@ -127,14 +127,18 @@ for (const root of parts) {
   const apart = about.includes("*") ? 2000 : 100;
   let timer, asked = -apart, under = false, again = false;
   const rest = () => Math.max(0, asked + apart - performance.now());
+  const from = () => root.dataset.from ?? location.pathname + location.search;
   const ask = async () => {
     clearTimeout(timer);
     if (document.hidden) return;
     if (under) { again = true; return; }
     under = true;
     asked = performance.now();
+    const address = from();
     try {
-      put(root, await fetchPart(root.dataset.live, root.dataset.from ?? location.pathname + location.search), known, heard);
+      const fresh = await fetchPart(root.dataset.live, address);
+      if (address === from()) put(root, fresh, known, heard);
+      else again = true; // something else was sought meanwhile
       away.hidden = true;
     } catch {
       away.hidden = false;
