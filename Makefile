@@ -7,6 +7,9 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 # Node comes from a wheel in the dev lock, so that everybody's is the same.
 NPM     := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
+CLIENT  := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix clients/typescript
+# What the longer journeys need of Node's packages.
+NODE    := clients/typescript/node_modules/.ready tests/bull/node_modules/.ready
 UV      := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
@@ -37,7 +40,7 @@ test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded
 	@$(if $(ARGS),:,$(MAKE) --no-print-directory test-extension)
 
 .PHONY: test-longer
-test-longer: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the longer journeys, which `make test` leaves out
+test-longer: $(VENV)/ready-dev $(VENV)/s3-ready agent/.venv/ready $(NODE) chromium  ## the longer journeys, which `make test` leaves out
 	@$(PY) -m pytest -n 3 --dist worksteal -m "longer and not extended" $(ARGS)
 
 .PHONY: test-base-path
@@ -50,7 +53,7 @@ test-extension: $(VENV)/ready-dev extension/node_modules/.ready  ## the extensio
 	@$(NPM) test --silent
 
 .PHONY: e2e-all
-e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the same and the longer ones: each fault, drift and layout on every marketplace
+e2e-all: $(VENV)/ready-dev $(VENV)/s3-ready agent/.venv/ready $(NODE) chromium  ## the same and the longer ones: each fault, drift and layout on every marketplace
 	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: simulate
@@ -59,7 +62,7 @@ simulate: $(VENV)/ready-dev  ## thousands of interleavings of a publication's li
 	SIMULATE=$(or $(EXAMPLES),2000) SEED=$$seed $(PY) -m pytest -n 2 tests/simulation $(ARGS)
 
 .PHONY: test-postgres
-test-postgres: $(VENV)/ready-dev  ## the database tests on Debian's PostgreSQL 15 (installed when root)
+test-postgres: $(VENV)/ready-dev $(NODE)  ## the database tests on Debian's PostgreSQL 15 (installed when root)
 	@$(PY) -m tests.on_debian_postgres $(ARGS)
 
 .PHONY: test-machines
@@ -67,14 +70,18 @@ test-machines: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## webs and workers 
 	@$(PY) -m tests.on_hosts $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/ready-dev extension/node_modules/.ready  ## ruff, mypy, the import contracts; the extension's types and add-on rules
+lint: $(VENV)/ready-dev extension/node_modules/.ready clients/typescript/node_modules/.ready  ## ruff, mypy, the import contracts, the Dockerfile; the extension's types and add-on rules; the client's
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
 	@$(NPM) run --silent check
 	@$(PY) -m everystall.extension --into build/extension >/dev/null
 	@$(NPM) run --silent lint -- "$(CURDIR)/build/extension/everystall-firefox.zip"
+	@$(OPENAPI)
+	@$(CLIENT) run --silent check >/dev/null || { \
+	  echo "clients/typescript is not what the API is, or has wrong types: make client" >&2; exit 1; }
 
 .PHONY: format
 format: $(VENV)/ready-dev  ## write the code as ruff would
@@ -85,6 +92,12 @@ format: $(VENV)/ready-dev  ## write the code as ruff would
 extension: $(VENV)/ready  ## the browser extension for Chrome and Firefox into dist/ (PRACTICE=1: for the practice marketplaces)
 	@$(PY) -m everystall.extension $(if $(PRACTICE),--practice) $(ARGS)
 
+.PHONY: client
+client: $(VENV)/ready-dev clients/typescript/node_modules/.ready  ## write clients/typescript/schema.d.ts by what the API is
+	@$(OPENAPI)
+	@$(CLIENT) run --silent generate
+	@$(CLIENT) run --silent types
+
 .PHONY: bench
 bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benchmarks.md and docs/queries.md
 	@$(PY) -m benchmarks $(ARGS)
@@ -93,6 +106,10 @@ bench: $(VENV)/ready chromium  ## measure (up to 40 minutes) and write docs/benc
 bench-matching: $(VENV)/ready  ## how often the matching of listings errs, on made-up ones (minutes); writes docs/matching.md
 	@$(PY) -m benchmarks.matching $(ARGS)
 
+.PHONY: eval-content
+eval-content: $(VENV)/ready  ## how well the model of OPENROUTER_MODEL reads labels and rewrites texts (needs a key; a few cents)
+	@$(PY) -m benchmarks.content $(ARGS)
+
 .PHONY: bench-sales
 bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone elsewhere (two and a half hours); writes docs/sales.md
 	@$(PY) -m benchmarks.sales $(ARGS)
@@ -100,6 +117,10 @@ bench-sales: $(VENV)/ready chromium  ## how soon what sells is found and gone el
 .PHONY: bench-dashboard
 bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: first byte, keystroke to rows, weight (minutes; ARGS=--plans)
 	@$(PY) -m benchmarks.dashboard $(ARGS)
+
+.PHONY: bench-heal
+bench-heal: $(VENV)/ready-dev chromium  ## what is found again on sites that changed, 200 seeds per strength (hours); writes docs/healing.md
+	@$(PY) -m benchmarks.heal $(ARGS)
 
 .PHONY: bench-live
 bench-live: $(VENV)/ready chromium  ## from a step to the screen with 200 pages open and 50 jobs (three minutes); writes docs/live.md
@@ -129,21 +150,29 @@ soak: $(VENV)/ready chromium  ## two hours of posting, selling, taking down (ARG
 chromium: $(VENV)/ready  ## find a Chromium, or fetch one
 	@$(PY) -m everystall.browser.chromium
 
+.PHONY: agent
+agent: agent/.venv/ready  ## install the last rung of healing, a browser-use agent (250 MB; docs/healing.md)
+
+.PHONY: bull
+bull: $(VENV)/bull-ready  ## install what `everystall bull-intake` needs (docs/from-nextjs.md)
+
 .PHONY: doctor
 doctor: $(VENV)/ready  ## check this machine
 	@$(PY) -m everystall doctor
 
 .PHONY: lock
-lock: $(VENV)/uv-ready  ## write the four locks anew (ARGS=--upgrade for newer versions)
+lock: $(VENV)/uv-ready  ## write the six locks anew (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
-	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra bull -c requirements.lock -o requirements-bull.lock
+	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements-bull.lock -o requirements-dev.lock
 	echo uv | $(COMPILE) $(ARGS) - -o requirements-uv.lock
 	printf '%s\n' 'moto[s3]' flask flask-cors | $(COMPILE) $(ARGS) - -o requirements-s3.lock
+	$(COMPILE) $(ARGS) agent/pyproject.toml -o agent/requirements.lock
 
 .PHONY: clean
 clean:  ## remove the environment and the caches (the demo's data in .data too)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf .data dist build extension/node_modules
+	rm -rf .data dist build extension/node_modules clients/typescript/node_modules tests/bull/node_modules agent/.venv
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up: done once, and again when a lock changes ---------------------------------------------
@@ -177,13 +206,21 @@ $(VENV)/uv-ready: requirements-uv.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-uv.lock
 	@touch $@
 
-# `ready` is what the product needs, `ready-dev` what lint and tests need besides. The second holds the
-# first, so once it is there both are kept by the longer lock, and neither undoes the other.
+# `ready` is what the product needs, `bull-ready` the extra `bull` besides, `ready-dev` what lint and tests need
+# besides. Each holds the one before, so once it is there all are kept by the longest lock, and none undoes
+# another.
 $(VENV)/ready: $(VENV)/uv-ready requirements.lock
 	@echo "Setting up: packages from the lock"
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes \
-	  $(if $(wildcard $(VENV)/ready-dev),requirements-dev.lock,requirements.lock)
+	  $(firstword $(if $(wildcard $(VENV)/ready-dev),requirements-dev.lock) \
+	    $(if $(wildcard $(VENV)/bull-ready),requirements-bull.lock) requirements.lock)
 	@$(LINK)
+	@touch $@
+
+$(VENV)/bull-ready: $(VENV)/ready requirements-bull.lock
+	@echo "Setting up: BullMQ from its lock"
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes \
+	  $(if $(wildcard $(VENV)/ready-dev),requirements-dev.lock,requirements-bull.lock)
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/uv-ready requirements-dev.lock
@@ -200,6 +237,13 @@ $(VENV)/s3-ready: $(VENV)/uv-ready requirements-s3.lock
 	@$(UV) pip sync --quiet --python $(VENV)/s3/bin/python --require-hashes requirements-s3.lock
 	@touch $@
 
+# browser-use pins thirty packages of its own choice, so it has an environment of its own, and is a process.
+agent/.venv/ready: $(VENV)/uv-ready agent/requirements.lock
+	@echo "Setting up: the agent, from its lock"
+	@[ -x agent/.venv/bin/python ] || $(PY) -m venv --without-pip agent/.venv
+	@$(UV) pip sync --quiet --compile-bytecode --python agent/.venv/bin/python --require-hashes agent/requirements.lock
+	@touch $@
+
 extension/node_modules/.ready: $(VENV)/ready-dev extension/package-lock.json
 	@echo "Setting up: what checks the extension"
 	@$(NPM) ci --silent --no-audit --no-fund --ignore-scripts || { \
@@ -210,6 +254,20 @@ benchmarks/lighthouse/node_modules/.ready: $(VENV)/ready-dev benchmarks/lighthou
 	@echo "Setting up: Lighthouse"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix benchmarks/lighthouse ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
+
+clients/typescript/node_modules/.ready: $(VENV)/ready-dev clients/typescript/package-lock.json
+	@echo "Setting up: what makes and checks the TypeScript client"
+	@$(CLIENT) ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+tests/bull/node_modules/.ready: $(VENV)/ready-dev tests/bull/package-lock.json
+	@echo "Setting up: a Node back end for the tests"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/bull ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+define OPENAPI
+mkdir -p build && $(PY) -m everystall.web.openapi > build/openapi.json
+endef
 
 # The clone itself, without a build: its folder on the path of .venv, and the command `everystall`.
 define LINK

@@ -70,6 +70,8 @@ PAGES = {
     "not on eBay": "/inventory?off=ebay",
     "on eBay, from $50, by price": "/inventory?on=ebay&low=50&sort=dearest",
     "by title": "/inventory?sort=title",
+    "by SKU": "/inventory?sort=sku",
+    "by stock": "/inventory?sort=most",
     "a brand": "/inventory?brand=Coach",
     "a label that a tenth has": "/inventory?label=summer",
     "a label that few have": "/inventory?label=to+mend",
@@ -148,7 +150,6 @@ async def over_http(url: str, cookie: str, say: Callable[[str], None]) -> dict[s
         weights["the page"] = await _on_the_wire(client, "/inventory")
         for path in sorted({part.split('"')[0] for part in page.text.split('"/static/')[1:]}):
             weights[path.split("?")[0]] = await _on_the_wire(client, f"/static/{path}")
-        weights["the font"] = await _on_the_wire(client, "/static/inter-5.3.0-latin.woff2")
     return weights
 
 

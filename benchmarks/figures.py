@@ -20,9 +20,9 @@ from benchmarks import bare
 from benchmarks.memory import pss_of, worker_pid
 from everystall.demo.own_browser import connect, own_browser, pair, sign_in, until
 from everystall.demo.stage import Stage, capture
-from everystall.installation import is_working
+from everystall.installation import find_lack
 from everystall.marketplaces import MARKETPLACES
-from everystall.processes import Children, answers, free_port, wait_until
+from everystall.processes import Children, answers, free_port, wait_until_ready
 
 _number = count(1)
 #: A visit that runs or waits, other than for later.
@@ -284,7 +284,7 @@ def warm_start(stage: Stage, runs: int) -> float:
         with Children() as children:
             began = time.time()
             children.start("everystall", "up", env=env, log=stage.logs / "warm.log")
-            wait_until(partial(is_working, port, began), children, what="Everystall")
+            wait_until_ready(partial(find_lack, port, began), children, what="Everystall")
             seconds.append(time.time() - began)
     return statistics.median(seconds)
 

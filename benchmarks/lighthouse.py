@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import commit
 from benchmarks.dashboard import dashboard, fill
 from benchmarks.engine import place
 from everystall import __version__
@@ -144,9 +145,10 @@ def write(told: list[tuple[str, str, dict[str, float], set[str]]], times: int) -
 # Lighthouse
 
 Measured by `make lighthouse` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())} with Everystall
-{__version__}, Lighthouse 13.5.0 and {os.cpu_count()} cores: medians of {times}, a seller with {LISTINGS:,}
-listings and photos, the local Chromium ([benchmarks/lighthouse.py](../benchmarks/lighthouse.py)). *Phone* is
-Lighthouse's own slowed-down phone. Goal: {GOAL}.
+{__version__}{commit()}, Lighthouse 13.5.0 and {os.cpu_count()} cores: medians of {times}, a seller with
+{LISTINGS:,} listings and photos, the local Chromium
+([benchmarks/lighthouse.py](../benchmarks/lighthouse.py)). *Phone* is Lighthouse's own slowed-down phone.
+Goal: {GOAL}.
 
 | page | on | performance | accessibility | audits below 0.9, last run | |
 |---|---|---|---|---|---|

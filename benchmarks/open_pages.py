@@ -31,6 +31,7 @@ from playwright.async_api import Page, async_playwright
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from benchmarks import commit
 from benchmarks.dashboard import dashboard
 from benchmarks.engine import place
 from everystall import __version__
@@ -110,8 +111,7 @@ _WATCH = """() => {
             window.shown.push([card.dataset.key.slice(6), Number(card.dataset.seq), Date.now() / 1000]);
         }
     };
-    const part = document.querySelector("[data-live]");
-    new MutationObserver(look).observe(part, { childList: true, subtree: true });
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
     look();
 }"""
 
@@ -287,10 +287,10 @@ def write(light: list[float], chromium: list[float], missed: int, seconds: float
 # From a step to the screen
 
 Measured by `make bench-live` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())},
-{seconds:.0f} seconds, with Everystall {__version__} and {os.cpu_count()} cores: {PAGES} sellers have the
-page open that shows where a listing stands, for {JOBS} of them a job runs on three marketplaces whose
-steps only report, one every {STEP_SECONDS:.0f} seconds each. The time is from the step's commit until the
-page has its new state. All but one of the pages are clients that hear and ask as the page's script does
+{seconds:.0f} seconds, with Everystall {__version__}{commit()} and {os.cpu_count()} cores: {PAGES} sellers
+have the page open that shows where a listing stands, for {JOBS} of them a job runs on three marketplaces
+whose steps only report, one every {STEP_SECONDS:.0f} seconds each. The time is from the step's commit until
+the page has its new state. All but one of the pages are clients that hear and ask as the page's script does
 ([benchmarks/open_pages.py](../benchmarks/open_pages.py)); one is a real one in Chromium. Pages and jobs run
 on the same machine.
 

@@ -66,7 +66,7 @@ async def _later_page(session: AsyncSession, sample: Sample) -> Any:
 
 
 async def _jobs_that_need_you(session: AsyncSession, sample: Sample) -> Any:
-    return await list_jobs(session, listing_id=None, status="needs_you", limit=50, cursor=None)
+    return await list_jobs(False, session, listing_id=None, status="needs_you", limit=50, cursor=None)
 
 
 async def _due_of_account(session: AsyncSession, sample: Sample) -> Any:

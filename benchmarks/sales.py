@@ -2,7 +2,7 @@
 is killed and a session expires. Writes docs/sales.md. Two and a half hours; parts by themselves with --only.
 
 make bench-sales                                     all of it
-make bench-sales ARGS="--only hour --minutes 6"      a part, shorter (its sales in proportion)
+make bench-sales ARGS="--only hour --minutes 6"      the hour, shorter (its sales in proportion)
 
 Ten sellers are signed in to the three practice marketplaces, each posts one listing through the product, and
 that one is copied: at the marketplaces by their own hand, and here as rows. The buyers' times are by a seed.
@@ -58,6 +58,8 @@ from everystall.sandbox.testing import sign_in_at
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "sales.md"
 PARTS = ("hour", "fast", "mails", "quiet")
+#: Of the runs with five accounts: 60 sales each, whatever becomes of the hour.
+MINUTES = 10.0
 #: Seconds after its last one is sold, by the ledger, in which a listing is gone elsewhere, or told as late.
 LATE = 300.0
 #: (marketplace, its id there)
@@ -209,7 +211,7 @@ def hour(here: Fair, minutes: float, seed: int) -> Outcome:
 def fast(here: Fair, minutes: float, seed: int, *, mails: bool = False) -> Outcome:
     """5 accounts of two sellers, 60 sales in ten minutes: looked at every 10 s, or at each mail about a sale
     and else by the default."""
-    sales = round(60 * minutes / 10)
+    sales = round(60 * minutes / MINUTES)
     stock(here, 2, [list(MARKETPLACES), list(MARKETPLACES)[:2]], sales // 2 + 1)
     if mails:
         pass_mails_on(here)
@@ -235,12 +237,15 @@ class Quiet:
 
 
 async def sign_in_all(here: Fair, accounts: int) -> None:
-    """Each in a context of its own of one browser: a browser of its own for each would take half an hour."""
+    """Each in a context of its own of one browser: a browser of its own for each would take half an hour.
+    A seller has one on each marketplace: a session that does not say whose it is goes to the only one."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(here.stage.settings), args=LAUNCH_ARGS
         )
         for n, marketplace in zip(range(accounts), cycle(MARKETPLACES)):
+            if n % len(MARKETPLACES) == 0:
+                here.stage.new_seller(f"quiet{n}-{time.time_ns()}@example.com")
             async with await browser.new_context() as context:
                 session = await sign_in_at(context, here.stage.site(marketplace), marketplace, f"quiet{n}")
             here.stage.connect(marketplace, session)
@@ -250,7 +255,6 @@ async def sign_in_all(here: Fair, accounts: int) -> None:
 
 def quiet(here: Fair, accounts: int) -> Quiet:
     """Accounts on which nothing happens, each looked at once."""
-    here.stage.new_seller(f"quiet-{time.time_ns()}@example.com")
     asyncio.run(sign_in_all(here, accounts))
     looked = "SELECT count(*) AS n FROM connections WHERE watched_at IS NULL OR watched_at < to_timestamp(%s)"
 
@@ -364,7 +368,7 @@ that went wrong. A mail about a sale comes in the moment of the sale here.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-sales", description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append")
-    parser.add_argument("--minutes", type=float, help="of the run by the hour; writes nothing")
+    parser.add_argument("--minutes", type=float, help="of the hour; writes nothing")
     parser.add_argument("--accounts", type=int, default=1000, help="quiet ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-write", action="store_true")
@@ -379,8 +383,8 @@ def main() -> None:
     runs: dict[str, tuple[dict[str, str], Callable[[Fair], Any]]] = {
         "hour": ({}, lambda here: hour(here, given.minutes or 60, given.seed)),
         "fast": ({"WATCH_SECONDS": "10", "WATCH_ALONE_SECONDS": "10"},
-                 lambda here: fast(here, given.minutes or 10, given.seed)),
-        "mails": ({}, lambda here: fast(here, given.minutes or 10, given.seed, mails=True)),
+                 lambda here: fast(here, MINUTES, given.seed)),
+        "mails": ({}, lambda here: fast(here, MINUTES, given.seed, mails=True)),
         # none is due a second time while the others are looked at
         "quiet": ({"WATCH_ALONE_SECONDS": "86400"}, lambda here: quiet(here, given.accounts)),
     }  # fmt: skip

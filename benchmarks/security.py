@@ -17,7 +17,7 @@ from benchmarks.open_door import ROUTE
 from everystall.db import Database
 from everystall.demo.stage import Stage
 from everystall.installation import addresses, opened
-from everystall.processes import answers, free_port, wait_until
+from everystall.processes import answers, free_port, wait_until_ready
 from everystall.vault import envelope
 from everystall.web.passwords import ARGON2
 from everystall.web.tokens import make_token
@@ -94,7 +94,9 @@ async def _walls(
         "open-door", "--port", str(port), module="benchmarks.open_door", env=environment, log=log
     )
     up = partial(answers, f"http://127.0.0.1:{port}/readyz")
-    await asyncio.to_thread(wait_until, lambda: bool(up()), stage.children, what="The web", log=log)
+    await asyncio.to_thread(
+        wait_until_ready, lambda: None if up() else "its port", stage.children, what="The web", log=log
+    )
     connection = await asyncio.open_connection("127.0.0.1", port)
     heads = {
         "open": f"GET {ROUTE}/{user_id} HTTP/1.1\r\n",

@@ -28,6 +28,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from benchmarks import commit
 from benchmarks.memory import PROC, descendants, own_memory, worker_pid
 from everystall import __version__
 from everystall.demo.stage import Stage, capture, set_up
@@ -284,7 +285,7 @@ def write(soak: Soak, minutes: float, left: dict[str, int], states: Counter[str]
 # Soak
 
 Measured by `make soak` on {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}, {minutes:.0f} minutes, with
-Everystall {__version__} and {os.cpu_count()} cores. What runs and how it is judged is in
+Everystall {__version__}{commit()} and {os.cpu_count()} cores. What runs and how it is judged is in
 [benchmarks/soak.py](../benchmarks/soak.py): after the first quarter, which is warming up, the median of the
 last third beside that of the first. A process's memory is what is its alone; browsers come and go.
 

@@ -39,6 +39,9 @@ _REQUESTS: dict[str, tuple[str | None, Callable[[Asked], bool]]] = {
 }
 #: Step → the line that begins it, and for how long it takes about.
 _LINES = {"start-browser": ("start browser", 0.3), "fill": ("fill", 1.0), "arm": ("arm", 0.05)}
+#: It is armed; at the click, half of these strike about the moment in which it leaves, mostly before.
+_BEFORE_IT_LEAVES = ("stop", "pg-cut", "pg-restart", "pg-read-only", "pg-disk-full")
+_TO_THE_CLICK = 0.05
 #: A change writes a field or two.
 _REVISE_FILL = 0.3
 #: Step → what is locked before the visit comes to it.
@@ -197,6 +200,8 @@ def moment(stage: Stage, cell: Cell, seller: Seller, random: Random, trap: Trap 
         if (cell.verb, step) == ("revise", "fill"):
             length = _REVISE_FILL
         return OnLine(stage, seller, line, random.uniform(0, length))
+    if trap is None and step == "click" and cell.fault in _BEFORE_IT_LEAVES and random.random() < 0.5:
+        return OnLine(stage, seller, "click", random.uniform(0, _TO_THE_CLICK))
     at, matches = _REQUESTS[step]
     held = trap or Trap(matches, when="after" if step == "response" else "before")
     held.matches = matches

@@ -1,6 +1,6 @@
 """Settings that the installation's owner changes while everything runs: kept in the database, read again
-every few seconds by each web and worker. What the environment says wins; never a secret, and nothing that a
-start needs.
+every few seconds by each web and worker. What the environment says wins. A secret is sealed, and shown to
+nobody; why the others are not changed here stands beside them.
 """
 
 from __future__ import annotations
@@ -8,32 +8,141 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+import structlog
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from everystall import logs
 from everystall.db import Database
-from everystall.errors import BadRequest
+from everystall.errors import BadRequest, EverystallError
 from everystall.settings import Settings
 
-#: name → what a person calls it, its unit, what it does
-CHANGEABLE: Final[Mapping[str, tuple[str, str, str]]] = {
-    "pace_seconds": ("Pace", "seconds", "Between two posts on one account. Empty: each marketplace's own."),
-    "daily_cap": ("Daily cap", "listings", "New ones per account and day. Empty: each marketplace's own."),
-    "watch_seconds": ("Look for sales", "seconds", "While an account holds what is live elsewhere too."),
-    "watch_alone_seconds": ("Look for sales, else", "seconds", "While it holds nothing that is elsewhere."),
-    "watch_night_seconds": ("At night at least", "seconds", "From 0:00 to 6:00 of the seller; 0: as by day."),
-    "page_seconds": ("A page may take", "seconds", "Longer where a line or a marketplace is slow."),
-    "event_days": ("Keep events", "days", "And the log of the webhooks that told of them."),
-    "job_days": ("Keep finished jobs", "days", "With them go their Idempotency-Keys, and imports."),
-    "evidence_days": ("Keep pictures of failures", "days", "What a page looked like when a step failed."),
+log = structlog.get_logger()
+
+Value = float | int | str | SecretStr | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person calls it, its unit, and what it does."""
+
+    label: str
+    hint: str
+    unit: str = ""
+    secret: bool = False
+
+
+#: By what they are about.
+GROUPS: Final[Mapping[str, Mapping[str, Choice]]] = {
+    "Posting": {
+        "pace_seconds": Choice(
+            "Pace", "Between two posts on one account. Empty: each marketplace's own.", "seconds"
+        ),
+        "daily_cap": Choice(
+            "Daily cap", "New ones per account and day. Empty: each marketplace's own.", "listings"
+        ),
+        "settle_seconds": Choice(
+            "Look by ourselves", "After a click of which nobody knows what it did; then you are asked.",
+            "seconds",
+        ),
+        "locator_seconds": Choice("A field may take", "To turn up on a marketplace's page.", "seconds"),
+        "page_seconds": Choice("A page may take", "Longer where a line or a marketplace is slow.", "seconds"),
+    },
+    "Looking for sales": {
+        "watch_seconds": Choice(
+            "Look for sales", "While an account holds what is live elsewhere too.", "seconds"
+        ),
+        "watch_alone_seconds": Choice(
+            "Look for sales, else", "While it holds nothing that is elsewhere.", "seconds"
+        ),
+        "watch_night_seconds": Choice(
+            "At night at least", "From 0:00 to 6:00 of the seller; 0: as by day.", "seconds"
+        ),
+    },
+    "Sign-ins": {
+        "session_days": Choice(
+            "A sign-in stays usable", "After its last capture, or a visit that proved it.", "days"
+        ),
+        "consent_days": Choice("And ends in any case", "After the seller's last own hand-over.", "days"),
+    },
+    "Language model": {
+        "openrouter_api_key": Choice(
+            "Key for OpenRouter", "Without it all goes without a model.", secret=True
+        ),
+        "openrouter_model": Choice("Model", "It sees pictures and calls tools."),
+        "openrouter_fallback_model": Choice("And behind it", "Asked where that one does not answer usably."),
+        "model_budget_cents": Choice("The model may cost", "Per seller and month; docs/content.md.", "cents"),
+    },
+    "Mail, reports and figures": {
+        "smtp_url": Choice(
+            "Mail server", "smtps://user:password@mail.example.com?from=shop@example.com", secret=True
+        ),
+        "sentry_dsn": Choice("Sentry", "Its DSN: where errors are reported to.", secret=True),
+        "metrics_token": Choice(
+            "Token for /metrics", "16 characters or more; without it only this machine reads them.",
+            secret=True,
+        ),
+    },
+    "How long things are kept": {
+        "event_days": Choice("Keep events", "And the log of the webhooks that told of them.", "days"),
+        "job_days": Choice(
+            "Keep finished jobs", "With them go their Idempotency-Keys, and imports.", "days"
+        ),
+        "evidence_days": Choice(
+            "Keep pictures of failures", "What a page looked like when a step failed.", "days"
+        ),
+    },
+}  # fmt: skip
+CHANGEABLE: Final[Mapping[str, Choice]] = {
+    name: choice for group in GROUPS.values() for name, choice in group.items()
 }
+#: Why the others are not: the reason → which. Each needs a start after it was changed in the environment.
+KEPT: Final[Mapping[str, tuple[str, ...]]] = {
+    "Where everything lies: read before all else, and what is chosen here lies there.": (
+        "everystall_home", "database_url", "database_admin_url",
+    ),
+    "Opens what is sealed, so it never stands beside it.": (
+        "session_encryption_key", "session_encryption_passphrase", "pbkdf2_iterations", "backup_passphrase",
+    ),
+    "The address where this is found. A slip would lock everybody out of this page.": (
+        "everystall_port", "everystall_listen", "trusted_proxies", "public_url", "everystall_root_path",
+    ),
+    "Sign-ins, or a key, are sent there.": (
+        "poshmark_url", "mercari_url", "ebay_url", "openrouter_url", "browser_cdp_url",
+    ),
+    "Photos would be sought where they are not: they are moved while nothing runs.": (
+        "photos_url", "photos_s3_endpoint", "photos_s3_region", "photos_s3_key_id", "photos_s3_key_secret",
+        "photos_s3_path_style",
+    ),
+    "Of one process or machine, not of the installation.": (
+        "chromium", "worker_place", "worker_visits", "worker_urgent", "worker_sittings", "worker_url",
+        "log_format", "redis_url",
+    ),
+    "They keep two workers apart: all must have the same at any moment.": (
+        "lease_seconds", "lease_renew_seconds", "guard_seconds", "commit_click_seconds",
+    ),
+    "Agreed upon with a program of your own.": (
+        "notifications_webhook_enabled", "api_url", "webhook_secret", "bull_queue",
+    ),
+    "Who may come in. A slip would lock everybody out of this page.": (
+        "oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_domains", "password_sign_in",
+    ),
+    "Opens this machine's network to sellers: for who may write the environment to decide.": (
+        "webhook_allow_private",
+    ),
+    "Browsers know this installation by it; another one ends all pushes.": ("vapid_private_key",),
+    "Read by everystall up, which looks after backups without the database.": ("backup_days",),
+}  # fmt: skip
 #: Seconds after which what was chosen is read again.
 FOLLOW_SECONDS: Final = 2.0
+#: Letters of a text.
+LONGEST: Final = 500
 
 
 class Follows(Protocol):
@@ -43,11 +152,18 @@ class Follows(Protocol):
 
 
 class Following:
-    """The settings as they are now: those of the start, and what was chosen of those that it does not fix."""
+    """The settings as they are now: those of the start, and what was chosen of those that it does not fix.
 
-    def __init__(self, began: Settings) -> None:
+    `opens`: a sealed one's words, by its name. `tell`: is told of newer ones."""
+
+    def __init__(
+        self, began: Settings, opens: Callable[[str, Mapping[str, Any]], str],
+        tell: Callable[[Settings], None],
+    ) -> None:  # fmt: skip
         self.began = began
+        self._opens, self._tell = opens, tell
         self._read_at = 0.0
+        self._chosen: Mapping[str, Any] = {}
 
     def fixed(self, name: str) -> bool:
         """The environment says it, or .env: then it is not changed here."""
@@ -63,29 +179,47 @@ class Following:
             row = await database.ask("SELECT everystall.chosen_settings() AS chosen")
         except (SQLAlchemyError, OSError):
             return
-        update = {}
-        for name, value in (row.chosen if row is not None else {}).items():
+        chosen = row.chosen if row is not None else {}
+        if chosen == self._chosen:  # most times
+            return
+        self._chosen, before = chosen, parts.settings
+        newer = self.began.model_copy(update=self._update(chosen))
+        if newer == before:
+            return
+        parts.settings = newer
+        self._tell(newer)
+        if newer.sentry_dsn != before.sentry_dsn:
+            logs.report_to(newer)
+
+    def _update(self, chosen: Mapping[str, Any]) -> dict[str, Value]:
+        update: dict[str, Value] = {}
+        for name, value in chosen.items():
             if name in CHANGEABLE and not self.fixed(name):
                 try:
-                    update[name] = checked(name, value)
+                    words = self._opens(name, value) if isinstance(value, dict) else value
+                    update[name] = checked(name, words)
                 except BadRequest:  # another version's idea of it
                     continue
-        newer = self.began.model_copy(update=update)
-        if newer != parts.settings:
-            parts.settings = newer
+                except EverystallError as e:  # sealed by a key that is not here
+                    log.error("setting.sealed", setting=name, error=e.code)
+        return update
 
 
-def checked(name: str, value: object) -> float | int | None:
+def checked(name: str, value: object) -> Value:
     """The value as the setting takes it. Raises BadRequest, which says what it has to be."""
     field = Settings.model_fields[name]
+    if isinstance(value, str) and (len(value) > LONGEST or not value.isprintable()):
+        raise BadRequest(f"One line, {LONGEST} letters at most.")
     adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
     try:
-        found: float | int | None = adapter.validate_python(value)
+        found: Value = adapter.validate_python(value)
     except ValidationError as e:
         said = e.errors()[0]
+        if said["type"] == "value_error":
+            raise BadRequest(f"It {said['msg'].removeprefix('Value error, ')}.") from None
         limits = said.get("ctx", {})
         raise BadRequest(_COMPLAINTS.get(said["type"], "It has to be a number.").format_map(limits)) from None
-    if found is not None and not math.isfinite(found):
+    if isinstance(found, float) and not math.isfinite(found):
         raise BadRequest("It has to be a number.")
     return found
 
@@ -100,14 +234,18 @@ _COMPLAINTS: Final = {
 }
 
 
-async def choose(database: Database, owner: UUID, values: Mapping[str, float | int | None]) -> None:
+async def choose(
+    database: Database, owner: UUID, values: Mapping[str, Value],
+    seals: Callable[[str, str], Mapping[str, Any]],
+) -> None:  # fmt: skip
     """From now on they are these; None: as it is without a choice. Who changed what is written down. Raises
     DBAPIError for who is no owner."""
     if unknown := set(values) - set(CHANGEABLE):
         raise ValueError(f"not to be changed while everything runs: {sorted(unknown)}")
     async with database.as_app() as session:
         for name, value in values.items():
+            kept = seals(name, value.get_secret_value()) if isinstance(value, SecretStr) else value
             await session.execute(
                 text("SELECT everystall.choose_setting(:by, :name, CAST(:value AS jsonb))"),
-                {"by": owner, "name": name, "value": None if value is None else json.dumps(value)},
+                {"by": owner, "name": name, "value": None if kept is None else json.dumps(kept)},
             )

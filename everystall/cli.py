@@ -114,9 +114,9 @@ def up(
 
     from everystall.backup.keeper import Keeper
     from everystall.embedded import Watch
-    from everystall.installation import addresses, first_owner_link, is_working, opened, prepare, welcome
+    from everystall.installation import addresses, first_owner_link, opened, prepare, welcome
     from everystall.marketplaces import MARKETPLACES, is_practice
-    from everystall.processes import Children, claim_port, command, end_with_parent, wait_until
+    from everystall.processes import Children, claim_port, command, end_with_parent
     from everystall.switch import Switch
 
     if with_parent:
@@ -149,7 +149,7 @@ def up(
             asyncio.run(welcome(settings, asker))
         for name in ("worker", "web"):
             children.release(name)
-        wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
+        _wait(children, settings.everystall_port, began)
         url = settings.address
         try:
             typer.echo(f"Everystall is up ({time.time() - began:.1f} s): {url}")
@@ -214,8 +214,8 @@ def _practise(
     import time
 
     from everystall.demo.practice import check_markets, home_of
-    from everystall.installation import is_working
-    from everystall.processes import Children, wait_until
+    from everystall.installation import find_lack
+    from everystall.processes import Children, wait_until_ready
     from everystall.switch import Switch
 
     try:
@@ -229,9 +229,8 @@ def _practise(
     try:
         with Children() as there:
             there.start("practice", "up", "--practice", "--for-up")
-            works = partial(is_working, settings.everystall_port, began)
-            # it ends by itself where it cannot be: only the making of its database has no end
-            wait_until(works, there, what="What you practise on", seconds=600)
+            lack = partial(find_lack, settings.everystall_port, began)
+            wait_until_ready(lack, there, what="What you practise on")  # and it tells what it waits for
             while not back.look():
                 if (ended := there.ended()) is not None:
                     raise Misconfigured(
@@ -250,13 +249,19 @@ def _start_again(children: Children, env: Mapping[str, str], settings: Settings)
     """Web and worker, once they were stopped; until they work."""
     import time
 
-    from everystall.installation import is_working
-    from everystall.processes import wait_until
-
     began = time.time()
     for name in ("worker", "web"):
         children.start(name, name, env=env)
-    wait_until(lambda: is_working(settings.everystall_port, began), children, what="Everystall")
+    _wait(children, settings.everystall_port, began)
+
+
+def _wait(children: Children, port: int, began: float) -> None:
+    """Until web and worker work; the terminal is told what is waited for."""
+    from everystall.installation import find_lack
+    from everystall.processes import wait_until_ready
+
+    lack, tell = partial(find_lack, port, began), partial(typer.echo, err=True)
+    wait_until_ready(lack, children, what="Everystall", tell=tell)
 
 
 @app.command()
@@ -289,6 +294,28 @@ def worker(with_parent: WithParent = False) -> None:
         end_with_parent()
     with opened(settings) as settings:
         _run(run(settings))
+
+
+@app.command()
+def bull_intake(with_parent: WithParent = False) -> None:
+    """Take jobs in from a BullMQ queue in REDIS_URL (extra [bull]): docs/from-nextjs.md."""
+    from importlib.util import find_spec
+
+    from everystall.installation import opened
+    from everystall.processes import end_with_parent
+
+    if find_spec("bullmq") is None:
+        raise Misconfigured(
+            "The package bullmq is not installed.",
+            action="Run `make bull`, or pip install 'everystall[bull]'.",
+        )
+    from everystall import bull
+
+    settings = _settings()
+    if with_parent:
+        end_with_parent()
+    with opened(settings) as settings:
+        _run(bull.run(settings))
 
 
 @app.command()
@@ -329,13 +356,18 @@ def migrate() -> None:
 @app.command()
 def backup(
     to: Annotated[
-        Path | None, typer.Option(help="A file, instead of one in EVERYSTALL_HOME/backups.")
+        str | None,
+        typer.Option(
+            help="A file, or s3://bucket/folder/name by PHOTOS_S3_…, instead of EVERYSTALL_HOME/backups.",
+            metavar="PLACE",
+        ),
     ] = None,
     kind: Annotated[str | None, typer.Option("--for-up", hidden=True)] = None,
     with_parent: WithParent = False,
 ) -> None:
     """Write everything to one encrypted file: database, photos, key ring. Others may go on meanwhile."""
     from everystall.backup.making import make, make_on_shelf
+    from everystall.backup.remote import Remote, is_remote
     from everystall.installation import opened
     from everystall.processes import end_with_parent, forbid_core_dumps
     from everystall.vault.keyring import Keyring
@@ -345,7 +377,8 @@ def backup(
         end_with_parent()
     settings = _settings()
     passphrase = None
-    if to is not None and to.exists():
+    file = Path(to).absolute() if to is not None and not is_remote(to) else None
+    if file is not None and file.exists():
         raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
     if to is not None and settings.backup_passphrase is None:
         passphrase = typer.prompt("A passphrase that opens it", hide_input=True, confirmation_prompt=True)
@@ -353,16 +386,26 @@ def backup(
         keyring = Keyring.load(settings)
         with _told(settings, "backup", asked=kind is not None) as progress:
             if to is None:
-                made = make_on_shelf(settings, keyring, kind or "asked", progress)
+                file = make_on_shelf(settings, keyring, kind or "asked", progress)
+            elif file is not None:
+                make(settings, keyring, file, passphrase=passphrase, progress=progress)
             else:
-                made = to.absolute()
-                make(settings, keyring, made, passphrase=passphrase, progress=progress)
-        typer.echo(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+                remote = Remote(to, settings)
+                make(settings, keyring, remote, passphrase=passphrase, progress=progress)
+        where, size = (file, file.stat().st_size) if file is not None else (remote.where, remote.size() or 0)
+        typer.echo(f"{where}: {size / 1e6:.1f} MB")
 
 
 @app.command()
 def restore(
-    file: Annotated[Path | None, typer.Argument(help="A backup.", show_default=False)] = None,
+    backup: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="A backup: a file, or s3://bucket/folder/name by PHOTOS_S3_….",
+            show_default=False,
+        ),
+    ] = None,
     for_up: Annotated[bool, typer.Option("--for-up", hidden=True)] = False,
     with_parent: WithParent = False,
 ) -> None:
@@ -370,6 +413,7 @@ def restore(
 
     What is here now is kept as a backup before. Afterwards posting is paused for everybody: docs/backup.md.
     """
+    from everystall.backup.remote import Remote, is_remote
     from everystall.backup.restoring import put_back
     from everystall.backup.shelf import Shelf
     from everystall.installation import opened
@@ -379,16 +423,24 @@ def restore(
     forbid_core_dumps()
     if with_parent:
         end_with_parent()
-    if file is None and not for_up:
+    if backup is None and not for_up:
         raise typer.BadParameter("Which backup?", param_hint="FILE")
     with opened(_settings(), own=not for_up, prepared=False) as settings:
         keyring = Keyring.load(settings)
         with _told(settings, "restore", asked=for_up) as progress:
-            if file is None:
-                shelf = Shelf(settings)
+            shelf = Shelf(settings)
+            if backup is None:
                 name, key = shelf.take(keyring)
                 file = shelf.path(name)
+            elif is_remote(backup):
+                file = Remote(backup, settings).fetch(shelf)
+                try:
+                    key = _key_of(file, settings, keyring)
+                except BaseException:
+                    file.unlink()
+                    raise
             else:
+                file = Path(backup)
                 key = _key_of(file, settings, keyring)
             done, point = put_back(file, key, settings, keyring, progress)
         typer.echo(f"All is as it was at {done.made:%Y-%m-%d %H:%M} UTC: {done.photos} photos, "
@@ -396,6 +448,46 @@ def restore(
         if point is not None:
             typer.echo(f"What was here before is in {point}.")
         typer.echo("Posting is paused for everybody, and everybody has to sign in again.")
+
+
+@app.command("move-database")
+def move_database(
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="An empty PostgreSQL database, as a superuser or as its owner with CREATEROLE: "
+            "postgresql://USER:PASSWORD@HOST/DATABASE. The password may be in PGPASSWORD instead.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Move the database that came with Everystall into one of yours. Stop `everystall up` first.
+
+    All rows or none; the old one stays where it is and is not used any more. Says what to set then.
+    """
+    from everystall.backup.moving import move
+    from everystall.installation import opened
+    from everystall.processes import forbid_core_dumps
+
+    forbid_core_dumps()
+    settings = _settings()
+    if settings.database_url is not None:
+        raise Misconfigured(
+            "The database is one of yours already: DATABASE_URL names it.",
+            action="To move that, use PostgreSQL's own pg_dump and pg_restore.",
+        )
+    with opened(settings, own=True) as settings:
+        moved = move(settings, url, _progress)
+    typer.echo(
+        f"{moved.rows:,} rows of {moved.tables} tables are at {moved.place}, each table counted and compared."
+    )
+    typer.echo("Set these, in the environment or in .env, and start it again:")
+    typer.echo(f"  DATABASE_URL_FILE={moved.login_file}")
+    typer.echo(f"  DATABASE_ADMIN_URL_FILE={moved.admin_file}")
+    typer.echo(
+        f"Photos and the key ring stay in {settings.everystall_home}. The old database is not used any more."
+    )
 
 
 # ---- looking after it -----------------------------------------------------------------------------
@@ -462,21 +554,43 @@ def create(
 
 @app.command()
 def password(email: Annotated[str, typer.Option(help="Whose.")]) -> None:
-    """Give somebody who forgot theirs a new password. Asks for it; signs their browsers out."""
+    """Give somebody who forgot theirs a new password. Asks for it; signs their browsers out, and no second
+    factor is asked of them until they set one up again."""
     from everystall.installation import opened, set_password
 
     new = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
     with opened(_settings()) as settings:
         asyncio.run(set_password(settings, email, new))
-    typer.echo(f"{email} signs in with the new password from now on.")
+    typer.echo(f"{email} signs in with the new password alone from now on.")
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine: Python, Chromium, database, key, folder, port. Exit 1 if anything is wrong."""
-    from everystall import doctor
+def doctor(
+    marketplace: Annotated[
+        str | None, typer.Argument(help="One whose form is rehearsed instead.", show_default=False)
+    ] = None,
+    connection: Annotated[
+        str | None, typer.Option(help="Whose session: the account's browserProfileId, bp_…")
+    ] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep what was found again.")] = False,
+) -> None:
+    """Check this machine: Python, Chromium, database, key, folder, port. Exit 1 if anything is wrong.
 
-    if not doctor.examine(_settings()):
+    With a MARKETPLACE, its form as it is today: it is filled in with a listing of the seller's and never
+    published. Says what was found, healed or missing, and which hosts the page called.
+    """
+    from everystall import doctor
+    from everystall.processes import forbid_core_dumps
+
+    settings = _settings()
+    if marketplace is None:
+        if connection is not None or save:
+            raise typer.BadParameter("Which one?", param_hint="MARKETPLACE")
+        good = doctor.examine(settings)
+    else:
+        forbid_core_dumps()
+        good = doctor.rehearse(settings, marketplace, connection, save=save)
+    if not good:
         raise typer.Exit(FAILED)
 
 
@@ -570,7 +684,8 @@ def _say_first(link: str | None) -> None:
 
 
 async def _serve(settings: Settings, *, say_first: bool) -> None:
-    """The web on 127.0.0.1 until a signal. What start-up refuses comes out as it is, not as a traceback."""
+    """The web until a signal. What start-up refuses comes out as it is, not as a traceback."""
+    import structlog
     import uvicorn
 
     from everystall.installation import first_owner_link
@@ -592,6 +707,12 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
                 for number in ENDING:
                     loop.add_signal_handler(number, task.cancel)
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                log = structlog.get_logger()
+                log.info("web.ready", address=settings.address, port=settings.everystall_port)
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Who waits for something to be told is let go first."""
             await web_app.state.parts.captures.close()
@@ -601,8 +722,8 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
     web_app = create_app(settings)
     server = Server(
         uvicorn.Config(
-            web_app, host="127.0.0.1", port=settings.everystall_port, lifespan="off", log_level="warning",
-            access_log=False, timeout_graceful_shutdown=5, http=Protocol,
+            web_app, host=settings.everystall_listen, port=settings.everystall_port, lifespan="off",
+            log_level="warning", access_log=False, timeout_graceful_shutdown=5, http=Protocol,
             proxy_headers=False,  # create_app's
         )
     )  # fmt: skip

@@ -23,10 +23,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import URL, Connection, Row, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy import URL, Connection, ExceptionContext, Row, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from everystall.absence import Absence, lets_nobody_in, why_of
 from everystall.errors import Misconfigured
 
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
@@ -63,6 +64,13 @@ class Database:
             connect_args={"connect_timeout": 10, "options": session_options()},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_ended)
+        url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        #: Knows, and says, when it is away.
+        self.absence = Absence(url, place(self.engine.url))
+        event.listen(self.engine.sync_engine, "handle_error", self._failed)
+
+    def _failed(self, failure: ExceptionContext) -> None:
+        self.absence.suspect(failure.original_exception)
 
     @asynccontextmanager
     async def as_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -112,7 +120,8 @@ class Database:
                 ready = (await connection.execute(text(_READY))).scalar_one()
         except (DBAPIError, OSError) as e:
             refused = unreachable(self.engine.url, e)
-            raise Misconfigured(refused.message, action=f"{refused.action} Is it new? {SET_UP}") from None
+            new = "" if lets_nobody_in(e) else f" Is it new? {SET_UP}"
+            raise Misconfigured(refused.message, action=f"{refused.action}{new}") from None
         if int(version) // 10_000 < MINIMUM_VERSION:
             raise _too_old(int(version))
         if wrong:
@@ -129,6 +138,7 @@ class Database:
             )
 
     async def close(self) -> None:
+        await self.absence.close()
         await self.engine.dispose()
 
 
@@ -185,19 +195,22 @@ def place(url: URL) -> str:
 
 
 def unreachable(url: URL, error: Exception) -> Misconfigured:
-    """What to say of a database that does not let us in; never the address with its password."""
+    """What to say of a database that we cannot use; never the address with its password."""
     cause = getattr(error, "orig", None) or error
-    said = str(cause).strip().splitlines()
     if re.search(r'database ".*" does not exist', str(cause)):
         return Misconfigured(
             f"There is no database {url.database!r} at {url.host or 'the local socket'}:{url.port or 5432}.",
             action=f'Create it (as its superuser: CREATE DATABASE "{url.database}"), then run '
             "`everystall migrate`.",
         )
+    if lets_nobody_in(error):
+        return Misconfigured(
+            f"No database answers at {place(url)}: {why_of(error)}.",
+            action="Check that it runs there, and host and port in DATABASE_URL (and DATABASE_ADMIN_URL).",
+        )
     return Misconfigured(
-        f"The database at {place(url)} does not let {url.username or 'us'!r} in: "
-        f"{said[-1].strip() if said else type(cause).__name__}",
-        action="Check that it runs, and user and password in DATABASE_URL (and DATABASE_ADMIN_URL).",
+        f"The database at {place(url)} does not let {url.username or 'us'!r} in: {why_of(error)}.",
+        action="Check user and password in DATABASE_URL (and DATABASE_ADMIN_URL).",
     )
 
 
@@ -260,12 +273,10 @@ def migrate(admin_url: str, login_url: str) -> str:
             action="Name another user in DATABASE_URL (for example everystall_app, with a password): "
             "`everystall migrate` makes the role. DATABASE_ADMIN_URL keeps the one you have now.",
         )
-    engine = create_engine(admin, connect_args={"connect_timeout": 10})
+    engine = create_engine(admin, hide_parameters=True, connect_args={"connect_timeout": 10})
     try:
         with engine.begin() as connection:
-            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
-            if version // 10_000 < MINIMUM_VERSION:
-                raise _too_old(version)
+            check_version(connection)
             begin(connection, login)
             connection.execute(text(f"SET ROLE {OWNER}"))
             before = MigrationContext.configure(connection).get_current_revision()
@@ -275,20 +286,32 @@ def migrate(admin_url: str, login_url: str) -> str:
                 if there is not None:
                     statement = _FORGET.format(what=what, unless=unless)
                     connection.execute(text(statement), {"login": login.username})
-    except OperationalError as e:
-        raise unreachable(admin, e) from None
     except (DBAPIError, psycopg.Error) as e:
-        cause = getattr(e, "orig", e)
-        if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
-            raise
-        raise Misconfigured(
-            f"{admin.username!r} may not set up the database: {str(cause).splitlines()[0]}.",
-            action="Set DATABASE_ADMIN_URL to a superuser, or to the owner of the database with CREATEROLE.",
-        ) from None
+        raise refusal(admin, e) or e from None
     finally:
         engine.dispose()
     done = f"already at {head}" if before == head else f"now at {head}"
     return f"The database at {place(admin)} is {done}; {login.username} may log in."
+
+
+def check_version(connection: Connection) -> None:
+    """Raises Misconfigured for a PostgreSQL that is too old."""
+    version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    if version // 10_000 < MINIMUM_VERSION:
+        raise _too_old(version)
+
+
+def refusal(admin: URL, error: DBAPIError | psycopg.Error) -> Misconfigured | None:
+    """What to say of a database that cannot be set up, where it does not let us; None: that is not why."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, psycopg.OperationalError):
+        return unreachable(admin, error)
+    if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return None
+    return Misconfigured(
+        f"{admin.username!r} may not set up the database: {str(cause).splitlines()[0]}.",
+        action="Set DATABASE_ADMIN_URL to a superuser, or to the owner of the database with CREATEROLE.",
+    )
 
 
 def begin(connection: Connection, login: URL) -> None:
@@ -311,6 +334,12 @@ def knows(connection: Connection, revision: str) -> bool:
     """Whether it is one of this version's migrations."""
     scripts = ScriptDirectory.from_config(migrations(connection)).walk_revisions()
     return any(script.revision == revision for script in scripts)
+
+
+def revisions(connection: Connection) -> tuple[str | None, str | None]:
+    """The one that this database is at, and this version's newest."""
+    scripts = ScriptDirectory.from_config(migrations(connection))
+    return MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
 
 
 def clear(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """`everystall doctor`: can this machine run Everystall? Each line is something tried just now, shown when it
 is done, and what to do where it fails. Changes nothing but what any start would change, and says so before;
-shows no secret."""
+shows no secret. `everystall doctor MARKETPLACE`: is that site's form as we know it (worker/rehearse.py)?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -20,11 +23,15 @@ from rich.text import Text
 from everystall.browser import hosts, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.embedded import Server
-from everystall.errors import EverystallError, Misconfigured, listed
-from everystall.installation import addresses, opened
-from everystall.marketplaces import MARKETPLACES
+from everystall.errors import BadRequest, EverystallError, Misconfigured, NotFound, listed
+from everystall.installation import addresses, admin, opened
+from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.processes import answers, is_free
 from everystall.settings import Settings
+from everystall.worker.agents import why_absent
+
+if TYPE_CHECKING:
+    from everystall.worker.rehearse import Rehearsed
 
 #: MB. A worker's browsers, photos and the database need room; below this a warning is an error.
 ROOM = 500
@@ -33,6 +40,7 @@ Say = Callable[[str], None]
 #: Rows that say nothing where one that they need is wrong.
 _DATABASE, _PHOTOS = "Database, key", "Photos"
 _AFTER = {
+    "Workers": {_DATABASE},
     "Places": {_DATABASE},
     "Mailboxes": {_DATABASE},
     "Whose photos": {_DATABASE, _PHOTOS},
@@ -54,7 +62,10 @@ def examine(settings: Settings) -> bool:
         ("Python", _python),
         ("Folder", _folder),
         ("Chromium", _chromium),
+        ("Driver", _driver),
+        ("Agent", _agent),
         (_DATABASE, _database),
+        ("Workers", _workers),
         ("Places", _places),
         ("Mailboxes", _mailboxes),
         (_PHOTOS, _photos),
@@ -133,19 +144,38 @@ def _chromium(settings: Settings, say: Say) -> str:
     return f"{version[0] if version else 'starts'} at {path}"
 
 
-def _run(command: list[str]) -> str:
+def _agent(settings: Settings, say: Say) -> str:
+    """Never wrong: it is the last rung where a site changed, and without it that is a stop."""
+    absent = why_absent(settings)
+    return f"none: {absent}" if absent else "is asked where a page changed and nothing else helps"
+
+
+def _driver(_: Settings, say: Say) -> str:
+    """What works the browser is a program of its own, and needs a library that a bare Debian has not."""
+    version = _run(
+        [sys.executable, "-m", "playwright", "--version"],
+        name="Playwright's driver",
+        action="Install what it misses (Debian: apt-get install libatomic1).",
+    )
+    return f"Playwright {version.split()[-1]} starts"
+
+
+def _run(
+    command: list[str],
+    *,
+    name: str | None = None,
+    action: str = "Install what it misses (Debian: apt-get install chromium), or set CHROMIUM to another.",
+) -> str:
+    name = name or command[0]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise Misconfigured(
-            f"{command[0]} does not run: {type(e).__name__}.", action="Install another, or set CHROMIUM."
+            f"{name} does not run: {type(e).__name__}.", action="Install another, or set CHROMIUM."
         ) from None
     if done.returncode:
         said = (done.stderr.strip() or "no word").splitlines()[-1]
-        raise Misconfigured(
-            f"{command[0]} does not start (exit {done.returncode}): {said[:300]}",
-            action="Install what it misses (Debian: apt-get install chromium), or set CHROMIUM to another.",
-        )
+        raise Misconfigured(f"{name} does not start (exit {done.returncode}): {said[:300]}", action=action)
     return done.stdout
 
 
@@ -173,6 +203,37 @@ def _database(settings: Settings, say: Say) -> str:
         version = asyncio.run(check())
     kind = "embedded" if embedded else "yours"
     return f"PostgreSQL {version} ({kind}), the login role is behind the wall; it knows the ring key here"
+
+
+def _workers(settings: Settings, say: Say) -> str | Warned:
+    from sqlalchemy import text
+
+    from everystall.db import Database
+    from everystall.web.numbers import AWAY_SECONDS
+
+    async def read(database: Database) -> tuple[list[str], int]:
+        try:
+            async with database.as_app() as session:
+                there = await session.scalars(
+                    text("SELECT host FROM everystall.standing_workers() "
+                         "WHERE seen_at > now() - make_interval(secs => :away)"),
+                    {"away": AWAY_SECONDS},
+                )  # fmt: skip
+                due = await session.scalar(text("SELECT due FROM everystall.queue_numbers()"))
+                return list(there), int(due or 0)
+        finally:
+            await database.close()
+
+    with opened(settings, prepared=False) as filled:
+        hosts_, due = asyncio.run(read(Database(addresses(filled)["DATABASE_URL"])))
+    if hosts_:
+        return f"{len(hosts_)} at work, on {listed(sorted(set(hosts_)))}"
+    if due or answers(f"http://127.0.0.1:{settings.everystall_port}/healthz"):
+        return Warned(
+            f"none runs, and what is due waits: {due}. Nothing of it is lost",
+            "Start one: `everystall worker`; or all of it: `everystall up`.",
+        )
+    return "none runs, and nothing waits for one; `everystall up` starts one, as does `everystall worker`"
 
 
 def _places(settings: Settings, say: Say) -> str | Warned:
@@ -330,3 +391,106 @@ def _port(settings: Settings, say: Say) -> str:
         f"Port {port} on 127.0.0.1 is taken by another program.",
         action="Stop what listens there, or set EVERYSTALL_PORT.",
     )
+
+
+# ---- one marketplace's form -----------------------------------------------------------------------
+
+
+def rehearse(settings: Settings, marketplace: str, account: str | None, *, save: bool) -> bool:
+    """Prints what came of it; True if the form is as we know it, or healed. `account`: its browserProfileId;
+    none: the only one. Raises what keeps it from being tried."""
+    get_form(marketplace)
+    console = Console(highlight=False)
+    with opened(settings) as filled:
+        id, name = asyncio.run(_find_account(filled, marketplace, account))
+        folder = filled.everystall_home / "run" / "doctor" / marketplace
+        shutil.rmtree(folder, ignore_errors=True)
+        with console.status(f"{MARKETPLACES[marketplace]}, as {name} …"):
+            told = asyncio.run(_rehearse(filled, id, folder, save))
+    for row, found in _told(told, MARKETPLACES[marketplace], name, folder, save):
+        grid = Table.grid(Column(width=17), Column(overflow="fold"))
+        grid.add_row(row, found)
+        console.print(grid)
+    return told.good
+
+
+async def _find_account(settings: Settings, marketplace: str, account: str | None) -> tuple[UUID, str]:
+    """Its id, and what it is called. Any seller's: who runs this is the operator."""
+    from sqlalchemy import text
+
+    async with admin(settings) as engine, engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT id, public_id, account_name FROM connections WHERE marketplace = :m ORDER BY 2"),
+            {"m": marketplace},
+        )
+        known = {row.public_id: (UUID(str(row.id)), row.account_name or row.public_id) for row in found}
+    label = MARKETPLACES[marketplace]
+    if account is None and len(known) > 1:
+        names = [f"{public_id} ({name})" for public_id, (_, name) in known.items()]
+        raise BadRequest(
+            f"There are several {label} accounts here: {listed(names[:20])}.",
+            action="Say which with --connection.",
+        )
+    if account is not None and account not in known:
+        raise NotFound(f"There is no {label} account {account[:60]!r} here.", action="Check its id (bp_…).")
+    if not known:
+        raise NotFound(f"No {label} account is connected here.", action="Connect one, and write a listing.")
+    return known[account] if account is not None else next(iter(known.values()))
+
+
+async def _rehearse(settings: Settings, id: UUID, folder: Path, save: bool) -> Rehearsed:
+    from everystall.browser.driver import Driver
+    from everystall.content.model import Model
+    from everystall.content.photos import Photos
+    from everystall.db import Database
+    from everystall.vault.keyring import Keyring
+    from everystall.vault.sessions import Vault
+    from everystall.worker import heals
+    from everystall.worker.rehearse import rehearse
+    from everystall.worker.visit import Tools
+
+    database, photos, driver = Database(addresses(settings)["DATABASE_URL"]), Photos(settings), Driver()
+    try:
+        vault = Vault(database, Keyring.load(settings), settings)
+        tools = Tools(database, vault, photos, settings, driver, asyncio.Event(),
+                      model=heals.finder(Model(settings)))  # fmt: skip
+        return await rehearse(tools, id, folder, save=save)
+    finally:
+        await driver.close()
+        await photos.close()
+        await database.close()
+
+
+def _told(
+    told: Rehearsed, label: str, name: str, folder: Path, save: bool
+) -> Iterator[tuple[str, str | Text]]:
+    by = {how: [key for key, one in told.targets.items() if one == how] for how in told.targets.values()}
+    yield label, f"as {name}, with “{told.title}”; nothing was published"
+    if told.whole:
+        yield "form", "filled in and read back; what publishes is there"
+    elif told.stopped is not None:
+        yield "stopped", _and_what_to_do(told.stopped)
+    if told.wrong:
+        yield "wrong", f"the form does not show what was filled in: {listed(told.wrong)}"
+    for key in by.get("missing", []):
+        yield "missing", key
+    for key, one in told.healed.items():
+        yield "healed", f"{key}, by {one.by}: {one.locator}"
+    found = by.get("found", [])
+    yield "found", f"{len(found)}: {'; '.join(found)}" if found else "none"
+    yield "not met", f"{len(by.get('not met', []))}, which other pages have or this listing does not need"
+    for whose in ("its own", "listed", "not listed"):
+        hosts = [host for host, one in told.hosts.items() if one == whose]
+        if hosts:
+            yield f"hosts {whose}", listed(hosts)
+    if told.pictures:
+        yield "pictures", f"{folder}: {listed([path.name for path in told.pictures])}"
+    if told.left is not None:
+        yield (
+            "left there",
+            Text(f"a draft that could not be deleted ({told.left}): delete it on {label}.", "bold"),
+        )
+    if save and told.whole:
+        yield "kept", f"{told.kept} (Activity → Pages that changed)"
+    elif told.healed:
+        yield "kept", "nothing: --save keeps what was healed"

@@ -35,6 +35,8 @@ from everystall.errors import Misconfigured
 log = structlog.get_logger()
 
 ADMIN, LOGIN, DATABASE = "everystall_admin", "everystall_app", "everystall"
+#: In the home: where its database was moved to (backup/moving.py).
+MOVED = "moved-to"
 #: Where a cluster lies if PostgreSQL's user cannot reach the home (root's own folder, as a rule).
 ELSEWHERE = Path("/var/lib/everystall-postgres")
 #: Seconds for a start. A recovery, which replays what a crash left unwritten, may take as long as it does.
@@ -60,7 +62,7 @@ class Addresses:
 
     login: str
     admin: str
-    #: It ran already: another Everystall uses it, or a crash left it.
+    #: It ran already, and goes on: another Everystall uses it, or a crash left it.
     adopted: bool
 
 
@@ -97,7 +99,7 @@ class Server:
         return Addresses(
             self._url(LOGIN, self._login_password),
             self._url(ADMIN, self._admin_password),
-            running is not None,
+            running is not None and running == self._running(),
         )
 
     def exists(self) -> bool:

@@ -8,6 +8,7 @@ schedules a future job (its lock would hold the account's place meanwhile).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,9 +26,12 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from everystall.db import driver_url, session_options
+from everystall.absence import Absence
+from everystall.db import driver_url, place, session_options
 
 log = structlog.get_logger()
+# what its connections meet is said by `Absence`, once
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 #: urgent: takes down, and the looks that confirm it · visits: everything but imports of live listings ·
 #: reading: these, and whatever else is due on such an account meanwhile · ticks: short things only ·
@@ -48,8 +52,9 @@ POLL_SECONDS = 1.0
 _TO_WAKE = "everystall.wake"
 
 
-def make_app(database_url: str) -> procrastinate.App:
-    """A procrastinate app on this database, with no task yet. `database_url` is the login role's."""
+def make_app(database_url: str, absence: Absence | None = None) -> procrastinate.App:
+    """A procrastinate app on this database, with no task yet. `database_url` is the login role's; `absence`
+    is told when it is away."""
     url = driver_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=url,
@@ -58,7 +63,7 @@ def make_app(database_url: str) -> procrastinate.App:
         max_size=8,
     )
     app = procrastinate.App(connector=connector)
-    app.job_manager = _Jobs(connector)
+    app.job_manager = _Jobs(connector, absence or Absence(url, place(driver_url(database_url))))
     return app
 
 
@@ -70,17 +75,26 @@ class _Jobs(JobManager):
     #: When it was last found away, by time.monotonic().
     away_at: float | None = None
 
+    def __init__(self, connector: procrastinate.PsycopgConnector, absence: Absence) -> None:
+        super().__init__(connector)
+        self.absence = absence
+
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        with self._may_be_away("fetch"):
+        with self._may_be_away():
             return await super().fetch_job(queues, worker_id)
         return None
 
     async def update_heartbeat(self, worker_id: int) -> None:
-        with self._may_be_away("sign of life"):
+        with self._may_be_away():
             await super().update_heartbeat(worker_id)
 
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
+        with self._may_be_away():
+            return await super().list_jobs_to_abort_async(queue)
+        return []
+
     async def defer_periodic_job(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
-        with self._may_be_away("tick"):
+        with self._may_be_away():
             return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
         return None
 
@@ -88,13 +102,13 @@ class _Jobs(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         while True:
-            with self._may_be_away("listen"):
+            with self._may_be_away():
                 await super().listen_for_jobs(on_notification=on_notification, queues=queues)
             await asyncio.sleep(POLL_SECONDS)
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         while True:
-            with self._may_be_away("finish"):
+            with self._may_be_away():
                 try:
                     return await super().finish_job(job, status, delete_job)
                 except exceptions.ConnectorException as e:
@@ -105,7 +119,7 @@ class _Jobs(JobManager):
             await asyncio.sleep(POLL_SECONDS)
 
     @contextmanager
-    def _may_be_away(self, at: str) -> Iterator[None]:
+    def _may_be_away(self) -> Iterator[None]:
         away = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
         try:
             yield
@@ -113,7 +127,8 @@ class _Jobs(JobManager):
             if not isinstance(e.__cause__, away) or isinstance(e.__cause__, PoolClosed):
                 raise
             self.away_at = time.monotonic()
-            log.warning("engine.database_away", at=at, error=type(e.__cause__).__name__)
+            if not self.absence.suspect(e):
+                log.warning("engine.database_failed", error=type(e.__cause__).__name__)
 
 
 async def wake(
@@ -259,7 +274,8 @@ async def _run_lane(
                 living.cancel()
             log.warning("engine.lane_ended", lane=lane)
         except exceptions.ConnectorException as e:
-            log.warning("engine.database_away", lane=lane, error=type(e.__cause__ or e).__name__)
+            if not (isinstance(app.job_manager, _Jobs) and app.job_manager.absence.suspect(e)):
+                log.warning("engine.lane_failed", lane=lane, error=type(e.__cause__ or e).__name__)
         await asyncio.sleep(POLL_SECONDS)
 
 

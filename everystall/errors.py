@@ -12,8 +12,10 @@
     ├── SessionExpired (AnotherAccount)  ChallengeShown  AccountLimited      the seller must act
     ├── ListingRejected  NotPublished  EditedThere          the seller must act
     ├── PageChanged                                         a developer must fix
-    ├── MarketplaceBusy (BrowserEnded)  DatabaseAway  RateLimited    passes by itself: tried again
-    ├── StorageFull  StorageAway  PhotoMissing              the operator must act; tried again meanwhile
+    ├── MarketplaceBusy (BrowserEnded)  DatabaseAway  RateLimited  ModelAway    passes by itself: tried again
+    ├── StorageFull  StorageAway  PhotoMissing  BrowserNotStarted
+    │                                                       the operator must act; tried again meanwhile
+    ├── NoModel  ModelDenied                                the operator must act; all else goes on without
     ├── NotWanted  LeaseLost                                the step is dropped, nothing happened
     └── Misconfigured                                       the operator must act; start-up stops
         └── SealBroken
@@ -128,6 +130,21 @@ class PricesChanged(Conflict):
     action = "Look again with ?preview=true, and send the new `token`."
 
 
+class BudgetSpent(Refused):
+    """What the model may cost you this month is used up."""
+
+    code = "budget_spent"
+    status = 409
+    action = "Wait for the next month, or ask whoever runs this installation for a larger MODEL_BUDGET_CENTS."
+
+
+class AskedAlready(Conflict):
+    """The model is being asked just that."""
+
+    code = "asked_already"
+    action = "Wait a minute, then load the page again: it costs nothing a second time."
+
+
 class PhotoRefused(Refused):
     """That file is not a photo we can use."""
 
@@ -199,6 +216,65 @@ class LogInFailed(Refused):
     status = 401
     #: Says the same of an address that nobody has, and of too many tries: who guesses learns nothing.
     action = "Check both. After ten tries from one place none is looked at until 15 minutes are over."
+
+
+class CodeNeeded(Refused):
+    """The password is right; the code of your app is asked for too."""
+
+    code = "code_needed"
+    status = 401
+    action = "Send it as `code`: the six digits that your app shows now, or one of your recovery codes."
+
+
+class CodeWrong(LogInFailed):
+    """That code is not good, or was used already."""
+
+    code = "code_wrong"
+    action = (
+        "Wait for the next one that your app shows, and see that its clock is right; or use a recovery code. "
+        "After ten tries from one place none is looked at until 15 minutes are over."
+    )
+
+
+class PasskeyRefused(LogInFailed):
+    """That passkey signs nobody in here."""
+
+    code = "passkey_refused"
+    action = "Try another one, or sign in with your password; it may have been removed from the account."
+
+
+class ProviderRefused(LogInFailed):
+    """The identity provider did not say who you are in a way that can be believed."""
+
+    code = "provider_refused"
+    action = "Try once more. If it goes on, whoever runs this Everystall finds why in its log."
+
+
+class ProviderAway(EverystallError):
+    """The identity provider does not answer, or not as one does."""
+
+    code = "provider_away"
+    status = 502
+    fate = "retry"
+    action = (
+        "Try again in a minute, or sign in another way; whoever runs this Everystall finds why in its log."
+    )
+
+
+class SignInOver(Refused):
+    """That sign-in was begun too long ago, or is done already."""
+
+    code = "sign_in_over"
+    status = 400
+    action = "Begin again on the sign-in page."
+
+
+class SignInAgain(Refused):
+    """You have no password to prove that it is you, and signed in too long ago."""
+
+    code = "sign_in_again"
+    status = 403
+    action = "Sign out and in again, then do it within ten minutes."
 
 
 class CrossSite(Refused):
@@ -360,7 +436,7 @@ class MarketplaceBusy(EverystallError):
 
     code = "marketplace_busy"
     status = 503
-    fate = "retry"
+    fate: ClassVar[Fate] = "retry"
     action = "Nothing to do: it is tried again by itself."
 
     def __init__(self, message: str | None = None, *, retry_after: float | None = None, **details: Any):
@@ -370,7 +446,14 @@ class MarketplaceBusy(EverystallError):
 
 
 class BrowserEnded(MarketplaceBusy):
-    """The browser ended while it worked."""
+    """Everystall's own browser ended while it worked."""
+
+    code = "browser_ended"
+    fate = "operator"
+    action = (
+        "Whoever runs Everystall gives its machine more memory, or lets fewer visits run at once "
+        "(WORKER_VISITS)."
+    )
 
 
 # ---- inside ---------------------------------------------------------------------------------------
@@ -422,6 +505,19 @@ class PhotoMissing(EverystallError):
     )
 
 
+class BrowserNotStarted(EverystallError):
+    """Everystall's own browser did not start: its machine is too slow, or short of memory."""
+
+    code = "browser_not_started"
+    status = 503
+    fate = "operator"
+    action = (
+        "Whoever runs Everystall gives its machine more memory, or lets fewer visits run at once "
+        "(WORKER_VISITS); `everystall doctor` says whether Chromium starts, the worker's log why it did not "
+        "(browser.not_started)."
+    )
+
+
 class DatabaseAway(EverystallError):
     """The database does not answer."""
 
@@ -429,6 +525,40 @@ class DatabaseAway(EverystallError):
     status = 503
     fate = "retry"
     action = "Try again in a moment; nothing was changed."
+
+
+class NoModel(EverystallError):
+    """No language model is set up here."""
+
+    code = "no_model"
+    status = 409
+    fate = "operator"
+    action = "Whoever runs this installation sets OPENROUTER_API_KEY; all else works without."
+
+
+class ModelDenied(EverystallError):
+    """OpenRouter does not take this installation's key, or its credit is used up."""
+
+    code = "model_denied"
+    status = 503
+    fate = "operator"
+    action = "Whoever runs this installation looks at OPENROUTER_API_KEY and at its credit."
+
+
+class ModelAway(EverystallError):
+    """The language model does not answer, or not usably."""
+
+    code = "model_away"
+    status = 503
+    fate = "retry"
+    action = "Try again in a minute; nothing was changed."
+
+    def __init__(self, message: str | None = None, *, why: str = "", **details: Any):
+        super().__init__(message, **details)
+        #: For the log: a status or the name of an error.
+        self.why = why
+        #: Millionths of a dollar that it cost all the same; None: nobody knows.
+        self.cost: int | None = None
 
 
 class Misconfigured(EverystallError):

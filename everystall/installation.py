@@ -16,10 +16,11 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import structlog
 from pydantic import SecretStr
 
-from everystall.embedded import HomeLock, Server
-from everystall.errors import Misconfigured, NotFound
+from everystall.embedded import MOVED, HomeLock, Server
+from everystall.errors import EverystallError, Misconfigured, NotFound
 from everystall.processes import answers
 from everystall.settings import Settings
 from everystall.switch import Asker
@@ -40,6 +41,7 @@ def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> I
             prepare(settings)
         yield settings
         return
+    _check_not_moved(settings)
     with ExitStack() as stack:
         if own:
             stack.enter_context(HomeLock(settings.everystall_home, "everystall up"))
@@ -54,6 +56,18 @@ def opened(settings: Settings, *, own: bool = False, prepared: bool = True) -> I
         if prepared:
             prepare(settings)
         yield settings
+
+
+def _check_not_moved(settings: Settings) -> None:
+    """Two databases that both go on would post everything twice."""
+    mark = settings.everystall_home / MOVED
+    if mark.exists():
+        raise Misconfigured(
+            f"The database of {settings.everystall_home} was moved to {mark.read_text().strip()}, so the old "
+            "one is not started.",
+            action=f"Set DATABASE_URL_FILE={settings.everystall_home / 'database-url'} (docs/backup.md). "
+            f"To go back to the old one for good, without what came since, delete {mark}.",
+        )
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -78,10 +92,26 @@ def prepare(settings: Settings) -> None:
 
 
 def migrate(settings: Settings) -> str:
-    """Brings the database to this version; says so in one line. Raises Misconfigured."""
+    """Brings the database to this version, with a backup before where that changes somebody's data; says so
+    in one line. Raises Misconfigured: then the database is as it was."""
     from everystall import db
+    from everystall.backup.making import make_before_upgrade
 
-    return db.migrate(_admin_url(settings), addresses(settings)["DATABASE_URL"])
+    admin_url, login_url = _admin_url(settings), addresses(settings)["DATABASE_URL"]
+    made = make_before_upgrade(settings)
+    try:
+        said = db.migrate(admin_url, login_url)
+    except EverystallError:
+        raise
+    except Exception as e:  # whatever a migration stumbled over: its transaction is rolled back
+        structlog.get_logger().error("upgrade.failed", exc_info=e)
+        kept = f" What was here before is also in {made}." if made is not None else ""
+        what = type(getattr(e, "orig", None) or e).__name__
+        raise Misconfigured(
+            f"The database could not be brought to this version ({what}), so it is as it was before.",
+            action=f"Start the version that was here until now: it works on. Report what the log says.{kept}",
+        ) from None
+    return f"{said} What was here before is in {made}." if made is not None else said
 
 
 @asynccontextmanager
@@ -178,9 +208,12 @@ async def welcome(settings: Settings, asker: Asker) -> None:
         await database.close()
 
 
-def is_working(port: int, since: float) -> bool:
-    """The web answers, its database is there, and a worker reported after `since` (Unix time)."""
-    ready = answers(f"http://127.0.0.1:{port}/readyz")
-    if not ready or not ready.get("ready") or not isinstance(seen := ready.get("workerSeenAt"), str):
-        return False
-    return datetime.fromisoformat(seen).timestamp() >= since
+def find_lack(port: int, since: float) -> str | None:
+    """What it lacks, in words; None: the web answers, its database is there, and a worker reported after
+    `since` (Unix time)."""
+    ready = answers(f"http://127.0.0.1:{port}/readyz", seconds=10)
+    if ready is None:
+        return "the database" if answers(f"http://127.0.0.1:{port}/healthz") else "the web"
+    seen = ready.get("workerSeenAt")
+    there = isinstance(seen, str) and datetime.fromisoformat(seen).timestamp() >= since
+    return None if there else "a worker"

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import structlog
 
 from everystall import sentry
+from everystall.absence import ends_with_it
 from everystall.settings import Settings
 
 log = structlog.get_logger()
@@ -36,13 +37,8 @@ def set_up(settings: Settings) -> None:
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         before = []
-    reported: list[structlog.typing.Processor] = []
-    reports = settings.sentry_dsn is not None and find_spec("sentry_sdk") is not None
-    if reports and settings.sentry_dsn is not None:
-        sentry.start(settings.sentry_dsn.get_secret_value())
-        reported = [sentry.report]
     structlog.configure(
-        processors=[*shared, *reported, *before, last],
+        processors=[*shared, sentry.report, *before, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -55,19 +51,26 @@ def set_up(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    if settings.sentry_dsn is not None and not reports:
-        structlog.get_logger().warning(
-            "sentry.not_installed", action="pip install 'everystall[sentry]', or unset SENTRY_DSN"
-        )
+    if settings.sentry_dsn is not None:
+        report_to(settings)
+
+
+def report_to(settings: Settings) -> None:
+    """Errors are reported there from now on, or to nobody any more."""
+    if find_spec("sentry_sdk") is not None:
+        sentry.start(settings.sentry_dsn.get_secret_value() if settings.sentry_dsn is not None else "")
+    elif settings.sentry_dsn is not None:
+        log.warning("sentry.not_installed", action="pip install 'everystall[sentry]', or unset SENTRY_DSN")
 
 
 @contextmanager
 def chore(name: str, **whose: object) -> Iterator[None]:
     """One of several things that have nothing to do with each other: where it fails, the log says so, and
     what comes after the block goes on. An error's own words are left out: they may hold what it stumbled
-    over."""
+    over. That the database is away is said elsewhere (absence.py)."""
     try:
-        yield
+        with ends_with_it():
+            yield
     except Exception as e:
         known = {key: str(value) for key, value in whose.items()}
         at = "".join(traceback.format_tb(e.__traceback__))

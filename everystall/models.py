@@ -102,9 +102,19 @@ class User(Base):
     pause_ends: Mapped[bool] = mapped_column(server_default=text("false"))
     #: Where the seller is (IANA), as the browser said with the last session that it handed over.
     time_zone: Mapped[str | None]
+    #: A model's copy for a marketplace is used without a look at it first, where it says the same.
+    copy_at_once: Mapped[bool] = mapped_column(server_default=text("false"))
     #: The moment of the backup that was restored; null once they went on posting after it.
     restored_to: Mapped[datetime | None]
-    __table_args__ = (_in("role", ("owner", "seller")),)
+    #: Of the inventory's table.
+    hidden_columns: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    __table_args__ = (
+        _in("role", ("owner", "seller")),
+        CheckConstraint(
+            "hidden_columns <@ ARRAY['sku', 'status', 'where', 'qty', 'price', 'age']",
+            name="hidden_columns_known",
+        ),
+    )
 
 
 class LogInNetwork(Base):
@@ -118,6 +128,74 @@ class LogInNetwork(Base):
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     since: Mapped[datetime] = _now()
     good_at: Mapped[datetime | None]
+
+
+class Totp(Owned, Base):
+    """An app's one-time codes: while it is there, a password alone signs nobody in."""
+
+    __tablename__ = "totps"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    #: The secret, sealed by the seller's data key of that version.
+    dek_version: Mapped[int]
+    sealed: Mapped[bytes]
+    #: The step of 30 seconds whose code was taken last; none of it or before it is taken again.
+    last_step: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    made_at: Mapped[datetime] = _now()
+
+
+class RecoveryCode(Owned, Base):
+    """What stands in for a one-time code, once. SHA-256: it has 80 random bits."""
+
+    __tablename__ = "recovery_codes"
+    own_index = False
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    used_at: Mapped[datetime | None]
+
+
+class Passkey(Owned, Base):
+    """A key of a device of the seller's, which signs in without a password."""
+
+    __tablename__ = "passkeys"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    name: Mapped[str]
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    #: What the device counted when it signed last; 0 for ever where it does not count.
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = _now()
+    last_used_at: Mapped[datetime | None]
+    __table_args__ = (UniqueConstraint("user_id", "credential_id", name="passkeys_once"),)
+
+
+class ProviderIdentity(Owned, Base):
+    """Who the seller is at an identity provider. No account is ever found by `email`."""
+
+    __tablename__ = "identities"
+    id: Mapped[UUID] = _id()
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    #: As the provider said it last, for the seller's eyes.
+    email: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    last_used_at: Mapped[datetime | None]
+    __table_args__ = (UniqueConstraint("issuer", "subject", name="identities_once"),)
+
+
+class SignInChange(Owned, Base):
+    """What was changed in how the seller signs in. Insert and select only; no one may change it."""
+
+    __tablename__ = "sign_in_changes"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    at: Mapped[datetime] = _now()
+    #: A word of web/factors.py.
+    what: Mapped[str]
+    #: The passkey's name, the provider's, or who did it.
+    about: Mapped[str | None]
+    __table_args__ = (Index("sign_in_changes_by_time", "user_id", "at"),)
 
 
 class ApiToken(Owned, Base):
@@ -227,12 +305,15 @@ class Listing(Owned, Base):
     updated_at: Mapped[datetime] = _now()
     #: What is searched, in lower case: title, brand and SKU, as far as an index holds them.
     words: Mapped[str] = mapped_column(Computed(WORDS, persisted=True), deferred=True)
+    #: By which it is ordered: the SKU, or nothing.
+    sku_order: Mapped[str] = mapped_column(Computed("coalesce(sku, ''::text)", persisted=True), deferred=True)
     __table_args__ = (
         _owned("listings"),
         CheckConstraint("quantity >= 0 AND quantity_sold >= 0", name="quantity_not_negative"),
         CheckConstraint("cost_cents >= 0", name="cost_not_negative"),
         Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
         Index("listings_by_sku", "user_id", "sku", postgresql_where=text("sku IS NOT NULL")),
+        Index("listings_in_order_of_sku", "user_id", "sku_order", "id"),
         # a seller's inventory is sought in this index alone (inventory/stock.py)
         Index("listings_sought", "user_id", text("created_at DESC"), text("id DESC"),
               postgresql_include=["words", "price_cents", "quantity", "quantity_sold"]),
@@ -274,6 +355,28 @@ class ListingPhoto(Owned, Base):
     )  # fmt: skip
 
 
+class DeletedListing(Owned, Base):
+    """A listing that its seller deleted, with all that went with its row (inventory/deleted.py). Insert,
+    select and delete only."""
+
+    __tablename__ = "deleted_listings"
+    own_index = False
+    #: The listing's.
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    deleted_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    #: deleted.describe
+    described: Mapped[dict[str, Any]]
+    #: Hashes of the photos in it, for who may read no more of it (everystall.unnamed_photos).
+    photos: Mapped[list[Any]] = mapped_column(
+        Computed("jsonb_path_query_array(described, '$.listing_photos[*].sha256')", persisted=True)
+    )
+    __table_args__ = (
+        Index("deleted_listings_newest", "user_id", text("deleted_at DESC"), text("id DESC")),
+        Index("deleted_listings_by_age", "deleted_at"),
+        Index("deleted_listings_by_photo", "photos", postgresql_using="gin"),
+    )
+
+
 class SavedView(Owned, Base):
     """What of the inventory a seller looks at again and again, under a name of theirs."""
 
@@ -298,6 +401,32 @@ class ListingTemplate(Owned, Base):
     facts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _now()
     __table_args__ = (UniqueConstraint("user_id", "name", name="listing_templates_once"),)
+
+
+class ModelAnswer(Owned, Base):
+    """One question to a language model, from before it is asked (content/asking.py)."""
+
+    __tablename__ = "model_answers"
+    own_index = False
+    id: Mapped[UUID] = _id()
+    #: reading · copy · agent (browser/agent.py)
+    kind: Mapped[str]
+    #: Of all that was asked: the same has the same answer.
+    content_hash: Mapped[str]
+    asked_at: Mapped[datetime] = _now()
+    #: Null: under way, or its process ended.
+    answered_at: Mapped[datetime | None]
+    model: Mapped[str | None]
+    tokens_in: Mapped[int | None]
+    tokens_out: Mapped[int | None]
+    #: Millionths of a dollar; what it may cost, until it is answered.
+    cost: Mapped[int] = mapped_column(BigInteger)
+    #: `said`: as the model said it; `about`: what it is looked at with. Null: it said nothing usable.
+    answer: Mapped[dict[str, Any] | None]
+    __table_args__ = (
+        Index("model_answers_asked", "user_id", "asked_at"),
+        Index("model_answers_same", "user_id", "content_hash"),
+    )
 
 
 class Connection(Owned, Base):
@@ -335,6 +464,8 @@ class Connection(Owned, Base):
     last_visit_at: Mapped[datetime | None]
     #: When it is looked at again: is somebody signed in, did anything sell.
     next_check_at: Mapped[datetime | None]
+    #: Checks in a row of which nothing was written down: whoever was at it ended without a word.
+    checks_cut_off: Mapped[int] = mapped_column(server_default=text("0"))
     #: When its list of orders was last read; null = never: what it shows then is only remembered.
     watched_at: Mapped[datetime | None]
     #: When its list of what is live is next read beside them (worker/hands.py).
@@ -544,7 +675,7 @@ class Publication(Owned, Base):
         _owned("publications"),
         _points_to("listings", "listing_id"),
         _points_to("connections", "connection_id"),
-        UniqueConstraint("listing_id", "connection_id", name="publications_once"),
+        UniqueConstraint("user_id", "listing_id", "connection_id", name="publications_once"),
         _in("wanted", ("live", "ended")),
         _in("put", ("nothing", "live", "ended", "sold")),
         _in("seen", ("unknown", "live", "ended", "sold")),
@@ -598,7 +729,11 @@ class Attempt(Owned, Base):
     remote_id: Mapped[str | None]
     url: Mapped[str | None]
     outcome: Mapped[str | None]
+    #: When we last let something happen that may publish: our click, or an act of an agent's in the form.
     armed_at: Mapped[datetime | None]
+    #: {clicked, reason, message, passes}: it was stopped after acts of an agent. `clicked`: we did, too; the
+    #: others are told once nothing came of it. `passes`: by itself.
+    stopped: Mapped[dict[str, Any] | None]
     answered_at: Mapped[datetime | None]
     #: The seller pressed "Post again": the next look that finds nothing makes this one unresolved.
     repost_asked_at: Mapped[datetime | None]
@@ -638,15 +773,18 @@ class Attempt(Owned, Base):
 
 
 class Sale(Owned, Base):
-    """An item of an order on an account: all that its list of orders showed, also what is none of ours."""
+    """An item of an order on an account: all that its list of orders showed, also what is none of ours. And
+    what its seller sold elsewhere, and said so."""
 
     __tablename__ = "sales"
     own_index = False
     id: Mapped[UUID] = _id()
-    connection_id: Mapped[UUID]
-    #: Null: the listing's own page said that it is sold, and no order was seen yet.
+    #: Null: it was sold elsewhere, on no account.
+    connection_id: Mapped[UUID | None]
+    #: Null: the listing's own page said that it is sold, and no order was seen yet; or there is none.
     order_id: Mapped[str | None]
-    #: orders: the account's list of them · page: the listing's own · mail: the marketplace's mail alone
+    #: orders: the account's list of them · page: the listing's own · mail: the marketplace's mail alone ·
+    #: seller: who sold it elsewhere
     told_by: Mapped[str] = mapped_column(server_default="orders")
     #: Which of the order's items.
     line: Mapped[int] = mapped_column(server_default=text("0"))
@@ -663,8 +801,12 @@ class Sale(Owned, Base):
     sold_at: Mapped[datetime | None]
     sold_at_exact: Mapped[bool] = mapped_column(server_default=text("false"))
     observed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    #: When it was first seen cancelled there.
+    #: When it was first seen cancelled there, or its seller said that it is, or took it back.
     cancelled_at: Mapped[datetime | None]
+    #: Since when its list, read as far as that, does not show it; null = it does, or its seller said that the
+    #: order stands all the same. And when its seller was asked whether it was cancelled.
+    missing_at: Mapped[datetime | None]
+    missing_asked_at: Mapped[datetime | None]
     #: How many of the listing's `quantity_sold` are its own: fewer than `quantity` if it came too late.
     counted: Mapped[int] = mapped_column(server_default=text("0"))
     #: When what a cancelled order leaves was put back, or it was decided that it is not; of an order from
@@ -674,6 +816,9 @@ class Sale(Owned, Base):
     #: since (takings.fill_in).
     category: Mapped[str | None]
     cost_cents: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of what was sold elsewhere: where, in its seller's words, and what selling it cost there.
+    place: Mapped[str | None]
+    fee_cents: Mapped[int | None] = mapped_column(BigInteger)
     __table_args__ = (
         _owned("sales"),
         _points_to("connections", "connection_id"),
@@ -681,7 +826,8 @@ class Sale(Owned, Base):
         _points_to("publications", "publication_id", "SET NULL (publication_id)"),
         UniqueConstraint("connection_id", "order_id", "line", name="sales_once"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
-        _in("told_by", ("orders", "page", "mail")),
+        _in("told_by", ("orders", "page", "mail", "seller")),
+        CheckConstraint("(connection_id IS NULL) = (told_by = 'seller')", name="of_an_account"),
         Index("sales_by_connection", "user_id", "connection_id", text("observed_at DESC")),
         Index("sales_by_user", "user_id", text("observed_at DESC"), text("id DESC")),
         Index("sales_by_listing", "user_id", "listing_id"),
@@ -891,7 +1037,7 @@ class AutomationResult(Owned, Base):
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "job_id"], ["jobs.user_id", "jobs.id"], ondelete="CASCADE"),
         _points_to("publications", "publication_id", "SET NULL (publication_id)"),
-        UniqueConstraint("job_id", "publication_id", name="results_once"),
+        UniqueConstraint("user_id", "job_id", "publication_id", name="results_once"),
         _in("state", STATES),
         Index("results_open", "publication_id", postgresql_where=text("finished_at IS NULL")),
         Index("results_by_publication", "user_id", "publication_id"),
@@ -1083,6 +1229,8 @@ class LiveImport(Owned, Base):
     next_step_at: Mapped[datetime] = _now()
     #: Failures in a row.
     tries: Mapped[int] = mapped_column(server_default=text("0"))
+    #: Steps in a row of which nothing was written down: whoever was at it ended without a word.
+    cut_off: Mapped[int] = mapped_column(server_default=text("0"))
     #: What stands in its way, or ended it.
     message: Mapped[str | None]
     created_at: Mapped[datetime] = _now()

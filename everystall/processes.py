@@ -27,6 +27,9 @@ from everystall.errors import Misconfigured
 
 #: Seconds. A worker gives its visits 60 to finish their step; more than that and it is killed.
 STOP_SECONDS = 65.0
+#: Seconds without any progress until a start is given up, and until it is told that it is waited for. A slow
+#: machine may take minutes; what falls over is told at once.
+PATIENCE_SECONDS, TELL_SECONDS = 600.0, 10.0
 _PR_SET_DUMPABLE = 4
 
 
@@ -142,35 +145,46 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def wait_until(
-    is_ready: Callable[[], bool],
+def wait_until_ready(
+    find_lack: Callable[[], str | None],
     children: Children,
     *,
     what: str,
-    seconds: float = 60.0,
+    seconds: float = PATIENCE_SECONDS,
     log: Path | None = None,
+    tell: Callable[[str], None] = lambda said: None,
 ) -> None:
-    """Polls every 50 ms. Raises Misconfigured as soon as a child has ended, or after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not is_ready():
+    """Asks every 50 ms what it still lacks, in words, until that is None. Raises Misconfigured as soon as a
+    child has ended, or after `seconds` without progress: it lacked the same, and its log did not grow. Tells
+    every ten seconds what is waited for."""
+    began = moved_at = told_at = time.monotonic()
+    before: tuple[str, int] | None = None
+    see = f"See what it says in {log}." if log else "See what it says above."
+    while (lack := find_lack()) is not None:
         ended = children.ended()
         if ended is not None:
             raise Misconfigured(
-                f"{what} did not start: its {ended[0]} ended with code {ended[1]}.",
-                action=f"See what it says in {log}." if log else "See what it says above.",
+                f"{what} did not start: its {ended[0]} ended with code {ended[1]}.", action=see
             )
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if (stands := (lack, log.stat().st_size if log else 0)) != before:
+            before, moved_at = stands, now
+        if now - moved_at > seconds:
             raise Misconfigured(
-                f"{what} was not ready within {seconds:.0f} seconds.",
-                action=f"See what it says in {log}." if log else "See what it says above.",
+                f"{what} was given up after {now - began:.0f} seconds: {lack} was not there, and nothing "
+                f"had moved for {seconds:.0f}.",
+                action=see,
             )
+        if now - told_at > TELL_SECONDS:
+            told_at = now
+            tell(f"{what} still starts: {lack} is not there yet ({now - began:.0f} s).")
         time.sleep(0.05)
 
 
-def answers(url: str, host: str | None = None) -> dict[str, object] | None:
+def answers(url: str, host: str | None = None, *, seconds: float = 2.0) -> dict[str, object] | None:
     """The JSON of a 200 at `url`, or None. Loopback only, so no proxy is asked."""
     try:
-        with httpx.Client(trust_env=False, timeout=2) as client:
+        with httpx.Client(trust_env=False, timeout=seconds) as client:
             answer = client.get(url, headers={"Host": host} if host else None)
             return dict(answer.json()) if answer.status_code == 200 else None
     except (httpx.HTTPError, ValueError):

@@ -25,7 +25,13 @@ _KEPT: Final = ("event_id", "timestamp", "platform", "level", "release", "messag
                 "environment")  # fmt: skip
 
 
+class _Reports:
+    #: Somebody is told.
+    on = False
+
+
 def start(dsn: str) -> None:
+    """Nobody is told for an empty one."""
     import sentry_sdk
     from sentry_sdk.integrations.atexit import AtexitIntegration
 
@@ -43,11 +49,12 @@ def start(dsn: str) -> None:
         send_default_pii=False,
         server_name="",
     )
+    _Reports.on = bool(dsn)
 
 
 def report(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """One of structlog's processors: tells of each line that is an error, and leaves it as it is."""
-    if line.get("level") in ("error", "critical"):
+    if _Reports.on and line.get("level") in ("error", "critical"):
         import sentry_sdk
         from sentry_sdk.utils import event_from_exception
 

@@ -11,18 +11,27 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from everystall.errors import Misconfigured
 
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
-            "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY")  # fmt: skip
+            "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY", "OPENROUTER_API_KEY",
+            "OIDC_CLIENT_SECRET")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -37,6 +46,40 @@ def place_name(value: str) -> str:
     return value
 
 
+def _not_to_be_guessed(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value()) < 16:
+        raise ValueError("has 16 characters or more (openssl rand -hex 24)")
+    return value
+
+
+def _a_mail_server(value: SecretStr | None) -> SecretStr | None:
+    if value is None or not value.get_secret_value():
+        return None
+    try:
+        parts = urlsplit(value.get_secret_value())
+        senders, _ = parse_qs(parts.query).get("from", [""]), parts.port
+    except ValueError:
+        raise ValueError("is not an address") from None
+    if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
+        raise ValueError("is written as smtps://user:password@mail.example.com?from=shop@example.com")
+    if "@" not in parseaddr(senders[0])[1]:
+        raise ValueError("says in ?from= whom mails are from: ?from=shop@example.com")
+    return value
+
+
+def _a_dsn(value: SecretStr | None) -> SecretStr | None:
+    if value is None or not value.get_secret_value():
+        return None
+    try:
+        parts = urlsplit(value.get_secret_value())
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.username and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not parts.path.rpartition("/")[2].isdigit():
+        raise ValueError("is written as https://key@sentry.example.com/1")
+    return value
+
+
 class Settings(BaseSettings):
     """Read once at start-up and passed on as an argument."""
 
@@ -44,8 +87,12 @@ class Settings(BaseSettings):
 
     #: The data folder: embedded database, key ring, photos. Made with mode 0700.
     everystall_home: Path = Field(default_factory=lambda: _default_home())
-    #: Where the web listens, on 127.0.0.1.
+    #: Where the web listens.
     everystall_port: int = Field(default=8720, ge=1, le=65535)
+    #: On this machine alone, or on all its addresses: in a container, where a proxy comes from outside of it.
+    everystall_listen: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"
+    #: Whose X-Forwarded-For and -Proto are believed: addresses and networks.
+    trusted_proxies: str = "127.0.0.1,::1"
     #: The address that people open, without a path; none = http://127.0.0.1:EVERYSTALL_PORT.
     public_url: str = Field(default_factory=lambda data: f"http://127.0.0.1:{data.get('everystall_port')}")
     #: The path of that host below which Everystall stands, where it has not all of it: /everystall.
@@ -71,9 +118,13 @@ class Settings(BaseSettings):
     photos_s3_key_secret: SecretStr | None = None
     #: https://endpoint/bucket/key; false = https://bucket.endpoint/key.
     photos_s3_path_style: bool = True
-    #: Where rate limits are counted when several webs run; none = in each web's memory.
+    #: Where rate limits are counted when several webs run; none = in each web's memory. And where
+    #: `bull-intake` finds its jobs.
     redis_url: SecretStr | None = None
-    #: Days for which backups are kept, and what is said to who deletes an account; 0: none at night.
+    #: The BullMQ queue there.
+    bull_queue: str = Field(default="listings", min_length=1, max_length=100, pattern=r"^[^:]+$")
+    #: Days for which backups are kept, and what is said to who deletes an account; 0: none is made by itself,
+    #: at night or before an upgrade.
     backup_days: int = Field(default=30, ge=0, le=3650)
     #: Opens backups on another machine; none: only where this key ring is.
     backup_passphrase: SecretStr | None = None
@@ -138,23 +189,34 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     #: The server that takes our mails to sellers: `smtps://user:password@host?from=address` (TLS), `smtp://…`
     #: (STARTTLS), `smtp+plain://…`; none = no mails.
-    smtp_url: SecretStr | None = None
+    smtp_url: Annotated[SecretStr | None, AfterValidator(_a_mail_server)] = None
     #: What browsers that take pushes know us by, 32 bytes in base64url; none = a file beside the key ring.
     vapid_private_key: SecretStr | None = None
     #: json, or console for a person's eyes.
     log_format: Literal["json", "console"] = "console"
     #: The bearer token for /metrics; none = only this machine's own programs read it, and only where
     #: PUBLIC_URL is this machine's too.
-    metrics_token: SecretStr | None = None
+    metrics_token: Annotated[SecretStr | None, AfterValidator(_not_to_be_guessed)] = None
+    #: Opens the way to a language model (docs/content.md); none = all goes without.
+    openrouter_api_key: SecretStr | None = None
+    #: OpenRouter, or what speaks like it.
+    openrouter_url: str = "https://openrouter.ai/api/v1"
+    #: It sees pictures and calls tools. And who is asked where it does not answer usably; empty: nobody.
+    openrouter_model: str = "google/gemini-2.5-flash"
+    openrouter_fallback_model: str = "openai/gpt-4.1-mini"
+    #: Cents that a seller's questions to it may cost in a month.
+    model_budget_cents: int = Field(default=300, ge=0, le=1_000_000)
+    #: Signing in by an identity provider (docs/sign-in.md): its issuer; https, or on this machine.
+    oidc_issuer: str | None = None
+    #: What Everystall is called there, and its secret; none = a public client.
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    #: Who may join by it without an invitation: whose verified address is of these domains, commas between.
+    oidc_domains: str = ""
+    #: False: nobody signs in with a password, but by the provider or a passkey.
+    password_sign_in: bool = True
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
-    sentry_dsn: SecretStr | None = None
-
-    @field_validator("metrics_token")
-    @classmethod
-    def _not_to_be_guessed(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
-            raise ValueError("has 16 characters or more (openssl rand -hex 24)")
-        return value
+    sentry_dsn: Annotated[SecretStr | None, AfterValidator(_a_dsn)] = None
 
     @field_validator("everystall_home")
     @classmethod
@@ -203,8 +265,22 @@ class Settings(BaseSettings):
         except ValueError:
             plain = False
         if not plain or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("is written as http://10.0.0.5:8730: a host of this machine, and a port")
+            raise ValueError("is written as http://10.0.0.5:8740: a host of this machine, and a port")
         return value.rstrip("/") if value else None
+
+    @field_validator("openrouter_url")
+    @classmethod
+    def _a_model(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            raise ValueError("is not an address") from None
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("is written as https://openrouter.ai/api/v1; its key stands apart")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise ValueError("is an https address, or one of this machine: the key goes there")
+        return value.rstrip("/")
 
     @field_validator("public_url")
     @classmethod
@@ -220,6 +296,15 @@ class Settings(BaseSettings):
             raise ValueError("has no path: what stands below one is said by EVERYSTALL_ROOT_PATH")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            return ",".join(str(ip_network(one.strip())).removesuffix("/32").removesuffix("/128")
+                            for one in value.split(","))  # fmt: skip
+        except ValueError:
+            raise ValueError("is addresses and networks with commas between: 127.0.0.1,10.0.0.0/8") from None
 
     @field_validator("everystall_root_path")
     @classmethod
@@ -258,6 +343,42 @@ class Settings(BaseSettings):
         """Over a database that others may share, photos lie where only who has this data folder looks."""
         return self.database_url is not None and self.photos_url is None
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _an_issuer(cls, value: str | None) -> str | None:
+        """As it stands: it is compared letter by letter."""
+        try:
+            parts = urlsplit(value or "https://id.example.com")
+            _ = parts.port
+        except ValueError:
+            raise ValueError("is not an address") from None
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("is written as https://id.example.com, just as the provider calls itself")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise ValueError("is an https address, or one of this machine")
+        return value or None
+
+    @field_validator("oidc_domains")
+    @classmethod
+    def _domains(cls, value: str) -> str:
+        names = [one.strip().lower() for one in value.split(",") if one.strip()]
+        if not all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", one) for one in names):
+            raise ValueError("is domains with commas between: example.com,example.org")
+        return ",".join(names)
+
+    @model_validator(mode="after")
+    def _a_way_in(self) -> Self:
+        if self.oidc_issuer is not None and not self.oidc_client_id:
+            raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID, what Everystall is called there")
+        if not self.password_sign_in and self.oidc_issuer is None:
+            raise ValueError("PASSWORD_SIGN_IN is false, and no OIDC_ISSUER lets anybody in")
+        return self
+
+    @property
+    def oidc_let_in(self) -> Sequence[str]:
+        """The domains of OIDC_DOMAINS."""
+        return self.oidc_domains.split(",") if self.oidc_domains else ()
+
     @field_validator("webhook_secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
@@ -271,22 +392,6 @@ class Settings(BaseSettings):
             key = b""
         if prefix != "whsec" or len(key) < 24:
             raise ValueError("is `whsec_` and at least 24 bytes in base64 (openssl rand -base64 32)")
-        return value
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
-            return None
-        try:
-            parts = urlsplit(value.get_secret_value())
-            senders, _ = parse_qs(parts.query).get("from", [""]), parts.port
-        except ValueError:
-            raise ValueError("is not an address") from None
-        if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
-            raise ValueError("is written as smtps://user:password@mail.example.com?from=shop@example.com")
-        if "@" not in parseaddr(senders[0])[1]:
-            raise ValueError("says in ?from= whom mails are from: ?from=shop@example.com")
         return value
 
     @property
@@ -327,7 +432,7 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as e:
         wrong = "; ".join(
-            f"{'.'.join(map(str, x['loc'])).upper()}: {x['msg'].removeprefix('Value error, ')}"
+            ": ".join([*(str(name).upper() for name in x["loc"]), x["msg"].removeprefix("Value error, ")])
             for x in e.errors()
         )
         raise Misconfigured(

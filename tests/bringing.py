@@ -25,8 +25,11 @@ class NoStore:
     async def put(self, data: bytes) -> Any:
         raise AssertionError("nothing was fetched")
 
-    async def hold(self, session: Any, hashes: Any) -> None:
+    async def look_for(self, db: Any, hashes: Any) -> None:
         assert not hashes
+
+    async def hold(self, session: Any, found: Any) -> None:
+        pass
 
     async def forget_unnamed(self, db: Any, hashes: Any) -> None:
         assert not hashes

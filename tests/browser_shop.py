@@ -1,12 +1,25 @@
-"""A shop of one page each, served on a free port of this machine, that tells what it was asked."""
+"""A shop of one page each, served on a free port of this machine, that tells what it was asked; what is
+looked for on its pages, and a browser there."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
+
+from everystall.browser.session import Browser, open_browser
+from everystall.browser.targets import Obstacle, Site, Target
+from everystall.settings import Settings
+
+SITE = Site(obstacles=(Obstacle("login", "Sign in.", ("#sign-in",)),), domains=("shop.localhost",),
+            parts=("pictures.localhost",))  # fmt: skip
+TITLE = Target("the listing's title", ("#title", 'input[name="title"]'))
+NEXT = Target("the button that leads on", ("#next", "button.next"))
+PUBLISH = Target("the button that publishes", ("#publish", "button.publish"), effect="commit")
 
 #: path → (status, headers, body)
 Answer = tuple[int, dict[str, str], bytes]
@@ -76,3 +89,19 @@ def shop() -> Iterator[Shop]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def stall() -> Iterator[Shop]:
+    with shop() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def browser(stall: Shop, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """It waits a second for what is not there, and an agent may attach to it."""
+    settings = Settings(_env_file=None, everystall_home=tmp_path_factory.mktemp("home"), locator_seconds=1,
+                        page_seconds=30, commit_click_seconds=2)  # fmt: skip
+    async with open_browser(site=SITE, base_url=stall.url("shop"), storage=None, settings=settings,
+                            attachable=True) as opened:  # fmt: skip
+        yield opened

@@ -26,6 +26,10 @@ from everystall.embedded import Server
 from everystall.models import Connection, Listing
 from tests.selling import publish
 
+#: Transactions that are open in this database, but for the one that asks.
+OPEN_ONES = """SELECT query FROM pg_stat_activity WHERE datname = current_database()
+               AND backend_type = 'client backend' AND xact_start < now()"""
+
 
 @dataclass(frozen=True)
 class Urls:

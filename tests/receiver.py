@@ -74,7 +74,10 @@ class Receiver:
             await asyncio.sleep(self.delay)
             answer = self.answer(received) if callable(self.answer) else self.answer
             if isinstance(answer, int):
-                answer = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n" % (answer, self.flood)
+                answer = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (
+                    answer,
+                    self.flood,
+                )
             writer.write(answer)
             for _ in range(self.flood // 65536):
                 writer.write(b"x" * 65536)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from everystall.marketplaces.base import Adapter, Draft, Filled, PhotoFile, Published, flat
+from everystall.marketplaces.base import Adapter, Draft, Filled, PhotoFile, Published, ReadBack, flat
 
 
 def changes(before: Draft, draft: Draft) -> frozenset[str]:
@@ -25,7 +25,8 @@ async def revise(
         forms.append(form)
         return changes(before, draft)
 
-    async def arm(form: Filled) -> None:
+    async def arm(read: ReadBack) -> None:
+        form = await read()
         forms.append(form)
         if refused is not None:
             raise refused

@@ -18,6 +18,7 @@ from everystall.errors import (
     ChallengeShown,
     LeaseLost,
     MarketplaceBusy,
+    NotWanted,
     PageChanged,
     SessionExpired,
 )
@@ -89,6 +90,7 @@ async def test_a_target_that_is_nowhere_is_named_after_its_few_seconds(page):
     assert 0.9 < time.monotonic() - began < 2.5
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(("host", "error"), [("poshmark", MarketplaceBusy), ("stranger", PageChanged)])
 @pytest.mark.parametrize("fetched", [True, False])
 async def test_a_page_whose_own_parts_did_not_arrive_has_not_changed(page, stall, host, error, fetched):
@@ -310,6 +312,21 @@ async def test_a_commit_that_is_not_enabled_is_not_clicked(page, stall):
     await page.goto("/")
     with pytest.raises(PageChanged, match="does not let us"):
         await page.commit(PUBLISH)
+
+
+async def test_in_a_rehearsal_nothing_is_clicked_that_publishes(browser, stall, settings):
+    stall.posted.clear()
+    stall.show("/sell", FORM)
+    page = Page(browser.page.raw, site=SITE, base_url=stall.url(), settings=settings)
+    page.dry = True
+    await page.goto("/sell")
+    with pytest.raises(NotWanted):
+        await page.commit(PUBLISH)
+    with pytest.raises(PageChanged):
+        await page.click(PUBLISH)
+    await asyncio.sleep(0.2)
+    assert stall.posted == []
+    assert not page.clicked
 
 
 async def test_a_commit_after_the_deadline_is_not_clicked(browser, stall, settings):

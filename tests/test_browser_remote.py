@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from everystall import doctor
 from everystall.browser import evidence, remote
-from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.guard import Deadline
 from everystall.browser.session import Storage, open_browser
 from everystall.browser.targets import Site, Target
-from everystall.errors import LeaseLost, MarketplaceBusy, Misconfigured, PageChanged
+from everystall.errors import BrowserNotStarted, LeaseLost, Misconfigured, PageChanged
 from everystall.marketplaces.base import PhotoFile
 from everystall.settings import Settings
 from tests.browser_shop import shop
+from tests.elsewhere import chromium_elsewhere
 
 pytestmark = pytest.mark.browser
 
@@ -33,18 +33,8 @@ GO = Target("the button that publishes", ("#go",), effect="commit")
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
-    """A Chromium that somebody else started: its DevTools address."""
-    profile: Path = tmp_path_factory.mktemp("elsewhere")
-    chromium = find_chromium(Settings(_env_file=None, everystall_home=profile))
-    arguments = [*LAUNCH_ARGS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
-    process = subprocess.Popen([chromium, *arguments, "about:blank"], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("DevTools listening on "):
-            break
-    yield line.split()[-1]
-    process.kill()
-    process.communicate()
+    with chromium_elsewhere(tmp_path_factory.mktemp("elsewhere")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -204,9 +194,12 @@ async def test_an_address_where_nobody_answers_is_told_without_what_it_holds(tmp
     with pytest.raises(Misconfigured) as said:
         await remote.find_version(settings)
     assert "CANARY" not in said.value.message + said.value.action
-    with pytest.raises(MarketplaceBusy, match="did not start"):
+    with capture_logs() as logs, pytest.raises(BrowserNotStarted, match="did not start") as told:
         async with open_browser(site=SITE, base_url=stall.url(), storage=None, settings=settings):
             pass
+    (line,) = [one for one in logs if one["event"] == "browser.not_started"]
+    assert "ECONNREFUSED" in line["cause"]
+    assert "CANARY" not in f"{line} {told.value.as_json()}"
 
 
 def test_the_doctor_asks_the_browser_elsewhere(settings):

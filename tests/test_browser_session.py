@@ -11,11 +11,13 @@ import sys
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
+from everystall.browser.guard import Deadline
 from everystall.browser.identity import override
 from everystall.browser.session import Storage, living_folder, open_browser, sweep_folders
 from everystall.browser.targets import Site, Target
-from everystall.errors import Misconfigured, PageChanged
+from everystall.errors import BrowserEnded, BrowserNotStarted, Misconfigured, PageChanged
 from everystall.settings import Settings
 from tests.browser_shop import shop
 
@@ -325,9 +327,39 @@ async def test_a_data_folder_that_cannot_be_written_to_is_told(settings, tmp_pat
             pass
 
 
-async def test_a_long_data_folder_leaves_room_for_the_guards_socket(stall, settings, tmp_path):
-    from everystall.browser.guard import Deadline
+@pytest.mark.longer
+@pytest.mark.parametrize(
+    ("script", "said", "cause"),
+    [
+        ("sleep 60", "too slow or short of memory", "Timeout 2000ms"),
+        ("echo 'libnss3.so: cannot open' >&2; exit 127", "its Chromium does not work",
+         "libnss3.so: cannot open · process did exit: exitCode=127"),
+        ("kill -9 $$", "short of memory", "signal=SIGKILL"),
+        (None, "not a program that this user can start", "CHROMIUM names"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_browser_that_does_not_start_is_this_machines_fault_and_the_log_says_why(
+    settings, tmp_path, script, said, cause, guarded
+):
+    chromium = tmp_path / "chromium"
+    if script is not None:
+        chromium.write_text(f"#!/bin/sh\n{script}\n")
+        chromium.chmod(0o700)
+    slow = settings.model_copy(update={"chromium": chromium, "page_seconds": 2.0})
+    with capture_logs() as logs, pytest.raises(BrowserNotStarted, match=said) as told:
+        async with open_browser(site=SITE, base_url="http://poshmark.localhost", storage=None, settings=slow,
+                                deadline=Deadline(20) if guarded else None):  # fmt: skip
+            pass
+    (line,) = [one for one in logs if one["event"] == "browser.not_started"]
+    if not guarded or script is None or "sleep" in script:  # else it ends as the guard does
+        assert cause in line["cause"]
+    assert "<launching>" not in line["cause"]
+    assert "marketplace" not in told.value.message
+    assert told.value.code == "browser_not_started"
 
+
+async def test_a_long_data_folder_leaves_room_for_the_guards_socket(stall, settings, tmp_path):
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     long = settings.model_copy(update={"everystall_home": deep})
@@ -349,3 +381,14 @@ def processes_with(path):
         except OSError:
             continue
     return found
+
+
+@pytest.mark.parametrize("what", ["a cookie", "the page"])
+async def test_what_is_asked_of_a_browser_that_ended_says_so(stall, settings, what):
+    async with open_browser(site=SITE, base_url=stall.url(), storage=None, settings=settings) as browser:
+        await browser.page.goto("/", ready=Target("home", ("#home",)))
+        assert await browser.page.cookie("who") is None
+        await browser.page.raw.context.close()
+        with pytest.raises(BrowserEnded):
+            await (browser.page.cookie("who") if what == "a cookie" else browser.page.read("() => 1"))
+        assert browser.page.gone

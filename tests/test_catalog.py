@@ -15,13 +15,17 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "post_numbers", "post_history", "note_failure", "failure_numbers", "queue_numbers",
              "account_numbers", "stand_worker", "leave_worker", "standing_workers",
              "chosen_settings", "choose_setting", "setting_changes", "due_notices",
-             "spent_photos", "place_numbers", "know_photo_store"}  # fmt: skip
+             "spent_photos", "place_numbers", "know_photo_store", "begin_forgetting",
+             "end_forgetting", "hold_photos", "known_targets", "remember_look", "note_heal",
+             "healed_locators", "healed_picture", "reject_locator", "take_locators",
+             "begin_sign_in", "look_at_sign_in", "take_sign_in", "identity_of",
+             "join_by_identity"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
             "accounts_appear", "accounts_move", "accounts_visited", "sales_move",
             "take_downs_move"}  # fmt: skip
 #: And who may call each, beside the login role.
-FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports"}
+FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports", "hold_photos"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.
 NOBODYS = {"webhook_receipts"}
 OURS = "('public', 'everystall', 'auth', 'procrastinate')"
@@ -212,7 +216,8 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
                    "relist_rules.after_days", "mailboxes.sealed", "mailboxes.host",
                    "mailboxes.username", "live_import_items.title",
                    "matches.undo", "listing_automation_results.url",
-                   "listing_automation_results.needs_you", "channels.sealed", "channels.label",
+                   "listing_automation_results.needs_you", "totps.sealed", "identities.email",
+                   "passkeys.public_key", "channels.sealed", "channels.label",
                    "notice_rules.quiet_from"):  # fmt: skip
         assert secret not in readable
     changes = await _all(
@@ -231,6 +236,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
         ("log_in_networks", "INSERT"): {"user_id", "network", "tries", "since"},
         ("log_in_networks", "UPDATE"): {"tries", "since"},
         ("invitations", "INSERT"): {"token_hash", "role", "expires_at"},
+        ("identities", "INSERT"): {"user_id", "issuer", "subject", "email"},
         ("invitations", "UPDATE"): {"joined_id", "used_at"},
         ("pairings", "UPDATE"): {"tries", "looked_at", "ticket_hash", "accepted_at"},
         ("connections", "UPDATE"): {"lease_fence", "lease_holder", "lease_until", "next_check_at"},
@@ -253,7 +259,8 @@ async def test_nobody_makes_himself_the_owner(admin):
              AND privilege_type IN ('UPDATE', 'INSERT')""",
     )
     assert {row["column_name"] for row in rows} == {
-        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since", "time_zone", "restored_to"
+        "paused_at", "pause_ends", "password_hash", "log_in_tries", "log_in_since", "time_zone",
+        "restored_to", "copy_at_once", "hidden_columns",
     }  # fmt: skip
 
 

@@ -15,8 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from everystall import doctor
+from everystall.cli import app
 from everystall.demo import show
 from everystall.embedded import Server
 from everystall.errors import Misconfigured
@@ -26,6 +28,7 @@ from everystall.settings import Settings
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
     [], ["demo"], ["up"], ["web"], ["worker"], ["sandbox"], ["migrate"], ["doctor"], ["backup"], ["restore"],
+    ["move-database"],
     ["keys"], ["keys", "rotate"], ["keys", "verify"], ["token"], ["token", "create"],
 ]  # fmt: skip
 
@@ -44,10 +47,10 @@ def clean() -> dict[str, str]:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(command: list[str]):
-    shown = everystall(*command, "--help")
-    assert shown.returncode == 0
-    assert "Usage:" in shown.stdout
-    assert "with-parent" not in shown.stdout
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+    assert "with-parent" not in shown.output
 
 
 def test_help_loads_nothing_heavy():
@@ -180,13 +183,24 @@ def test_web_and_worker_end_well_by_ctrl_c_or_sigterm_once_they_serve(tmp_path: 
     port = free_port()
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(port)}
     serving = {
-        "web": lambda _: answers(f"http://127.0.0.1:{port}/healthz") is not None,
+        "web": lambda log: f"port={port}" in log and "web.ready" in log,
         "worker": lambda log: "worker.ready" in log,
     }
     for command, serves in serving.items():
         for number in (signal.SIGINT, signal.SIGTERM):
             code, log = _ended(command, serves, number, **env)
             assert (code, "Traceback" in log) == (0, False), f"{command} {number.name}: {log}"
+
+
+@pytest.mark.longer
+def test_in_a_container_the_web_listens_on_all_addresses(tmp_path: Path):
+    port = free_port()
+    env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(port)}
+    other = f"http://127.0.0.2:{port}/healthz"
+    there = _ended(
+        "web", lambda _: answers(other) is not None, signal.SIGTERM, **env, EVERYSTALL_LISTEN="0.0.0.0"
+    )
+    assert there[0] == 0, there[1]
 
 
 def test_up_that_is_broken_off_before_it_is_up_says_so_by_its_exit_code(tmp_path: Path):
@@ -276,6 +290,20 @@ def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor
     assert "Traceback" not in shown.stderr
     assert "EVERYSTALL_HOME" in shown.stdout
     assert "CHROMIUM" in shown.stdout
+
+
+def test_a_driver_that_lacks_a_library_is_told_by_the_doctor(tmp_path, monkeypatch):
+    settings = Settings(_env_file=None)
+    assert "starts" in doctor._driver(settings, print)
+    broken = tmp_path / "playwright"
+    broken.mkdir()
+    (broken / "__init__.py").touch()
+    said = "node: error while loading shared libraries: libatomic.so.1: cannot open shared object file"
+    (broken / "__main__.py").write_text(f"import sys\nprint({said!r}, file=sys.stderr)\nsys.exit(127)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(Misconfigured, match=r"libatomic\.so\.1") as refused:
+        doctor._driver(settings, print)
+    assert "libatomic1" in refused.value.action
 
 
 def test_the_doctor_says_nothing_of_a_database_that_it_did_not_reach(tmp_path, monkeypatch, capsys):

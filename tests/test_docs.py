@@ -34,6 +34,13 @@ def test_every_secret_is_said_to_be_one():
         assert "Secret." in " ".join(before[-2:]), name
 
 
+def test_each_setting_that_says_for_how_long_something_is_kept_is_in_the_table_of_that():
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page[page.index("## How long things are kept") : page.index("## Settings while it runs")]
+    days = {name.upper() for name in Settings.model_fields if name.endswith("_days")}
+    assert set(re.findall(r"`([A-Z_]+_DAYS)`", table)) == days
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path):
     text = page.read_text()

@@ -186,11 +186,22 @@ def test_a_killed_postmaster_is_recovered_with_what_was_committed(home):
     assert server.stop()
 
 
+def _fill(server):
+    """So much that a recovery takes a moment."""
+    with psycopg.connect(server.start().admin) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+
+
+def _count(urls):
+    with psycopg.connect(urls.admin) as connection:
+        return connection.execute("SELECT count(*) FROM kept").fetchone()[0]
+
+
+@pytest.mark.longer
 def test_a_recovery_may_take_longer_than_a_start(home, monkeypatch):
     monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
     server = Server(home)
-    with psycopg.connect(server.start().admin) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    _fill(server)
     os.kill(server.postmaster, signal.SIGKILL)
     with ThreadPoolExecutor() as pool:
         started = pool.submit(server.start)
@@ -200,11 +211,11 @@ def test_a_recovery_may_take_longer_than_a_start(home, monkeypatch):
             assert not started.done()
         finally:
             os.kill(recovers, signal.SIGCONT)
-        with psycopg.connect(started.result(timeout=60).admin) as connection:
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+        assert _count(started.result(timeout=60)) == 100_000
     assert server.stop()
 
 
+@pytest.mark.longer
 def test_a_recovery_that_nobody_works_at_is_begun_anew(home, monkeypatch):
     """As PostgreSQL 18 leaves it after one that failed as it began: it waits for a process that is gone."""
     stands = 0
@@ -212,32 +223,29 @@ def test_a_recovery_that_nobody_works_at_is_begun_anew(home, monkeypatch):
     monkeypatch.setattr(embedded, "STANDS_SECONDS", 0.5)
     monkeypatch.setattr(embedded, "_recovers", lambda postmaster: postmaster != stands)
     server = Server(home)
-    with psycopg.connect(server.start().admin) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    _fill(server)
     os.kill(stands := server.postmaster, signal.SIGKILL)
     with ThreadPoolExecutor() as pool:
         started = pool.submit(server.start)
         _stopped_in_its_recovery(server)  # and never let go
         stands = server.postmaster
-        with psycopg.connect(started.result(timeout=60).admin) as connection:
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+        assert _count(started.result(timeout=60)) == 100_000
     assert server.postmaster != stands
     assert server.stop()
 
 
+@pytest.mark.longer
 def test_a_server_that_goes_during_its_recovery_is_started_again_by_who_waits(home, monkeypatch):
     monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
     server = Server(home)
-    with psycopg.connect(server.start().admin) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    _fill(server)
     os.kill(server.postmaster, signal.SIGKILL)
     with ThreadPoolExecutor() as pool:
         started = pool.submit(server.start)
         recovers, first = _stopped_in_its_recovery(server), server.postmaster
         time.sleep(3)  # until who started it waits for it
         os.kill(recovers, signal.SIGKILL)  # PostgreSQL gives up
-        with psycopg.connect(started.result(timeout=60).admin) as connection:
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100_000,)
+        assert _count(started.result(timeout=60)) == 100_000
     assert server.postmaster != first
     assert server.stop()
 
@@ -269,8 +277,7 @@ def test_a_recovery_that_fails_as_it_begins_is_not_waited_for(home, monkeypatch)
 
 def test_who_recovers_is_seen_among_the_servers_processes(home):
     server = Server(home)
-    with psycopg.connect(server.start().admin) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT repeat('x', 900) FROM generate_series(1, 100000)")
+    _fill(server)
     assert not embedded._recovers(server.postmaster)
     os.kill(server.postmaster, signal.SIGKILL)
     with ThreadPoolExecutor() as pool:
@@ -313,6 +320,22 @@ def _stopped_in_its_recovery(server: Server) -> int:
                     os.kill(int(path.parent.name), signal.SIGSTOP)
                     return int(path.parent.name)
     raise AssertionError("it did not recover")
+
+
+def test_one_that_goes_while_it_is_adopted_was_started(home, monkeypatch):
+    one, two, greet = Server(home), Server(home), Server._greet
+    one.start()
+
+    def after_its_end(server):
+        os.kill(server.postmaster, signal.SIGKILL)
+        greet(server)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Server, "_greet", after_its_end)
+        assert not two.start().adopted
+    assert one.start().adopted
+    assert not one.stop()
+    assert two.stop()
 
 
 def test_a_stale_process_id_that_is_another_programs_now_does_not_hinder(home):

@@ -146,6 +146,7 @@ async def _later(admin, *ids):
     return [round((found[str(id)] - found[str(ids[0])]) / SLOT, 1) * SLOT for id in ids]
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("slots", [1, 3])
 async def test_six_accounts_of_one_seller_do_not_come_before_anothers_only_one(
     db, admin, database_urls, alice, bob, make_connection, tmp_path, slots

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -16,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from everystall.browser.guard import Deadline, clock
+from everystall.browser.session import sweep_folders
+from everystall.settings import Settings
 
 pytestmark = pytest.mark.browser
 
@@ -136,10 +140,24 @@ def chromiums(home: Path) -> list[int]:
 def test_a_killed_worker_leaves_no_browser_one_second_later(worker, tmp_path):
     process = worker("wait")
     assert chromiums(tmp_path)
+    beside = Path(tempfile.gettempdir()).glob(f"evs-{process.pid}-*/*")
+    assert any(one.name.startswith("org.chromium.") for one in beside)  # swept with all of that folder
     process.kill()
     process.wait()
     time.sleep(1)
     assert chromiums(tmp_path) == []
+    asyncio.run(sweep_folders(Settings(_env_file=None, everystall_home=tmp_path)))
+    assert not list(Path(tempfile.gettempdir()).glob(f"evs-{process.pid}-*"))
+
+
+def test_a_browser_starts_where_the_folder_for_what_is_temporary_has_a_long_name(
+    worker, tmp_path, monkeypatch
+):
+    long = tmp_path / ("t" * (80 - len(str(tmp_path))))
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    process = worker("wait")
+    assert list(long.glob(f"evs-{process.pid}-*/g"))
 
 
 @pytest.mark.extended
@@ -151,6 +169,7 @@ def test_a_browser_lives_as_long_as_its_deadline_is_moved(worker, tmp_path):
     assert list((tmp_path / "run" / "profiles").iterdir()) == []
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("run", [0, *(pytest.param(run, marks=pytest.mark.extended) for run in range(1, 5))])
 def test_a_stopped_worker_never_clicks_after_its_deadline(worker, tmp_path, run):
     """The click is pending in Playwright's driver, which goes on while the worker stands still."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from everystall.errors import MarketplaceBusy
+from everystall.errors import LeaseLost, MarketplaceBusy
 from everystall.marketplaces.base import Active, Money, Seen
 from everystall.models import Attempt, Publication
 from everystall.worker import hands, read_in, watch
@@ -242,3 +242,23 @@ async def test_what_a_marketplace_asks_for_while_its_lists_are_read_is_the_accou
     rest = "SELECT extract(epoch FROM rest_until - now())::float AS seconds FROM connections WHERE id = %s"
     (row,) = await (await admin.execute(rest, [here.id])).fetchall()
     assert 500 < (row["seconds"] or 0) <= 600
+
+
+async def test_a_round_that_kills_its_worker_is_not_begun_again_at_once(
+    db, admin, bob, stand, make_connection
+):
+    """Of whoever is killed nothing is written down after that."""
+    _, (here, _) = await stand("mercari", "ebay")
+    his = await make_connection(bob, "mercari")
+    await admin.execute("UPDATE connections SET next_list_at = now() - interval '1 hour'")
+    visit = _Listed(db, here, ["r-1"], Seen("live"))
+
+    async def is_killed(page, number):
+        raise LeaseLost
+
+    visit.list_active = is_killed
+    with pytest.raises(LeaseLost):
+        await visit.look()
+    rows = await (await admin.execute("SELECT id, next_list_at > now() AS later FROM connections")).fetchall()
+    later = {row["id"]: row["later"] for row in rows}
+    assert (later[here.id], later[his.id]) == (True, False)

@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, update
 
+from everystall.content.photos import Fingerprint, StoredPhoto
 from everystall.errors import MarketplaceBusy
 from everystall.inventory import imports, live_imports, sales
-from everystall.inventory.live_imports import Read
+from everystall.inventory.live_imports import Read, TakenPhoto
 from everystall.marketplaces.base import Active, Money, Seen
 from everystall.models import (
     Attempt,
@@ -21,6 +22,7 @@ from everystall.models import (
     Import,
     ImportRow,
     Listing,
+    ListingPhoto,
     ListingSource,
     LiveImport,
     LiveImportItem,
@@ -29,6 +31,7 @@ from everystall.models import (
 )
 from everystall.models import Sale as Row
 from everystall.worker import read_in
+from tests.conftest import OPEN_ONES
 from tests.selling import all_of, an_order, cancel, one_of, publish, rule, take
 
 
@@ -376,3 +379,40 @@ async def test_of_many_photos_that_do_not_come_three_are_waited_for():
     assert told[2:] == [
         "Photo 3 did not come over: It is away.", "Nor did those from 4 on, which were not asked for."
     ]  # fmt: skip
+
+
+async def test_the_store_is_asked_for_the_photos_before_they_are_written_down(
+    db, admin, alice, bob, make_connection
+):
+    """It may take its time: nobody waits for it within a transaction."""
+    here = await make_connection(alice, "ebay")
+    await make_connection(bob, "ebay")
+    doing = LiveImport(user_id=alice, connection_id=here.id)
+    item = LiveImportItem(user_id=alice, remote_id="r-9", position=0, title="A shirt")
+    async with db.as_user(alice) as session:
+        session.add(doing)
+        await session.flush()
+        item.import_id = doing.id
+        session.add(item)
+    stored = StoredPhoto(sha256="a" * 64, width=4, height=3, content_type="image/png", byte_size=9)
+    taken = TakenPhoto(stored, "0" * 16, Fingerprint(("0" * 16,), ((1, 2, 3),)))
+    open_ones, held = [], []
+
+    class Store:
+        async def look_for(self, db, hashes):
+            open_ones.extend(await (await admin.execute(OPEN_ONES)).fetchall())
+            return hashes
+
+        async def hold(self, session, found):
+            held.extend(found)
+
+    settings = SimpleNamespace(pace_seconds=0)
+    visit = SimpleNamespace(
+        connection=here, tools=SimpleNamespace(photos=Store(), db=db, settings=settings),
+        lease=SimpleNamespace(connection_id=here.id, fence=1, transaction=lambda: db.as_user(alice)),
+    )  # fmt: skip
+    shown = {"title": "A shirt", "price": Money(amount=900), "options": {}, "shipping": {}, "specifics": {}}
+    await read_in._record(visit, item, Read("r-9", None, shown, (taken,), ()))
+    assert (open_ones, held) == ([], ["a" * 64])
+    assert [one.sha256 for one in await all_of(db, alice, ListingPhoto)] == ["a" * 64]
+    assert await all_of(db, bob, ListingPhoto) == []

@@ -52,8 +52,8 @@ async def _mine(watching, user, inbox, **more):
         session.add(box)
 
 
-async def _until(admin, query, seconds=30):
-    """The first row, once there is one."""
+async def _until(admin, query, seconds=90):
+    """The first row, once there is one. A connection that breaks off is made again after a minute."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         row = await (await admin.execute(query)).fetchone()

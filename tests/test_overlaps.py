@@ -6,12 +6,13 @@ import asyncio
 import os
 import re
 import signal
+from collections import Counter
 
 import pytest
 
-from benchmarks import commit, matching, overlaps
+from benchmarks import commit, lighthouse, matching, open_pages, overlaps, soak
 from benchmarks.overlaps import Act, Change, find_overlaps
-from everystall import engine
+from everystall import __version__, engine
 from everystall.settings import Settings
 from everystall.worker import run, visit
 
@@ -53,6 +54,15 @@ def test_the_result_names_what_was_measured():
     }
     for said in (overlaps.write(found), matching.measured()):
         assert f"UTC{commit()}" in said
+    samples = [(float(second), {"connections": 1.0}) for second in range(12)]
+    ran = soak.Soak(None, "", samples=samples)
+    scores = dict.fromkeys(("performance", "accessibility"), 1.0)
+    for said in (
+        soak.write(ran, 1.0, {}, Counter(), []),
+        open_pages.write([0.1, 0.2], [0.1, 0.2], 0, 1.0),
+        lighthouse.write([("Inventory", "phone", scores, set())], 1),
+    ):
+        assert f"{__version__}{commit()}" in said
 
 
 async def test_its_workers_have_every_lane_that_a_worker_has(database_urls, tmp_path, monkeypatch):

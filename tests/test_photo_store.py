@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import obstore
@@ -20,6 +22,7 @@ from everystall.models import ListingPhoto
 from everystall.settings import Settings
 from everystall.web.app import create_app
 from everystall.worker.run import run
+from tests.conftest import OPEN_ONES
 from tests.s3_server import BUCKET, S3
 from tests.test_photos_s3 import picture
 
@@ -85,6 +88,7 @@ async def test_a_photo_that_is_being_named_is_not_deleted_as_nobodys(
             await other.forget_unnamed(db, [kept.sha256, gone.sha256])
 
     deleting = asyncio.create_task(forget())
+    found = await photos.look_for(db, [kept.sha256, gone.sha256])
     async with db.as_user(alice) as session:
         session.add(
             ListingPhoto(
@@ -93,14 +97,134 @@ async def test_a_photo_that_is_being_named_is_not_deleted_as_nobodys(
             )
         )  # fmt: skip
         await session.flush()
-        await photos.hold(session, [kept.sha256])
+        await photos.hold(session, found)
         looked.set()
         await asyncio.wait([deleting], timeout=1)
     await deleting
     assert await photos.get(kept.sha256) == picture("red")
-    async with db.as_user(bob) as session:
+    with pytest.raises(StorageAway):
+        await photos.look_for(db, [kept.sha256, gone.sha256])
+    async with db.as_user(bob) as session:  # whoever found both before
         with pytest.raises(StorageAway):
-            await photos.hold(session, [kept.sha256, gone.sha256])
+            await photos.hold(session, found)
+
+
+class Hangs(Photos):
+    """The store answers nobody who wants to delete before `goes_on`."""
+
+    async def forget(self, sha256):
+        self.hangs.set()
+        await self.goes_on.wait()
+        await Photos.forget(self, sha256)
+
+
+async def test_while_the_store_hangs_a_photo_that_is_being_deleted_is_not_named_and_nobody_waits(
+    db, admin, open_store, alice, bob
+):
+    photos, other = open_store("one"), open_store("one")
+    other.__class__, other.hangs, other.goes_on = Hangs, asyncio.Event(), asyncio.Event()
+    mine, gone = await photos.put(picture("red")), await photos.put(picture("blue"))
+    async with asyncio.timeout(60):
+        before = await photos.look_for(db, [gone.sha256])
+        deleting = asyncio.create_task(other.forget_unnamed(db, [gone.sha256]))
+        await other.hangs.wait()
+        assert await (await admin.execute(OPEN_ONES)).fetchall() == []
+        async with db.as_user(bob) as session:
+            await photos.hold(session, await photos.look_for(db, [mine.sha256]))
+        meanwhile = await photos.look_for(db, [gone.sha256])  # it is there still
+        for found in (before, meanwhile):
+            async with db.as_user(alice) as session:
+                with pytest.raises(StorageAway):
+                    await photos.hold(session, found)
+        finding = asyncio.create_task(photos.find_lost(db, [mine.sha256, gone.sha256]))
+        await asyncio.sleep(0.5)
+        assert not finding.done()
+        other.goes_on.set()
+        await deleting
+        assert await finding == [gone.sha256]
+        async with db.as_user(alice) as session:
+            with pytest.raises(StorageAway):
+                await photos.hold(session, meanwhile)
+        await photos.put(picture("blue"))
+        async with db.as_user(alice) as session:
+            await photos.hold(session, await photos.look_for(db, [gone.sha256]))
+
+
+async def test_who_broke_off_while_deleting_is_waited_for_five_minutes(db, admin, open_store, alice, bob):
+    photos, other = open_store("one"), open_store("one")
+    other.__class__, other.hangs, other.goes_on = Hangs, asyncio.Event(), asyncio.Event()
+    kept = await photos.put(picture("red"))
+    deleting = asyncio.create_task(other.forget_unnamed(db, [kept.sha256]))
+    async with asyncio.timeout(60):
+        await other.hangs.wait()
+    deleting.cancel()
+    found = await photos.look_for(db, [kept.sha256])
+    async with db.as_user(alice) as session:
+        with pytest.raises(StorageAway):
+            await photos.hold(session, found)
+    await photos.forget_unnamed(db, [kept.sha256])  # nobody deletes what another one is at
+    assert await photos.get(kept.sha256) == picture("red")
+    await admin.execute("UPDATE everystall.forgotten_photos SET begun_at = begun_at - interval '5 minutes'")
+    async with db.as_user(bob) as session:
+        await photos.hold(session, found)
+        long_ago = replace(found, at=found.at - timedelta(minutes=31))
+        with pytest.raises(StorageAway):  # nobody knows any more what went since
+            await photos.hold(session, long_ago)
+    await photos.forget_unnamed(db, [kept.sha256])
+    assert await photos.find_lost(db, [kept.sha256]) == [kept.sha256]
+
+
+class IsAway(Photos):
+    """The store answers nobody who wants to delete."""
+
+    async def forget(self, sha256):
+        self.asked.append(sha256)
+        raise StorageAway("It does not answer.")
+
+
+async def test_a_store_that_is_away_is_not_asked_for_one_photo_after_the_other(
+    db, open_store, bob, add_photo
+):
+    photos, other = open_store("one"), open_store("one")
+    other.__class__, other.asked = IsAway, []
+    nobodys = [(await photos.put(picture(color))).sha256 for color in ("red", "blue", "white")]
+    await add_photo(bob, photos, "green")
+    bobs = (await photos.put(picture("green"))).sha256
+    await other.forget_unnamed(db, [*nobodys, bobs])
+    (asked,) = other.asked
+    assert asked in nobodys
+    left = [sha256 for sha256 in nobodys if sha256 != asked]
+    await photos.forget_unnamed(db, [*nobodys, bobs])  # a minute later
+    assert await photos.find_lost(db, [*left, bobs]) == left
+
+
+class Frozen(Photos):
+    """It stands still in the moment before it deletes."""
+
+    async def forget(self, sha256):
+        await self.meanwhile()
+        await Photos.forget(self, sha256)
+
+
+async def test_who_was_frozen_while_deleting_puts_back_what_was_named_meanwhile(
+    db, admin, open_store, alice, bob, add_photo
+):
+    photos, other = open_store("one"), open_store("one")
+    other.__class__ = Frozen
+    named, nobodys = await photos.put(picture("red")), await photos.put(picture("blue"))
+    began = "UPDATE everystall.forgotten_photos SET begun_at = begun_at - interval '6 minutes'"
+
+    async def meanwhile():
+        await admin.execute(began)
+        async with db.as_user(bob) as session:
+            await photos.hold(session, await photos.look_for(db, [named.sha256]))
+        await add_photo(alice, photos, "red")
+
+    other.meanwhile = meanwhile
+    await other.forget_unnamed(db, [named.sha256])
+    assert await photos.get(named.sha256) == picture("red")
+    await photos.forget_unnamed(db, [nobodys.sha256])
+    assert await photos.find_lost(db, [named.sha256, nobodys.sha256]) == [nobodys.sha256]
 
 
 async def said_by(photos):

@@ -151,7 +151,8 @@ async def test_a_seller_is_told_of_a_place_without_a_worker_and_it_goes_on_when_
         said = await (await admin.execute(f"SELECT needs_you FROM {asked}")).fetchone()
         assert "“home”" in said["needs_you"]["message"]
         assert said["needs_you"]["url"] == account.base_url
-        assert said["needs_you"]["actions"]
+        names = [one["name"] for one in said["needs_you"]["actions"]]
+        assert names == (["give_up"] if asked == "publications" else [])  # nothing brings a worker there
     told = await (await admin.execute("SELECT type FROM events")).fetchall()
     assert [row["type"] for row in told] == ["publication.needs_you"]
     await places.look_after(db)  # once
@@ -160,6 +161,35 @@ async def test_a_seller_is_told_of_a_place_without_a_worker_and_it_goes_on_when_
         await places.look_after(db)
     assert await _needs(admin) == ([None, None], [(None, "waiting")])
     assert await _waiting(admin) == [("urgent@home", str(account.id)), ("visits@home", str(account.id))]
+
+
+@pytest.mark.parametrize(
+    ("stands", "said", "button"),
+    [
+        ({}, "It is not live there, and is posted then.", ("give_up", "Do not post it")),
+        ({"state": "reconciling", "looking": True}, "It was sent there and may be live: we look then.",
+         ("give_up", "Take it down if it is there")),
+        ({"state": "reconciling", "looking": True, "wanted": "ended"}, "look then, and take it down.", None),
+        ({"state": "live", "put": "live", "put_revision": 0}, "live there, and stays as it is until then.",
+         ("end", "Take it down")),
+        ({"state": "ending", "put": "live", "wanted": "ended"}, "It is live there, and is taken down then.",
+         None),
+    ],
+)  # fmt: skip
+async def test_each_listing_says_how_it_stands_where_no_worker_is_and_its_button_fits(
+    db, admin, alice, bob, make_connection, make_listing, stands, said, button
+):
+    account = await make_connection(alice, place="home")
+    id = await _publication(admin, alice, await make_listing(alice), account, **stands)
+    other = await _publication(admin, bob, await make_listing(bob), await make_connection(bob), **stands)
+    await places.look_after(db)
+    row = await (await admin.execute("SELECT * FROM publications WHERE id = %s", [id])).fetchone()
+    assert row["needs_you"]["message"].endswith(said)
+    assert "nothing is lost" in row["needs_you"]["message"]
+    shown = [(one["name"], one["label"]) for one in row["needs_you"]["actions"]]
+    assert shown == ([button] if button else [])
+    left = await admin.execute("SELECT needs_you FROM publications WHERE id = %s", [other])
+    assert (await left.fetchone())["needs_you"] is None
 
 
 async def test_what_a_new_hand_over_or_wish_cleared_meanwhile_goes_on_too(
@@ -213,3 +243,21 @@ async def test_the_doctor_tells_a_place_without_a_worker(
     assert "WORKER_PLACE=shop" in told.action
     await admin.execute("UPDATE everystall.workers SET seen_at = now()")
     assert isinstance(await asyncio.to_thread(doctor._places, settings, print), str)
+
+
+async def test_the_doctor_tells_that_no_worker_runs_where_something_waits_for_one(
+    database_urls, admin, alice, bob, make_connection, make_listing, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(doctor, "answers", lambda url: None)
+    settings = Settings(_env_file=None, everystall_home=tmp_path, database_url=database_urls.login)
+    assert "nothing waits for one" in await asyncio.to_thread(doctor._workers, settings, print)
+    for user in (alice, bob):
+        await _publication(admin, user, await make_listing(user), await make_connection(user))
+    told = await asyncio.to_thread(doctor._workers, settings, print)
+    assert isinstance(told, doctor.Warned)
+    assert re.findall(r"\d+", told.message) == ["2"]
+    assert "`everystall worker`" in told.action
+    await admin.execute("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 7, NULL, '1', 5, 0)")
+    assert await asyncio.to_thread(doctor._workers, settings, print) == "1 at work, on shed"
+    await admin.execute("UPDATE everystall.workers SET seen_at = now() - interval '21 s'")
+    assert isinstance(await asyncio.to_thread(doctor._workers, settings, print), doctor.Warned)

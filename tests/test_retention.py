@@ -18,6 +18,8 @@ from everystall import engine
 from everystall.content import photos as photo_store
 from everystall.content.photos import Photos
 from everystall.errors import NotFound
+from everystall.inventory.deleted import throw_away
+from everystall.inventory.listings import find_listing
 from everystall.settings import Settings
 from everystall.worker import failures, run
 from tests.test_photos_s3 import picture
@@ -152,9 +154,10 @@ async def test_each_part_of_a_clean_up_is_found_by_an_index(admin):
         await admin.execute("SET LOCAL ROLE everystall_engine")
         lines = await (await admin.execute(f"EXPLAIN {body}")).fetchall()
     plan = "\n".join(line["QUERY PLAN"] for line in lines)
-    for index in ("events_by_age", "jobs_by_end", "webhook_receipts_by_age", "imports_by_end"):
+    for index in ("events_by_age", "jobs_by_end", "webhook_receipts_by_age", "imports_by_end",
+                  "deleted_listings_by_age"):  # fmt: skip
         assert index in plan, plan
-    assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts|imports)", plan), plan
+    assert not re.search(r"Seq Scan on (events|jobs|webhook_receipts|imports|deleted_listings)", plan), plan
 
 
 async def test_photos_that_came_to_nothing_go_with_their_import(
@@ -199,6 +202,43 @@ async def test_photos_that_came_to_nothing_go_with_their_import(
     await run.clean(db, photos, settings.model_copy(update={"job_days": 7}))
     assert kept() == ["became a listing", "waits"]
     assert await _count(admin, "imports") == 1
+
+
+async def test_what_was_deleted_a_month_ago_goes_with_its_photos_but_for_those_that_somebody_has(
+    db, admin, alice, bob, make_listing, photos, settings
+):
+    data = {name: name.encode() for name in ("gone", "bobs", "between", "young")}
+    hashes = {name: hashlib.sha256(bytes).hexdigest() for name, bytes in data.items()}
+    for name, bytes in data.items():
+        await photos.keep(hashes[name], bytes)
+    folder = settings.everystall_home / "photos" / "originals"
+
+    def kept():
+        return sorted(name for name, sha256 in hashes.items() if (folder / sha256).exists())
+
+    photo = """INSERT INTO listing_photos (user_id, listing_id, position, sha256, content_type, width, height,
+                   byte_size) VALUES (%s, %s, %s, %s, 'image/png', 1, 1, 1)"""
+    his = await make_listing(bob)
+    await admin.execute(photo, [bob, his.id, 0, hashes["bobs"]])
+    for age, names in (("31 days 1 minute", ("gone", "bobs")), ("30 days 1 hour", ("between",)),
+                       ("1 minute", ("young",))):  # fmt: skip
+        listing = await make_listing(alice)
+        for place, name in enumerate(names):
+            await admin.execute(photo, [alice, listing.id, place, hashes[name]])
+        async with db.as_user(alice) as session:
+            await throw_away(session, await find_listing(session, listing.id, lock=True))
+        await admin.execute(
+            "UPDATE deleted_listings SET deleted_at = now() - %s::interval WHERE id = %s", [age, listing.id]
+        )
+    await photos.forget_unnamed(db, list(hashes.values()))
+    assert kept() == ["between", "bobs", "young"]
+    await photos.keep(hashes["gone"], data["gone"])
+    await run.clean(db, photos, settings)
+    assert kept() == ["between", "bobs", "young"]
+    assert await _count(admin, "deleted_listings") == 2
+    await admin.execute("UPDATE deleted_listings SET deleted_at = deleted_at - '32 days'::interval")
+    await run.clean(db, photos, settings)
+    assert (kept(), await _count(admin, "deleted_listings")) == (["bobs"], 0)
 
 
 async def test_pictures_of_failures_go_after_their_days(db, photos, settings):

@@ -15,7 +15,9 @@ SECRET = "postgresql://everystall:hunter2-hunter2@db.example.com/everystall"
 #: These have a form of their own.
 WHSEC = "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="
 SMTP = f"smtps://postman:{quote(SECRET, safe='')}@mail.example.com?from=shop@example.com"
-VALUES = {name: {"WEBHOOK_SECRET": WHSEC, "SMTP_URL": SMTP}.get(name, SECRET) for name in _SECRETS}
+DSN = "https://hunter2hunter2@sentry.example.com/7"
+FORMS = {"WEBHOOK_SECRET": WHSEC, "SMTP_URL": SMTP, "SENTRY_DSN": DSN}
+VALUES = {name: FORMS.get(name, SECRET) for name in _SECRETS}
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,19 @@ def _all_that_is_said(error: Misconfigured) -> str:
         said += f"{one!s} {one!r} {one.args}"
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return f"{said} {error.message} {error.action} {error.as_json()}"
+
+
+@pytest.mark.parametrize("wrong", ["*", "caddy", "10.0.0.1/8", "127.0.0.1;::1", ""])
+def test_a_proxy_that_is_no_address_is_refused_at_the_start(wrong):
+    with pytest.raises(Misconfigured, match="TRUSTED_PROXIES"):
+        load(trusted_proxies=wrong)
+
+
+def test_proxies_are_addresses_and_networks():
+    assert (
+        load(trusted_proxies="127.0.0.1, 10.0.0.0/8,fd00::1").trusted_proxies
+        == "127.0.0.1,10.0.0.0/8,fd00::1"
+    )
 
 
 def test_every_secret_setting_may_come_from_a_file():
@@ -107,6 +122,12 @@ def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
         ("PHOTOS_S3_ENDPOINT", "hunter2.internal"),
         ("PHOTOS_S3_ENDPOINT", "https://key:hunter2@s3.internal"),
         ("PHOTOS_S3_ENDPOINT", "https://s3.internal:hunter2"),
+        ("SENTRY_DSN", "hunter2.sentry.example.com"),
+        ("SENTRY_DSN", "https://sentry.example.com/hunter2"),
+        ("OIDC_ISSUER", "http://id.example.com"),
+        ("OIDC_ISSUER", "hunter2.example"),
+        ("OIDC_ISSUER", "https://hunter2@id.example.com"),
+        ("OIDC_DOMAINS", "@example"),
         ("WORKER_PLACE", "At Home"),
         ("WORKER_PLACE", "-attic"),
         ("WEBHOOK_SECRET", "whsec_c2hvcnQtaHVudGVyMg=="),
@@ -121,6 +142,27 @@ def test_an_invalid_value_is_named_and_not_shown(monkeypatch, name, value):
     assert name in caught.value.message
     assert value not in _all_that_is_said(caught.value)
     assert not set("^{[\\") & set(caught.value.message), "said in words"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"OIDC_ISSUER": "https://id.example.com"}, "OIDC_CLIENT_ID"),
+        ({"PASSWORD_SIGN_IN": "false"}, "no OIDC_ISSUER lets anybody in"),
+    ],
+)
+def test_a_way_in_is_whole_or_refused(monkeypatch, given, said):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=said) as caught:
+        load()
+    assert ": : " not in caught.value.message
+
+
+def test_the_domains_that_join_by_a_provider(monkeypatch):
+    assert list(load().oidc_let_in) == []
+    monkeypatch.setenv("OIDC_DOMAINS", " Shop.example,other.example, ")
+    assert list(load().oidc_let_in) == ["shop.example", "other.example"]
 
 
 @pytest.mark.parametrize("value", ["/srv/photos", "~/photos", "file:///srv/photos", "s3://bucket/path"])

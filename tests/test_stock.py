@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.dialects import postgresql
 
 from everystall.inventory import stock
@@ -112,11 +113,43 @@ async def test_page_behind_page_shows_each_once_in_its_order(db, shelf, alice, s
                 break
     names = {id: title for title, id in shelf.items()}
     assert [names[id] for id in seen] == whole
-    other = {"newest": "oldest", "dearest": "cheapest", "title": "title-down"}.get(sort)
+    other = {"newest": "oldest", "dearest": "cheapest", "title": "title-down", "sku": "sku-down",
+             "fewest": "most"}.get(sort)  # fmt: skip
     if other:
         assert whole == list(reversed(await titles(db, shelf, alice, sort=other)))
     if sort == "title":
         assert whole[0] == "Cancelled belt"
+    if sort == "sku":  # without one first
+        assert whole[-1] == "Draft 100% wool_scarf"
+
+
+async def test_the_order_of_skus_is_read_from_its_index(db, admin, alice, bob, make_listing):
+    for number in range(60):
+        await make_listing(alice, title=f"Thing {number}", sku=f"S-{number % 20:02}" if number % 2 else None)
+    await make_listing(bob, title="Bob's", sku="S-05")
+    asked = []
+    event.listen(db.engine.sync_engine, "before_cursor_execute", lambda *of: asked.append(of[2:4]))
+    async with db.as_user(alice) as session:
+        for setting in ("seqscan", "bitmapscan", "incremental_sort"):
+            await session.execute(text(f"SET LOCAL enable_{setting} = off"))
+        for sort in ("sku", "sku-down"):
+            _, after = await stock.page_of(session, Sought(sort=sort), most=5)
+            ids, _ = await stock.page_of(session, Sought(sort=sort), after, most=5)
+            assert len(ids) == 5
+            connection = await session.connection()
+            plan = await connection.exec_driver_sql(f"EXPLAIN {asked[-1][0]}", asked[-1][1])
+            said = "\n".join(row[0] for row in plan)
+            assert "listings_in_order_of_sku" in said, said
+            assert "Sort" not in said, said
+            assert re.search(r"Index Cond: .*ROW\(sku_order, id\)", said), said
+
+
+async def test_no_more_are_counted_than_are_asked_about(db, shelf, alice, bob):
+    async with db.as_user(alice) as session:
+        assert await stock.number_up_to(session, Sought(), 4) == 4
+        assert await stock.number_up_to(session, Sought(label="gift"), 4) == 2
+    async with db.as_user(bob) as session:
+        assert await stock.number_up_to(session, Sought(), 4) == 1
 
 
 async def test_the_numbers_of_the_views_are_what_the_views_show(db, shelf, alice, bob):

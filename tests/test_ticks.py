@@ -99,6 +99,7 @@ async def test_one_sellers_row_that_fails_stops_no_other_sellers(db, admin, alic
         assert "of her own words" not in str(failed)
 
 
+@pytest.mark.longer
 async def test_a_photo_store_that_does_not_answer_holds_up_no_tick(
     db, admin, database_urls, alice, bob, make_connection, tmp_path
 ):

@@ -504,6 +504,23 @@ async def test_rotate_and_rewrap_leave_every_session_open_to_its_owner(place):
     assert Keyring.load(place.settings).kids == ("k2",)
 
 
+@pytest.mark.parametrize("how", ["rewrap", "reencrypt"])
+async def test_a_rotation_of_the_keys_loses_no_secret_setting(place, how):
+    sealed = place.vault.seal_setting("smtp_url", CANARY)
+    assert CANARY not in json.dumps(sealed)
+    await place.sql("INSERT INTO everystall.chosen_settings VALUES ('smtp_url', CAST(:v AS jsonb))",
+                    v=json.dumps(sealed))  # fmt: skip
+    with pytest.raises(SealBroken):
+        place.vault.open_setting("sentry_dsn", sealed)
+    place.keyring.rotate()
+    with pytest.raises(Misconfigured):  # a setting needs it
+        await rotation.retire_key(place.admin, place.keyring, "k1")
+    await rotation.rotate(place.admin, place.keyring, place.settings, **{how: True})
+    await rotation.retire_key(place.admin, place.keyring, "k1")
+    (row,) = await place.sql("SELECT value FROM everystall.chosen_settings")
+    assert place.vault.open_setting("smtp_url", row["value"]) == CANARY
+
+
 async def test_a_stopped_rewrap_goes_on_where_it_was(place, monkeypatch):
     made = await _many(place, 7)
     monkeypatch.setattr(rotation, "BATCH", 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -218,6 +218,175 @@ async def test_an_order_that_was_cancelled_when_first_seen_and_stands_is_a_sale(
         assert (await one_of(db, alice, Listing)).quantity_sold == 1
     assert (await stands(db, alice))["ebay"][1] == "ended"
     assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Sale) == []
+
+
+async def _look(db, account, told, *, ended=True, stays=60):
+    """A whole look, of an account whose list of what is live is due."""
+
+    async def find_sales(*_, **__):
+        found = Sales(told)
+        found.ended = ended
+        return found
+
+    async def nothing():
+        return None
+
+    visit = _visit(db, account)
+    visit.adapter = SimpleNamespace(find_sales=find_sales)
+    visit.form = SimpleNamespace(CAPABILITIES=SimpleNamespace(orders_stay_days=stays, sold_is_orders=False))
+    visit.page = visit.signed_in = nothing
+    visit.tools.settings, visit.tools.db = Settings.model_construct(), db
+    visit.lease.connection_id, visit.lease.user_id = account.id, account.user_id
+    visit.check_claimed = datetime.now(UTC)
+    await watch.watch(visit)
+
+
+async def _asked(db, user):
+    return [one.needs_you for one in await all_of(db, user, Publication) if one.needs_you]
+
+
+async def _is_missing(db, admin, account, told, **how):
+    """Its list does not show it, twice, minutes apart."""
+    await admin.execute("UPDATE connections SET next_list_at = now() - interval '1 hour'")
+    for _ in range(2):
+        await _look(db, account, told, **how)
+        await admin.execute("UPDATE sales SET missing_at = missing_at - interval '6 minutes'")
+
+
+@pytest.mark.parametrize("then", ["put_back", "leave_sold", "shown", "cancelled"])
+async def test_an_order_that_left_its_list_is_asked_about_and_never_put_back_by_itself(
+    db, admin, alice, bob, stand, then
+):
+    _, (here, _) = await stand("ebay", "mercari")
+    await stand("ebay", "mercari")
+    await rule(db, alice, put_back="always")
+    order, other = an_order("o1", "r-1"), an_order("o0", "not-ours")
+    await watch._record(_visit(db, here), [order, other], sales.Known())
+    await admin.execute("UPDATE take_downs SET gone_at = now()")
+    await admin.execute("UPDATE connections SET next_list_at = now() - interval '1 hour'")
+    for _ in range(2):  # of one moment
+        await _look(db, here, [other])
+    assert await _asked(db, alice) == []
+    await _is_missing(db, admin, here, [other])
+    (asked,) = await _asked(db, alice)
+    assert (asked["reason"], [one["name"] for one in asked["actions"]]) == (
+        "sale_cancelled", ["put_back", "leave_sold"],
+    )  # fmt: skip
+    assert "is not in your list on eBay any more (o1): was it cancelled?" in asked["message"]
+
+    async def sold():
+        return {row.quantity_sold for row in await all_of(db, alice, Listing)}
+
+    assert await sold() == {0, 1}
+    if then == "shown":
+        await _look(db, here, [order, other])
+    elif then == "cancelled":
+        await _look(db, here, [replace(order, cancelled=True), other])
+    else:
+        async with db.as_user(alice) as session:
+            found = await session.scalar(select(Publication).where(Publication.needs_you.is_not(None)))
+            await sales.answer(session, found, then)
+    assert await _asked(db, alice) == []
+    back = then in ("put_back", "cancelled")
+    assert await sold() == ({0} if back else {0, 1})
+    told = [one.data["orderId"] for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
+    assert told == (["o1"] if back else [])
+    await _is_missing(db, admin, here, [other])
+    assert len(await _asked(db, alice)) == (then == "shown")  # it is not asked about once more but then
+    async with db.as_user(alice) as session:  # nor is the list read to its end for it
+        assert await sales.may_be_cancelled(session, here.id) == set()
+    assert await _asked(db, bob) == await all_of(db, bob, Sale) == []
+
+
+@pytest.mark.parametrize(("sold_twice", "said"), [(False, "ask"), (True, "never")])
+async def test_a_missing_order_that_its_seller_calls_cancelled_is_not_told_as_put_back_if_the_next_one_has_it(
+    db, admin, alice, bob, stand, sold_twice, said
+):
+    _, (here, there) = await stand("ebay", "mercari")
+    other = an_order("o0", "not-ours")
+    await watch._record(_visit(db, here), [an_order("o1", "r-1"), other], sales.Known())
+    if sold_twice:
+        await watch._record(_visit(db, there), [an_order("o2", "r-2")], sales.Known())
+    await _is_missing(db, admin, here, [other])
+    async with db.as_user(alice) as session:
+        found = await session.scalar(select(Publication).where(Publication.connection_id == here.id))
+        await sales.answer(session, found, "put_back")
+    told = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
+    assert [(one["orderId"], one["putBack"]) for one in told] == [("o1", said)]
+    assert (await one_of(db, alice, Listing)).quantity_sold == int(sold_twice)
+    assert await all_of(db, bob, Event) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "how", "asked"),
+    [
+        (["o5", "o3"], {}, 1),
+        (["o5"], {}, 0),  # it shows fewer of those that were in it than it lacks
+        (["o5", "o3"], {"ended": False}, 1),  # its last one is older than the one that is missing
+        (["o5", "o4"], {"ended": False}, 0),  # and not
+        (["o5", "o3"], {"stays": 5}, 0),  # it may have left the list
+    ],
+)
+async def test_nothing_is_missing_from_a_list_that_was_not_read_as_far_as_it(
+    db, admin, alice, bob, stand, told, how, asked
+):
+    _, (here, _) = await stand("ebay", "mercari")
+    now = datetime.now(UTC)
+    orders = {
+        id: an_order(id, f"not-ours-{id}", sold_at=now - timedelta(days=days))
+        for id, days in (("o5", 1), ("o4", 6), ("o3", 8))
+    }
+    orders["o2"] = an_order("o2", "r-1", sold_at=now - timedelta(days=6))
+    await watch._record(_visit(db, here), list(orders.values()), sales.Known())
+    if len(told) == 1:
+        await watch._record(_visit(db, here), [an_order("o1", "not-ours-o1")], sales.Known())
+        await admin.execute("UPDATE sales SET publication_id = (SELECT id FROM publications LIMIT 1)")
+    await _is_missing(db, admin, here, [orders[id] for id in told], **how)
+    assert len(await _asked(db, alice)) == asked
+    assert await _asked(db, bob) == []
+
+
+@pytest.mark.parametrize("answer", ["put_back", "leave_sold", None])
+async def test_of_the_only_order_the_seller_is_asked_and_their_answer_has_the_list_believed(
+    db, admin, alice, bob, stand, answer
+):
+    """Nobody could see what sold there until it was from long ago. Without an answer: their rule is that
+    nothing is put back."""
+    _, (here, _) = await stand("ebay", "mercari")
+    if answer is None:
+        await rule(db, alice, put_back="never")
+    await watch._record(_visit(db, here), [an_order("o1", "r-1")], sales.Known())
+    await admin.execute("UPDATE connections SET next_list_at = now() - interval '1 hour'")
+    for _ in range(2):
+        with pytest.raises(PageChanged):
+            await _look(db, here, [])
+        await admin.execute("UPDATE sales SET missing_at = missing_at - interval '6 minutes'")
+    async with db.as_user(alice) as session:
+        found = await session.scalar(select(Publication).where(Publication.needs_you.is_not(None)))
+        assert (found is None) is (answer is None)
+        if answer is not None:
+            await sales.answer(session, found, answer)
+    await _look(db, here, [])
+    assert (await one_of(db, alice, Listing)).quantity_sold == (0 if answer == "put_back" else 1)
+    await _look(db, here, [an_order("o2", "of nobody")])  # what is sold next is seen
+    assert "o2" in {one.order_id for one in await all_of(db, alice, Sale)}
+    assert await _asked(db, bob) == []
+
+
+async def test_what_is_asked_about_a_missing_order_stays_when_a_cancelled_one_is_sold_again(
+    db, admin, alice, bob, stand
+):
+    _, (here, there) = await stand("ebay", "mercari", quantity=2)
+    missing, cancelled, other = an_order("o1", "r-1"), an_order("o2", "r-1"), an_order("o0", "not-ours")
+    await watch._record(_visit(db, here), [cancelled, missing, other], sales.Known())
+    await _is_missing(db, admin, here, [cancelled, other])
+    await _look(db, here, [replace(cancelled, cancelled=True), other])
+    (asked,) = await _asked(db, alice)
+    assert "was cancelled there (o2)" in asked["message"]
+    assert "any more (o1)" in asked["message"]
+    await watch._record(_visit(db, there), [an_order("o3", "r-2")], sales.Known())
+    assert [one["reason"] for one in await _asked(db, alice)] == ["sale_cancelled"]
+    assert await _asked(db, bob) == await all_of(db, alice, DoubleSale) == []
 
 
 async def test_that_more_was_sold_than_is_read_at_once_is_told(db, alice, stand):

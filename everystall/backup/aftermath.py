@@ -64,7 +64,28 @@ _STATEMENTS: Final = (
     "DELETE FROM api_tokens WHERE kind = 'browser'",
     "DELETE FROM invitations WHERE used_at IS NULL",
     "DELETE FROM pairings",
+    "DELETE FROM recovery_codes",
 )
+
+
+#: Of what is known of the marketplaces' pages the newer stands: what an owner rejected since stays rejected.
+_HEALED: Final = (
+    """INSERT INTO everystall.looks AS h SELECT * FROM pg_temp.known_looks
+       ON CONFLICT (marketplace, target, layout) DO UPDATE
+       SET look = excluded.look, seen_at = excluded.seen_at WHERE excluded.seen_at > h.seen_at""",
+    """INSERT INTO everystall.locators AS h SELECT * FROM pg_temp.known_locators
+       ON CONFLICT (marketplace, target, layout, locator) DO UPDATE
+       SET state = excluded.state, verified = excluded.verified, changed_at = excluded.changed_at
+       WHERE excluded.changed_at > h.changed_at""",
+)
+
+
+def keep_healed(connection: Connection) -> None:
+    """What is here now of it, before the tables go; for `settle`."""
+    for name in ("looks", "locators"):
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f"everystall.{name}"}).scalar_one():
+            kept = f"CREATE TEMPORARY TABLE known_{name} ON COMMIT DROP AS SELECT * FROM everystall.{name}"
+            connection.execute(text(kept))
 
 
 def settle(connection: Connection, made: datetime, fence: int, revoked: list[bytes]) -> None:
@@ -73,6 +94,9 @@ def settle(connection: Connection, made: datetime, fence: int, revoked: list[byt
     connection.execute(text(_TAKEN_BACK))
     for statement in _STATEMENTS:
         connection.execute(text(statement))
+    if connection.execute(text("SELECT to_regclass('pg_temp.known_locators')")).scalar_one():
+        for statement in _HEALED:
+            connection.execute(text(statement))
     connection.execute(
         text("UPDATE connections SET lease_fence = greatest(lease_fence, :fence) + 1"), {"fence": fence}
     )

@@ -3,7 +3,8 @@
     about.json                        version, migration head, when, tables with their columns, sequences
     keyring.json                      the ring's keys
     tables/listings/000000.gz …       PostgreSQL's COPY text, in pieces; a table after those that it points at
-    tables/everystall.chosen_settings/…   and what owners chose while everything ran, with who changed what
+    tables/everystall.chosen_settings/…   what owners chose while everything ran, with who changed what; and
+                                      what is known of the marketplaces' pages, with what owners rejected
     photos/<sha256> …                 originals as they came
     contents.json                     rows and SHA-256 of each table, how many photos, those that were missing
 
@@ -19,7 +20,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import IO, Any, Final
@@ -34,8 +35,8 @@ from everystall.db import OWNER, driver_url, unreachable
 from everystall.errors import Misconfigured, PhotoMissing
 from everystall.vault.keyring import Keyring
 
-#: 1: without what owners chose.
-FORMAT: Final = 2
+#: 1: without what owners chose. 2: without what is known of the marketplaces' pages.
+FORMAT: Final = 3
 ABOUT, KEYRING, CONTENTS = "about.json", "keyring.json", "contents.json"
 #: Bytes of a table that are in memory at once, before they are packed.
 PIECE: Final = 4 * 1024 * 1024
@@ -45,9 +46,11 @@ MEMBER: Final = 64 * 1024 * 1024
 #: `progress(done, total)`: tables and photos.
 Progress = Callable[[int, int], None]
 
-#: In schema everystall: what owners chose (choices.py), none of which is of one machine. The rest there is
-#: signs of life, the check values of this machine's key ring, and its photo store.
+#: In schema everystall: what owners chose (choices.py), and what is known of the marketplaces' pages
+#: (browser/heal.py), none of which is of one machine. The rest there is signs of life, the check values of
+#: this machine's key ring, and its photo store.
 SETTINGS: Final = ("everystall.chosen_settings", "everystall.setting_changes")
+HEALED: Final = ("everystall.looks", "everystall.locators")
 #: Ours, and their columns; those that PostgreSQL computes are not written.
 TABLES: Final = f"""
 SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name,
@@ -56,10 +59,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind = 'r' AND (
       n.nspname = 'public' AND c.relname <> 'alembic_version' AND c.relowner = '{OWNER}'::regrole
-   OR n.nspname || '.' || c.relname IN {SETTINGS})
+   OR n.nspname || '.' || c.relname IN {SETTINGS + HEALED})
 GROUP BY name ORDER BY name
 """
-_REFERENCES: Final = """
+REFERENCES: Final = """
 SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
 WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND conrelid <> confrelid
 """
@@ -68,14 +71,19 @@ SELECT CASE schemaname WHEN 'public' THEN '' ELSE schemaname || '.' END || seque
 FROM pg_sequences WHERE last_value IS NOT NULL
   AND (schemaname = 'public' OR (schemaname, sequencename) = ('everystall', 'setting_changes_id_seq'))
 """
-#: As everystall.unnamed_photos counts those that somebody needs. (A database before 0038 has no `to_fetch`.)
-_PHOTOS: Final = """
-SELECT sha256 FROM listing_photos
-UNION SELECT photo ->> 'sha256' FROM import_rows r, jsonb_array_elements(r.originals) photo
-      WHERE r.outcome IS NULL OR coalesce(to_jsonb(r) -> 'to_fetch', '[]') <> '[]'
-UNION SELECT jsonb_array_elements_text(undo_photos) FROM matches WHERE state = 'linked'
-ORDER BY 1
-"""
+#: As everystall.unnamed_photos counts those that somebody needs: table → query. An older database has not
+#: all of these tables, nor `originals` (before 0020), nor `to_fetch` (before 0038).
+_PHOTOS: Final = {
+    "listing_photos": "SELECT sha256 FROM listing_photos",
+    "import_rows": """
+        SELECT photo ->> 'sha256'
+        FROM import_rows r, jsonb_array_elements(coalesce(to_jsonb(r) -> 'originals', '[]')) photo
+        WHERE r.outcome IS NULL OR coalesce(to_jsonb(r) -> 'to_fetch', '[]') <> '[]'""",
+    "matches": "SELECT jsonb_array_elements_text(undo_photos) FROM matches WHERE state = 'linked'",
+    "deleted_listings": """
+        SELECT jsonb_array_elements_text(photos) FROM deleted_listings
+        WHERE deleted_at > now() - interval '30 days 12 hours'""",
+}
 
 
 def silent(done: int, total: int) -> None:
@@ -134,23 +142,29 @@ async def _begin(connection: psycopg.AsyncConnection) -> tuple[dict[str, Any], l
     try:
         head = await (await connection.execute("SELECT version_num FROM alembic_version")).fetchone()
         columns: dict[str, list[str]] = dict(await (await connection.execute(TABLES)).fetchall())
-        references = await (await connection.execute(_REFERENCES)).fetchall()
+        references = await (await connection.execute(REFERENCES)).fetchall()
         sequences: dict[str, int] = dict(await (await connection.execute(SEQUENCES)).fetchall())
-        names = [str(row[0]) for row in await (await connection.execute(_PHOTOS)).fetchall()]
+        photos = " UNION ".join(query for table, query in _PHOTOS.items() if table in columns)
+        names = [str(row[0]) for row in await (await connection.execute(f"{photos} ORDER BY 1")).fetchall()]
     except psycopg.errors.InsufficientPrivilege:
         raise Misconfigured(
             "Who DATABASE_ADMIN_URL logs in as does not see every seller's rows, so no backup can be made.",
             action="Set DATABASE_ADMIN_URL to a superuser's address, or give that role BYPASSRLS.",
         ) from None
-    sorter = TopologicalSorter({table: set() for table in columns})
-    for table, other in references:
-        sorter.add(table, other)
     about = {
         "format": FORMAT, "version": __version__, "head": head[0] if head else None,
         "made": datetime.now(UTC).isoformat(), "sequences": sequences,
-        "tables": {table: columns[table] for table in sorter.static_order()},
+        "tables": {table: columns[table] for table in in_order(columns, references)},
     }  # fmt: skip
     return about, names
+
+
+def in_order(tables: Iterable[str], references: Iterable[tuple[str, str]]) -> list[str]:
+    """A table after those that it points at."""
+    sorter: TopologicalSorter[str] = TopologicalSorter({table: set() for table in tables})
+    for table, other in references:
+        sorter.add(table, other)
+    return list(sorter.static_order())
 
 
 async def _write_table(
@@ -183,6 +197,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(data), 0o600
     tar.addfile(member, io.BytesIO(data))
+    tar.members.clear()  # type: ignore[attr-defined]  # or it remembers each
 
 
 # ---- reading --------------------------------------------------------------------------------------
@@ -200,6 +215,7 @@ def members(file: IO[bytes], key: bytes) -> Iterator[tuple[str, bytes]]:
                 found = tar.extractfile(member)
                 assert found is not None
                 yield member.name, found.read()
+                tar.members.clear()  # type: ignore[attr-defined]  # or it remembers each
     except tarfile.TarError:
         raise damaged() from None
     opening.finish()

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from everystall import __version__
+from everystall import __version__, db
 from everystall.backup import archive
 from everystall.backup.archive import Progress, silent
+from everystall.backup.remote import Remote
 from everystall.backup.sealing import Sealing
 from everystall.backup.shelf import Shelf
 from everystall.content.photos import Photos
-from everystall.errors import Misconfigured, StorageFull
+from everystall.errors import EverystallError, Misconfigured, StorageFull
 from everystall.settings import Settings
+from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
 
 log = structlog.get_logger()
@@ -26,13 +33,14 @@ log = structlog.get_logger()
 def make(
     settings: Settings,
     keyring: Keyring,
-    to: Path,
+    to: Path | Remote,
     *,
     passphrase: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Writes everything to `to`, which only we may read; its contents.json. Without a passphrase the one of
-    BACKUP_PASSPHRASE is taken, if there is one. Raises StorageFull, Misconfigured: then there is no file."""
+    BACKUP_PASSPHRASE is taken, if there is one. Raises StorageFull, StorageAway, Misconfigured: then there is
+    no file."""
     if settings.database_admin_url is None:
         raise Misconfigured(
             "A backup needs more rights than the login role of DATABASE_URL has.",
@@ -40,23 +48,33 @@ def make(
         )
     if passphrase is None and settings.backup_passphrase is not None:
         passphrase = settings.backup_passphrase.get_secret_value()
-    half = to.with_name(f"{to.name}.part")
     url, photos = settings.database_admin_url.get_secret_value(), Photos(settings)
 
     async def work() -> dict[str, Any]:
         told = {"made": datetime.now(UTC).isoformat(), "version": __version__}
         try:
-            with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with to.writing() if isinstance(to, Remote) else _written(to) as file:
                 out = Sealing(file, told, keyring, passphrase, settings.pbkdf2_iterations)
-                contents = await archive.write(out, url, keyring, photos, progress)
-                file.flush()
-                os.fsync(file.fileno())
-            return contents
+                return await archive.write(out, url, keyring, photos, progress)
         finally:
             await photos.close()
 
+    contents = asyncio.run(work())
+    log.info("backup.made", name=to.name, photos=contents["photos"])
+    if contents["missing"]:
+        log.error("backup.photos_missing", number=len(contents["missing"]))
+    return contents
+
+
+@contextmanager
+def _written(to: Path) -> Iterator[IO[bytes]]:
+    """Beside, and renamed once it is whole and on the disk. Raises StorageFull."""
+    half = to.with_name(f"{to.name}.part")
     try:
-        contents = asyncio.run(work())
+        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         half.replace(to)
     except OSError as e:
         raise StorageFull(
@@ -65,10 +83,6 @@ def make(
         ) from None
     finally:
         half.unlink(missing_ok=True)
-    log.info("backup.made", name=to.name, bytes=to.stat().st_size, photos=contents["photos"])
-    if contents["missing"]:
-        log.error("backup.photos_missing", number=len(contents["missing"]))
-    return contents
 
 
 def make_on_shelf(
@@ -83,3 +97,42 @@ def make_on_shelf(
     make(settings, keyring, path, progress=progress)
     shelf.thin(keep)
     return path
+
+
+def make_before_upgrade(settings: Settings) -> Path | None:
+    """What is here, before migrations change it; None where they change nothing, nobody is here yet,
+    BACKUP_DAYS is 0, or who migrates does not see all rows. Raises Misconfigured if none can be made."""
+    if settings.backup_days == 0 or settings.database_admin_url is None:
+        return None
+    url = db.driver_url(settings.database_admin_url.get_secret_value())
+
+    async def look() -> Keyring | None:
+        engine = create_async_engine(url, connect_args={"connect_timeout": 10})
+        try:
+            async with engine.connect() as connection:
+                if await connection.scalar(text("SELECT to_regclass('public.users')")) is None:
+                    return None
+                if not await rotation.sees_everyone(connection):
+                    log.warning("upgrade.no_backup", why="who migrates does not see every seller's rows")
+                    return None
+                now, newest = await connection.run_sync(db.revisions)
+                anybody = await connection.scalar(text("SELECT EXISTS (SELECT FROM public.users)"))
+                if now == newest or not anybody:
+                    return None
+                keyring = Keyring.load(settings)
+                await rotation.check_opens(connection, keyring)
+                log.info("upgrade.backup_first", revision=now, to=newest)
+                return keyring
+        except OperationalError:
+            return None  # who migrates comes to it next, and says so
+        finally:
+            await engine.dispose()
+
+    try:
+        keyring = asyncio.run(look())
+        return make_on_shelf(settings, keyring, "upgrade") if keyring is not None else None
+    except EverystallError as e:
+        raise Misconfigured(
+            f"Before an upgrade a backup is made, and none could be: {e.message}",
+            action=f"{e.action} Or set BACKUP_DAYS=0: then none is made. The database is as it was.",
+        ) from None

@@ -59,7 +59,7 @@ def check(file: Path, key: bytes, settings: Settings, progress: Progress = silen
     another database's; the about.json. Raises BackupRefused, Misconfigured."""
     with file.open("rb") as opened:
         about = archive.check(opened, key, progress)
-    admin, login = _urls(settings)
+    admin, login = urls(settings)
     engine = create_engine(admin, connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
@@ -68,7 +68,7 @@ def check(file: Path, key: bytes, settings: Settings, progress: Progress = silen
                     f"That backup was made by a newer Everystall ({about['version']}).",
                     action="Install that version or a newer one here, and restore it then.",
                 )
-            _check_alone(connection, login)
+            check_alone(connection, login)
             known = _known_store(connection)
     except OperationalError as e:
         raise db.unreachable(admin, e) from None
@@ -83,7 +83,7 @@ def restore(
     file: Path, key: bytes, settings: Settings, keyring: Keyring, progress: Progress = silent
 ) -> Restored:
     """After `check`. Raises BackupRefused, StorageFull and whatever goes wrong: then nothing was changed."""
-    admin, login = _urls(settings)
+    admin, login = urls(settings)
     engine = create_engine(admin, hide_parameters=True, connect_args={"connect_timeout": 10})
     photos = Photos(settings)
     new: list[str] = []
@@ -117,7 +117,7 @@ def put_back(
 
 def holds_something(settings: Settings) -> bool:
     """Whether there is anybody here whose state could be restored."""
-    engine = create_engine(_urls(settings)[0], connect_args={"connect_timeout": 10})
+    engine = create_engine(urls(settings)[0], connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
             there = connection.execute(text("SELECT to_regclass('public.users')")).scalar_one()
@@ -139,7 +139,7 @@ def _restore(
     progress: Progress,
 ) -> Restored:
     db.begin(connection, login)
-    _check_alone(connection, login)
+    check_alone(connection, login)
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     connection.execute(text("SET LOCAL search_path = public"))
     about = json.loads(_named(next(found), ABOUT))
@@ -147,11 +147,14 @@ def _restore(
     result = Restored(about)
     store = _known_store(connection) or runner.run(photos.find_id()) or uuid4()
     numbers, fence, revoked = _remembered(connection)
+    aftermath.keep_healed(connection)
     db.clear(connection)
     db.upgrade(connection, login, about["head"])
     ours = {row[0]: list(row[1]) for row in connection.execute(text(archive.TABLES))}
-    if about["format"] == 1:
-        ours = {table: columns for table, columns in ours.items() if table not in archive.SETTINGS}
+    later = (archive.SETTINGS if about["format"] < 2 else ()) + (
+        archive.HEALED if about["format"] < 3 else ()
+    )
+    ours = {table: columns for table, columns in ours.items() if table not in later}
     if ours != about["tables"]:
         raise damaged()
     rows: dict[str, int] = dict.fromkeys(ours, 0)
@@ -298,21 +301,21 @@ def _open_sessions(connection: Connection, keyring: Keyring, result: Restored) -
             log.warning("backup.session_does_not_open", user_id=str(row.user_id), session_id=str(row.id))
 
 
-def _check_alone(connection: Connection, login: URL) -> None:
-    """Raises BackupRefused while a web or a worker is connected."""
+def check_alone(connection: Connection, login: URL, what: str = "restored") -> None:
+    """Raises BackupRefused while a web or a worker is connected. `what` was not done then."""
     until = time.monotonic() + GOING
     asked = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = :n")
     while connection.execute(asked, {"n": login.username}).scalar_one():
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
         if time.monotonic() > until:
             raise BackupRefused(
-                "A web or a worker is connected to this database, so nothing was restored.",
+                f"A web or a worker is connected to this database, so nothing was {what}.",
                 action="Stop every web and worker first (Ctrl-C in `everystall up`).",
             )
         time.sleep(0.2)
 
 
-def _urls(settings: Settings) -> tuple[URL, URL]:
+def urls(settings: Settings) -> tuple[URL, URL]:
     if settings.database_admin_url is None or settings.database_url is None:
         raise Misconfigured(
             "Restoring needs more rights than the login role of DATABASE_URL has.",

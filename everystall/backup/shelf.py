@@ -25,9 +25,9 @@ from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
 
 #: night: by the clock · asked: by the button or the command · before: what was here before a restore ·
-#: sent: somebody's own file, to be restored
-KINDS: Final = ("night", "asked", "before", "sent")
-_NAME: Final = re.compile(r"\d{8}T\d{6}Z-(night|asked|before|sent)\.everystall")
+#: upgrade: what was here before migrations changed it · sent: somebody's own file, to be restored
+KINDS: Final = ("night", "asked", "before", "upgrade", "sent")
+_NAME: Final = re.compile(rf"\d{{8}}T\d{{6}}Z-({'|'.join(KINDS)})\.everystall")
 #: For that long each is kept that was made at night; of older ones one a week, until BACKUP_DAYS.
 EACH_DAYS: Final = 7
 #: Of the nights, when: hour of this machine's day.

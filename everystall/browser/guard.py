@@ -114,13 +114,7 @@ class Guard:
 def main() -> None:
     """Playwright's executable: start Chromium, keep the link, end both together."""
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    address = os.environ.pop(LINK)
-    link.connect(address)
-    with suppress(OSError):  # nobody needs the folder any more, and a killed worker cannot remove it
-        os.unlink(address)
-        os.unlink(os.path.join(os.path.dirname(address), "chromium"))
-        os.unlink(os.path.join(os.path.dirname(address), "lock"))
-        os.rmdir(os.path.dirname(address))
+    link.connect(os.environ.pop(LINK))
     program = os.environ.pop(PROGRAM)
     until = float(os.environ.pop(UNTIL))
     with suppress(OSError):

@@ -14,7 +14,7 @@ import base64
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,7 +27,9 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from everystall.browser.agent import Helper, Wish
 from everystall.browser.guard import Deadline
+from everystall.browser.heal import SHOWN, Healed, Healing, layout_of
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.errors import (
     AccountLimited,
@@ -36,6 +38,7 @@ from everystall.errors import (
     EverystallError,
     LeaseLost,
     MarketplaceBusy,
+    NotWanted,
     PageChanged,
     SessionExpired,
 )
@@ -75,7 +78,7 @@ def translated(deadline: Deadline | None = None) -> Iterator[None]:
             raise LeaseLost from e
         said = e.message.split("\n", 1)[0]  # behind it comes a log that quotes the page
         if re.search("closed|crashed|disconnected", said):
-            raise BrowserEnded from e
+            raise BrowserEnded("Everystall's own browser ended in the middle of it.") from e
         found = re.search(r"net::(ERR_[A-Z_]+)", said)
         if found:
             raise MarketplaceBusy(f"The marketplace cannot be reached ({found[1]}).") from e
@@ -113,6 +116,8 @@ class Page:
         self.gone = False
         #: A `commit` came as far as its click, since somebody last set this to False.
         self.clicked = False
+        #: A rehearsal: all but the click of a `commit`.
+        self.dry = False
         self._accept_dialog = False
         #: Addresses that were asked for since `goto`: the last ones.
         self._asked: deque[str] = deque(maxlen=300)
@@ -124,6 +129,18 @@ class Page:
         #: Until when the marketplace asked us to rest, by time.monotonic().
         self._rest_until = 0.0
         raw.on("response", self._on_answer)
+        #: What is known of this marketplace's targets (heal.py); none: nothing is healed or remembered.
+        self.healing: Healing | None = None
+        #: Asked where the other rungs stop (agent.py); none: that is a stop.
+        self.helper: Helper | None = None
+        #: What such a one did here.
+        self.acts = 0
+        #: What was filled in, read and closed, since `goto`: while one of these shows, nobody else acts.
+        self.sealed: Sequence[Target] = ()
+        #: The healed locator that found what was looked for last.
+        self._healed: Healed | None = None
+        #: What targets were found as since `goto`.
+        self._met: dict[str, Locator] = {}
 
     @property
     def url(self) -> str:
@@ -143,7 +160,8 @@ class Page:
         self._stay_away()
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
-        self._lacks_part = False
+        self._met.clear()
+        self._lacks_part, self.sealed = False, ()
         try:
             with self._translated():
                 response = await self._go(address)
@@ -153,7 +171,9 @@ class Page:
         await self.look_out()
         _judge(response)
         if ready is not None:
-            await self.wait_for(ready, seconds=self._settings.page_seconds)
+            await self._do(
+                ready, f"come to {ready.intent}", _nothing, seconds=self._settings.page_seconds, waits=True
+            )
 
     async def look_out(self) -> None:
         """Raises if the page shows something that is not ours to work on: one round trip if not."""
@@ -185,15 +205,20 @@ class Page:
     # ---- acting ----
 
     async def fill(self, target: Target, text: str) -> None:
-        found = await self._find(target)
-        async with self._acting(target):
+        async def act(found: Locator) -> None:
             await found.fill(text, timeout=self._milliseconds)
+            await self._holds(target, found, text)
+
+        await self._do(target, f"write its value into {target.intent}", act, value=text)
 
     async def type(self, target: Target, text: str) -> None:
         """Key by key, for fields that take nothing else."""
-        found = await self._find(target)
-        async with self._acting(target):
+
+        async def act(found: Locator) -> None:
             await found.press_sequentially(text, timeout=self._settings.page_seconds * 1000)
+            await self._holds(target, found, text)
+
+        await self._do(target, f"write its value into {target.intent}", act, value=text)
 
     async def press(self, target: Target, key: str) -> None:
         found = await self._find(target)
@@ -204,9 +229,9 @@ class Page:
         """For what only the seller can see. A commit target goes through `commit`."""
         if target.effect == "commit":
             raise PageChanged(f"“{target.intent}” would publish: it is clicked by commit only.")
-        found = await self._find(target)
-        async with self._acting(target):
-            await found.click(timeout=self._milliseconds)
+        await self._do(
+            target, f"press {target.intent}", lambda found: found.click(timeout=self._milliseconds)
+        )
 
     async def hover(self, target: Target) -> None:
         found = await self._find(target)
@@ -214,28 +239,34 @@ class Page:
             await found.hover(timeout=self._milliseconds)
 
     async def check(self, target: Target, on: bool) -> None:
-        found = await self._find(target, state="attached")
-        async with self._acting(target):
+        async def act(found: Locator) -> None:
             await found.set_checked(on, timeout=self._milliseconds, force=not await found.is_visible())
+
+        await self._do(target, f"{'tick' if on else 'untick'} {target.intent}", act, state="attached")
 
     async def select(self, target: Target, label: str) -> None:
         """An option of a <select>, by its exact label."""
-        found = await self._find(target)
-        async with self._acting(target):
+
+        async def act(found: Locator) -> None:
             await found.select_option(label=label, timeout=self._milliseconds)
+            await self._holds(target, found, label)
+
+        await self._do(target, f"choose its value in {target.intent}", act, value=label)
 
     async def set_files(self, target: Target, files: Sequence[PhotoFile]) -> None:
         """Bytes, never paths: the browser may run where our files are not."""
-        found = await self._find(target, state="attached")
-        async with self._acting(target):
-            await found.set_input_files(
-                [FilePayload(name=one.name, mimeType=one.content_type, buffer=one.data) for one in files],
-                timeout=self._settings.page_seconds * 1000,
-            )
+        given = [FilePayload(name=one.name, mimeType=one.content_type, buffer=one.data) for one in files]
+        await self._do(
+            target,
+            f"give the photos to {target.intent}",
+            lambda found: found.set_input_files(given, timeout=self._settings.page_seconds * 1000),
+            state="attached",
+        )
 
     async def commit(self, target: Target, *, accept_dialog: bool = False) -> None:
         """The one click that a buyer can see the outcome of. LeaseLost if we may no longer act. Any other
-        error but PageChanged leaves open whether the page took the click: somebody must look.
+        error but PageChanged, and NotWanted in a rehearsal, leaves open whether the page took the click:
+        somebody must look.
 
         `accept_dialog`: the page's next question ("Are you sure?") is answered yes, that one only."""
         if target.effect != "commit":
@@ -244,6 +275,8 @@ class Page:
         async with self._acting(target):
             if not await found.is_enabled(timeout=self._milliseconds):
                 raise PageChanged(f"The page does not let us press {target.intent}.")
+        if self.dry:
+            raise NotWanted("This is a rehearsal: nothing is clicked.")
         if self._deadline is not None and self._deadline.passed:
             raise LeaseLost
         self._stay_away()
@@ -262,6 +295,21 @@ class Page:
         self, target: Target, *, state: State = "visible", seconds: float | None = None
     ) -> None:  # fmt: skip
         await self._find(target, state=state, seconds=seconds)
+
+    async def wait_enabled(self, target: Target) -> None:
+        """Until it can be pressed, what publishes too: that is what stands in front of `arm`."""
+
+        async def act(_: Locator) -> None:
+            end, pause = time.monotonic() + self._settings.locator_seconds, pauses()
+            while not await self.is_enabled(target):
+                if time.monotonic() > end:
+                    raise PageChanged(f"The page does not let us press {target.intent}.")
+                await asyncio.sleep(next(pause))
+
+        if await self.count(target) == 0:  # it is waited for, and that it cannot be found is final
+            await self._find(target)
+        do = f"make it possible to press {target.intent}, without pressing it"
+        await self._do(target, do, act, waits=True)
 
     async def wait_gone(self, target: Target, *, seconds: float | None = None) -> None:
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
@@ -286,6 +334,10 @@ class Page:
                 await self.look_out()
             if time.monotonic() > end:
                 await self.look_out()
+                healed = [place for place, one in enumerate(targets) if await self._heal(one, "visible")]
+                if len(healed) == 1:
+                    return healed[0]
+                self._miss(*targets)
                 raise self._absent(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
             await asyncio.sleep(next(pause))
 
@@ -301,11 +353,20 @@ class Page:
         """Is it visible now?"""
         return await self.count(target) > 0
 
+    async def stands(self, target: Target, *, state: State = "visible") -> bool:
+        """Is it there, or in a moment, by the rungs before the last, and can it be used?"""
+        try:
+            found = await self._find(target, state=state)
+        except PageChanged:
+            return False
+        with self._translated():
+            return await found.is_enabled(timeout=self._milliseconds)
+
     async def count(self, target: Target) -> int:
         """How many are visible now, by the first locator that finds any."""
         with self._translated():
-            for locator in self._locators(target):
-                found = await locator.locator("visible=true").count()
+            for locator, healed in self._tries(target):
+                found = await _many(locator.locator("visible=true"), healed)
                 if found:
                     return found
         return 0
@@ -318,7 +379,7 @@ class Page:
     async def texts(self, target: Target) -> list[str]:
         """Of all that are visible now."""
         with self._translated():
-            for locator in self._locators(target):
+            for locator in self.locators_of(target):
                 found = await locator.locator("visible=true").all_inner_texts()
                 if found:
                     return found
@@ -348,6 +409,12 @@ class Page:
         """The result of a function that only reads the page: one round trip for a whole list."""
         with self._translated():
             return await self.raw.evaluate(script, arg)
+
+    async def cookie(self, name: str) -> str | None:
+        """One of the marketplace's."""
+        with self._translated():
+            cookies = await self.raw.context.cookies(self.base_url)
+        return next((one.get("value") for one in cookies if one.get("name") == name), None)
 
     async def fetch(self, url: str) -> bytes:
         """What the page itself would get from an address on the marketplace's hosts (its photos)."""
@@ -387,6 +454,18 @@ class Page:
         if got is None:
             raise self._busy("The marketplace did not give us back a photo.")
         return base64.b64decode(got)
+
+    async def read_form(self, script: str, fields: Mapping[str, Target]) -> Any:
+        """The same. What it does not find (null) is read from its target, where that is on the page: a value,
+        or the words of what is no field."""
+        shown = await self.read(script)
+        for name in [name for name in fields if shown[name] is None]:
+            with self._translated():
+                for found, healed in self._tries(fields[name]):
+                    if await _many(found, healed) == 1:
+                        shown[name] = await found.evaluate(SHOWN, timeout=self._milliseconds)
+                        break
+        return shown
 
     # ---- parts ----
 
@@ -464,8 +543,34 @@ class Page:
         except (MarketplaceBusy, PageChanged) as e:
             if isinstance(e.__cause__, PlaywrightTimeout):
                 await self.look_out()
+                self._was_wrong()
                 raise PageChanged(f"This is on the page but cannot be used: {target.intent}.") from e
             raise
+
+    async def _do(
+        self, target: Target, do: str, act: Callable[[Locator], Awaitable[None]], *, state: State = "visible",
+        seconds: float | None = None, waits: bool = False, value: str | None = None,
+    ) -> None:  # fmt: skip
+        """What is done at a target. Where the other rungs stop, rung 4 does it, or clears the way to it.
+        `waits`: it only has to be there. `value`: what is written or chosen."""
+        try:
+            await self._try(target, act, state, seconds)
+            return
+        except PageChanged as e:
+            if self.helper is None or self._lacks_part or self.rest or self.clicked:
+                raise
+            came = await self.helper.help(self, Wish(target, do, state, waits, value))
+            if came is None:
+                raise PageChanged(f"{e.message} {self.helper.says}") from e
+        if came == "clear":
+            await self._try(target, act, state, None)
+
+    async def _try(
+        self, target: Target, act: Callable[[Locator], Awaitable[None]], state: State, seconds: float | None
+    ) -> None:
+        found = await self._find(target, state=state, seconds=seconds)
+        async with self._acting(target):
+            await act(found)
 
     async def _any_visible(self, texts: Sequence[str]) -> bool:
         with self._translated():
@@ -474,37 +579,116 @@ class Page:
                 union = union.or_(self.raw.locator(text))
             return await union.locator("visible=true").count() > 0
 
-    def _locators(self, target: Target) -> Iterator[Locator]:
+    def locators_of(self, target: Target) -> Iterator[Locator]:
+        return (locator for locator, _ in self._tries(target))
+
+    def _tries(self, target: Target) -> Iterator[tuple[Locator, Healed | None]]:
+        """Its locators in order: healed ones that proved themselves, its own, other healed ones."""
         root = self.raw if target.frame is None else self.raw.frame_locator(target.frame)
+        healing, layout = self.healing, layout_of(self.raw.url, target.frame)
+        for one in healing.tried(target, layout, first=True) if healing else ():
+            yield root.locator(target.filled(one.locator)), one
         for text in target.locators:
-            yield root.locator(text)
+            yield root.locator(text), None
+        for one in healing.tried(target, layout, first=False) if healing else ():
+            yield root.locator(target.filled(one.locator)), one
 
     async def _find(
         self, target: Target, *, state: State = "visible", seconds: float | None = None
     ) -> Locator:  # fmt: skip
         """The ladder. Rung 1: the locators, in order; one visible match is a find, several are none.
-        Rungs 2 to 4 (likeness, model, agent) belong here, before PageChanged is raised."""
+        Rungs 2 and 3 (heal.py) come once that took as long as it may, or as any other would."""
         end = time.monotonic() + (seconds or self._settings.locator_seconds)
         looked = time.monotonic()
+        heal_at = min(end, looked + self._settings.locator_seconds)
         pause = pauses()
         while True:
             with self._translated():
-                for locator in self._locators(target):
+                for locator, healed in self._tries(target):
                     wanted = locator.locator("visible=true") if state == "visible" else locator
-                    if await wanted.count() == 1:
+                    if await _many(wanted, healed) == 1 and await self._fits(target, wanted, healed):
+                        await self.meet(target, wanted, healed)
                         return wanted
             now = time.monotonic()
             if now - looked > OBSTACLE_POLL or now > end:
                 looked = now
                 await self.look_out()
+            if now > heal_at or now > end:
+                await self.look_out()
+                heal_at = end
+                if (found := await self._heal(target, state, ask=now > end)) is not None:
+                    return found
             if now > end:
                 several = await self.count(target)
                 if several > 1:
                     raise PageChanged(
                         f"This is on the page {several} times, where one is expected: {target.intent}."
                     )
+                self._miss(target)
                 raise self._absent(f"We do not find this on the page: {target.intent}.")
             await asyncio.sleep(next(pause))
+
+    async def _fits(self, target: Target, found: Locator, healed: Healed | None) -> bool:
+        if healed is None or self.healing is None:
+            return True
+        return await self.healing.fits(target, found, layout_of(self.raw.url, target.frame), healed)
+
+    async def meet(self, target: Target, found: Locator, healed: Healed | None) -> None:
+        """Something was found."""
+        self._healed, self._met[target.key] = healed, found
+        if self.healing is None:
+            return
+        if healed is not None:
+            self.healing.use(healed)
+        else:
+            self.healing.found.add(target.key)
+            await self.healing.note(target, found, layout_of(self.raw.url, target.frame))
+
+    def taken(self, target: Target) -> list[Locator]:
+        """What other targets than this were found as on this page."""
+        return [found for key, found in self._met.items() if key != target.key]
+
+    def _miss(self, *targets: Target) -> None:
+        if self.healing is not None:
+            self.healing.missing.update(target.key for target in targets)
+
+    async def _heal(self, target: Target, state: State, *, ask: bool = True) -> Locator | None:
+        """Rungs 2 and, where it may `ask`, 3: on a page that was just looked at for obstacles and lacks no
+        part of its own."""
+        if self.healing is None or not target.heal or self._lacks_part or self.rest:
+            return None
+        if await self.count(target) > 1:  # it is there, more than once
+            return None
+        layout = layout_of(self.raw.url, target.frame)
+        with self._translated():
+            healed = await self.healing.find(
+                self.raw,
+                target,
+                layout,
+                attached=state == "attached",
+                taken=self.taken(target),
+                ask=ask and target.guess,
+            )
+            if healed is None:
+                return None
+            await self.meet(target, *healed)
+        return healed[0]
+
+    async def _holds(self, target: Target, found: Locator, text: str) -> None:
+        """What was written stands in the field: asked where that was healed."""
+        if self.healing is None:
+            return
+        self.healing.written.add(text)
+        if self._healed is None:
+            return
+        if _folded(await found.evaluate(SHOWN, timeout=self._milliseconds)) != _folded(text):
+            self._was_wrong()
+            raise PageChanged(f"This does not keep what we write: {target.intent}.")
+
+    def _was_wrong(self) -> None:
+        if self.healing is not None and self._healed is not None:
+            self.healing.fail(self._healed)
+            self._healed = None
 
     def _absent(self, said: str) -> EverystallError:
         """Of a page that lacks what makes it, nothing can be said but that."""
@@ -526,6 +710,26 @@ class Page:
             self._accept_dialog = False
         with suppress(PlaywrightError):
             await (dialog.accept() if yes else dialog.dismiss())
+
+
+async def _nothing(_: Locator) -> None:
+    pass
+
+
+async def _many(found: Locator, healed: Healed | None) -> int:
+    """How many there are. One that came from a file may be no selector at all: it finds none."""
+    try:
+        return await found.count()
+    except PlaywrightError:
+        if healed is None:
+            raise
+        return 0
+
+
+def _folded(text: str) -> str:
+    """As a site may write it its own way: "25" and "$25.00", two spaces and one."""
+    number = re.fullmatch(r"\W{0,2}([\d,]+(?:\.\d+)?)", text.strip())
+    return f"{float(number[1].replace(',', '')):g}" if number else " ".join(text.split())
 
 
 def _judge(response: Response | None) -> None:

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from playwright.async_api import Browser, BrowserContext, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from everystall.errors import MarketplaceBusy, Misconfigured
+from everystall.browser.driver import starting
+from everystall.errors import Misconfigured
 from everystall.settings import Settings
 
 
@@ -22,8 +23,8 @@ from everystall.settings import Settings
 async def open_context(
     playwright: Playwright, settings: Settings, *, user_agent: str | None, time_zone: str | None
 ) -> AsyncIterator[BrowserContext]:
-    """Raises MarketplaceBusy if the browser is not there this time."""
-    try:
+    """Raises BrowserNotStarted if the browser is not there this time."""
+    with starting(elsewhere=True):
         browser = await _connect(playwright, settings)
         context = await browser.new_context(
             user_agent=user_agent,
@@ -31,8 +32,6 @@ async def open_context(
             accept_downloads=False,
             viewport={"width": 1280, "height": 900},
         )
-    except PlaywrightError as e:
-        raise MarketplaceBusy("The browser did not start this time.") from e
     try:
         yield context
     finally:

@@ -27,20 +27,31 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
-from playwright.async_api import BrowserContext, CDPSession, Playwright, Request, async_playwright
+from playwright.async_api import (
+    BrowserContext,
+    CDPSession,
+    Playwright,
+    Request,
+    Route,
+    WebSocketRoute,
+    async_playwright,
+)
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 
 from everystall.browser import identity, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.browser.driver import starting
 from everystall.browser.guard import Deadline, Guard
 from everystall.browser.page import Page, translated
 from everystall.browser.targets import Site
-from everystall.errors import MarketplaceBusy, Misconfigured, StorageFull
+from everystall.errors import Misconfigured, StorageFull
 from everystall.settings import Settings
 
 log = structlog.get_logger()
 
+#: Bytes of a folder in which Chromium's socket still has a path that fits (107, of which its own part is 45).
+MOST_TEMPORARY = 60
 #: Marks a tab whose storage was filled in once, so that what the site rotates is not put back.
 _FLAG = "__everystall_filled"
 _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None", "no_restriction": "None"}
@@ -108,12 +119,63 @@ class Browser:
     page: Page
     site: Site
     base_url: str
-    #: Hosts that pages loaded parts from and that the adapter does not list.
+    #: Hosts that pages loaded parts from; and those of them that the adapter does not list.
+    hosts: set[str]
     unlisted_hosts: set[str]
     #: Top-level navigations, in order, without their query.
     navigations: list[str]
     _context: BrowserContext
     _given: Storage
+    #: Its top-level page's walls.
+    _wall: Wall
+    #: Where others may attach to it by CDP; none: nobody may.
+    cdp_url: str | None = None
+    #: Hosts that sockets may be opened to; none: any. And whether they are looked at: once they are, they are
+    #: for as long as the browser lives.
+    _listed: Sequence[str] | None = None
+    _sockets_asked: bool = False
+
+    @asynccontextmanager
+    async def only_listed(self) -> AsyncIterator[None]:
+        """Meanwhile nothing is requested of a host that the adapter does not list, and no page opens a socket
+        to one; a pop-up asks for nothing at all. Not reached: what a new worker fetches at once, workers'
+        sockets, shared workers, what speculation rules prefetch, WebRTC (docs/healing.md)."""
+        listed = (urlsplit(self.base_url).hostname or "", *self.site.domains, *self.site.parts)
+
+        async def decide(route: Route) -> None:
+            url, ours = urlsplit(route.request.url), False
+            with suppress(PlaywrightError):
+                ours = route.request.frame.page == self.page.raw
+            with suppress(PlaywrightError):
+                if ours and (url.scheme not in ("http", "https") or _within(url.hostname or "", listed)):
+                    await route.fallback()
+                else:
+                    log.warning("browser.host_refused", host=url.hostname)
+                    await route.abort("blockedbyclient")
+
+        with translated():
+            if not self._sockets_asked:
+                await self._context.route_web_socket("**/*", self._decide_socket)
+                self._sockets_asked = True
+            await self._context.route("**/*", decide)
+            await self._wall.only(listed)
+        self._listed = listed
+        try:
+            yield
+        finally:
+            self._listed = None
+            with suppress(PlaywrightError):
+                await self._wall.only(None)
+                await self._context.unroute("**/*", decide)
+
+    async def _decide_socket(self, socket: WebSocketRoute) -> None:
+        host = urlsplit(socket.url).hostname or ""
+        with suppress(PlaywrightError):
+            if self._listed is None or _within(host, self._listed):
+                socket.connect_to_server()
+            else:
+                log.warning("browser.host_refused", host=host)
+                await socket.close()
 
     async def storage(self) -> Storage:
         """Cookies and the base origin's storage as they are now."""
@@ -150,11 +212,13 @@ async def open_browser(
     settings: Settings,
     deadline: Deadline | None = None,
     playwright: Playwright | None = None,
+    attachable: bool = False,
 ) -> AsyncIterator[Browser]:
     """A signed-in browser that ends with the block. With a deadline it is started under the guard; one that
-    runs elsewhere (remote.py) has none.
+    runs elsewhere (remote.py) has none. `attachable`: every program of this machine may attach to it; never
+    to one that runs elsewhere, which several visits share.
 
-    Raises Misconfigured (no Chromium) and MarketplaceBusy (it did not start this time)."""
+    Raises BrowserNotStarted: it did not start this time, or there is none."""
     given = storage or Storage()
     async with AsyncExitStack() as stack:
         if playwright is None:
@@ -164,9 +228,12 @@ async def open_browser(
                 playwright, settings, user_agent=given.user_agent, time_zone=given.time_zone
             )
             context = await stack.enter_async_context(there)
-            yield await _prepare(context, site, base_url, given, settings, deadline)
+            with starting(elsewhere=True):
+                browser = await _prepare(context, site, base_url, given, settings, deadline)
+            yield browser
             return
-        chromium = find_chromium(settings)
+        with starting():
+            chromium = find_chromium(settings)
         folder = await stack.enter_async_context(living_folder(_profiles(settings)))
         program, env, guard = chromium, _quiet_env(folder, given.time_zone), None
         if deadline is not None:
@@ -174,12 +241,20 @@ async def open_browser(
             nook = await stack.enter_async_context(guards_folder())
             guard = await stack.enter_async_context(Guard(nook, chromium, deadline))
             program, env = guard.program, env | guard.env
-        try:
+            # what it puts beside its profile goes with the visit, also if it is killed
+            if len(os.fsencode(nook)) <= MOST_TEMPORARY:
+                env["TMPDIR"] = str(nook)
+        with starting():
             context = await playwright.chromium.launch_persistent_context(
                 folder / "profile",
                 executable_path=program,
                 headless=True,
-                args=[*LAUNCH_ARGS, *_languages(given), *_walls(urlsplit(base_url).hostname or "")],
+                args=[
+                    *LAUNCH_ARGS,
+                    *_languages(given),
+                    *_walls(urlsplit(base_url).hostname or ""),
+                    *(["--remote-debugging-port=0"] if attachable else []),
+                ],
                 env=cast("Any", env),
                 user_agent=given.user_agent,
                 accept_downloads=False,
@@ -187,12 +262,13 @@ async def open_browser(
                 timeout=settings.page_seconds * 1000,
                 chromium_sandbox=os.geteuid() != 0,
             )
+            stack.push_async_callback(_close, context)
             if guard is not None:
                 await guard.connected()
-        except (PlaywrightError, TimeoutError) as e:
-            raise MarketplaceBusy("The browser did not start this time.") from e
-        stack.push_async_callback(_close, context)
-        yield await _prepare(context, site, base_url, given, settings, deadline)
+            browser = await _prepare(context, site, base_url, given, settings, deadline)
+            if attachable:
+                browser.cdp_url = _address_of(folder / "profile")
+        yield browser
 
 
 async def _prepare(
@@ -202,9 +278,9 @@ async def _prepare(
     raw = context.pages[0] if context.pages else await context.new_page()
     context.set_default_timeout(settings.locator_seconds * 1000)
     context.set_default_navigation_timeout(settings.page_seconds * 1000)
-    browser = Browser(Page(raw, site=site, base_url=base_url, settings=settings, deadline=deadline), site,
-                      base_url, set(), [], context, given)  # fmt: skip
+    page = Page(raw, site=site, base_url=base_url, settings=settings, deadline=deadline)
     host = urlsplit(base_url).hostname or ""
+    stays_here = settings.browser_cdp_url is not None and bool(_walls(host))
     with translated(deadline):
         await _add_cookies(context, given.cookies)
         if given.local or given.session:
@@ -214,8 +290,9 @@ async def _prepare(
             # ours was started with the languages (_languages); one that runs elsewhere is told per page
             spoken = given.languages if settings.browser_cdp_url is not None else ()
             await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent, spoken))
-        stays_here = settings.browser_cdp_url is not None and bool(_walls(host))
-        await _wall_in(cdp, browser.page, (host, *site.domains), stays_here=stays_here)
+        wall = Wall(cdp, page, (host, *site.domains), stays_here)
+        await wall.stand()
+    browser = Browser(page, site, base_url, set(), set(), [], context, given, wall)
     listed = (host, *site.domains, *site.parts)
 
     def note(request: Request) -> None:
@@ -227,6 +304,7 @@ async def _prepare(
                 if request.redirected_from is None:
                     browser.navigations.append(f"{parts.scheme}://{parts.netloc}{parts.path}")
                 return
+        browser.hosts.add(parts.hostname or "")
         if not _within(parts.hostname or "", listed):
             browser.unlisted_hosts.add(parts.hostname or "")
 
@@ -252,35 +330,60 @@ async def _add_cookies(context: BrowserContext, cookies: Sequence[Mapping[str, A
                 log.warning("browser.cookie_refused", name=one["name"])
 
 
-async def _wall_in(cdp: CDPSession, page: Page, domains: Sequence[str], *, stays_here: bool) -> None:
+@dataclass
+class Wall:
     """Top-level navigation, redirects included, to the marketplace's own hosts only. `stays_here`: and
     nothing else from elsewhere than its machine, for a browser that was not told so when it was started."""
-    main = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
-    tasks: set[asyncio.Future[None]] = set()
 
-    async def decide(event: dict[str, Any]) -> None:
+    cdp: CDPSession
+    page: Page
+    domains: Sequence[str]
+    stays_here: bool
+    _only: Sequence[str] | None = None
+    _main: str = ""
+    _tasks: set[asyncio.Future[None]] = field(default_factory=set)
+
+    async def stand(self) -> None:
+        self._main = (await self.cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
+        self.cdp.on("Fetch.requestPaused", self._paused)
+        await self.only(None)
+
+    async def only(self, hosts: Sequence[str] | None) -> None:
+        """Nothing from other hosts than these, redirects of parts included; None: parts from anywhere."""
+        self._only = hosts
+        whole = self.stays_here or hosts is not None
+        pattern = {"urlPattern": "*"} if whole else {"urlPattern": "*", "resourceType": "Document"}
+        await self.cdp.send("Fetch.enable", {"patterns": [pattern]})
+
+    def _paused(self, event: dict[str, Any]) -> None:
+        task = asyncio.ensure_future(self._decide(event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decide(self, event: dict[str, Any]) -> None:
         url = urlsplit(event["request"]["url"])
-        own = url.scheme in ("http", "https") and _within(url.hostname or "", domains)
-        top = event["frameId"] == main and event["resourceType"] == "Document"
-        away = stays_here and url.scheme in ("http", "https") and not _walls(url.hostname or "")
+        by_http = url.scheme in ("http", "https")
+        own = by_http and _within(url.hostname or "", self.domains)
+        top = event["frameId"] == self._main and event["resourceType"] == "Document"
+        away = self.stays_here and by_http and not _walls(url.hostname or "")
+        away |= self._only is not None and by_http and not _within(url.hostname or "", self._only)
         with suppress(PlaywrightError):
             if own or not (top or away):
-                await cdp.send("Fetch.continueRequest", {"requestId": event["requestId"]})
+                await self.cdp.send("Fetch.continueRequest", {"requestId": event["requestId"]})
             else:
                 if top:
                     log.warning("browser.navigation_refused", host=url.hostname)
-                    page.refused = url.hostname or url.scheme
+                    self.page.refused = url.hostname or url.scheme
                 refusal = {"requestId": event["requestId"], "errorReason": "BlockedByClient"}
-                await cdp.send("Fetch.failRequest", refusal)
+                await self.cdp.send("Fetch.failRequest", refusal)
 
-    def paused(event: dict[str, Any]) -> None:
-        task = asyncio.ensure_future(decide(event))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
 
-    cdp.on("Fetch.requestPaused", paused)
-    pattern = {"urlPattern": "*"} if stays_here else {"urlPattern": "*", "resourceType": "Document"}
-    await cdp.send("Fetch.enable", {"patterns": [pattern]})
+def _address_of(profile: Path) -> str | None:
+    """Where Chromium says that others may attach to it."""
+    with suppress(OSError, ValueError):
+        port, path = (profile / "DevToolsActivePort").read_text().split("\n")[:2]
+        return f"ws://127.0.0.1:{int(port)}{path}"
+    return None
 
 
 def _walls(host: str) -> list[str]:

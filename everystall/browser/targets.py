@@ -31,20 +31,30 @@ class Target:
     frame: str | None = None
     #: Never for a commit target, whatever is said here.
     heal: bool = True
+    #: A model may say which one it is, or an agent do it. Not where nobody would see that it was another: a
+    #: field that a site does without, and whose value no page shows.
+    guess: bool = True
     effect: Effect = "none"
+    #: The intent before its places were filled in: what heal.py remembers it by.
+    key: str = ""
+    #: What `named` filled them with.
+    values: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.effect == "commit":
             object.__setattr__(self, "heal", False)
+        if not self.key:
+            object.__setattr__(self, "key", self.intent)
 
     def named(self, **values: str) -> Target:
         """The same target with `{name}` places filled in, quotes and backslashes escaped."""
-        safe = {k: v.replace("\\", "\\\\").replace('"', '\\"') for k, v in values.items()}
-        return replace(
-            self,
-            intent=_fill(self.intent, values),
-            locators=tuple(_fill(text, safe) for text in self.locators),
-        )
+        named = replace(self, intent=_fill(self.intent, values), values=tuple(values.items()))
+        return replace(named, locators=tuple(named.filled(text) for text in self.locators))
+
+    def filled(self, locator: str) -> str:
+        """A locator with this target's values in its places."""
+        safe = {k: v.replace("\\", "\\\\").replace('"', '\\"') for k, v in self.values}
+        return _fill(locator, safe)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,12 @@ what pages looked like when something failed.
 Pixels are decoded in child processes only (imaging.py): a bomb, a broken file or a decoder's bug ends a
 child, never us. A name in the store is made of hashes; no name that a user gave ever gets there. What is
 sent out is always encoded anew, so no EXIF, GPS or hidden second file leaves the house.
+
+What nobody has is deleted by whoever wrote that down first, and counts as at it for five minutes. A store
+asks no database before it deletes, and no transaction outlasts a frozen process: so one that was frozen for
+longer just there may delete what was named meanwhile. It has read it before, and puts it back when it is
+awake. What stays lost is what such a one deletes and is killed right after, and what a store deletes after
+it was no longer waited for.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -83,16 +89,17 @@ _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 THUMBNAIL = PhotoRule(max_count=1, longest_side=192, quality=80, max_bytes=24_000)
 
 #: What a grid shows of it: 240 pixels wide, the same.
-CARD = PhotoRule(max_count=1, longest_side=480, quality=80, max_bytes=80_000)
+CARD = PhotoRule(max_count=1, longest_side=480, quality=70, max_bytes=80_000)
 
 #: What is said beforehand where a second process may come to look for photos elsewhere.
 OWN_HOME = (
     "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, does "
     "not start with photos of its own: then give all of them the same PHOTOS_URL."
 )
-#: A lock of the database: shared by who names photos in a transaction, alone for who deletes one.
-_NAMING = "everystall.photos"
 _UNNAMED = text("SELECT everystall.unnamed_photos(CAST(:hashes AS text[]))")
+_HOLD = text("SELECT everystall.hold_photos(CAST(:hashes AS text[]), CAST(:since AS timestamptz))")
+#: Seconds at most to delete one. After five minutes what was begun counts as broken off (migration 0049).
+FORGETTING = 240.0
 #: Questions to a store that are on their way at once.
 _AT_ONCE = 16
 #: At the root of the store: whose it is (photo_store.py).
@@ -123,6 +130,14 @@ class StoredPhoto(PhotoFacts):
     """What `put` found: size in pixels upright, type, hash, and bytes."""
 
     byte_size: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Photos that were in the store at that time, by the database's clock."""
+
+    hashes: tuple[str, ...]
+    at: datetime
 
 
 class Photos:
@@ -162,8 +177,8 @@ class Photos:
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
         if found != data:
-            raise Misconfigured(f"The photo store {_bare(self._location)} gives back something else.")
-        return _bare(self._location)
+            raise Misconfigured(f"The photo store {bare(self._location)} gives back something else.")
+        return bare(self._location)
 
     async def check(self) -> bool:
         """At the start of a process: what is set up wrongly stops it; a store that is away may come back.
@@ -190,7 +205,7 @@ class Photos:
     @property
     def where(self) -> str:
         """The location, without what may be secret in it."""
-        return _bare(self._location)
+        return bare(self._location)
 
     async def find_id(self) -> UUID | None:
         """Whose store it says it is; None where it says nothing that can be read."""
@@ -249,7 +264,7 @@ class Photos:
     async def get(self, sha256: str) -> bytes:
         """The original's bytes; what is not they (a link that somebody put into the store, a damaged file)
         is never handed out. PhotoMissing; NotFound for what is no hash."""
-        where = _bare(self._location)
+        where = bare(self._location)
         try:
             data = await self._read(f"originals/{_hash(sha256)}")
         except FileNotFoundError:
@@ -298,18 +313,32 @@ class Photos:
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
 
-    async def hold(self, session: AsyncSession, hashes: Collection[str]) -> None:
-        """For the transaction that names them: until it ends nobody deletes a photo, and then they are named.
-        Raises StorageAway if one was deleted since it was stored, as nobody had it."""
-        if await self.find_lost(session, hashes):
-            raise StorageAway(
-                "The same photo was somebody else's, and was deleted while yours came in.",
-                action="What a worker brings in is tried again by itself. If you sent it, send it again.",
-            )
+    async def look_for(self, db: Database, hashes: Collection[str]) -> Found:
+        """For who names them next, in a transaction (`hold`): none is open here, since the store may take its
+        time. Raises StorageAway if one was deleted since it was stored, as nobody had it."""
+        async with db.as_app() as session:
+            at = await session.scalar(text("SELECT clock_timestamp()"))
+        if await self._find_missing(hashes):
+            raise _gone()
+        return Found(tuple(hashes), at)
 
-    async def find_lost(self, session: AsyncSession, hashes: Collection[str]) -> list[str]:
-        """Those of them that are not there; no other goes before this transaction ends."""
-        await session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtext(:name))"), {"name": _NAMING})
+    async def hold(self, session: AsyncSession, found: Found) -> None:
+        """In the transaction that names them: until it ends nobody begins to delete one, and then they are
+        named. Raises StorageAway if one went after it was looked for."""
+        if found.hashes and await self._find_going(session, found.hashes, found.at):
+            raise _gone()
+
+    async def find_lost(self, db: Database, hashes: Collection[str]) -> list[str]:
+        """Those of them that are not there. They are named by now: no more of them go, and who is deleting
+        one is waited for."""
+        while True:
+            async with db.as_app() as session:
+                if not await self._find_going(session, hashes):
+                    break
+            await asyncio.sleep(0.2)
+        return await self._find_missing(hashes)
+
+    async def _find_missing(self, hashes: Collection[str]) -> list[str]:
         free = asyncio.Semaphore(_AT_ONCE)
 
         async def is_there(sha256: str) -> bool:
@@ -319,26 +348,52 @@ class Photos:
         there = await asyncio.gather(*map(is_there, hashes))
         return [sha256 for sha256, found in zip(hashes, there, strict=True) if not found]
 
+    async def _find_going(
+        self, session: AsyncSession, hashes: Collection[str], since: datetime | None = None
+    ) -> list[str]:
+        """Those that are being deleted, or were since then."""
+        return list(await session.scalars(_HOLD, {"hashes": list(hashes), "since": since}))
+
     async def forget_unnamed(self, db: Database, hashes: Collection[str]) -> None:
         """Deletes those of them that nobody has, by everystall.unnamed_photos. What cannot be deleted now is
-        said in the log and stops nothing."""
+        said in the log and stops nothing; of a store that does not answer no more is asked."""
         for sha256 in await self._find_unnamed(db, hashes) if hashes else ():
             try:
                 await self._forget_unnamed(db, sha256)
             except EverystallError as e:
                 log.error("photos.left", sha256=sha256, error=e.code)
+                if isinstance(e, StorageAway):
+                    return
 
     async def _find_unnamed(self, db: Database, hashes: Collection[str]) -> list[str]:
         async with db.as_app() as session:
             return list(await session.scalars(_UNNAMED, {"hashes": list(hashes)}))
 
     async def _forget_unnamed(self, db: Database, sha256: str) -> None:
-        """Asked once more while nobody names any: who stored the same meanwhile has named it by now, or looks
-        later whether it is there (`hold`). One by one, since whoever names photos waits for this."""
-        async with db.as_app() as session:
-            await session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": _NAMING})
-            if await session.scalar(_UNNAMED, {"hashes": [sha256]}):
+        """Asked once more while nobody names any, and written down before it goes: who stored the same
+        meanwhile has named it by now, or finds that it went (`hold`). Who stood still for so long that it
+        was named all the same puts it back."""
+        data: bytes | None = None
+        failed: EverystallError | None = None
+        try:
+            async with asyncio.timeout(FORGETTING):
+                begun = await db.ask("SELECT everystall.begin_forgetting(%(hash)s) AS at", hash=sha256)
+                if begun is None or (at := begun.at) is None:
+                    return
+                with suppress(FileNotFoundError):
+                    data = await self._read(f"originals/{_hash(sha256)}")
                 await self.forget(sha256)
+        except TimeoutError:
+            failed = StorageAway(f"The photo store {self.where} does not answer.")
+        except EverystallError as e:
+            failed = e
+        if failed is None:  # else it may still go, and nobody names it for five minutes
+            await db.ask("SELECT everystall.end_forgetting(%(hash)s, %(at)s)", hash=sha256, at=at)
+        if data is not None and not await self._find_unnamed(db, [sha256]):
+            log.warning("photos.put_back", sha256=sha256)
+            await self._write(f"originals/{sha256}", data)
+        if failed is not None:
+            raise failed
 
     # ---- what pages looked like (browser/evidence.py) ----
 
@@ -438,16 +493,16 @@ class Photos:
             raise self._no_store(e, "written") from None
 
     def _no_store(self, error: Exception, done: str) -> EverystallError:
-        said, where = str(error), _bare(self._location)
+        said, where = str(error), bare(self._location)
         if _FULL.search(said):
             return StorageFull("There is no room to store the photo; nothing was stored.")
-        refused = isinstance(error, PermissionDeniedError | UnauthenticatedError) or bool(_KEYS.search(said))
-        if self._folder is None and _NO_BUCKET.search(said):
+        refused = why_refused(error)
+        if self._folder is None and refused == "bucket":
             return Misconfigured(
                 f"There is no bucket for the photo store {where}.",
                 action="Make it, or correct PHOTOS_URL (and PHOTOS_S3_ENDPOINT, PHOTOS_S3_REGION).",
             )
-        if self._folder is None and refused:
+        if self._folder is None and refused == "keys":
             return Misconfigured(
                 f"The photo store {where} does not accept our keys.",
                 action="Check PHOTOS_S3_KEY_ID and PHOTOS_S3_KEY_SECRET, and that they may list, read, write "
@@ -521,6 +576,13 @@ class Photos:
     def _give_back(self, child: _Child) -> None:
         with self._lock:
             self._children.append(child)
+
+
+def _gone() -> StorageAway:
+    return StorageAway(
+        "The same photo was there before, and is being deleted, or was while it came in.",
+        action="A worker tries it again by itself. If you sent it, send it again in five minutes.",
+    )
 
 
 def hamming(a: str, b: str) -> int:
@@ -602,15 +664,15 @@ def _open_store(location: str, settings: Settings) -> tuple[ObjectStore, Path | 
     parts = urlsplit(location)
     if parts.scheme not in ("", "file"):
         try:
-            return _open_remote(location, parts.scheme, settings), None
+            return open_remote(location, settings), None
         except (BaseError, ValueError, OSError) as e:
-            if _KEYS.search(str(e)):
+            if why_refused(e) == "keys":
                 raise Misconfigured(
-                    f"The keys of the photo store {_bare(location)} are not complete.",
+                    f"The keys of the photo store {bare(location)} are not complete.",
                     action="Set PHOTOS_S3_KEY_ID and PHOTOS_S3_KEY_SECRET, both.",
                 ) from None
             raise Misconfigured(
-                f"PHOTOS_URL {_bare(location)} is not an object store that we know.",
+                f"PHOTOS_URL {bare(location)} is not an object store that we know.",
                 action="Use a folder, or a URL as file:///path, s3://bucket/path, gs://bucket or az://container.",
             ) from None
     folder = Path(unquote(parts.path) if parts.scheme else location).expanduser().absolute()
@@ -626,7 +688,9 @@ def _open_store(location: str, settings: Settings) -> tuple[ObjectStore, Path | 
         ) from None
 
 
-def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
+def open_remote(location: str, settings: Settings) -> ObjectStore:
+    """An object store by its URL, s3:// with what PHOTOS_S3_… say. Raises BaseError, ValueError, OSError."""
+    scheme = urlsplit(location).scheme
     if scheme == "memory":
         return from_url(location)
     if scheme not in ("s3", "s3a"):
@@ -642,6 +706,15 @@ def _open_remote(location: str, scheme: str, settings: Settings) -> ObjectStore:
     plain = (settings.photos_s3_endpoint or "").startswith("http://")
     options: Any = {**_NETWORK, "allow_http": plain}
     return S3Store.from_url(location, config=config, client_options=options, retry_config=_RETRIES)
+
+
+def why_refused(error: Exception) -> Literal["bucket", "keys"] | None:
+    """What a store over the network misses, where it says so: its bucket, or keys that it knows."""
+    said = str(error)
+    if _NO_BUCKET.search(said):
+        return "bucket"
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    return "keys" if denied or _KEYS.search(said) else None
 
 
 def _set_by(settings: Settings) -> str:
@@ -663,7 +736,7 @@ def _settle(path: Path) -> None:
             os.close(handle)
 
 
-def _bare(location: str) -> str:
+def bare(location: str) -> str:
     """The location without what may be secret in a URL."""
     parts = urlsplit(location)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else location

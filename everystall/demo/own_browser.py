@@ -19,7 +19,7 @@ from everystall.extension import marketplaces, unpack
 from everystall.marketplaces import MARKETPLACES
 
 #: Milliseconds that a click or a page may take.
-PATIENCE = 45_000
+PATIENCE = 120_000
 
 
 @asynccontextmanager

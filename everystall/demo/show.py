@@ -26,7 +26,7 @@ from everystall.demo.stage import LISTING, PHOTOS, Stage, set_up
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import command
 
-#: Seconds after which the demo no longer waits. A whole run takes about ten.
+#: Seconds in which no pair moved, after which the demo no longer waits. A whole run takes about ten.
 PATIENCE = 300.0
 _STYLE = {"live": "bold green", "needs_you": "bold red", "cancelled": "red"}
 
@@ -40,7 +40,7 @@ def run(*, once: bool, report: Path | None) -> bool:
         "[bold]Everystall[/bold]: a listing to three practice marketplaces. Nothing real is touched.\n"
     )
     console.print("Starting PostgreSQL, the practice marketplaces, the web and a worker …")
-    with set_up() as stage:
+    with set_up(tell=lambda said: console.print(f"  {said}")) as stage:
         console.print(f"  ready in {stage.up_seconds:.1f} s: {stage.url}")
         result = asyncio.run(perform(stage, console))
         if report is not None:
@@ -90,7 +90,7 @@ async def perform(stage: Stage, console: Console) -> dict[str, Any]:
 
 def follow(stage: Stage, job_id: str, console: Console) -> Any:
     """Shows the job's pairs as they change, until it ends; the job as it ended."""
-    started = time.monotonic()
+    started = moved_at = time.monotonic()
     seen: dict[str, list[tuple[str, float]]] = {}
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
@@ -101,10 +101,14 @@ def follow(stage: Stage, job_id: str, console: Console) -> Any:
                 steps = seen.setdefault(pair["marketplace"], [])
                 if not steps or steps[-1][0] != state:
                     steps.append((state, now))
+                    moved_at = started + now
                     if not console.is_terminal:
                         console.print(f"  {now:5.1f} s  {MARKETPLACES[pair['marketplace']]:<9} {state}")
             live.update(_progress(seen))
-            if job["status"] != "running" or now > PATIENCE:
+            if job["status"] != "running":
+                return job
+            if started + now > moved_at + PATIENCE:
+                console.print(f"Nothing has moved for {PATIENCE:.0f} seconds, so it is not waited for.")
                 return job
             time.sleep(0.1)
 

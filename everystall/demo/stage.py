@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ import httpx
 from everystall.browser.session import open_browser
 from everystall.demo.practice import cleaned
 from everystall.errors import EverystallError, Misconfigured
-from everystall.installation import is_working
+from everystall.installation import find_lack
 from everystall.inventory.sample import DEFAULTS as DEFAULTS
 from everystall.inventory.sample import LISTING as LISTING
 from everystall.inventory.sample import PHOTOS as PHOTOS
 from everystall.marketplaces import MARKETPLACES, get_adapter
-from everystall.processes import Children, answers, free_port, python_path, wait_until
+from everystall.processes import PATIENCE_SECONDS, Children, answers, free_port, python_path, wait_until_ready
 from everystall.settings import Settings, load
 
 #: The only settings of the caller's that hold here too.
@@ -57,11 +58,15 @@ class Stage:
 
     def everystall(self, *arguments: str) -> str:
         """Runs `everystall ARGUMENTS` here and returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "everystall", *arguments],
-            env={**self.env, "PYTHONPATH": python_path()},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "everystall", *arguments],
+                env={**self.env, "PYTHONPATH": python_path()},
+                capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            said = f"`everystall {' '.join(arguments)}` did not end in {PATIENCE_SECONDS:.0f} seconds."
+            raise Misconfigured(said) from None
         if done.returncode:
             raise Misconfigured(f"`everystall {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
         return done.stdout.strip()
@@ -140,10 +145,15 @@ class Refusal(EverystallError):
 
 @contextmanager
 def set_up(
-    *, home: Path | None = None, more: Mapping[str, str] | None = None, sandbox: str = "everystall"
+    *,
+    home: Path | None = None,
+    more: Mapping[str, str] | None = None,
+    sandbox: str = "everystall",
+    tell: Callable[[str], None] = lambda said: None,
 ) -> Iterator[Stage]:
     """The sandbox and `everystall up`, ready; all of it ended at the end. `more` is added to the
-    environment, `sandbox` is the module that serves the marketplaces (the benchmarks count page loads)."""
+    environment, `sandbox` is the module that serves the marketplaces (the benchmarks count page loads);
+    `tell` is told what a slow start waits for."""
     home = home or Path(os.environ.get("EVERYSTALL_HOME") or own_home())
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)  # an .env of yours is for the real thing
@@ -179,17 +189,18 @@ def set_up(
         started = time.monotonic()
         began = time.time()
         children.start("everystall", "up", env=env, log=logs / "everystall.log")
-        wait_until(
-            lambda: is_working(port, began),
+        wait_until_ready(
+            partial(find_lack, port, began),
             children,
             what="Everystall",
             log=logs / "everystall.log",
-            seconds=120,
+            tell=tell,
         )
         up_seconds = time.monotonic() - started
-        wait_until(
-            lambda: answers(f"http://127.0.0.1:{sandbox_port}/_control/state") is not None,
-            children, what="The sandbox", log=logs / "sandbox.log",
+        markets = f"http://127.0.0.1:{sandbox_port}/_control/state"
+        wait_until_ready(
+            lambda: None if answers(markets) is not None else "its web",
+            children, what="The sandbox", log=logs / "sandbox.log", tell=tell,
         )  # fmt: skip
         yield Stage(settings, env, sandbox_port, logs, children, up_seconds, api)
 

@@ -58,8 +58,12 @@ class Done:
     jobs: Sequence[str] = ()
     #: Of what is taken down or relisted: the publications that may be kept while they wait.
     waiting: Sequence[str] = ()
-    #: Of what is deleted: the listings that are taken down first, which may be kept while they are.
+    #: Of what is deleted: the listings that are taken down first, which may be kept while they are; and those
+    #: that are gone, which may be restored.
     deleting: Sequence[str] = ()
+    deleted: Sequence[str] = ()
+    #: Of what was marked as sold: the sales, which may be taken back.
+    sales: Sequence[str] = ()
     #: What was changed and may be as it was again.
     changes: Sequence[Changed] = ()
 

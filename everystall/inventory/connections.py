@@ -136,16 +136,17 @@ async def place_deserted(session: AsyncSession, connection: Connection) -> None:
     """No worker stands at the account's place: what waits for a visit there says so."""
     message = (
         f"No worker runs at “{connection.place}”, where this {MARKETPLACES[connection.marketplace]} account "
-        "is visited from: nothing is posted or taken down there. It goes on by itself when one is back."
+        "is visited from: nothing more is posted, changed or taken down there. It goes on by itself when one "
+        "is back, and nothing is lost."
     )
-    href = f"/api/connections/{connection.public_id}/resume"  # where there is none still, it says so again
+    # no button: nothing that its seller could press brings a worker there
     connection.needs_you = {
         "reason": NO_WORKER,
         "message": message,
         "url": connection.base_url,
-        "actions": [{"name": "resume", "label": "Go on", "method": "POST", "href": href}],
+        "actions": [],
     }
-    await hold_all(session, connection, NO_WORKER, message)
+    await hold_all(session, connection, NO_WORKER, message, tells_stand=True)
 
 
 async def place_attended(session: AsyncSession, connection: Connection) -> None:

@@ -107,7 +107,10 @@ async def pass_on(session: AsyncSession, cancelled: Sale) -> None:
 
 
 def _came_first(one: Sale, other: Sale) -> bool:
-    """By the marketplaces' own times where they tell them apart, else by when we saw them."""
+    """By the marketplaces' own times where they tell them apart, else by when we saw them. What was sold
+    elsewhere is handed over already, so it has it."""
+    if one.connection_id is None:
+        return True
     if one.sold_at is not None and other.sold_at is not None:
         apart = timedelta(0) if one.sold_at_exact and other.sold_at_exact else DAYS_APART
         if abs(one.sold_at - other.sold_at) > apart:

@@ -87,8 +87,9 @@ async def fetch_next(
     put: list[str] = []
     try:
         came = await _fetch_all(addresses, store, fetcher, put)
+        found = await store.look_for(db, put)
         async with db.as_user(user_id) as session:
-            await store.hold(session, put)
+            await store.hold(session, found)
             if await _note(session, (user_id, import_id, line), until, addresses, came):
                 put.clear()  # the row names them, or its listing does
     except EverystallError as e:  # the store is away or full, or one went: once more when the claim ends

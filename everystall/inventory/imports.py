@@ -445,7 +445,7 @@ async def _write(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]
         row.outcome, row.listing_id = decision.outcome, decision.listing_id
         row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
     await session.flush()
-    await _forget_fetching(session, rows)
+    await forget_photos(session, rows)
     await _remember(session, doing, rows)
 
 
@@ -475,18 +475,20 @@ async def _add_photos(session: AsyncSession, row: ImportRow, decision: Decision)
         decision.outcome, decision.findings = "updated", []
 
 
-async def _forget_fetching(session: AsyncSession, rows: Sequence[ImportRow]) -> None:
-    """Where the listing has photos already."""
-    ids = [row.listing_id for row in rows if row.to_fetch and row.outcome != "created"]
+async def forget_photos(session: AsyncSession, rows: Sequence[ImportRow]) -> None:
+    """Where the listing was here and has photos: these stay, and those that the row names are neither fetched
+    nor said to be missing."""
+    named = [row for row in rows if (row.to_fetch or row.photos) and row.outcome != "created"]
+    ids = [row.listing_id for row in named if row.listing_id is not None]
     if not ids:
         return
     found = await session.scalars(
         select(ListingPhoto.listing_id).distinct().where(ListingPhoto.listing_id.in_(ids))
     )
     have = set(found)
-    for row in rows:
+    for row in named:
         if row.listing_id in have:
-            row.to_fetch = []
+            row.to_fetch, row.photos = [], []
 
 
 async def _remember(session: AsyncSession, doing: Import, rows: Sequence[ImportRow]) -> None:

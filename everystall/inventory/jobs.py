@@ -333,7 +333,7 @@ async def _want_live(
     )
     found = await session.execute(
         new.on_conflict_do_update(
-            index_elements=["listing_id", "connection_id"],
+            index_elements=["user_id", "listing_id", "connection_id"],
             set_={
                 "wanted": "live",
                 "wanted_revision": new.excluded.wanted_revision,

@@ -6,19 +6,19 @@ All functions run inside the caller's transaction, and lock publications before 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, func, select, text, tuple_, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.content.photos import Fingerprint
 from everystall.errors import Refused
 from everystall.inventory import pricing, takings
+from everystall.inventory.deleted import FOLLOWS, KEPT, describe, put_back
 from everystall.inventory.incoming import live
 from everystall.inventory.likeness import same_photo
 from everystall.inventory.listings import facts_of
@@ -28,14 +28,10 @@ from everystall.marketplaces.base import flat, hash_of, with_marker
 from everystall.models import (
     Attempt,
     Connection,
-    DoubleSale,
-    Job,
     Listing,
     ListingPhoto,
     ListingSource,
     Match,
-    PriceDrop,
-    PriceStep,
     Publication,
     Sale,
 )
@@ -46,10 +42,6 @@ log = structlog.get_logger()
 _FILLED = ("title", "description", "brand", "category", "size", "condition", "colors", "tags", "price_cents",
            "original_price_cents", "sku", "package", "ships_from_zip", "shipping_payer", "location",
            "cost_cents", "labels")  # fmt: skip
-#: What goes along with the publications, and back; and their sources, which have no id of their own.
-_FOLLOWS: tuple[Any, ...] = (Sale, DoubleSale, Job)
-#: What stays with the later listing, and is kept to be put back with it.
-_KEPT = (ListingPhoto, PriceDrop, PriceStep)
 #: What each listing is, or was, linked with, itself too.
 _PARTS = text("""
     WITH RECURSIVE part(thing, id) AS (
@@ -69,7 +61,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     await _check_apart(session, row)
     moved = [one for one in publications if one.listing_id == later.id]
     before = {name: getattr(earlier, name) for name in (*_FILLED, "specifics", "overrides", "quantity")}
-    undo = await _described(session, later)
+    undo = await describe(session, later)
     _fill(earlier, later)
     undo["photos"] = await _add_photos(session, earlier, later)
     undo["publications"] = [str(one.id) for one in moved]
@@ -81,7 +73,7 @@ async def link(session: AsyncSession, row: Match, *, by: Literal["everystall", "
     for one in moved:
         one.listing_id = earlier.id
     await session.flush()
-    for model in (*_FOLLOWS, ListingSource):
+    for model in (*FOLLOWS, ListingSource):
         await session.execute(
             update(model).where(model.listing_id == later.id).values(listing_id=earlier.id)
             .execution_options(synchronize_session=False)
@@ -118,9 +110,9 @@ async def unlink(session: AsyncSession, row: Match) -> tuple[UUID, UUID]:
     for name, (before, after) in undo["earlier"].items():
         if getattr(earlier, name) == after:
             setattr(earlier, name, before)
-    await _put_back(session, Listing, [undo["listing"]])
-    for model in _KEPT:
-        await _put_back(session, model, undo[model.__tablename__])
+    await put_back(session, Listing, [undo["listing"]])
+    for model in KEPT:
+        await put_back(session, model, undo[model.__tablename__])
     for one in moved:
         one.listing_id = later_id
     await session.flush()
@@ -294,24 +286,11 @@ async def _watch(session: AsyncSession, publications: Sequence[Publication]) -> 
 # ---- undoing ----------------------------------------------------------------------------------------
 
 
-async def _described(session: AsyncSession, listing: Listing) -> dict[str, Any]:
-    """All that goes with the later listing's row."""
-    (row,) = await _as_json(session, "listings", "id", listing.id)
-    found: dict[str, Any] = {"listing": row}
-    for model in (*_KEPT, ListingSource):
-        name = model.__tablename__
-        found[name] = await _as_json(session, name, "listing_id", listing.id)
-    for follows in _FOLLOWS:
-        ids = await session.scalars(select(follows.id).where(follows.listing_id == listing.id))
-        found[follows.__tablename__] = [str(id) for id in ids]
-    return found
-
-
 async def _move_back(
     session: AsyncSession, undo: Mapping[str, Any], moved: Sequence[Publication], later_id: UUID
 ) -> None:
     """What came along with the later listing, and orders of its publications that were counted since."""
-    theirs: list[tuple[Any, Any]] = [(model, model.id.in_(undo[model.__tablename__])) for model in _FOLLOWS]
+    theirs: list[tuple[Any, Any]] = [(model, model.id.in_(undo[model.__tablename__])) for model in FOLLOWS]
     theirs.append((Sale, Sale.publication_id.in_([one.id for one in moved])))
     keys = [(one["source"], one["key"]) for one in undo["listing_sources"]]
     theirs.append((ListingSource, tuple_(ListingSource.source, ListingSource.key).in_(keys)))
@@ -319,25 +298,6 @@ async def _move_back(
         await session.execute(
             update(model).where(which).values(listing_id=later_id)
             .execution_options(synchronize_session=False)
-        )  # fmt: skip
-
-
-async def _as_json(session: AsyncSession, table: str, column: str, id: UUID) -> list[Mapping[str, Any]]:
-    rows = await session.scalars(
-        text(f"SELECT to_jsonb(t) FROM {table} t WHERE t.{column} = :id"), {"id": id}
-    )
-    return list(rows)
-
-
-async def _put_back(session: AsyncSession, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    table: Table = model.__table__
-    known = [column.name for column in table.columns if column.computed is None]
-    for row in rows:
-        names = ", ".join(name for name in known if name in row)  # one of before a column came has it not
-        await session.execute(
-            text(f"INSERT INTO {table.name} ({names}) SELECT {names} "
-                 f"FROM jsonb_populate_record(NULL::{table.name}, CAST(:row AS jsonb))"),
-            {"row": json.dumps(row)},
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
+from everystall.inventory.deleted import throw_away
 from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
 from everystall.models import Listing, ListingPhoto, Publication
 
@@ -108,7 +109,7 @@ async def copy_of(session: AsyncSession, listing: Listing) -> Listing:
 
 
 async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> None:
-    """DELETE ?end=true: the listing's row goes once nothing of it is live, wanted or in question."""
+    """DELETE ?end=true: the listing goes once nothing of it is live, wanted or in question."""
     listing = await session.get(Listing, listing_id)
     if listing is None or listing.delete_asked_at is None:
         return
@@ -121,4 +122,4 @@ async def forget_listing_if_over(session: AsyncSession, listing_id: UUID) -> Non
         {"id": listing_id},
     )
     if open_.first() is None:
-        await session.delete(listing)
+        await throw_away(session, listing)

@@ -113,7 +113,7 @@ async def note_page(
         ]  # fmt: skip
         made = insert(LiveImportItem).on_conflict_do_nothing().returning(LiveImportItem.remote_id)
         new = (await session.scalars(made, values)).all()
-    doing.tries, doing.message = 0, None
+    doing.tries, doing.cut_off, doing.message = 0, 0, None
     doing.pages_read = number
     await session.flush()
     await session.execute(
@@ -296,10 +296,14 @@ async def later(doing: LiveImport, item: LiveImportItem | None, message: str, wa
     if item is not None:
         item.tries += 1
         if item.tries >= TRIES:
-            item.outcome, item.notes = "failed", [{"field": "", "message": message}]
+            fail(item, message)
         return item.outcome == "failed"
     doing.tries += 1
     return doing.tries >= TRIES
+
+
+def fail(item: LiveImportItem, message: str) -> None:
+    item.outcome, item.notes = "failed", [{"field": "", "message": message}]
 
 
 async def finish(session: AsyncSession, doing: LiveImport, connection: Connection, status: str) -> None:

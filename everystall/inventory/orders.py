@@ -27,15 +27,19 @@ def as_json(sale: Sale) -> dict[str, Any]:
 
 async def accounts_of(session: AsyncSession, sales: Iterable[Sale]) -> dict[UUID, Connection]:
     """Their accounts by id. One query."""
-    ids = {sale.connection_id for sale in sales}
+    ids = {sale.connection_id for sale in sales if sale.connection_id is not None}
     rows = await session.scalars(select(Connection).where(Connection.id.in_(ids)))
     return {account.id: account for account in rows}
 
 
 def described(sale: Sale, accounts: Mapping[UUID, Connection]) -> dict[str, Any]:
-    """The same, and on which account."""
-    account = accounts[sale.connection_id]
-    return {"browserProfileId": account.public_id, "marketplace": account.marketplace, **as_json(sale)}
+    """The same, and on which account; of what was sold elsewhere, where that was."""
+    account = accounts[sale.connection_id] if sale.connection_id is not None else None
+    return {
+        "browserProfileId": account.public_id if account else None,
+        "marketplace": account.marketplace if account else None,
+        "place": sale.place, **as_json(sale),
+    }  # fmt: skip
 
 
 def deadline_of(sale: Sale, marketplace: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
@@ -58,7 +58,8 @@ class There:
     account: Connection
     before: int | None
     after: int | None
-    #: The rule by which it is there afterwards.
+    #: The rule by which it was there, and by which it is afterwards.
+    stood: Stored
     rule: Stored
     #: What is left as it is there, and the price that counts as put from then on.
     left_alone: tuple[Attempt, Money] | None = None
@@ -77,6 +78,24 @@ class Change:
     outcome: Literal["changed", "unchanged", "refused"]
     #: Why nothing of it is done.
     refused: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was changed of one listing, for the way back: its price in cents, and by publication its rule;
+    each as it was and as it became."""
+
+    id: UUID
+    was: int | None
+    now: int | None
+    rules: Mapping[UUID, tuple[Stored, Stored]]
+
+    @classmethod
+    def of(cls, change: Change) -> Made:
+        rules = {
+            one.publication.id: (one.stood, one.rule) for one in change.there if one.stood != one.rule
+        }  # fmt: skip
+        return cls(change.listing.id, change.before, change.after, rules)
 
 
 # ---- choosing -------------------------------------------------------------------------------------
@@ -156,7 +175,7 @@ def _change(
         stands = now.get(marketplace) if wish.do == "apply_rules" else rule
         was, is_now = price_at(marketplace, facts, rule), price_at(marketplace, changed, stands)
         found = There(
-            publication, account, was.price if was else None, is_now.price if is_now else None, stands
+            publication, account, was.price if was else None, is_now.price if is_now else None, rule, stands
         )
         places.append(_as_it_is_there(found, attempt, wish, listing.currency))
         if before != after or rule != stands:
@@ -235,3 +254,32 @@ async def make(session: AsyncSession, change: Change) -> None:
             attempt.draft = {**attempt.draft, "price": price.model_dump(mode="json")}
             attempt.fields_hash = hash_of(attempt.draft)
     await touch(session, change.listing)
+
+
+async def take_back(session: AsyncSession, made: Sequence[Made]) -> tuple[int, int]:
+    """Puts back each price, and each rule, that is as it became: (listings of which that was all of it, those
+    that are there). Raises NotFound if none is the seller's."""
+    publications = {one.id: one for one in await lock_all(session, [one.id for one in made])}
+    rows = await session.scalars(select(Listing).where(Listing.id.in_([one.id for one in made])))
+    listings, back = {row.id: row for row in rows}, 0
+    for one in made:
+        listing = listings.get(one.id)
+        if listing is None or listing.delete_asked_at is not None:
+            continue
+        of_it = {id: rules for id, rules in one.rules.items() if id in publications}
+        same = [
+            id for id, (_, now) in of_it.items()
+            if publications[id].listing_id == one.id and publications[id].price_rule == now
+        ]  # fmt: skip
+        for id in same:
+            was = of_it[id][0]
+            publications[id].price_rule = None if was is None else dict(was)
+        priced = one.was != one.now and listing.price_cents == one.now
+        if priced:
+            listing.price_cents = one.was
+        if priced or same:
+            await touch(session, listing)
+        back += len(same) == len(one.rules) and priced == (one.was != one.now)
+    if not listings:
+        raise NotFound
+    return back, len(listings)

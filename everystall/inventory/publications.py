@@ -39,6 +39,8 @@ ACTIONS = {
     "put_back": "Put it back",
     "leave_sold": "Leave it as sold",
 }
+#: What `give_up` says of what was sent already, and may be live.
+IF_THERE = "Take it down if it is there"
 #: Which buttons end which reason.
 ACTIONS_FOR = {
     "session_expired": ("give_up",),
@@ -56,6 +58,8 @@ ACTIONS_FOR = {
     "gone": ("post_again", "give_up"),
     "edited_there": ("put_mine", "keep_theirs"),
     "photo_refused": ("retry", "give_up"),
+    "browser_not_started": ("retry", "give_up"),
+    "browser_ended": ("retry", "give_up"),
     "storage_full": ("retry", "give_up"),
     "storage_away": ("retry", "give_up"),
     "photo_missing": ("retry", "give_up"),
@@ -92,22 +96,40 @@ def needs_you(publication: Publication, browser_profile_id: str, reason: str, me
     """`{reason, message, url, actions[]}`: what happened, what we did, and the buttons that end it."""
     where = f"/api/listings/{publication.listing_id}/publications/{browser_profile_id}"
     names = [_meant(name, publication) for name in ACTIONS_FOR.get(reason, ("retry", "give_up"))]
-    actions = [
-        {"name": name, "label": ACTIONS[name], "method": "POST", "href": f"{where}/{name}"}
-        for name in names
-        if name is not None
-    ]
+    actions = [_button(name, publication, where) for name in names if name is not None]
     if reason in (*SIGNED_OUT, "challenge"):
         actions.insert(0, {"name": "reconnect", "label": "Connect again", "method": "POST",
                            "href": "/api/sessions/refresh"})  # fmt: skip
     return {"reason": reason, "message": message, "url": url, "actions": actions}
 
 
+def asked_now(publication: Publication) -> dict[str, Any] | None:
+    """What is asked about it, with buttons that fit how it stands now: it may have gone on since it was
+    asked."""
+    if publication.needs_you is None:
+        return None
+    actions = []
+    for one in publication.needs_you.get("actions", ()):
+        name = _meant(str(one["name"]), publication)
+        if one["name"] == "give_up" and name is not None:
+            one = _button(name, publication, str(one["href"]).rpartition("/")[0])
+        actions += [one] if name is not None else []
+    return {**publication.needs_you, "actions": actions}
+
+
+def _button(name: str, publication: Publication, where: str) -> dict[str, Any]:
+    label = IF_THERE if name == "give_up" and publication.looking else ACTIONS[name]
+    return {"name": name, "label": label, "method": "POST", "href": f"{where}/{name}"}
+
+
 def _meant(action: str, publication: Publication) -> str | None:
     """What is live is not given up but taken down, and says so; what is being taken down is neither."""
-    if action != "give_up" or publication.put != "live":
+    if action != "give_up":
         return action
-    return None if publication.wanted == "ended" else "end"
+    there = publication.put == "live"
+    if publication.wanted == "ended" and (there or publication.looking):
+        return None
+    return "end" if there else action
 
 
 def reason_of(error: EverystallError) -> str:
@@ -450,8 +472,11 @@ async def hold_lowering(session: AsyncSession, connection_id: UUID | None = None
             await change(session, publication, needs_you=ask_first(publication, asked))
 
 
-async def hold_all(session: AsyncSession, connection: Connection, reason: str, message: str) -> None:
-    """Nobody can visit the account: every publication that waits for a visit there waits for the seller."""
+async def hold_all(
+    session: AsyncSession, connection: Connection, reason: str, message: str, *, tells_stand: bool = False
+) -> None:
+    """Nobody can visit the account: every publication that waits for a visit there waits for the seller.
+    `tells_stand`: each says how it stands there meanwhile, too."""
     waiting = (
         select(Publication)
         .where(Publication.connection_id == connection.id, Publication.needs_you.is_(None),
@@ -460,9 +485,21 @@ async def hold_all(session: AsyncSession, connection: Connection, reason: str, m
         .with_for_update()
     )  # fmt: skip
     for publication in (await session.scalars(waiting)).all():
-        asked = needs_you(publication, connection.public_id, reason, message, connection.base_url)
+        said = f"{message} {_stands(publication)}" if tells_stand else message
+        asked = needs_you(publication, connection.public_id, reason, said, connection.base_url)
         state = AT_REST.get(publication.state, publication.state)
         await change(session, publication, needs_you=asked, state=state, finished_at=func.now())
+
+
+def _stands(publication: Publication) -> str:
+    """While nobody can do anything about it."""
+    if publication.put == "live":
+        ends = publication.wanted == "ended"
+        return f"It is live there, and {'is taken down' if ends else 'stays as it is until'} then."
+    if publication.looking:
+        ends = publication.wanted == "ended"
+        return f"It was sent there and may be live: we look then{', and take it down' if ends else ''}."
+    return "It is not live there, and is posted then."
 
 
 async def release_all(session: AsyncSession, connection: Connection, reason: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -166,6 +166,19 @@ async def late(session: AsyncSession) -> list[Late]:
     for row in lowers:
         found[row.Publication.id] = Late(row.Publication, row.Listing, row.title, row.lower_asked_at)
     return list(found.values())
+
+
+async def not_seen(session: AsyncSession, accounts: Sequence[Connection]) -> dict[str, str]:
+    """Why what sells on these cannot be read, as their seller was told last, by the account's public id."""
+    told = [one.watch_told_at for one in accounts if one.needs_you is None and one.watch_told_at is not None]
+    if not told:
+        return {}
+    rows = await session.scalars(
+        select(Event.data)
+        .where(Event.type == "watch.failed", Event.created_at > min(told) - timedelta(minutes=1))
+        .order_by(Event.id)
+    )
+    return {str(data["browserProfileId"]): str(data["message"]) for data in rows}
 
 
 async def unclear(session: AsyncSession) -> list[tuple[Connection, Event]]:

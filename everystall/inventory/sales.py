@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -51,7 +51,9 @@ log = structlog.get_logger()
 MOST_KNOWN = 1000
 #: Days for which an order may still be cancelled: so long a buyer may wait for what is not sent (Poshmark).
 CANCEL_DAYS = 21
-#: Why a publication asks whose order was cancelled, and what may be answered.
+#: Seconds for which an order is missing from its list before its seller is asked about it.
+MISSING_SECONDS = 300
+#: Why a publication asks whose order was cancelled, or may be, and what may be answered.
 CANCELLED, ANSWERS = "sale_cancelled", ("put_back", "leave_sold")
 #: Seconds after which a listing that sold elsewhere has to be gone, or the seller is told.
 LATE_SECONDS = 300
@@ -68,21 +70,26 @@ class Known:
     #: and not known to be.
     cancelled: frozenset[tuple[str, str | None]] = frozenset()
     stand: frozenset[tuple[str, str | None]] = frozenset()
+    #: Its list did not show them, read as far as that.
+    missing: frozenset[str] = frozenset()
 
 
 async def known(session: AsyncSession, connection_id: UUID) -> Known:
     found = await session.execute(
-        select(Sale.order_id, Sale.remote_id, Sale.cancelled_at.is_not(None))
+        select(Sale.order_id, Sale.remote_id, Sale.cancelled_at.is_not(None),
+               or_(Sale.missing_at.is_not(None), Sale.missing_asked_at.is_not(None)))
         .where(Sale.connection_id == connection_id, Sale.order_id.is_not(None))
         .order_by(Sale.observed_at.desc())
         .limit(MOST_KNOWN)
-    )
+    )  # fmt: skip
+    missing = set[str]()
     items: dict[bool, set[tuple[str, str | None]]] = {True: set(), False: set()}
-    for order_id, remote_id, cancelled in found.all():
+    for order_id, remote_id, cancelled, is_missing in found.all():
         if order_id is not None:
             items[cancelled] |= {(order_id, remote_id), (order_id, None)}
+            missing |= {order_id} if is_missing else set()
     orders = frozenset(order_id for order_id, _ in items[True] | items[False])
-    return Known(orders, frozenset(items[True]), frozenset(items[False]))
+    return Known(orders, frozenset(items[True]), frozenset(items[False]), frozenset(missing))
 
 
 def _items(connection: Connection, order_id: str, remote_id: str | None) -> tuple[ColumnElement[bool], ...]:
@@ -92,22 +99,27 @@ def _items(connection: Connection, order_id: str, remote_id: str | None) -> tupl
 
 
 async def late(session: AsyncSession, connection_id: UUID, days: int) -> set[str]:
-    """Those that we met, and that were made, in the last so many days."""
+    """Those that we met, and that were made, in the last so many days; but for those that were missing and
+    about which that is decided."""
     came = func.least(Sale.sold_at, Sale.observed_at)
     rows = await session.scalars(
         select(Sale.order_id).where(Sale.connection_id == connection_id, Sale.order_id.is_not(None),
-                                    came > func.now() - timedelta(days=days))
+                                    came > func.now() - timedelta(days=days),
+                                    or_(Sale.missing_asked_at.is_(None),
+                                        and_(Sale.cancelled_at.is_(None), Sale.missing_at.is_not(None))))
         .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
     )  # fmt: skip
     return {order_id for order_id in rows if order_id is not None}
 
 
 async def may_be_cancelled(session: AsyncSession, connection_id: UUID) -> frozenset[str]:
-    """Orders of what is ours that are not known to be cancelled, and are not from long ago."""
+    """Orders of what is ours that are not known to be cancelled, nor asked about since they are missing, and
+    are not from long ago."""
     came = func.least(Sale.sold_at, Sale.observed_at)
     rows = await session.scalars(
         select(Sale.order_id).where(Sale.connection_id == connection_id, Sale.order_id.is_not(None),
                                     Sale.publication_id.is_not(None), Sale.cancelled_at.is_(None),
+                                    Sale.missing_asked_at.is_(None),
                                     came > func.now() - timedelta(days=CANCEL_DAYS))
         .order_by(Sale.observed_at.desc()).limit(MOST_KNOWN)
     )  # fmt: skip
@@ -306,6 +318,13 @@ async def take_orders(session: AsyncSession, publication: Publication, attempt: 
 
 # ---- cancelled ----------------------------------------------------------------------------------------
 
+#: The seller has not decided about it.
+_UNANSWERED = and_(
+    Sale.counted > 0,
+    or_(and_(Sale.cancelled_at.is_not(None), Sale.settled_at.is_(None)),
+        and_(Sale.cancelled_at.is_(None), Sale.missing_at.is_not(None), Sale.missing_asked_at.is_not(None))),
+)  # fmt: skip
+
 
 async def take_cancelled(
     session: AsyncSession, connection: Connection, order_id: str, remote_id: str | None = None
@@ -326,13 +345,58 @@ async def take_cancelled(
             await _settle_cancelled(session, publication, sale)
 
 
+async def take_missing(
+    session: AsyncSession, connection: Connection, order_ids: Collection[str], since: datetime | None
+) -> None:
+    """The list of orders does not show these, read to its end, or as far as `since`. That proves nothing: was
+    it so minutes ago as well, the seller is asked, even where the rule says always."""
+    missing: list[ColumnElement[bool]] = [
+        Sale.connection_id == connection.id, Sale.order_id.in_(order_ids),
+        Sale.cancelled_at.is_(None), Sale.missing_asked_at.is_(None),
+    ]  # fmt: skip
+    if since is not None:  # it may be a day
+        missing.append(Sale.sold_at > since + timedelta(days=1))
+    for_long = (*missing, Sale.missing_at < func.now() - timedelta(seconds=MISSING_SECONDS))
+    sold = await session.scalars(select(Sale.publication_id).where(*for_long))
+    publications = await lock_with_others(session, [id for id in sold if id is not None])
+    rows = await session.scalars(
+        update(Sale).where(*for_long).values(missing_asked_at=func.now()).returning(Sale)
+    )
+    never = (await rules_of(session, connection.user_id)).put_back == "never"
+    for sale in rows.all():
+        publication = publications.get(sale.publication_id) if sale.publication_id is not None else None
+        if publication is not None and sale.counted > 0 and not never:
+            listing = await session.get_one(Listing, publication.listing_id)
+            if listing.delete_asked_at is None:
+                await _ask_about_cancelled(session, publication)
+                continue
+        sale.missing_at = None  # there is nothing to ask
+    await session.execute(
+        update(Sale).where(*missing, Sale.missing_at.is_(None)).values(missing_at=func.now())
+    )
+
+
+async def take_shown(session: AsyncSession, connection: Connection, order_id: str) -> None:
+    """An order that was missing is in the list again: nobody need say any more whether it was cancelled."""
+    of_order = _items(connection, order_id, None)
+    sold = await session.scalars(select(Sale.publication_id).where(*of_order))
+    ids = {id for id in sold if id is not None}
+    publications = await lock_with_others(session, ids)
+    await session.execute(update(Sale).where(*of_order).values(missing_at=None, missing_asked_at=None))
+    for publication in (publications[id] for id in sorted(ids & publications.keys())):
+        if not await _unanswered(session, publication):
+            still = still_asked(publication, _about_cancelled)
+            if still != publication.needs_you:
+                await change(session, publication, needs_you=still)
+
+
 async def _settle_cancelled(session: AsyncSession, publication: Publication, sale: Sale) -> None:
     await double_sales.pass_on(session, sale)
     rule = (await rules_of(session, sale.user_id)).put_back
     listing = await session.get_one(Listing, publication.listing_id)
     if sale.counted == 0 or listing.delete_asked_at is not None:
         rule = "never"
-    again = await _put_back(session, publication, [sale]) if rule == "always" else []
+    again = await put_back(session, publication.listing_id, [sale]) if rule == "always" else []
     looks = await _look_again(session, [sale])
     if rule == "never":
         sale.settled_at = func.now()
@@ -460,12 +524,14 @@ async def _ask_about_cancelled(
 ) -> None:  # fmt: skip
     """`there`: its own page says that it is for sale again."""
     account = await session.get_one(Connection, publication.connection_id)
-    label = MARKETPLACES[publication.marketplace]
-    cancelled = listed([one.order_id or one.title for one in await _unanswered(session, publication)])
-    said = (
-        f"An order of this on {label} was cancelled there ({cancelled}). "
-        "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
-    )
+    label, said = MARKETPLACES[publication.marketplace], ""
+    missing, cancelled = _apart(await _unanswered(session, publication))
+    if cancelled:
+        said += f"An order of this on {label} was cancelled there ({_named(cancelled)}). "
+    if missing:
+        said += f"An order of this is not in your list on {label} any more ({_named(missing)}): "
+        said += "was it cancelled? "
+    said += "Shall what it had be for sale again, and be posted again where it was taken down because of it? "
     if there:
         said += f"{label} itself has it for sale again; left as sold, it goes there unless you have others."
     else:
@@ -474,29 +540,52 @@ async def _ask_about_cancelled(
     await change(session, publication, needs_you=ask_first(publication, asked))
 
 
+def _named(asked_about: Sequence[Sale]) -> str:
+    return listed([one.order_id or one.title for one in asked_about])
+
+
 async def _unanswered(session: AsyncSession, publication: Publication) -> Sequence[Sale]:
-    """Its cancelled orders about which the seller has not decided."""
+    """Its orders, cancelled or missing, about which the seller has not decided."""
     open_ones = await session.scalars(
         select(Sale)
-        .where(Sale.publication_id == publication.id, Sale.cancelled_at.is_not(None),
-               Sale.settled_at.is_(None), Sale.counted > 0)
+        .where(Sale.publication_id == publication.id, _UNANSWERED)
         .order_by(Sale.cancelled_at, Sale.id)
-    )  # fmt: skip
+    )
     return open_ones.all()
 
 
+def _apart(asked_about: Sequence[Sale]) -> tuple[list[Sale], list[Sale]]:
+    """(missing, cancelled)"""
+    missing = [one for one in asked_about if one.cancelled_at is None]
+    return missing, [one for one in asked_about if one.cancelled_at is not None]
+
+
 async def answer(session: AsyncSession, publication: Publication, action: str) -> None:
-    """What the seller decided about the cancelled orders of one publication. Raises Refused where nothing is
-    asked."""
+    """What the seller decided about the cancelled orders of one publication; of those that are missing, put
+    back says that they are cancelled, too. Raises Refused where nothing is asked."""
     await lock_with_others(session, [publication.id])
     if (publication.needs_you or {}).get("reason") != CANCELLED:
         raise Refused(
             f"“{ACTIONS[action]}” does not fit: nothing is asked about a cancelled order here.",
             action="Load the listing again and use one of its actions.",
         )
-    cancelled = await _unanswered(session, publication)
+    missing, cancelled = _apart(await _unanswered(session, publication))
     await change(session, publication, needs_you=still_asked(publication, _about_cancelled))
-    again = await _put_back(session, publication, cancelled) if action == "put_back" else []
+    again: list[UUID] = []
+    if action == "put_back":
+        for sale in missing:
+            sale.cancelled_at = func.now()
+            await double_sales.pass_on(session, sale)
+        cancelled += missing
+        kept = {sale.id for sale in missing if sale.counted > 0}  # of others the next order has it
+        again = await put_back(session, publication.listing_id, cancelled)
+        posted = await public_ids(session, again)
+        for sale in missing:
+            said = {"putBack": "ask" if sale.id in kept else "never", "postedAgainOn": posted}
+            await tell(session, publication, "sale.cancelled", **orders.as_json(sale), **said)
+    else:
+        for sale in missing:  # it stands
+            sale.missing_at = None
     for sale in cancelled:
         sale.settled_at = func.now()
     await engine.wake(session, [*again, *await _look_again(session, cancelled)])
@@ -520,7 +609,8 @@ async def _free_cancelled(session: AsyncSession, listing: Listing, many: int) ->
         select(Publication)
         .where(Publication.listing_id == listing.id, Publication.needs_you.is_not(None),
                Publication.id.not_in(
-                   select(Sale.publication_id).where(*unanswered, Sale.publication_id.is_not(None))))
+                   select(Sale.publication_id)
+                   .where(Sale.listing_id == listing.id, _UNANSWERED, Sale.publication_id.is_not(None))))
         .order_by(Publication.id)
     )  # fmt: skip
     for publication in answered.all():
@@ -534,13 +624,11 @@ def _about_cancelled(asked: dict[str, Any]) -> bool:
     return bool(asked["reason"] == CANCELLED)
 
 
-async def _put_back(
-    session: AsyncSession, publication: Publication, cancelled: Sequence[Sale]
-) -> list[UUID]:  # fmt: skip
+async def put_back(session: AsyncSession, listing_id: UUID, cancelled: Sequence[Sale]) -> list[UUID]:
     """What these orders had is for sale again, and is posted again where it was taken down because of them;
     the accounts. Not where it was sold: whether the marketplace put it back itself is looked at. All is
     locked."""
-    listing = await session.get_one(Listing, publication.listing_id)
+    listing = await session.get_one(Listing, listing_id)
     listing.quantity_sold = max(0, listing.quantity_sold - sum(sale.counted for sale in cancelled))
     for sale in cancelled:
         sale.counted, sale.settled_at = 0, func.now()
@@ -641,7 +729,7 @@ async def _count(
              order_id=sale.order_id, left=left)  # fmt: skip
     await tell(session, publication, "sale.detected", url=attempt.url, **orders.as_json(sale), left=left)
     await _sold_there(session, publication, attempt, sale, many, left)
-    await _fewer_elsewhere(session, listing, sale)
+    await fewer_elsewhere(session, listing, sale)
     if before + free < many:
         await double_sales.tell(session, publication, sale)
 
@@ -658,7 +746,7 @@ async def _count_cancelled(
     await session.flush()
     await _all_sold_there(session, publication, attempt, _left(listing))
     await _settle_cancelled(session, publication, sale)
-    await _fewer_elsewhere(session, listing, sale)
+    await fewer_elsewhere(session, listing, sale)
 
 
 def _is_of(sale: Sale, publication: Publication, listing: Listing) -> None:
@@ -672,7 +760,9 @@ def _left(listing: Listing) -> int:
     return listing.quantity - listing.quantity_sold if listing.delete_asked_at is None else 0
 
 
-async def _fewer_elsewhere(session: AsyncSession, listing: Listing, sale: Sale) -> None:
+async def fewer_elsewhere(session: AsyncSession, listing: Listing, sale: Sale) -> None:
+    """Of the listing so many are left: with none it goes everywhere, with some it is made fewer. All is
+    locked."""
     left = _left(listing)
     if left == 0:
         await _take_down(session, listing, sale)

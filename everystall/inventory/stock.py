@@ -12,7 +12,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, TextClause, and_, exists, func, not_, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    TextClause,
+    and_,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.models import Listing, Publication
@@ -32,6 +44,10 @@ _SORTS: Final[dict[str, tuple[Any, bool]]] = {
     # they begin with the title
     "title": (Listing.words, False),
     "title-down": (Listing.words, True),
+    "sku": (Listing.sku_order, False),
+    "sku-down": (Listing.sku_order, True),
+    "fewest": (Listing.quantity, False),
+    "most": (Listing.quantity, True),
 }
 SORTS: Final = tuple(_SORTS)
 #: Words of one search; more are not asked for.
@@ -190,6 +206,15 @@ async def page_of(
     return [row.id for row in shown], (shown[-1].by, shown[-1].id) if len(rows) > most else None
 
 
+async def beside(
+    session: AsyncSession, sought: Sought, written: datetime, id: UUID
+) -> tuple[UUID | None, UUID | None]:
+    """Those before and behind a listing, the newest first; of each there may be none."""
+    before, _ = await page_of(session, replace(sought, sort="oldest"), (written, id), 1)
+    behind, _ = await page_of(session, replace(sought, sort="newest"), (written, id), 1)
+    return next(iter(before), None), next(iter(behind), None)
+
+
 async def ids_of(session: AsyncSession, sought: Sought, most: int, after: UUID | None = None) -> list[UUID]:
     """All of them (behind this one), in the order of their ids, or the first `most`."""
     wanted = select(Listing.id).where(*_behind(sought, after)).order_by(Listing.id).limit(most)
@@ -200,6 +225,12 @@ async def number_of(session: AsyncSession, sought: Sought, after: UUID | None = 
     """How many are sought (behind this one)."""
     wanted = select(func.count()).select_from(Listing).where(*_behind(sought, after))
     return await session.scalar(wanted) or 0
+
+
+async def number_up_to(session: AsyncSession, sought: Sought, most: int) -> int:
+    """How many are sought; of more than `most` no more are counted."""
+    some = select(Listing.id).where(*conditions(sought)).limit(most).subquery()
+    return await session.scalar(select(func.count()).select_from(some)) or 0
 
 
 def _behind(sought: Sought, after: UUID | None) -> list[ColumnElement[bool] | TextClause]:

@@ -2,15 +2,15 @@
 is left. By month and marketplace, and as a file.
 
 Fees are reckoned from the published tables by the category; it and what a thing cost stand in the sale, so
-that a listing that is changed or deleted later changes no month that is over. Postage is in none of it.
-Cancelled orders bring nothing.
+that a listing that is changed or deleted later changes no month that is over. Of what was sold elsewhere the
+seller says what selling it cost. Postage is in none of it. Cancelled orders bring nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -30,6 +30,15 @@ COLUMNS: Final = (
     "sold_at", "seen_at", "marketplace", "account", "order_id", "title", "sku", "quantity", "price", "fee",
     "cost", "left", "currency", "cancelled_at", "listing_id",
 )  # fmt: skip
+#: Where it was sold, if on no marketplace that we know.
+ELSEWHERE: Final = "elsewhere"
+#: All places, by name.
+PLACES: Final = {**MARKETPLACES, ELSEWHERE: "Elsewhere"}
+#: Sales with the same of these bring in the same.
+_ALIKE: Final = (
+    func.coalesce(Connection.marketplace, ELSEWHERE).label("marketplace"), Sale.price_cents, Sale.quantity,
+    Sale.category, Sale.cost_cents, Sale.fee_cents,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,15 @@ class Taking:
 
     @classmethod
     def of(
-        cls, marketplace: str, price: int | None, category: str | None, cost: int | None, quantity: int
-    ) -> Taking:
-        """`cost`: of one; `price`: of the item as the order has it."""
-        fee = None if price is None else fee_of(get_form(marketplace).FEES, price, category)
+        cls, place: str, price: int | None, category: str | None, cost: int | None, quantity: int,
+        told: int | None = None,
+    ) -> Taking:  # fmt: skip
+        """`cost`: of one; `price`: of the item as the order has it; `told`: the fee, where it was sold
+        elsewhere."""
+        if place == ELSEWHERE:
+            fee = None if price is None else told or 0
+        else:
+            fee = None if price is None else fee_of(get_form(place).FEES, price, category)
         return cls(price, fee, None if cost is None else cost * quantity)
 
     @property
@@ -101,10 +115,10 @@ async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
     months = [Month(_back(now, number)) for number in reversed(range(MONTHS))]
     came = _came()
     month = func.date_trunc("month", came, "UTC").label("month")
-    alike = (month, Connection.marketplace, Sale.price_cents, Sale.quantity, Sale.category, Sale.cost_cents)
+    alike = (month, *_ALIKE)
     rows = await session.execute(
         select(*alike, func.count().label("number"))
-        .join(Connection, Connection.id == Sale.connection_id)
+        .outerjoin(Connection, Connection.id == Sale.connection_id)
         .where(came >= months[0].first, Sale.cancelled_at.is_(None))
         .group_by(*alike)
     )
@@ -113,9 +127,60 @@ async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
         one = by_first.get(row.month.astimezone(UTC))
         if one is None:  # a site's clock is ahead of ours
             continue
-        taking = Taking.of(row.marketplace, row.price_cents, row.category, row.cost_cents, row.quantity)
+        taking = Taking.of(
+            row.marketplace, row.price_cents, row.category, row.cost_cents, row.quantity, row.fee_cents
+        )
         one.sums.setdefault(row.marketplace, Sum()).add(taking, row.number)
     return months
+
+
+async def sums_of_days(session: AsyncSession, now: datetime, days: Sequence[int]) -> list[Sum]:
+    """Of the last so many days, each. One query."""
+    came, begins = _came(), [now - timedelta(days=one) for one in days]
+    rows = await session.execute(
+        select(*_ALIKE, *(func.count().filter(came >= one) for one in begins))
+        .outerjoin(Connection, Connection.id == Sale.connection_id)
+        .where(came >= min(begins), Sale.cancelled_at.is_(None))
+        .group_by(*_ALIKE)
+    )
+    sums = [Sum() for _ in days]
+    for place, price, quantity, category, cost, fee, *numbers in rows:
+        taking = Taking.of(place, price, category, cost, quantity, fee)
+        for one, number in zip(sums, numbers, strict=True):
+            one.add(taking, number)
+    return sums
+
+
+async def sum_of(session: AsyncSession, which: Sequence[ColumnElement[bool]]) -> Sum:
+    """Of those of which all this is so. One query."""
+    rows = await session.execute(
+        select(*_ALIKE, func.count())
+        .outerjoin(Connection, Connection.id == Sale.connection_id)
+        .where(*which, Sale.cancelled_at.is_(None))
+        .group_by(*_ALIKE)
+    )
+    found = Sum()
+    for place, price, quantity, category, cost, fee, number in rows:
+        found.add(Taking.of(place, price, category, cost, quantity, fee), number)
+    return found
+
+
+def in_month(first: datetime) -> ColumnElement[bool]:
+    """It sold in the month that begins then."""
+    return between(first, month_after(first))
+
+
+def between(begins: datetime, ends: datetime) -> ColumnElement[bool]:
+    """It sold from then on, and before then."""
+    return (_came() >= begins) & (_came() < ends)
+
+
+def month_before(first: datetime) -> datetime:
+    return _back(first, 1)
+
+
+def month_after(first: datetime) -> datetime:
+    return _back(first, -1)
 
 
 def _came() -> ColumnElement[datetime]:
@@ -146,7 +211,7 @@ async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
     yield "\ufeff" + csv_line(COLUMNS)
     wanted = (
         select(Sale, Connection.marketplace, Connection.label, Connection.account_name, Listing.sku)
-        .join(Connection, Connection.id == Sale.connection_id)
+        .outerjoin(Connection, Connection.id == Sale.connection_id)
         .outerjoin(Listing, Listing.id == Sale.listing_id)
         .order_by(Sale.observed_at, Sale.id)
         .limit(BATCH)
@@ -164,13 +229,14 @@ async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
 
 def _cells(row: Any) -> list[str | Decimal]:
     sale = row.Sale
-    taking = Taking.of(row.marketplace, sale.price_cents, sale.category, sale.cost_cents, sale.quantity)
+    place = row.marketplace or ELSEWHERE
+    taking = Taking.of(place, sale.price_cents, sale.category, sale.cost_cents, sale.quantity, sale.fee_cents)
     if sale.cancelled_at is not None:
         taking = Taking(sale.price_cents, None, None)
     left = taking.left if taking.cost is not None else None
     return [
-        _time(sale.sold_at), _time(sale.observed_at), MARKETPLACES[row.marketplace],
-        row.label or row.account_name or "", sale.order_id or "", sale.title, row.sku or "",
+        _time(sale.sold_at), _time(sale.observed_at), PLACES[place],
+        row.label or row.account_name or sale.place or "", sale.order_id or "", sale.title, row.sku or "",
         str(sale.quantity), _money(taking.price), _money(taking.fee), _money(taking.cost),
         _money(left), sale.currency, _time(sale.cancelled_at), str(sale.listing_id or ""),
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from everystall.errors import BadRequest, listed
 
 if TYPE_CHECKING:
+    from everystall.browser.targets import Target
     from everystall.marketplaces.base import Adapter, Form
 
 #: Name → label, in the order in which they are shown.
@@ -25,6 +26,16 @@ def get_adapter(marketplace: str) -> Adapter:
     """The half that works a browser; for the worker only."""
     _check(marketplace)
     return cast("Adapter", import_module(f"everystall.marketplaces.{marketplace}.adapter").ADAPTER)
+
+
+def get_commits(marketplace: str) -> list[Target]:
+    """What publishes, saves or takes down there."""
+    _check(marketplace)
+    return [
+        one
+        for one in vars(import_module(f"everystall.marketplaces.{marketplace}.pages")).values()
+        if getattr(one, "effect", None) == "commit"
+    ]
 
 
 def is_practice(url: str) -> bool:

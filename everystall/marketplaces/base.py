@@ -356,9 +356,12 @@ class Filled:
     policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-#: `await arm(filled)` compares the form with the draft and commits "armed" before the click.
-#: It raises NotWanted (nothing may be clicked) or PageChanged (the form differs).
-Arm = Callable[[Filled], Awaitable[None]]
+#: What the form says now, as the page shows it.
+ReadBack = Callable[[], Awaitable[Filled]]
+#: `await arm(read)` sends away who else was at the form, reads it by `read`, compares it with the draft and
+#: commits "armed": right before the click, with nothing in between. It raises what `read` does, NotWanted
+#: (nothing may be clicked) or PageChanged (the form differs).
+Arm = Callable[[ReadBack], Awaitable[None]]
 #: `await choose(form)` says which fields of a live listing are to be written, by their names in `flat`. None:
 #: there is nothing to click. It raises NotWanted if nothing may be written.
 Choose = Callable[[Filled], Awaitable[frozenset[str]]]
@@ -418,6 +421,8 @@ class Sales(list[Sale]):
 
     #: It goes on, and nothing known was met so far.
     cut: bool = False
+    #: It was read to its end. Said where orders stay in it (Capabilities.orders_stay_days).
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -473,6 +478,8 @@ class Form(Protocol):
 
     LABEL: str
     LIMITS: Limits
+    #: How listings are written there, in words, for whoever rewrites one (content/copy.py).
+    WRITING: str
     CAPABILITIES: Capabilities
     #: What it takes of a sale.
     FEES: FeeTable
@@ -569,8 +576,8 @@ class Adapter(Protocol):
     async def publish(
         self, page: Page, draft: Draft, photos: Sequence[PhotoFile], arm: Arm, drafted: Drafted
     ) -> Published:
-        """Fills the form, awaits `drafted(id)` where the site begins a draft, reads the form back, awaits
-        `arm(filled)`, clicks once (page.commit), reads the answer. ListingRejected: the site said no in
+        """Fills the form, awaits `drafted(id)` where the site begins a draft, awaits `arm(read)`, which reads
+        the form back, clicks once (page.commit), reads the answer. ListingRejected: the site said no in
         words that are known to mean it. NotPublished: it kept a draft."""
         ...
 
@@ -578,9 +585,9 @@ class Adapter(Protocol):
         self, page: Page, remote_id: str, draft: Draft, photos: Sequence[PhotoFile], choose: Choose, arm: Arm
     ) -> Published:
         """Opens the form of what is live, reads it, awaits `choose(form)`, writes what that names and nothing
-        else, reads the form back, awaits `arm(filled)`, makes the one click that saves, reads the answer. An
-        id: the site took it. `photos`, all of them in order, only where they may be chosen. ListingRejected
-        as in `publish`; MarketplaceBusy where the site shows no form."""
+        else, awaits `arm(read)`, makes the one click that saves, reads the answer. An id: the site took it.
+        `photos`, all of them in order, only where they may be chosen. ListingRejected as in `publish`;
+        MarketplaceBusy where the site shows no form."""
         ...
 
     async def read(self, page: Page, remote_id: str) -> Seen:

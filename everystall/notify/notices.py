@@ -69,6 +69,11 @@ SUBJECTS: Final = {
     "sold": Subject(
         "Sold", "Also an order that was cancelled.", frozenset({"sale.detected", "sale.cancelled"})
     ),
+    "sign_in": Subject(
+        "How you sign in was changed",
+        "A second factor, a passkey or a provider: by you, or by somebody else.",
+        frozenset({"account.sign_in_changed"}),
+    ),
     "webhooks": Subject(
         "A webhook was disabled", "It took nothing for a day.", frozenset({"webhook.disabled"})
     ),

@@ -47,7 +47,7 @@ class _Names:
 
     def place(self, data: Mapping[str, Any]) -> str:
         """ "Poshmark", or with the account's name where the seller has several there"""
-        label = MARKETPLACES.get(str(data.get("marketplace")), "A marketplace")
+        label = MARKETPLACES.get(str(data.get("marketplace")), data.get("place") or "A marketplace")
         name = self.accounts.get(str(data.get("browserProfileId")))
         return f"{label} ({name})" if name else label
 
@@ -219,6 +219,28 @@ def _webhook(data: Mapping[str, Any], names: _Names) -> _Said:
     return "A webhook was disabled", data.get("message", ""), "/notifications/webhooks", "warn"
 
 
+#: What was changed in how somebody signs in, for their account's page too.
+SIGN_IN_CHANGES: Final = {
+    "password_changed": "The password was changed",
+    "second_factor_on": "The second factor was switched on",
+    "second_factor_off": "The second factor was switched off",
+    "second_factor_reset": "The second factor was taken off by somebody else",
+    "recovery_codes": "New recovery codes were made",
+    "recovery_code_used": "A recovery code was used",
+    "passkey_added": "A passkey was added",
+    "passkey_removed": "A passkey was removed",
+    "provider_connected": "An identity provider was connected",
+    "provider_disconnected": "An identity provider was disconnected",
+}
+
+
+def _sign_in(data: Mapping[str, Any], names: _Names) -> _Said:
+    about = f"{data['about']}. " if data.get("about") else ""
+    text = f"{about}It was not you? Change your password, and sign out the browsers that you do not know."
+    tone = "bad" if data["what"] == "second_factor_reset" else "warn"
+    return SIGN_IN_CHANGES[data["what"]], text, "/account/sign-in#history", tone
+
+
 def _channel(data: Mapping[str, Any], names: _Names) -> _Said:
     text = f"{data['label']}: {data['message']}"
     return "A channel does not work", text, f"/notifications/settings#{data['kind']}", "warn"
@@ -245,5 +267,6 @@ _SAYS: Final[Mapping[str, Callable[[Mapping[str, Any], _Names], _Said]]] = {
     "import.finished": _imported,
     "matching.finished": _matched,
     "webhook.disabled": _webhook,
+    "account.sign_in_changed": _sign_in,
     "channel.failed": _channel,
 }

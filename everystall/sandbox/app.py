@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from everystall.sandbox import drift
 from everystall.sandbox.control import control
@@ -116,6 +116,8 @@ class Site:
         as they keep a real shop's."""
         setting = self.world.drift(self.marketplace)
         drifted = f"-{setting.seed}-{setting.strength}" if setting.strength else ""
+        if setting.words is not None:
+            drifted += f"-{hashlib.sha256(repr(setting.words).encode()).hexdigest()[:8]}"
         return f"{path}?v={self._versions[path]}{drifted}"
 
     def page(self, request: Request, template: str, status_code: int = 200, **context: Any) -> Response:
@@ -276,7 +278,8 @@ class Site:
         text_kinds = ("text/html", "text/javascript", "application/javascript", "text/css")
         if setting.strength and kind in text_kinds:
             text = bytes(body).decode()
-            response.body = drift.apply(text, self.vocabulary, setting.seed, setting.strength).encode()
+            words = setting.words or self.vocabulary
+            response.body = drift.apply(text, words, setting.seed, setting.strength).encode()
         if setting.strength:
             for name in ("etag", "last-modified"):
                 with suppress(KeyError):
@@ -314,7 +317,7 @@ class Hosts:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.sites: dict[str, ASGIApp] = {}
+        self.sites: dict[str, Site] = {}
         for name in SITES:
             try:
                 module = import_module(f"everystall.sandbox.{name}")

@@ -96,7 +96,10 @@ def control(world: World) -> Starlette:
         return JSONResponse(
             {
                 "accounts": [{"marketplace": a.marketplace, "name": a.name} for a in world.accounts.values()],
-                "drift": {name: vars(setting) for name, setting in world.drifts.items()},
+                "drift": {
+                    name: {"seed": setting.seed, "strength": setting.strength}
+                    for name, setting in world.drifts.items()
+                },
                 "faults": world.faults.as_json(),
                 "entries": len(world.ledger.entries()),
             }

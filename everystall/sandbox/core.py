@@ -60,6 +60,8 @@ from typing import Any, Literal
 
 from PIL import Image, ImageOps
 
+from everystall.sandbox.drift import Vocabulary
+
 PASSWORD = "practice"
 
 State = Literal["draft", "live", "sold", "ended"]
@@ -303,6 +305,8 @@ class Faults:
 class DriftSetting:
     seed: int = 0
     strength: int = 0
+    #: What changes; none: all that the site has words for.
+    words: Vocabulary | None = None
 
 
 class World:

@@ -21,13 +21,16 @@ class Vocabulary:
     names: bare words that occur as ids and classes ("img-file-input"), distinctive enough to be
     replaced wherever they stand as a whole word, and pairs "attribute=value" ("data-et-name=next"),
     of which the value is replaced wherever that attribute has it, quoted or not, also in selectors.
-    labels: exact text → other words for it; replaced where it is the whole of a text node or string.
+    labels: exact text → other words for it; replaced where it is the whole of a text node or string, but
+    of an id, a test id or a name.
     """
 
     names: Sequence[str] = ()
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+#: What stands before a string that is a name and not a label.
+_A_NAME = r"(?<!data-testid=)(?<!data-testid\": )(?<!\bid: )(?<!\bname: )"
 _PARTS = ("item", "pane", "field", "box", "entry", "unit", "form", "view", "part", "slot", "cell", "edit")
 
 
@@ -65,6 +68,6 @@ def _rules(
         for label, others in labels:
             if others:
                 other = random.Random(f"{seed}:{label}").choice(others)
-                pattern = rf"([>\"'`]\s*){re.escape(label)}(?=\s*[<\"'`])"
+                pattern = rf"({_A_NAME}[>\"'`]\s*){re.escape(label)}(?=\s*[<\"'`])"
                 rules.append((re.compile(pattern), rf"\g<1>{other}"))
     return tuple(rules)

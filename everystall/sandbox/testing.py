@@ -20,13 +20,14 @@ class Sandbox:
 
     def __init__(self, port: int = 0) -> None:
         self.world = World()
+        self.hosts = build(self.world)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build(self.world), log_level="warning", proxy_headers=False, access_log=False, ws="none",
+                self.hosts, log_level="warning", proxy_headers=False, access_log=False, ws="none",
                 timeout_graceful_shutdown=1,
             )
         )  # fmt: skip

@@ -169,6 +169,16 @@ def unseal_channel(data_key: Readable, sealed: bytes, user_id: UUID, channel_id:
     return decrypt(data_key, sealed, lp("es1/channel", user_id, channel_id))
 
 
+def seal_totp(data_key: Readable, secret: Readable, user_id: UUID) -> bytes:
+    """What the seller's one-time codes are made of, bound to the seller."""
+    return encrypt(data_key, secret, lp("es1/totp", user_id))
+
+
+def unseal_totp(data_key: Readable, sealed: bytes, user_id: UUID) -> SecretBytes:
+    """The same. SealBroken for another seller."""
+    return decrypt(data_key, sealed, lp("es1/totp", user_id))
+
+
 def seal(data_key: Readable, payload: Readable, binding: Binding) -> bytes:
     """The payload, bound to its row."""
     return MAGIC + encrypt(data_key, payload, binding.aad())

@@ -220,6 +220,26 @@ class Keyring:
         """The data key. Misconfigured: no such ring key; SealBroken: it does not open with it."""
         return envelope.unwrap(self._key(kid), wrapped, kid, user_id, version)
 
+    def seal_setting(self, name: str, value: envelope.Readable) -> dict[str, str]:
+        """A secret setting under the current key, as JSON has it."""
+        self.refresh()
+        kid = self.current
+        sealed = envelope.encrypt(
+            envelope.subkey(self._key(kid), "setting"), value, envelope.lp("es1/setting", kid, name)
+        )
+        return {"kid": kid, "sealed": base64.b64encode(sealed).decode()}
+
+    def open_setting(self, name: str, stored: Mapping[str, Any]) -> SecretBytes:
+        """The other way. Misconfigured: no such ring key; SealBroken: it does not open with it."""
+        kid = str(stored.get("kid"))
+        try:
+            sealed = base64.b64decode(str(stored.get("sealed")), validate=True)
+        except ValueError:
+            raise SealBroken from None
+        return envelope.decrypt(
+            envelope.subkey(self._key(kid), "setting"), sealed, envelope.lp("es1/setting", kid, name)
+        )
+
     def subkey(self, purpose: str) -> bytes:
         """A key for something else than sessions (webhook, csrf …), of the current ring key."""
         return envelope.subkey(self._key(self.current), purpose)

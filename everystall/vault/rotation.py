@@ -12,6 +12,7 @@ not open is logged and left as it is; the others go on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from everystall.errors import EverystallError, Misconfigured, SealBroken, SessionMissing
-from everystall.models import Channel, Mailbox, MarketplaceSession, UserKey, WebhookEndpoint
+from everystall.models import Channel, Mailbox, MarketplaceSession, Totp, UserKey, WebhookEndpoint
 from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
@@ -85,17 +86,8 @@ async def check(connection: AsyncConnection | AsyncSession, keyring: Keyring) ->
     ring of their own would seal for themselves only. Raises Misconfigured unless the database knows a key of
     it, or none at all yet, and each is the one that it knows under its name; what it does not know yet is
     known from now on. Who sees all sellers' rows also unwraps one data key per ring key."""
-    if await _sees_everyone(connection):
-        rows = await connection.execute(
-            select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
-            .ext(distinct_on(UserKey.kid))
-            .order_by(UserKey.kid, UserKey.created_at)
-        )
-        for kid, wrapped, user_id, version in rows.all():
-            try:
-                keyring.unwrap(wrapped, kid, user_id, version).wipe()
-            except SealBroken:
-                raise _another_ring(f"Ring key {kid!r} here is not the one") from None
+    if await sees_everyone(connection):
+        await check_opens(connection, keyring)
     values = keyring.check_values()
     known = await connection.execute(text("SELECT everystall.knows_ring(:kids)"), {"kids": list(values)})
     if not known.scalar_one():
@@ -106,6 +98,21 @@ async def check(connection: AsyncConnection | AsyncSession, keyring: Keyring) ->
         )
         if not known.scalar_one():
             raise _another_ring(f"Ring key {kid!r} here is not the one")
+
+
+async def check_opens(connection: AsyncConnection | AsyncSession, keyring: Keyring) -> None:
+    """Does this ring open what is there, whatever version's tables those are? One data key per ring key is
+    unwrapped. Raises Misconfigured."""
+    rows = await connection.execute(
+        select(UserKey.kid, UserKey.wrapped, UserKey.user_id, UserKey.version)
+        .ext(distinct_on(UserKey.kid))
+        .order_by(UserKey.kid, UserKey.created_at)
+    )
+    for kid, wrapped, user_id, version in rows.all():
+        try:
+            keyring.unwrap(wrapped, kid, user_id, version).wipe()
+        except SealBroken:
+            raise _another_ring(f"Ring key {kid!r} here is not the one") from None
 
 
 def _another_ring(what: str) -> Misconfigured:
@@ -183,6 +190,7 @@ async def rewrap_all(admin: AsyncEngine, keyring: Keyring, *, progress: Progress
         if rows:
             progress(done, max(done, total))
         elif not skip:
+            await _reseal_settings(admin, keyring)
             return done - len(broken)
         else:
             skip = False
@@ -202,6 +210,7 @@ async def reencrypt_all(
     for done, user_id in enumerate(users, 1):
         await _reencrypt_user(admin, keyring, settings, user_id)
         progress(done, len(users))
+    await _reseal_settings(admin, keyring)
     return len(users)
 
 
@@ -225,6 +234,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
     await _reseal_webhooks(as_user, keyring, user_id, version)
     await _reseal_mailbox(as_user, keyring, user_id, version)
     await _reseal_channels(as_user, keyring, user_id, version)
+    await _reseal_totp(as_user, keyring, user_id, version)
     old = MarketplaceSession.dek_version < version
     broken: list[UUID] = []
     while True:
@@ -250,7 +260,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
         still = union_all(
             *(
                 select(table.dek_version).where(table.user_id == user_id)
-                for table in (MarketplaceSession, WebhookEndpoint, Mailbox, Channel)
+                for table in (MarketplaceSession, WebhookEndpoint, Mailbox, Channel, Totp)
             )
         )
         await connection.execute(
@@ -356,6 +366,46 @@ async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, ver
                 log.error("keys.channel_broken", channel_id=str(row.id))
 
 
+async def _reseal_settings(admin: AsyncEngine, keyring: Keyring) -> None:
+    """The owner's secret settings under the current ring key."""
+    async with _everyone(admin) as connection:
+        rows = await connection.execute(
+            text("SELECT name, value FROM everystall.chosen_settings "
+                 "WHERE value ->> 'kid' <> :kid ORDER BY name FOR UPDATE"),
+            {"kid": keyring.current},
+        )  # fmt: skip
+        for name, value in rows.all():
+            try:
+                with keyring.open_setting(name, value) as plain:
+                    sealed = keyring.seal_setting(name, plain)
+            except SealBroken:
+                log.error("keys.setting_broken", setting=name)
+                continue
+            await connection.execute(
+                text(
+                    "UPDATE everystall.chosen_settings SET value = CAST(:value AS jsonb) WHERE name = :name"
+                ),
+                {"name": name, "value": json.dumps(sealed)},
+            )
+
+
+async def _reseal_totp(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
+    """What the user's one-time codes are made of, under the new data key."""
+    async with as_user.as_user(user_id) as session:
+        keys = {key.version: key for key in await session.scalars(select(UserKey))}
+        rows = await session.scalars(select(Totp).where(Totp.dek_version < version).with_for_update())
+        for row in rows:
+            old, new = keys[row.dek_version], keys[version]
+            try:
+                with (
+                    _both(keyring, user_id, old, new) as (old_key, new_key),
+                    envelope.unseal_totp(old_key, row.sealed, user_id) as plain,
+                ):
+                    row.sealed, row.dek_version = envelope.seal_totp(new_key, plain, user_id), version
+            except SealBroken:
+                log.error("keys.totp_broken", user_id=str(user_id))
+
+
 def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:
     with secret as plain:
         return envelope.seal_webhook(data_key, plain, row.user_id, row.id)
@@ -367,7 +417,10 @@ async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
     async with _everyone(admin) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": LOCK})
         used = await connection.execute(select(func.count()).select_from(UserKey).where(UserKey.kid == kid))
-        keyring.retire(kid, in_use=used.scalar_one())
+        sealed = await connection.execute(
+            text("SELECT count(*) FROM everystall.chosen_settings WHERE value ->> 'kid' = :kid"), {"kid": kid}
+        )
+        keyring.retire(kid, in_use=used.scalar_one() + sealed.scalar_one())
 
 
 # ---- verify ---------------------------------------------------------------------------------------
@@ -434,7 +487,7 @@ async def verify(
 async def _everyone(admin: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction that sees all users' rows. Misconfigured if this login would see none."""
     async with admin.begin() as connection:
-        if not await _sees_everyone(connection):
+        if not await sees_everyone(connection):
             raise Misconfigured(
                 "The vault's keys are all sellers', and this login sees no more than one's.",
                 action="Set DATABASE_ADMIN_URL to a login that is superuser or has BYPASSRLS.",
@@ -442,7 +495,7 @@ async def _everyone(admin: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-async def _sees_everyone(connection: AsyncConnection | AsyncSession) -> bool:
+async def sees_everyone(connection: AsyncConnection | AsyncSession) -> bool:
     found = await connection.execute(
         text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     )

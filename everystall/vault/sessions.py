@@ -28,6 +28,7 @@ from everystall.models import (
     Connection,
     Mailbox,
     MarketplaceSession,
+    Totp,
     UserKey,
     VaultAudit,
     WebhookEndpoint,
@@ -81,7 +82,8 @@ class Vault:
     def __init__(self, db: ActsAsUser, keyring: Keyring, settings: Settings) -> None:
         self._db = db
         self._keyring = keyring
-        self._settings = settings
+        #: Newer ones take their place (everystall/choices.py).
+        self.settings = settings
 
     # ---- keeping ----
 
@@ -117,7 +119,7 @@ class Vault:
         expires_at = self._expiry(proved_at=captured_at, consented_at=now)
         if expires_at <= now:
             raise BadRequest(
-                f"That session was captured more than {self._settings.session_days:g} days ago.",
+                f"That session was captured more than {self.settings.session_days:g} days ago.",
                 action="Open the marketplace, so that it is captured anew, and send that.",
             )
         worked_at = now if origin == "worker" else None
@@ -213,7 +215,7 @@ class Vault:
             await self._forget_older(session, connection_id)
         until = self._expiry(proved_at=now, consented_at=consented_at)
         # Every visit would seal anew for minutes gained; a tenth of the days is soon enough.
-        if until - expires_at > timedelta(days=self._settings.session_days / 10):
+        if until - expires_at > timedelta(days=self.settings.session_days / 10):
             await self._extend(user_id, session_id, until)
 
     async def forget(self, session: AsyncSession, connection_id: UUID) -> None:
@@ -359,13 +361,40 @@ class Vault:
         with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
             return envelope.unseal_channel(data_key, row.sealed, row.user_id, row.id)
 
-    async def _key_of(self, session: AsyncSession, row: WebhookEndpoint | Mailbox | Channel) -> UserKey:
+    # ---- what one-time codes are made of ----
+
+    async def seal_totp(self, session: AsyncSession, user_id: UUID, secret: envelope.Readable) -> Totp:
+        """A row for this secret, in the caller's transaction and not yet part of it."""
+        version, data_key = await self._data_key(session, user_id)
+        with data_key as key:
+            sealed = envelope.seal_totp(key, secret, user_id)
+        return Totp(user_id=user_id, dek_version=version, sealed=sealed)
+
+    async def open_totp(self, session: AsyncSession, row: Totp) -> SecretBytes:
+        key = await self._key_of(session, row)
+        with self._keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
+            return envelope.unseal_totp(data_key, row.sealed, row.user_id)
+
+    async def _key_of(
+        self, session: AsyncSession, row: WebhookEndpoint | Mailbox | Channel | Totp
+    ) -> UserKey:
         key = await session.scalar(
             select(UserKey).where(UserKey.user_id == row.user_id, UserKey.version == row.dek_version)
         )
         if key is None:
             raise SealBroken
         return key
+
+    # ---- secret settings ----
+
+    def seal_setting(self, name: str, value: str) -> dict[str, str]:
+        """What an owner's secret setting is kept as: under the ring's key, since it is nobody's own."""
+        return self._keyring.seal_setting(name, value.encode())
+
+    def open_setting(self, name: str, sealed: Mapping[str, Any]) -> str:
+        """Raises SealBroken, Misconfigured."""
+        with self._keyring.open_setting(name, sealed) as plain:
+            return plain.decode()
 
     def subkeys(self, purpose: str) -> list[bytes]:
         """Keys of the ring for something else than sessions, the current one first."""
@@ -375,8 +404,8 @@ class Vault:
 
     def _expiry(self, *, proved_at: datetime, consented_at: datetime) -> datetime:
         return min(
-            proved_at + timedelta(days=self._settings.session_days),
-            consented_at + timedelta(days=self._settings.consent_days),
+            proved_at + timedelta(days=self.settings.session_days),
+            consented_at + timedelta(days=self.settings.consent_days),
         )
 
     async def _keep(

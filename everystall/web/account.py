@@ -18,9 +18,9 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, LastOwner, ListingLive, NotFound
-from everystall.models import ApiToken, Connection, Publication, User, VaultAudit
-from everystall.web import browsers
+from everystall.errors import BadRequest, CodeNeeded, LastOwner, ListingLive, NotAllowed, NotFound
+from everystall.models import ApiToken, Connection, Passkey, ProviderIdentity, Publication, User, VaultAudit
+from everystall.web import begun, browsers, factors
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import (
     AllParts,
@@ -54,6 +54,8 @@ Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(one_li
 class SignInBody(Body):
     email: Email
     password: Password
+    #: Of your app, or a recovery code, where a second factor is on.
+    code: factors.Code | None = None
 
 
 class SignedInOut(Shape):
@@ -71,10 +73,36 @@ class Entered:
     token_id: UUID
 
 
-async def log_in(parts: Parts, request: Request, email: str, password: str) -> Entered:
-    """Signs the browser in that made the request; the cookie it came with is over. Raises LogInFailed."""
+async def log_in(
+    parts: Parts, request: Request, email: str, password: str, code: str | None = None
+) -> Entered:
+    """Signs the browser in that made the request; the cookie it came with is over. Raises LogInFailed;
+    CodeNeeded, CodeWrong where a second factor is on; NotAllowed where passwords sign nobody in."""
+    check_by_password(parts)
     user_id = await check_password(parts.database, email, password, asked_from(request.scope))
+    async with parts.database.as_user(user_id) as session:
+        guarded = await factors.is_on(session)
+    if guarded:
+        if not code:
+            raise CodeNeeded
+        await factors.check_code(parts, request, email, code)
     return await enter(parts, request, user_id)
+
+
+async def log_in_by_code(parts: Parts, request: Request, ticket: str, code: str) -> Entered:
+    """The second step of who gave the right password just now. Raises SignInOver, CodeWrong."""
+    kept = await begun.look(parts.database, "code", ticket)
+    user_id = await factors.check_code(parts, request, kept["email"], code)
+    await begun.take(parts.database, "code", ticket)
+    return await enter(parts, request, user_id)
+
+
+def check_by_password(parts: Parts) -> None:
+    """Raises NotAllowed where passwords sign nobody in."""
+    if not parts.settings.password_sign_in:
+        raise NotAllowed(
+            "Nobody signs in with a password here.", action="Sign in by the identity provider, or a passkey."
+        )
 
 
 async def enter(parts: Parts, request: Request, user_id: UUID) -> Entered:
@@ -97,7 +125,7 @@ async def post_sign_in(
     body: SignInBody, request: Request, response: Response, parts: AllParts
 ) -> SignedInOut:
     """Signs a browser in: the answer sets its cookie. For pages; programs use a token."""
-    entered = await log_in(parts, request, body.email, body.password)
+    entered = await log_in(parts, request, body.email, body.password, body.code)
     browsers.give_cookie(response, parts.settings, entered.token)
     return SignedInOut(
         account=body.email.strip().lower(),
@@ -121,10 +149,14 @@ async def post_sign_out(response: Response, session: Transaction, who: Seller, p
 
 
 class AccountOut(Shape):
+    #: By which a back end names you (docs/from-nextjs.md).
+    user_id: str
     email: str
     role: Literal["owner", "seller"]
     created_at: datetime
     has_password: bool
+    #: A code is asked for after it.
+    has_second_factor: bool
     #: As your browser said when it last handed a session over; your night is by it. Null: it did not say.
     time_zone: str | None
     #: False: browsers send our cookie over plain http, where others on the way can read it.
@@ -155,12 +187,17 @@ async def change_password(parts: Parts, request: Request, who: SignedIn, old: st
     async with parts.database.as_user(who.user_id) as session:
         await session.execute(update(User).where(User.id == who.user_id).values(password_hash=hashed))
         await session.execute(delete(ApiToken).where(ApiToken.kind == "browser", ApiToken.id != who.token_id))
+        await factors.note(session, who.user_id, "password_changed")
 
 
 async def prove(parts: Parts, request: Request, who: SignedIn, password: str | None) -> User:
-    """The account, after its password was given (if it has one): a borrowed cookie or token is not enough."""
+    """The account, after its password was given (if it has one): a borrowed cookie or token is not enough.
+    Raises LogInFailed; SignInAgain for who signs in by a provider or a passkey, and did not just now."""
     async with parts.database.as_user(who.user_id) as session:
         user = await get_user(session, who)
+        others = select(ProviderIdentity.id).union_all(select(Passkey.id)).limit(1)
+        if user.password_hash is None and await session.scalar(others) is not None:
+            await factors.check_fresh(session, who)
     if user.password_hash is not None:
         await check_password(parts.database, user.email, password or "", asked_from(request.scope))
     return user
@@ -170,10 +207,12 @@ async def prove(parts: Parts, request: Request, who: SignedIn, password: str | N
 async def get_account(session: Transaction, who: Seller, parts: AllParts) -> AccountOut:
     user = await get_user(session, who)
     return AccountOut(
+        user_id=str(user.id),
         email=user.email,
         role="owner" if user.role == "owner" else "seller",
         created_at=user.created_at,
         has_password=user.password_hash is not None,
+        has_second_factor=await factors.is_on(session),
         time_zone=user.time_zone,
         secure_cookies=parts.settings.secure_cookies,
         csrf_token=browsers.csrf_token(parts.csrf_key, who.token_id) if who.kind == "browser" else None,
@@ -525,6 +564,7 @@ async def delete_account(
             await session.scalars(
                 text("""SELECT sha256 FROM listing_photos UNION SELECT photo ->> 'sha256'
                         FROM matches, jsonb_array_elements(undo -> 'listing_photos') photo
+                        UNION SELECT jsonb_array_elements_text(photos) FROM deleted_listings
                         UNION SELECT photo ->> 'sha256'
                         FROM import_rows, jsonb_array_elements(originals) photo""")
             )

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
+from everystall.absence import may_be_away
 from everystall.errors import (
     BadRequest,
     Conflict,
@@ -225,9 +226,10 @@ async def _database(request: Request, error: Exception) -> Response:
         log.warning("web.conflict", path=_place(request), kind=type(error.orig).__name__)
         return answer(Conflict(), request)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        log.error(
-            "web.database_away", path=_place(request), kind=type(getattr(error, "orig", error)).__name__
-        )
+        parts = getattr(request.app.state, "parts", None)
+        if not (may_be_away(error) or (parts is not None and parts.database.absence.suspected)):
+            kind = type(getattr(error, "orig", error)).__name__
+            log.error("web.database_failed", path=_place(request), kind=kind)
         return answer(DatabaseAway(), request)
     return await _unforeseen(request, error)
 

@@ -29,9 +29,13 @@ from everystall.web import (
     archives,
     captures,
     connections,
+    content,
+    deleted,
     export,
+    factors,
     health,
     hints,
+    identities,
     imports,
     invitations,
     job_webhook,
@@ -44,6 +48,7 @@ from everystall.web import (
     metrics,
     notifications,
     pairings,
+    passkeys,
     price_changes,
     price_drops,
     prices,
@@ -68,6 +73,9 @@ from everystall.web.render import Files
 ROUTERS = (
     health.router,
     account.router,
+    factors.router,
+    passkeys.router,
+    identities.router,
     invitations.router,
     pairings.router,
     sessions.router,
@@ -75,6 +83,8 @@ ROUTERS = (
     connections.router,
     jobs.router,
     listings.router,
+    content.router,
+    deleted.router,
     listing_templates.router,
     listing_photos.router,
     relisting.router,
@@ -136,8 +146,8 @@ def create_app(
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)
     app.add_middleware(Edge, settings=settings)
-    # who is behind a proxy is taken from X-Forwarded-For, if the proxy is on this machine
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
+    # who is behind a proxy is taken from X-Forwarded-For, if the proxy is one that we know
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     app.add_middleware(Rooted, root=settings.everystall_root_path)
     return app
 

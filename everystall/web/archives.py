@@ -172,9 +172,7 @@ async def _keep(
 async def _keep_lost(parts: Parts, archive: Archive, hashes: Sequence[str]) -> None:
     """They are named now, so that no more of them go; what went meanwhile, being nobody's, is kept anew."""
     for begin in range(0, len(hashes), BATCH):
-        async with parts.database.as_app() as session:
-            lost = await parts.photos.find_lost(session, hashes[begin : begin + BATCH])
-        for sha256 in lost:
+        for sha256 in await parts.photos.find_lost(parts.database, hashes[begin : begin + BATCH]):
             data = await asyncio.to_thread(archive.photo, sha256)
             if data is not None:
                 await parts.photos.put(data)

@@ -13,10 +13,11 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall import engine
-from everystall.errors import BadRequest, ListingLive, NotFound, listed
+from everystall.errors import BadRequest, Conflict, ListingLive, NotFound, listed
 from everystall.inventory.blindness import told_of
 from everystall.inventory.connections import (
     DISCONNECTED,
+    NO_WORKER,
     SignIn,
     disconnect,
     find_sign_ins,
@@ -182,12 +183,20 @@ async def pause_connection(
 @router.post("/connections/{browserProfileId}/resume")
 async def resume_connection(browserProfileId: str, session: Transaction) -> ConnectionOut:
     """Goes on after a pause, and after a challenge that the seller has answered. A sign-in that is lost
-    comes back by connecting again only."""
+    comes back by connecting again only, and an account that no worker visits when one does by itself: 409
+    `conflict` where it waits for nothing but that."""
     connection = await get_connection(session, browserProfileId, lock=True)
+    asked = connection.needs_you or {}
+    reason = asked.get("reason")
+    if reason == NO_WORKER and connection.paused_at is None:
+        raise Conflict(
+            f"It cannot go on yet. {asked['message']}",
+            action="Whoever runs Everystall starts a worker there "
+            f"(WORKER_PLACE={connection.place}), or gives the account another place.",
+        )
     connection.paused_at, connection.pause_ends = None, False
     await release_all(session, connection, PAUSED)
-    reason = (connection.needs_you or {}).get("reason")
-    if reason not in (None, "session_expired", DISCONNECTED):
+    if reason not in (None, "session_expired", DISCONNECTED, NO_WORKER):
         await go_on(session, connection)
     shown = await _fresh(session, browserProfileId)
     await engine.wake(session, [connection.id])

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.choices import Following
+from everystall.content.model import Model
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import NotAllowed, NotFound, SignInFirst, Unauthenticated
@@ -32,6 +33,7 @@ from everystall.web import browsers
 from everystall.web.limits import Limits, budget_of
 from everystall.web.listening import Listening
 from everystall.web.numbers import Numbers
+from everystall.web.provider import Provider
 from everystall.web.tokens import PREFIX, hash_of
 
 #: May hand over sessions and ask about them: what the extension's token is given.
@@ -64,10 +66,18 @@ class Parts:
     sending: set[UUID] = field(default_factory=set)
     following: Following = field(init=False)
     numbers: Numbers = field(init=False)
+    model: Model = field(init=False)
+    provider: Provider = field(init=False)
 
     def __post_init__(self) -> None:
-        self.following = Following(self.settings)
+        self.following = Following(self.settings, self.vault.open_setting, self._follow)
         self.numbers = Numbers(self.database)
+        self.model = Model(self.settings)
+        self.provider = Provider()
+
+    def _follow(self, newer: Settings) -> None:
+        self.vault.settings = newer
+        self.model.follow(newer)
 
     @property
     def csrf_key(self) -> bytes:
@@ -96,6 +106,14 @@ async def parts_of(request: Request) -> Parts:  # what is not async goes through
 
 
 AllParts = Annotated[Parts, Depends(parts_of)]
+
+
+async def _deserted(parts: AllParts) -> bool:
+    return await parts.numbers.without_workers()
+
+
+#: No worker runs. Asked on a connection of its own: it stands before what holds one already.
+Deserted = Annotated[bool, Depends(_deserted)]
 _bearer = HTTPBearer(auto_error=False, description="`evs_…`, from `everystall token create`")
 
 

@@ -309,6 +309,8 @@ async def _preview(
             counts[decision.outcome] = counts.get(decision.outcome, 0) + 1
             row.outcome, row.listing_id = decision.outcome, decision.listing_id
             row.findings = [*row.findings, *(finding.as_json() for finding in decision.findings)]
+        await imports.forget_photos(session, rows)
+        for row in rows:
             if row.line > after and (row.findings or row.photos) and len(shown) <= SHOWN:
                 shown.append(row)
             photos += len(row.photos)

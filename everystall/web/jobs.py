@@ -15,7 +15,8 @@ from everystall.inventory.pairs import results
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import AutomationResult, Job
 from everystall.web.cursors import cursor_of, read_cursor
-from everystall.web.deps import Seller, Transaction, as_id
+from everystall.web.deps import Deserted, Seller, Transaction, as_id
+from everystall.web.numbers import START_ONE
 from everystall.web.shapes import ActionOut, Body, Pair, Shape
 
 router = APIRouter(prefix="/api", tags=["jobs"])
@@ -47,6 +48,10 @@ class JobOut(Shape):
     created_at: datetime
     finished_at: datetime | None
     automation_results: list[Pair]
+    waits_for: Literal["worker"] | None = Field(
+        description="worker: no worker of this Everystall runs, so it is not gone on with before one does; "
+        "nothing is lost"
+    )
 
 
 class JobsOut(Shape):
@@ -71,6 +76,7 @@ class CancelledOut(JobOut):
 @router.post("/listings/post", response_model=PostedOut)
 async def post_listing(
     body: PostBody,
+    deserted: Deserted,
     session: Transaction,
     who: Seller,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
@@ -85,7 +91,7 @@ async def post_listing(
     )
     return PostedOut(
         job_id=posted.job.id,
-        message=_said(posted),
+        message=_said(posted, deserted=deserted),
         marketplaces=_marketplaces(posted.pairs),
         automation_results=[Pair.of(row) for row in posted.pairs],
     )
@@ -93,6 +99,7 @@ async def post_listing(
 
 @router.get("/jobs")
 async def list_jobs(
+    deserted: Deserted,
     session: Transaction,
     listing_id: Annotated[str | None, Query(alias="listingId", max_length=60)] = None,
     status: JobStatus | None = None,
@@ -114,19 +121,19 @@ async def list_jobs(
     for row in await results(session, list(pairs)):
         pairs[row.job_id].append(row)
     return JobsOut(
-        jobs=[JobOut(**_job(job, pairs[job.id])) for job in shown],
+        jobs=[JobOut(**_job(job, pairs[job.id], deserted)) for job in shown],
         next_cursor=cursor_of(shown[-1].created_at, shown[-1].id) if more else None,
     )
 
 
 @router.get("/jobs/{jobId}")
-async def get_job(jobId: str, session: Transaction) -> JobOut:
+async def get_job(jobId: str, deserted: Deserted, session: Transaction) -> JobOut:
     job, pairs = await jobs.get_job(session, jobId)
-    return JobOut(**_job(job, pairs))
+    return JobOut(**_job(job, pairs, deserted))
 
 
 @router.post("/jobs/{jobId}/cancel")
-async def cancel_job(jobId: str, session: Transaction) -> CancelledOut:
+async def cancel_job(jobId: str, deserted: Deserted, session: Transaction) -> CancelledOut:
     """Takes back what was not submitted yet. What is being submitted at this moment is finished, and
     listed in `goingOn` with *Take it down*."""
     before, _ = await jobs.get_job(session, jobId)
@@ -139,13 +146,13 @@ async def cancel_job(jobId: str, session: Transaction) -> CancelledOut:
         names = listed([MARKETPLACES[one["marketplace"]] for one in cancelled.going_on])
         message = f"Cancelled, except for what is being submitted at this moment ({names})."
     return CancelledOut(
-        **_job(cancelled.job, cancelled.pairs),
+        **_job(cancelled.job, cancelled.pairs, deserted),
         message=message,
         going_on=[GoingOn(**one) for one in cancelled.going_on],
     )
 
 
-def _job(job: Job, pairs: Any) -> dict[str, Any]:
+def _job(job: Job, pairs: Any, deserted: bool) -> dict[str, Any]:
     return {
         "job_id": job.id,
         "status": job.status,
@@ -154,6 +161,7 @@ def _job(job: Job, pairs: Any) -> dict[str, Any]:
         "created_at": job.created_at,
         "finished_at": job.finished_at,
         "automation_results": [Pair.of(row) for row in pairs],
+        "waits_for": "worker" if deserted and job.finished_at is None else None,
     }
 
 
@@ -161,7 +169,7 @@ def _marketplaces(pairs: Any) -> list[str]:
     return list(dict.fromkeys(row.marketplace for row in pairs))
 
 
-def _said(posted: jobs.Posted) -> str:
+def _said(posted: jobs.Posted, *, deserted: bool) -> str:
     if posted.repeated:
         return "This request was received before; this is the job that it made."
     names = listed([MARKETPLACES[name] for name in _marketplaces(posted.pairs)])
@@ -172,4 +180,4 @@ def _said(posted: jobs.Posted) -> str:
         message += (
             f" Posting is paused for {len(posted.paused)} of these accounts; it waits there until you resume."
         )
-    return message
+    return f"{message} No worker of Everystall runs now. {START_ONE}" if deserted else message

@@ -57,12 +57,15 @@ _BY_NETWORK = (
     (
         "POST",
         re.compile(
-            r"/sign-in|/first|/invitation|/api/sign-in|/api/account/password"
-            r"|/account/password|/account/delete"
+            r"/sign-in(/code)?|/first|/invitation|/api/sign-in(/passkey/options)?|/api/account/password"
+            r"|/account/password|/account/delete|/account/sign-in/.+"
+            r"|/api/account/(second-factor|passkeys)(/.+)?"
         ),
         LOG_IN,
     ),
-    ("DELETE", re.compile(r"/api/account"), LOG_IN),
+    # what comes back of one that was not begun costs one look
+    ("GET", re.compile(r"/sign-in/provider"), LOG_IN),
+    ("DELETE", re.compile(r"/api/account(/second-factor|/passkeys/[^/]+|/identities/[^/]+)?"), LOG_IN),
     ("POST", re.compile(r"/api/pairings/(look|accept)"), PAIRING),
     ("POST", re.compile(r"/api/jobs/webhook"), WEBHOOK),
     ("POST", re.compile(r"/api/hints/mail/[^/]+"), MAILS),

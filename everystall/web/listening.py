@@ -49,6 +49,7 @@ class Listening:
 
     def __init__(self, database: Database, channel: str) -> None:
         self._url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._absence = database.absence
         self._channel = channel
         self._waiting: defaultdict[str, set[Woken]] = defaultdict(set)
         self._listening: asyncio.Task[None] | None = None
@@ -115,6 +116,7 @@ class Listening:
                         for woken in self._waiting.get(who, ()):
                             woken.hear(*said)
             except psycopg.Error as e:
-                log.warning("listening.database_away", channel=self._channel, error=type(e).__name__)
+                if not self._absence.suspect(e):
+                    log.warning("listening.failed", channel=self._channel, error=type(e).__name__)
             self._ready.clear()
             await asyncio.sleep(AGAIN_SECONDS)

@@ -16,6 +16,7 @@ from everystall import engine
 from everystall.errors import BadRequest, Conflict, ListingLive, listed
 from everystall.inventory import jobs, pricing
 from everystall.inventory.bulk import MOST_LABELS
+from everystall.inventory.deleted import DAYS, throw_away
 from everystall.inventory.listings import facts_of, facts_with, find_listing, size_of
 from everystall.inventory.price_drops import Next, next_of
 from everystall.inventory.pricing import Priced
@@ -445,7 +446,7 @@ async def delete_listing(
     listing_id: ListingId, session: Transaction, response: Response, end: bool = False
 ) -> DeletedOut:
     """409 `listing_live` while it is, or may be, live somewhere; `?end=true` takes it down everywhere
-    first (202) and then deletes it."""
+    first (202) and then deletes it. For 30 days it stands among the deleted ones, and can be restored."""
     publications = list(
         await session.scalars(
             select(Publication)
@@ -468,9 +469,12 @@ async def delete_listing(
     if not standing and not in_question:
         for row in publications:  # the jobs that wait for it end, and keep their history
             await want_ended(session, row)
-        await session.flush()
-        await session.delete(listing)
-        return DeletedOut(deleted=True, message="The listing is deleted.", publications=[])
+        await throw_away(session, listing)
+        return DeletedOut(
+            deleted=True,
+            message=f"The listing is deleted. It can be restored for {DAYS} days.",
+            publications=[],
+        )
     places = listed(list(dict.fromkeys(MARKETPLACES[row.marketplace] for row in standing)))
     if not end:
         shown = (await publications_of(session, [listing_id]))[listing_id]

@@ -85,6 +85,8 @@ class _Figures(Collector):
                      [((name, state), number) for name, (whole, waiting) in now.accounts.items()
                       for state, number in (("fine", whole - waiting),
                                             ("needs_seller", waiting))])  # fmt: skip
+        yield _gauge("everystall_healed_locators", "Targets that were found again on pages that changed.",
+                     ["marketplace", "state"], now.healed.items())  # fmt: skip
 
     def _of_posts(self) -> Iterable[Metric]:
         posts = [(name, window, one) for window, found in self._windows.items()
@@ -99,6 +101,10 @@ class _Figures(Collector):
                      [((name, window, quantile), seconds) for name, window, one in posts
                       for quantile, seconds in (("0.5", one.median), ("0.95", one.p95))
                       if seconds is not None])  # fmt: skip
+        yield _gauge("everystall_post_visit_seconds", "Of those, what half of them took a visit at most.",
+                     ["marketplace", "window"],
+                     [((name, window), one.at_work) for name, window, one in posts
+                      if one.at_work is not None])  # fmt: skip
         yield _gauge("everystall_failures", "Steps that failed in the window.",
                      ["marketplace", "window", "code"],
                      [((one.marketplace, window, one.code), one.number)

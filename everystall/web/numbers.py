@@ -25,6 +25,14 @@ WINDOWS: Final[Mapping[str, tuple[int, int]]] = {"24h": (24, 1), "7d": (168, 6)}
 GOOD_SECONDS: Final = {"24h": 10.0, "7d": 300.0}
 #: Seconds without a sign of life after which a worker is taken to be away.
 AWAY_SECONDS: Final = 20
+#: Seconds for which none is seen until sellers are told: one that is started anew is no news.
+NONE_SECONDS: Final = 120.0
+#: What they are told then, and what is done about it.
+WITHOUT_WORKERS: Final = "No worker of Everystall runs now: nothing is posted, taken down or looked at."
+START_ONE: Final = (
+    "Nothing is lost: what waits goes on by itself once one runs. Whoever runs Everystall starts one with "
+    "`everystall worker`, or all of it with `everystall up`."
+)
 #: Failures that are listed.
 PATTERNS: Final = 50
 
@@ -96,6 +104,8 @@ class Now:
     workers: Sequence[Worker]
     #: marketplace → accounts, and those that wait for their seller.
     accounts: Mapping[str, tuple[int, int]]
+    #: (marketplace, state) → locators that were found again on pages that changed
+    healed: Mapping[tuple[str, str], int]
 
     @property
     def running(self) -> int:
@@ -110,6 +120,8 @@ class Numbers:
         self._windows: dict[str, tuple[float, Window]] = {}
         self._now: tuple[float, Now] | None = None
         self._reading = asyncio.Lock()
+        #: By time.monotonic(): when a worker was last seen, or this process began; when that was looked at.
+        self._worker_seen, self._workers_read = time.monotonic(), 0.0
 
     async def window(self, name: str) -> Window:
         async with self._reading:
@@ -126,6 +138,18 @@ class Numbers:
                 async with self._database.as_app() as session:
                     self._now = time.monotonic(), await _now(session)
             return self._now[1]
+
+    async def without_workers(self) -> bool:
+        """None of any place was there for a while: what waits is not gone on with."""
+        if time.monotonic() - self._workers_read > 2:
+            self._workers_read = time.monotonic()  # nobody else asks meanwhile
+            async with self._database.as_app() as session:
+                ago = await session.scalar(
+                    text("SELECT extract(epoch FROM now() - max(seen_at)) FROM everystall.standing_workers()")
+                )
+            if ago is not None:
+                self._worker_seen = max(self._worker_seen, time.monotonic() - float(ago))
+        return time.monotonic() - self._worker_seen > NONE_SECONDS
 
 
 async def _window(session: AsyncSession, hours: int, step: int) -> Window:
@@ -166,10 +190,14 @@ async def _now(session: AsyncSession) -> Now:
              "FROM everystall.standing_workers()"), {"away": AWAY_SECONDS}
     )  # fmt: skip
     accounts = await session.execute(text("SELECT * FROM everystall.account_numbers()"))
+    healed = await session.execute(
+        text("SELECT marketplace, state, count(*) AS number FROM everystall.healed_locators() GROUP BY 1, 2")
+    )
     return Now(
         queue.due, queue.urgent, queue.oldest,
         {row.queue_name: (row.waiting, row.doing) for row in wakes},
         [Worker(row.host, row.pid, row.place, row.version, row.slots, row.running, row.started_at,
                 row.seen_at, row.away) for row in workers],
         {row.marketplace: (row.accounts, row.waiting) for row in accounts},
+        {(row.marketplace, row.state): row.number for row in healed},
     )  # fmt: skip

@@ -15,12 +15,12 @@ from uuid import UUID
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import func, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
 from everystall.errors import BadRequest, LogInFailed, NotFound, RateLimited
-from everystall.models import LogInNetwork, User
+from everystall.models import LogInNetwork, Totp, User
 from everystall.web.tokens import lowered_wall
 
 T = TypeVar("T")
@@ -68,31 +68,46 @@ def _guessable(password: str, email: str) -> str | None:
 
 
 async def check_password(database: Database, email: str, password: str, network: str) -> UUID:
-    """Whose it is. Counts the try, in a transaction of its own, and forgets the tries if it is right.
-    `network`: where it is tried from. Raises LogInFailed: wrong, nobody's, or too many tries in 15 minutes
-    (ten from one network, a hundred from all strange ones)."""
+    """Whose it is. Counts the try, in a transaction of its own, and forgets the tries if it is right, and no
+    second factor is asked for. `network`: where it is tried from. Raises LogInFailed: wrong, nobody's, or too
+    many tries in 15 minutes (ten from one network, a hundred from all strange ones)."""
+    row = await count_try(database, email, network)
+    stored = row[1] if row is not None else await _in_thread(_nobodys)
+    good, better = await _in_thread(partial(ARGON2.verify_and_update, _same(password[: LONGEST + 1]), stored))
+    if row is None or not good:
+        raise LogInFailed
+    user_id = row[0]
+    async with database.as_user(user_id) as session:
+        if await session.scalar(select(Totp.user_id)) is None:
+            await forget_tries(session, user_id, network)
+        if better:
+            await session.execute(update(User).where(User.id == user_id).values(password_hash=better))
+    return user_id
+
+
+async def count_try(database: Database, email: str, network: str) -> tuple[UUID, str] | None:
+    """Counts a try at a password or at a code after it, and tells whose it is and the password's hash; None
+    for nobody and after too many."""
     email = email.strip().lower()
     row = await database.ask(
         "SELECT user_id, password_hash FROM everystall.begin_log_in(%(email)s, %(network)s)",
         email=email if email.isprintable() else "", network=network,
     )  # fmt: skip
-    stored = row.password_hash if row is not None else await _in_thread(_nobodys)
-    good, better = await _in_thread(partial(ARGON2.verify_and_update, _same(password[: LONGEST + 1]), stored))
-    if row is None or not good:
-        raise LogInFailed
-    user_id: UUID = row.user_id
-    async with database.as_user(user_id) as session:
-        # in the order of begin_log_in
-        here = update(LogInNetwork).where(LogInNetwork.network == network)
-        await session.execute(here.values(tries=0, good_at=func.now()))
-        fresh = {"log_in_tries": 0, "log_in_since": None, **({"password_hash": better} if better else {})}
-        await session.execute(update(User).where(User.id == user_id).values(fresh))
-    return user_id
+    return (row.user_id, row.password_hash) if row is not None else None
+
+
+async def forget_tries(session: AsyncSession, user_id: UUID, network: str) -> None:
+    """Somebody proved from there that it is they. In the order of begin_log_in."""
+    here = update(LogInNetwork).where(LogInNetwork.network == network)
+    await session.execute(here.values(tries=0, good_at=func.now()))
+    fresh = {"log_in_tries": 0, "log_in_since": None}
+    await session.execute(update(User).where(User.id == user_id).values(fresh))
 
 
 async def set_password(admin: AsyncSession, email: str, password: str) -> None:
     """A forgotten one, by the operator: a new password for the account with that address, whose browsers are
-    all signed out. `admin`: the database's administrator. Raises NotFound, BadRequest."""
+    all signed out, and of which no second factor is asked any more. `admin`: the database's administrator.
+    Raises NotFound, BadRequest."""
     email = email.strip().lower()
     stored = await hash_password(password, email)
     async with lowered_wall(admin):
@@ -104,6 +119,17 @@ async def set_password(admin: AsyncSession, email: str, password: str) -> None:
         if user_id is None:
             raise NotFound(f"Nobody here has the address {email[:80]!r}.", action="Check the spelling.")
         await admin.execute(text("DELETE FROM log_in_networks WHERE user_id = :id"), {"id": user_id})
+        await admin.execute(text("DELETE FROM recovery_codes WHERE user_id = :id"), {"id": user_id})
+        await admin.execute(
+            text("""WITH off AS (DELETE FROM totps WHERE user_id = :id RETURNING user_id)
+                    INSERT INTO sign_in_changes (user_id, what, about)
+                    SELECT user_id, 'second_factor_reset', 'the operator' FROM off"""),
+            {"id": user_id},
+        )
+        await admin.execute(
+            text("INSERT INTO sign_in_changes (user_id, what, about) VALUES (:id, 'password_changed', :by)"),
+            {"id": user_id, "by": "the operator"},
+        )
         await admin.execute(
             text("DELETE FROM api_tokens WHERE user_id = :id AND kind = 'browser'"), {"id": user_id}
         )

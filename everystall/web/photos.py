@@ -63,7 +63,7 @@ async def add_photos(listing_id: ListingId, request: Request, parts: AllParts, w
     """Adds photos behind those that are there: files of a multipart form, under any name, or one photo as
     the body. All are taken or none. A photo that is there already stays where it is.
 
-    No transaction is open while photos are decoded."""
+    No transaction is open while photos are decoded or the store is asked."""
     return await keep_photos(parts, who, listing_id, _sent(request))
 
 
@@ -94,9 +94,10 @@ async def keep_photos(
             "There is no photo in that.",
             action="Send files as multipart/form-data, or one photo as the body.",
         )
+    found = await parts.photos.look_for(parts.database, {row.sha256 for row in rows})
     async with parts.database.as_user(who.user_id) as session:
         shown = await _append(session, listing_id, rows)
-        await parts.photos.hold(session, {row.sha256 for row in rows})
+        await parts.photos.hold(session, found)
         return shown
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest
 from everystall.inventory import price_changes
@@ -90,6 +91,13 @@ async def change_prices(
     """`?preview=true` says what would become of each listing, and changes nothing. The same with its `token`
     does exactly that, in one transaction: an edit of each listing, which is put wherever it is live. 409
     `prices_changed`: something changed since the preview, and nothing was done."""
+    return (await changes_of(body, session, preview))[0]
+
+
+async def changes_of(
+    body: ChangeBody, session: AsyncSession, preview: bool
+) -> tuple[ChangesOut, Sequence[Change]]:
+    """The answer, and what it is of."""
     wish = body.wish()
     more: UUID | None = None
     if body.live_on is not None:
@@ -108,7 +116,7 @@ async def change_prices(
     else:
         token = body.token
         changes = await price_changes.do(session, ids, wish, token)
-    return _shown(changes, token, more, preview)
+    return _shown(changes, token, more, preview), changes
 
 
 def _shown(changes: Sequence[Change], token: str, more: UUID | None, preview: bool) -> ChangesOut:

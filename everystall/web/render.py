@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -79,6 +80,23 @@ def said_time(at: datetime) -> str:
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
 
 
+def said_near(at: datetime, now: datetime | None = None) -> str:
+    """ "3 minutes ago", "yesterday", "in 2 hours"; a day from a week on: as static/times.js says it, so that
+    nothing on the page moves when that does."""
+    seconds = (at - (now or datetime.now(UTC))).total_seconds()
+    if abs(seconds) >= 7 * 86400:
+        at = at.astimezone(UTC)
+        return f"{at:%b} {at.day}, {at.year}"
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if abs(seconds) >= length:
+            number = math.floor(abs(seconds) / length + 0.5)
+            if (unit, number) == ("day", 1):
+                return "tomorrow" if seconds > 0 else "yesterday"
+            said = how_many(number, unit)
+            return f"in {said}" if seconds > 0 else f"{said} ago"
+    return "in less than a minute" if seconds > 0 else "just now"
+
+
 def how_many(number: int, one: str, several: str | None = None) -> str:
     """ "1 listing", "3 listings" """
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
@@ -99,7 +117,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.globals.update(static=static, version=__version__)
-_ENVIRONMENT.filters.update(said_time=said_time, how_many=how_many, said_size=said_size)
+_ENVIRONMENT.filters.update(said_time=said_time, said_near=said_near, how_many=how_many, said_size=said_size)
 # known to every template, and to a block that is filled in alone, where no import of its template has run
 _ENVIRONMENT.globals.update(vars(_ENVIRONMENT.get_template("parts.html").module))
 

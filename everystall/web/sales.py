@@ -1,26 +1,27 @@
-"""What sold where, what was taken down because of it, and what was sold twice."""
+"""What sold where, what was taken down because of it, what was sold twice; and what you sold elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from pydantic import Field
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.inventory import double_sales, orders
+from everystall.inventory import double_sales, orders, sold_elsewhere
 from everystall.inventory.connections import get_connection
 from everystall.inventory.pairs import DeadlineOut
 from everystall.inventory.sale_rules import keep_last_units, rules_of
+from everystall.inventory.sold_elsewhere import Told
 from everystall.models import Connection, DoubleSale, Publication, Sale, SaleRules, TakeDown
 from everystall.web.cursors import cursor_of, read_cursor
 from everystall.web.deps import Seller, Transaction, as_id
-from everystall.web.shapes import Body, MoneyOut, Shape
+from everystall.web.shapes import Body, CostBody, Line100, MoneyBody, MoneyOut, Shape
 
 router = APIRouter(prefix="/api/sales", tags=["sales"])
 
@@ -41,18 +42,21 @@ class TakeDownOut(Shape):
 
 
 class OrderOut(Shape):
-    """An item of an order, as the account's own list of orders shows it."""
+    """An item of an order, as the account's own list of orders shows it; or what you sold elsewhere."""
 
-    marketplace: str
-    browser_profile_id: str
-    #: Null: the listing's own page said that it is sold, and no order was seen yet.
+    #: Null, both: you sold it elsewhere.
+    marketplace: str | None
+    browser_profile_id: str | None
+    #: Where that was, in your words.
+    place: str | None
+    #: Null: the listing's own page said that it is sold, and no order was seen yet; or there is none.
     order_id: str | None
     remote_id: str | None
     title: str
     price: MoneyOut | None
     quantity: int
-    #: mail: a mail of the marketplace alone, since we could not look there.
-    told_by: Literal["orders", "page", "mail"]
+    #: mail: a mail of the marketplace alone, since we could not look there. seller: you said so.
+    told_by: Literal["orders", "page", "mail", "seller"]
     #: As the marketplace tells it; null: it does not.
     sold_at: datetime | None
     observed_at: datetime
@@ -64,12 +68,14 @@ class SaleOut(OrderOut):
     listing_id: str | None
     #: False: of `soldAt` only the day is known.
     sold_at_exact: bool
-    #: When it was first seen cancelled there.
+    #: When it was first seen cancelled there, or you took it back.
     cancelled_at: datetime | None
     #: What its fee goes by, and what one of it cost you: as the listing said when it sold, or, if it said
     #: nothing, first since.
     category: str | None
     cost: MoneyOut | None
+    #: What selling it elsewhere cost you, as you said; of marketplaces it is reckoned.
+    fees: MoneyOut | None
     take_downs: list[TakeDownOut]
 
 
@@ -112,14 +118,21 @@ async def list_sales(
 ) -> SalesOut:
     """What was seen last comes first: every order that an account showed since it is connected, also of what
     is none of the listings here."""
+    which = [] if listing_id is None else [Sale.listing_id == as_id(listing_id)]
+    return await find_sales(session, which, limit, cursor)
+
+
+async def find_sales(
+    session: AsyncSession, which: Sequence[ColumnElement[bool]], limit: int, cursor: str | None = None
+) -> SalesOut:
+    """Those of which all this is so, of `sales` and `connections`; as the route."""
     wanted = (
         select(Sale, Connection.public_id, Connection.marketplace)
-        .join(Connection, Connection.id == Sale.connection_id)
+        .outerjoin(Connection, Connection.id == Sale.connection_id)
+        .where(*which)
         .order_by(Sale.observed_at.desc(), Sale.id.desc())
         .limit(limit + 1)
     )
-    if listing_id is not None:
-        wanted = wanted.where(Sale.listing_id == as_id(listing_id))
     if cursor is not None:
         at, last = read_cursor(cursor)
         wanted = wanted.where(tuple_(Sale.observed_at, Sale.id) < tuple_(at, as_id(last)))
@@ -130,6 +143,51 @@ async def list_sales(
         sales=[_sale(row.Sale, row.public_id, row.marketplace, downs[row.Sale.id]) for row in shown],
         next_cursor=cursor_of(shown[-1].Sale.observed_at, shown[-1].Sale.id) if len(rows) > limit else None,
     )
+
+
+class SoldBody(Body):
+    """What you sold elsewhere: a shop, a stall, another site."""
+
+    listing_id: Annotated[str, Field(max_length=60)]
+    #: Of all of them together.
+    price: MoneyBody | None = None
+    quantity: Annotated[int, Field(ge=1, le=999, strict=True)] = 1
+    #: The day, such as 2026-11-28; left out: today.
+    sold_on: date | None = None
+    place: Line100 = None
+    #: What selling it cost you there: a stall's rent, a card's fee.
+    fees: CostBody | None = None
+
+
+@router.post("", status_code=201)
+async def mark_sold(
+    body: SoldBody,
+    session: Transaction,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> SaleOut:
+    """It is sold, as if a marketplace had told of an order: with none left it is taken down wherever it is
+    live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale."""
+    told = Told(
+        body.sold_on or datetime.now(UTC).date(),
+        body.price.amount if body.price else None,
+        body.fees.amount if body.fees else None,
+        body.place,
+        body.quantity,
+    )
+    sale = await sold_elsewhere.mark(session, as_id(body.listing_id), told, idempotency_key)
+    return await _one(session, sale)
+
+
+@router.post("/{saleId}/take-back")
+async def take_back_sale(saleId: str, session: Transaction) -> SaleOut:  # the path's own name
+    """It was not sold elsewhere after all: what it had is for sale again, and posted again where it was taken
+    down because of it. An order of a marketplace is cancelled there."""
+    return await _one(session, await sold_elsewhere.take_back(session, as_id(saleId)))
+
+
+async def _one(session: AsyncSession, sale: Sale) -> SaleOut:
+    downs = await _take_downs(session, [sale.id])
+    return _sale(sale, None, None, downs[sale.id])
 
 
 @router.get("/doubles")
@@ -226,8 +284,12 @@ async def _take_downs(session: AsyncSession, sale_ids: Sequence[UUID]) -> dict[U
     return found
 
 
-def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDownOut]) -> SaleOut:
-    cents = row.price_cents
+def _sale(
+    row: Sale, public_id: str | None, marketplace: str | None, take_downs: list[TakeDownOut]
+) -> SaleOut:  # fmt: skip
+    def money(cents: int | None) -> MoneyOut | None:
+        return None if cents is None else MoneyOut(amount=cents, currency=row.currency)
+
     return SaleOut(
         sale_id=str(row.id),
         marketplace=marketplace,
@@ -236,7 +298,8 @@ def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDown
         order_id=row.order_id,
         remote_id=row.remote_id,
         title=row.title,
-        price=None if cents is None else MoneyOut(amount=cents, currency=row.currency),
+        place=row.place,
+        price=money(row.price_cents),
         quantity=row.quantity,
         told_by=row.told_by,
         sold_at=row.sold_at,
@@ -244,7 +307,8 @@ def _sale(row: Sale, public_id: str, marketplace: str, take_downs: list[TakeDown
         observed_at=row.observed_at,
         cancelled_at=row.cancelled_at,
         category=row.category,
-        cost=None if row.cost_cents is None else MoneyOut(amount=row.cost_cents, currency=row.currency),
+        cost=money(row.cost_cents),
+        fees=money(row.fee_cents),
         take_downs=take_downs,
     )
 

@@ -22,6 +22,7 @@ from everystall.inventory.pairs import NeedsYou as NeedsYou
 from everystall.inventory.pairs import Pair as Pair
 from everystall.inventory.pairs import Shape as Shape
 from everystall.inventory.pricing import HIGHEST_PRICE as HIGHEST_PRICE
+from everystall.inventory.publications import asked_now
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, Publication
 
@@ -199,11 +200,12 @@ class PublicationOut(Pair):
     def now(cls, row: Publication, account: Connection, actions: list[ActionOut]) -> PublicationOut:
         blind = told_of(account) if row.put == "live" or row.looking else None
         waits_for, not_before = _waits_for(row, account)
+        asked = asked_now(row)
         return cls(
             marketplace=row.marketplace,
             browser_profile_id=account.public_id,
             state=row.state,
-            needs_you=NeedsYou(**row.needs_you) if row.needs_you else None,
+            needs_you=NeedsYou(**asked) if asked else None,
             url=row.url,
             remote_id=row.remote_id,
             started_at=row.started_at,

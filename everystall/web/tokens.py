@@ -18,7 +18,7 @@ from everystall.errors import BadRequest
 
 PREFIX = "evs_"
 #: What the operator's commands change.
-_BEHIND = ("users", "api_tokens", "log_in_networks")
+_BEHIND = ("users", "api_tokens", "log_in_networks", "totps", "recovery_codes", "sign_in_changes")
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 

@@ -26,7 +26,7 @@ from everystall.inventory.publications import (
 )
 from everystall.marketplaces.base import SeenState
 from everystall.models import Attempt, Connection, Listing, Publication, TakeDown
-from everystall.worker import hands, publish
+from everystall.worker import hands, heals, publish
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Visit
@@ -69,6 +69,8 @@ async def take_down(
         log.info("visit.at", at="read-back")
         state = (await visit.adapter.read(page, remote_id)).state
     await visit.signed_in()
+    if state == "ended":
+        heals.prove(visit)
     await _record(visit, publication_id, state)
     if state not in ("ended", "sold"):
         raise MarketplaceBusy(f"{visit.label} still shows the listing after we took it down.")

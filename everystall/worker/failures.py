@@ -22,6 +22,8 @@ from everystall.browser import evidence
 from everystall.errors import (
     AccountLimited,
     AnotherAccount,
+    BrowserEnded,
+    BrowserNotStarted,
     ChallengeShown,
     EverystallError,
     LeaseLost,
@@ -178,6 +180,15 @@ async def cut_off(visit: Visit, publication_id: UUID) -> None:
     await flag(visit, publication_id, PageChanged.code, said)
 
 
+async def check_cut_off(visit: Visit) -> None:
+    """The same of a check: nobody saw what sells there. One try from time to time, as somebody may have
+    mended it."""
+    said = f"{TRIES} times in a row the look was cut off in the middle (the worker's log has the reason)."
+    log.error("check.cut_off", times=TRIES)
+    await watch.note_failed(visit, PageChanged(said), None)
+    await _check_later(visit, CHECK_AGAIN, cut_off=TRIES - 1)
+
+
 async def dropped(visit: Visit, publication_id: UUID | None) -> None:
     """Nothing was clicked: back to waiting, unless someone already decided otherwise."""
     if publication_id is None:
@@ -199,12 +210,7 @@ async def _flag(
     evidence_: Evidence,
 ) -> None:  # fmt: skip
     """Without telling the jobs: the caller does, once for all that it flags."""
-    attempt = (
-        await session.scalars(
-            select(Attempt).where(Attempt.publication_id == publication.id)
-            .order_by(Attempt.created_at.desc()).limit(1)
-        )
-    ).first()  # fmt: skip
+    attempt = await _last_attempt(session, publication)
     if attempt is not None:
         attempt.error = f"{reason}: {message}"
         attempt.evidence = dict(evidence_) if evidence_ else attempt.evidence
@@ -221,6 +227,11 @@ async def _flag(
     await alter(session, publication, needs_you=ask_first(publication, asked), finished_at=func.now())
 
 
+async def _last_attempt(session: AsyncSession, publication: Publication) -> Attempt | None:
+    of_it = select(Attempt).where(Attempt.publication_id == publication.id)
+    return (await session.scalars(of_it.order_by(Attempt.created_at.desc()).limit(1))).first()
+
+
 async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evidence) -> None:
     """The account cannot be visited: so says the connection and every publication that is due there.
     A session that the seller handed over meanwhile is tried first."""
@@ -232,6 +243,7 @@ async def _flag_account(visit: Visit, reason: str, message: str, evidence_: Evid
             asked: dict[str, Any] = {"reason": reason, "message": message, "url": connection.base_url}
             # of a look that no listing waits for, it is kept nowhere else
             connection.needs_you = asked | ({"evidence": dict(evidence_)} if evidence_ else {})
+            connection.checks_cut_off = 0
             if reason == "session_expired" != before:
                 await _tell_account(visit, session, "session.expired", message)
             elif before is None:
@@ -290,9 +302,16 @@ async def _again_later(
         wait = backoff(max(tries - 1, 0), rest, jitter)
         ending = publication.wanted == "ended" or publication.state == "ending"
         state = "ending" if ending else "revising" if publication.put == "live" else "waiting"
+        # what does not start or last here is asked of nobody while something could be sold twice: its seller
+        # hears that the account cannot be seen, and it goes as soon as a browser is there again
+        goes_on = not counts or publication.needs_you is not None
+        goes_on |= isinstance(error, BrowserNotStarted | BrowserEnded)
+        attempt = None if publication.looking else await _last_attempt(session, publication)
+        if attempt is not None:  # shown with what is tried again by itself
+            attempt.error = f"{error.code}: {error.message}"
         if publication.looking:
-            await _look_later(visit, session, publication, tries, wait)
-        elif is_urgent(publication) and (tries < TRIES or publication.needs_you is not None or not counts):
+            await _look_later(visit, session, publication, error, tries, wait)
+        elif is_urgent(publication) and (tries < TRIES or goes_on):
             wait = backoff(max(tries - 1, 0), rest, jitter, END_AGAIN)
             wait = wait if counts else max(wait, LOOK_AGAIN)  # the account is limited for longer than that
             await change(session, publication, tries=tries, next_try_at=func.now() + wait, state=state)
@@ -308,7 +327,8 @@ async def _again_later(
 
 
 async def _look_later(
-    visit: Visit, session: AsyncSession, publication: Publication, tries: int, wait: timedelta
+    visit: Visit, session: AsyncSession, publication: Publication, error: EverystallError, tries: int,
+    wait: timedelta,
 ) -> None:  # fmt: skip
     """We clicked and cannot look. Past the settle window the seller hears of it; we go on trying."""
     past = await session.execute(
@@ -317,20 +337,23 @@ async def _look_later(
         {"id": publication.id, "seconds": visit.tools.settings.settle_seconds},
     )
     if past.first() is not None and publication.needs_you is None and publication.wanted == "live":
+        why = (
+            "and does not answer now" if error.fate != "operator" else f"and we cannot look: {error.message}"
+        )
         said = (
-            f"{visit.label} did not say whether the listing was posted, and does not answer now. We clicked "
+            f"{visit.label} did not say whether the listing was posted, {why.rstrip('.')}. We clicked "
             "once, will not click again by ourselves, and go on looking."
         )
         await _flag(visit, session, publication, "unresolved", said, None)
     await change(session, publication, tries=tries, next_try_at=func.now() + wait, state="reconciling")
 
 
-async def _check_later(visit: Visit, wait: timedelta) -> None:
+async def _check_later(visit: Visit, wait: timedelta, cut_off: int = 0) -> None:
     async with visit.lease.transaction() as session:
         await session.execute(
             update(Connection)
             .where(Connection.id == visit.lease.connection_id)
-            .values(next_check_at=func.now() + wait)
+            .values(next_check_at=func.now() + wait, checks_cut_off=cut_off)
         )
 
 
@@ -377,7 +400,7 @@ async def _evidence(visit: Visit) -> Evidence:
         return None
     try:
         async with asyncio.timeout(EVIDENCE_SECONDS):
-            return await evidence.capture(visit.open_page, partial(_keep_picture, visit), _secrets(visit))
+            return await evidence.capture(visit.open_page, partial(_keep_picture, visit), secrets_of(visit))
     except Exception as e:
         log.warning("evidence.none", why=type(e).__name__)
         return None
@@ -395,10 +418,11 @@ async def _keep_picture(visit: Visit, name: str, data: bytes) -> None:
 
 def without_secrets(visit: Visit, text: str) -> str:
     """For the log."""
-    return evidence.scrub(text, _secrets(visit))
+    return evidence.scrub(text, secrets_of(visit))
 
 
-def _secrets(visit: Visit) -> Sequence[str]:
+def secrets_of(visit: Visit) -> Sequence[str]:
+    """What a picture or a log must not show."""
     stored = visit.stored.to_json() if visit.stored else {}
     return [
         *(cookie["value"] for cookie in stored.get("cookies", ())),

@@ -109,6 +109,7 @@ async def go_on(visit: Visit, round: Round) -> None:
             round.held = [Held(**row._mapping) for row in rows]
             listed, turn, gone = (await session.execute(_BEFORE, {"id": visit.lease.connection_id})).one()
             round.order = Order(listed and _expected(round.held, listed, gone), turn)
+        await _next(visit, LIST_SECONDS)  # whoever is killed by it is not at it again at once
     if not round.done:
         await _read_list(visit, round)
     elif round.doubts:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from everystall import __version__
 from everystall.choices import Following
+from everystall.settings import Settings
 
 if TYPE_CHECKING:
     from everystall.worker.visit import Tools
@@ -40,9 +41,12 @@ class Presence:
             self.running -= 1
 
     @asynccontextmanager
-    async def standing(self, tools: Tools) -> AsyncIterator[None]:
-        """While in the block, this worker is known, and has the settings that were chosen last."""
-        following = Following(tools.settings)
+    async def standing(
+        self, tools: Tools, tell: Callable[[Settings], None] = lambda newer: None
+    ) -> AsyncIterator[None]:  # fmt: skip
+        """While in the block, this worker is known, and has the settings that were chosen last. `tell`: is
+        told of newer ones."""
+        following = Following(tools.settings, tools.vault.open_setting, tell)
         await following.follow(tools, tools.db, at_once=True)
         await self.sign(tools)
 

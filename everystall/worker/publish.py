@@ -1,7 +1,8 @@
 """Posting one listing on one account: compose, look what is there, fill, arm, click once, read back.
 
 Until `arm` commits, nothing a buyer can see has happened and the whole may be repeated. From then on
-nobody clicks again before somebody has looked (reconcile.py).
+nobody clicks again before somebody has looked (reconcile.py). Before an agent acts in the form (agents.py) as
+much is committed: whatever it presses, it is as after a click of ours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -36,18 +38,25 @@ from everystall.errors import (
 )
 from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, forget_listing_if_over
-from everystall.inventory.publications import change, needs_you, open_attempt, want_ended
+from everystall.inventory.publications import (
+    change,
+    needs_you,
+    open_attempt,
+    reason_of,
+    want_ended,
+)
 from everystall.marketplaces.base import (
     MARKER_LENGTH,
     Draft,
     Filled,
     PhotoFile,
     Published,
+    ReadBack,
     hash_of,
     with_marker,
 )
 from everystall.models import Attempt, Connection, Listing, Publication, User
-from everystall.worker import failures, pace, reconcile
+from everystall.worker import agents, failures, heals, pace, reconcile
 from everystall.worker.compare import compare, differing
 
 if TYPE_CHECKING:
@@ -59,6 +68,8 @@ log = structlog.get_logger()
 #: Seconds in one visit for which a reading of the account's lists serves the next post too. Filling in a form
 #: takes as long and lies between the reading and the click anyway.
 BASELINE_SECONDS = 10.0
+#: What another attempt makes of this one.
+_TWIN = "The same title and price is just being posted on this account."
 #: How long something with the same title and price waits for an open attempt without a marker.
 TWIN_WAIT = timedelta(seconds=5)
 
@@ -79,6 +90,8 @@ class Plan:
     #: What the site called the draft that our filling made.
     draft_id: str | None = None
     armed: bool = False
+    #: When an agent was last let act in the form, by time.monotonic().
+    acted_at: float | None = None
 
 
 async def publish(visit: Visit, publication_id: UUID) -> None:
@@ -89,6 +102,7 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     rendering = asyncio.create_task(render(visit, plan.draft))  # while the browser starts
     try:
         page = await visit.page()
+        heals.keep_out(visit, plan.draft)
         photos, plan.photo_hashes = await rendering
     finally:
         rendering.cancel()
@@ -96,7 +110,10 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     await _discard_leftovers(visit, page)
     await _read_baseline(visit, page, plan)
 
-    async def arm(filled: Filled) -> None:
+    async def arm(read: ReadBack) -> None:
+        page.helper = None
+        await _wait_for_acts(visit, plan)
+        filled = await read()
         await visit.note_policies(filled.policies)
         await _arm(visit, plan, filled)
 
@@ -106,29 +123,34 @@ async def publish(visit: Visit, publication_id: UUID) -> None:
     log.info("visit.at", at="fill")
     page.clicked = False
     try:
-        answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
+        with agents.helping(visit, page, plan.draft, photos, partial(_arm_for_an_act, visit, plan)):
+            answer = await visit.adapter.publish(page, plan.draft, photos, arm, drafted)
     except EverystallError as e:
         visit.lists_read_at = None
-        if plan.armed and not page.clicked:
+        acted = plan.acted_at is not None
+        if plan.armed and not page.clicked and not acted:
             await _disarm(visit, plan)
         if isinstance(e, LeaseLost):  # who was stopped for too long has nothing to tell but that
             raise
-        if not plan.armed:
+        if not plan.armed and not acted:
             if isinstance(e, NotWanted):
                 await failures.dropped(visit, publication_id)
             else:
                 await failures.failed(visit, publication_id, e)  # with a picture, before we tidy up
             await _tidy(visit, page, plan, e)
             return
-        if isinstance(e, ListingRejected | AccountLimited):
+        if isinstance(e, ListingRejected | AccountLimited) and not acted:
             if await _rejected(visit, plan, e):
                 raise
             return
         log.warning("publish.answer_unclear", error=e.code, message=e.message)
         await pace.heed(visit, e)
-        await _answered(visit, plan, Published())
+        if acted:
+            await _note_stop(visit, plan, e, clicked=page.clicked)
+        else:
+            await _answered(visit, plan, Published())
         await failures.keep_evidence(visit, plan.attempt_id)
-        if e.fate == "seller":
+        if _asks_now(e):
             await failures.failed(visit, plan.publication_id, e)
         return
     if not plan.armed:
@@ -248,37 +270,94 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     """The promise before the click, in a transaction of its own. Any change of mind: no click."""
     log.info("visit.at", at="arm")
     wrong = differing(compare(plan.draft, filled.fields))
+    heals.judge(visit, wrong, filled.fields, live=False)
     if wrong:
         raise PageChanged(
             f"{visit.label}'s form does not show what we filled in: {listed(wrong)}. Nothing was posted."
         )
     async with visit.lease.transaction() as session:
-        publication = await visit.locked(session, plan.publication_id)
-        connection = await still_wanted(visit, session, publication, plan.revision)
-        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
-        if attempt.armed_at is not None or attempt.outcome is not None:
-            raise NotWanted("This try was settled meanwhile.")
-        twin = await _waits_for_twin(visit, session, publication, attempt)
+        publication, attempt, connection = await _lock(visit, session, plan)
+        twin = plan.acted_at is None and await _waits_for_twin(visit, session, publication, attempt)
         if not twin:
-            attempt.armed_at = func.clock_timestamp()
-            attempt.fence = visit.lease.fence
-            attempt.baseline = sorted(plan.baseline)
-            await session.execute(  # what is settled needs none; the newest and the open ones hold all
-                update(Attempt)
-                .where(Attempt.connection_id == attempt.connection_id, Attempt.id != attempt.id,
-                       Attempt.baseline != [],
-                       Attempt.outcome.in_(("live", "ended", "sold", "rejected", "draft_only")))
-                .values(baseline=[])
-                .execution_options(synchronize_session=False)
-            )  # fmt: skip
-            attempt.photo_hashes = plan.photo_hashes
             attempt.draft_id = filled.draft_id or plan.draft_id
             connection.last_post_at = func.clock_timestamp()
-            publication.read_back = compare(plan.draft, filled.fields) | dict.fromkeys(filled.missing, False)
-            await change(session, publication, state="armed", looking=True, tries=0, next_try_at=None)
+            read_back = compare(plan.draft, filled.fields) | dict.fromkeys(filled.missing, False)
+            await _promise(visit, session, plan, publication, attempt, tries=0, read_back=read_back)
     if twin:
-        raise NotWanted("The same title and price is just being posted on this account.")
+        raise NotWanted(_TWIN)
     plan.armed = True
+
+
+async def _arm_for_an_act(visit: Visit, plan: Plan) -> None:
+    """The same promise before each act of an agent's in the form: what it presses may publish, whatever it
+    looks like. It holds for the time of the last one."""
+    if visit.lease.deadline.passed:
+        raise LeaseLost
+    async with visit.lease.transaction() as session:
+        publication, attempt, _ = await _lock(visit, session, plan)
+        twin = plan.acted_at is None and await _waits_for_twin(visit, session, publication, attempt)
+        if not twin:
+            await _promise(visit, session, plan, publication, attempt)
+            plan.acted_at = time.monotonic()
+    if twin:
+        raise NotWanted(_TWIN)
+
+
+async def _lock(visit: Visit, session: AsyncSession, plan: Plan) -> tuple[Publication, Attempt, Connection]:
+    """What a promise stands on; NotWanted if any of it changed."""
+    publication = await visit.locked(session, plan.publication_id)
+    connection = await still_wanted(visit, session, publication, plan.revision)
+    attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+    if (attempt.armed_at is not None and plan.acted_at is None) or attempt.outcome is not None:
+        raise NotWanted("This try was settled meanwhile.")
+    return publication, attempt, connection
+
+
+async def _promise(
+    visit: Visit, session: AsyncSession, plan: Plan, publication: Publication, attempt: Attempt,
+    *, state: str = "armed", **values: Any,
+) -> None:  # fmt: skip
+    """From here on it may be live."""
+    attempt.armed_at = func.clock_timestamp()
+    attempt.fence = visit.lease.fence
+    attempt.baseline = sorted(plan.baseline)
+    await session.execute(  # what is settled needs none; the newest and the open ones hold all
+        update(Attempt)
+        .where(Attempt.connection_id == attempt.connection_id, Attempt.id != attempt.id,
+               Attempt.baseline != [],
+               Attempt.outcome.in_(("live", "ended", "sold", "rejected", "draft_only")))
+        .values(baseline=[])
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    attempt.photo_hashes = plan.photo_hashes
+    await change(session, publication, state=state, looking=True, next_try_at=None, **values)
+
+
+async def _wait_for_acts(visit: Visit, plan: Plan) -> None:
+    """What an agent pressed may publish for as long as a click of ours may. Where the form stands there as it
+    was after that, it did not."""
+    if plan.acted_at is not None:
+        passed = time.monotonic() - plan.acted_at
+        await asyncio.sleep(max(reconcile.draft_seconds(visit) - passed, 0))
+
+
+def _asks_now(error: EverystallError) -> bool:
+    """The seller hears it at once, though it may be live. What is wrong with the listing waits for that."""
+    return error.fate == "seller" and not isinstance(error, ListingRejected)
+
+
+async def _note_stop(visit: Visit, plan: Plan, error: EverystallError, *, clicked: bool) -> None:
+    """An agent acted, and this ended the try. Until when something may have been pressed, and what the seller
+    hears if nothing came of it."""
+    async with visit.lease.transaction() as session:
+        publication = await visit.locked(session, plan.publication_id)
+        attempt = await session.get_one(Attempt, plan.attempt_id, populate_existing=True)
+        stopped: dict[str, Any] = {"clicked": clicked}
+        if error.fate != "drop" and not _asks_now(error):
+            passes = error.fate in ("retry", "operator")
+            stopped |= {"reason": reason_of(error), "message": error.message, "passes": passes}
+        attempt.stopped = stopped
+        await _promise(visit, session, plan, publication, attempt, state="reconciling")
 
 
 async def still_wanted(

@@ -59,7 +59,10 @@ async def read_in(visit: Visit) -> None:
         if doing is None:
             return
         item = await live_imports.find_next(session, doing) if doing.listed_at is not None else None
-    if doing.listed_at is None:
+        cut_off, doing.cut_off = doing.cut_off, doing.cut_off + 1
+    if cut_off >= live_imports.TRIES:
+        await _give_up(visit, item)
+    elif doing.listed_at is None:
         await _read_list(visit, doing.pages_read)
     elif item is not None:
         await _read_one(visit, item)
@@ -70,6 +73,10 @@ async def read_in(visit: Visit) -> None:
 async def failed(visit: Visit, error: EverystallError) -> None:
     """The import waits, or goes on with the next listing; what ends the sign-in is the account's."""
     log.warning("import.step_failed", error=error.code, message=error.message)
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is not None:
+            doing.cut_off = 0
     if isinstance(error, SessionExpired | SessionMissing | SealBroken | ChallengeShown):
         await failures.failed(visit, None, error)
         return
@@ -80,12 +87,33 @@ async def failed(visit: Visit, error: EverystallError) -> None:
         if doing is None:
             return
         item = await live_imports.find_next(session, doing) if doing.listed_at is not None else None
-        if isinstance(error, AccountLimited) or error.fate == "operator":  # nothing about this one
+        ours = error.fate == "operator" and not isinstance(error, BrowserEnded)
+        if isinstance(error, AccountLimited) or ours:  # nothing about this one
             doing.message = error.message
             doing.next_step_at = func.clock_timestamp() + timedelta(seconds=max(asked or 0.0, 600.0))
             return
         over = await live_imports.later(doing, item, error.message, _wait(doing, item, asked))
     if over and item is None:
+        await _finish(visit, "failed")
+
+
+async def _give_up(visit: Visit, item: LiveImportItem | None) -> None:
+    """Whoever was at it ended in the middle, each time: it goes on with the next listing."""
+    said = (
+        f"{live_imports.TRIES} times in a row the work on this was cut off in the middle: the worker ended, "
+        "or lost its database. A photo that is too large for the worker's memory may do that. Whoever runs "
+        "Everystall finds the reason in the worker's log."
+    )
+    log.error("import.cut_off", remote_id=item.remote_id if item else None, times=live_imports.TRIES)
+    async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is None:
+            return
+        doing.cut_off, doing.message = 0, said
+        mine = item and await session.get(LiveImportItem, (item.user_id, item.import_id, item.remote_id))
+        if mine is not None and mine.outcome is None:
+            live_imports.fail(mine, said)
+    if item is None:
         await _finish(visit, "failed")
 
 
@@ -148,16 +176,23 @@ async def _one_sold(visit: Visit, item: LiveImportItem, read: Read, known: int) 
         return False
     await visit.watch()
     async with visit.lease.transaction() as session:
+        doing = await live_imports.find_due(session, visit.lease.connection_id)
+        if doing is not None:
+            doing.cut_off = 0
         return await sales.count_orders(session, visit.lease.connection_id, item.remote_id) != known
 
 
 async def _record(visit: Visit, item: LiveImportItem, read: Read | None) -> None:
+    found = None
+    if read is not None and read.photos:
+        hashes = {photo.stored.sha256 for photo in read.photos}
+        found = await visit.tools.photos.look_for(visit.tools.db, hashes)
     async with visit.lease.transaction() as session:
         doing = await live_imports.find_due(session, visit.lease.connection_id)
         mine = await session.get(LiveImportItem, (item.user_id, item.import_id, item.remote_id))
         if doing is None or mine is None or mine.outcome is not None:
             return
-        doing.message = None
+        doing.message, doing.cut_off = None, 0
         doing.next_step_at = func.clock_timestamp() + timedelta(seconds=_rest(visit))
         sku = str(read.shown.get("sku") or "") if read else item.sku
         ours = await live_imports.find_ours(session, doing, item.remote_id, sku)
@@ -170,7 +205,8 @@ async def _record(visit: Visit, item: LiveImportItem, read: Read | None) -> None
             await live_imports.later(doing, mine, said, timedelta(seconds=IN_QUESTION_SECONDS))
         else:
             connection = await session.get_one(Connection, visit.lease.connection_id)
-            await visit.tools.photos.hold(session, {photo.stored.sha256 for photo in read.photos})
+            if found is not None:
+                await visit.tools.photos.hold(session, found)
             await live_imports.bring_in(session, doing, mine, connection, read, visit.lease.fence)
             log.info("import.came_in", remote_id=item.remote_id)
 
@@ -227,7 +263,7 @@ async def _read_form(
         found.update(form.fields)
         return frozenset()
 
-    async def arm(_: Filled) -> None:  # a bug of ours: never to be hidden
+    async def arm(_: object) -> None:  # a bug of ours: never to be hidden
         nonlocal would_click
         would_click = True
         raise PageChanged("We were about to change it while we only read it. Nothing was clicked.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,10 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
 from everystall.inventory import sales
 from everystall.inventory.listings import forget_listing_if_over
-from everystall.inventory.publications import about_order, ask_first, change, needs_you, open_attempt
+from everystall.inventory.publications import about_order, ask_first, backoff, change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
 from everystall.models import Attempt, Publication, Sale
-from everystall.worker import watch
+from everystall.worker import heals, watch
 from everystall.worker.compare import compare, differing, same_photos, same_thing
 
 if TYPE_CHECKING:
@@ -225,6 +226,8 @@ async def settle(
     """The listing's own page told us what it is: write it down."""
     draft = Draft.model_validate(attempt.draft)
     read_back = await compare_all(visit, page, draft, attempt.photo_hashes, seen)
+    if seen.state == "live":
+        heals.judge(visit, differing(read_back), seen.fields, live=True)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id, with_others=seen.state == "sold")
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
@@ -327,6 +330,13 @@ async def _find(visit: Visit, page: Page, attempt: Attempt) -> tuple[Active | No
             continue
         if same_photos(attempt.photo_hashes, await hashes(visit, page, seen.photo_urls)):
             return item, seen
+    if draft_of_ours is None and attempt.draft_id is not None and attempt.answered_at is None:
+        # begun in the form and left there it stands in no list; its page tells, where it has the listing's id
+        seen = await visit.adapter.read(page, attempt.draft_id)
+        if seen.state == "draft":
+            draft_of_ours = Active(attempt.draft_id, "draft", attempt.draft["title"], url=seen.url)
+        elif seen.state in ("live", "sold"):
+            return Active(attempt.draft_id, "live", attempt.draft["title"], url=seen.url), seen
     return draft_of_ours, None
 
 
@@ -412,9 +422,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
             return
         asked = publication.needs_you or needs_you(
             publication, visit.connection.public_id, "unresolved",
-            f"{visit.label} did not say whether the listing was posted, and we do not see it there. We "
-            f"clicked once, will not click again by ourselves, and go on looking.{_words_of(visit, mine)}",
-            visit.connection.base_url,
+            _in_question(visit, mine), visit.connection.base_url,
         )  # fmt: skip
         await change(
             session, publication, needs_you=asked, finished_at=func.now(), looking=bool(later),
@@ -431,8 +439,7 @@ async def _only_a_draft(
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-        settle_seconds = visit.tools.settings.settle_seconds
-        if not await _passed(session, mine.armed_at, min(DRAFT_SECONDS, settle_seconds / 2)):
+        if not await _passed(session, mine.armed_at, draft_seconds(visit)):
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
             return
     fresh = False  # a list may show it still
@@ -476,14 +483,22 @@ async def _draft_is_gone(visit: Visit, publication_id: UUID, attempt: Attempt, b
             .order_by(Attempt.created_at.desc())
             .limit(1)
         )
-        if await nothing_there(session, publication, tries=0) and before == "draft_only":
+        stopped, tries = mine.stopped or {}, publication.tries + 1
+        if not await nothing_there(session, publication, tries=0):
+            return
+        if stopped.get("passes") and before != "draft_only":
+            wait = backoff(tries - 1, None, random.random())
+            await change(session, publication, tries=tries, next_try_at=func.now() + wait)
+        elif "reason" in stopped or before == "draft_only":
             said = f"{visit.label} kept the listing as a draft again and did not publish it. We deleted it."
-            said += _words_of(visit, mine)
-            await change(
-                session, publication, finished_at=func.now(),
-                needs_you=needs_you(publication, visit.connection.public_id, "not_published", said,
-                                    visit.connection.base_url),
-            )  # fmt: skip
+            said = stopped.get("message") or said + _words_of(visit, mine)
+            reason, where = stopped.get("reason", "not_published"), visit.connection.base_url
+            asked = needs_you(publication, visit.connection.public_id, reason, said, where)
+            await change(session, publication, finished_at=func.now(), needs_you=asked)
+
+
+def draft_seconds(visit: Visit) -> float:
+    return min(DRAFT_SECONDS, visit.tools.settings.settle_seconds / 2)
 
 
 def _lag(visit: Visit) -> float:
@@ -518,6 +533,20 @@ async def let_twins_go_on(session: AsyncSession, one: Attempt | Publication) -> 
         .values(needs_you=None, next_try_at=None, finished_at=None)
         .execution_options(synchronize_session=False)
     )  # fmt: skip
+
+
+def _in_question(visit: Visit, attempt: Attempt) -> str:
+    stopped = attempt.stopped or {"clicked": True}
+    said = (
+        f"{visit.label} did not say whether the listing was posted, and we do not see it there. We clicked "
+        "once, will not click again by ourselves, and go on looking."
+    )
+    if not stopped["clicked"]:
+        said = (
+            "An agent acted in the form, and it came to no click of ours. It may have posted the listing. We "
+            "do not see it there, will not post it by ourselves, and go on looking."
+        )
+    return f"{said} {stopped.get('message', '')}".rstrip() + _words_of(visit, attempt)
 
 
 def _words_of(visit: Visit, attempt: Attempt) -> str:

@@ -43,9 +43,9 @@ from everystall.inventory.publications import (
     needs_you,
     tell,
 )
-from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, Seen, flat, hash_of
+from everystall.marketplaces.base import Draft, Filled, PhotoFile, Published, ReadBack, Seen, flat, hash_of
 from everystall.models import Attempt, Listing, Publication, User
-from everystall.worker import failures, hands, pace, publish, reconcile
+from everystall.worker import failures, hands, heals, pace, publish, reconcile
 from everystall.worker.compare import (
     QUANTITY,
     Merged,
@@ -132,6 +132,7 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
     if plan is None:
         return
     page = await visit.page()
+    heals.keep_out(visit, plan.draft)
     log.info("visit.at", at="baseline")
     before = await _look(visit, page, plan)
     if before is None:
@@ -144,8 +145,8 @@ async def revise(visit: Visit, publication_id: UUID) -> None:
         await visit.note_policies(form.policies)
         return await _choose(visit, page, plan, before, form)
 
-    async def arm(filled: Filled) -> None:
-        await _arm(visit, plan, filled)
+    async def arm(read: ReadBack) -> None:
+        await _arm(visit, plan, await read())
 
     log.info("visit.at", at="fill")
     try:
@@ -331,6 +332,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
     log.info("visit.at", at="arm")
     compared = compare(plan.draft, filled.fields)
     wrong = [name for name in differing(compared) if name in plan.merged.write]
+    heals.judge(visit, wrong, filled.fields, live=False)
     if wrong:
         raise PageChanged(
             f"{visit.label}'s form does not show what we filled in: {listed(wrong)}. Nothing was changed."
@@ -400,6 +402,9 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
     """It is there: as we put it just now, or as a click of ours before had put it already."""
     hashes = plan.photo_hashes if plan.photos_meant else plan.attempt.photo_hashes
     read_back = await reconcile.compare_all(visit, page, plan.draft, hashes, seen)
+    if plan.armed:
+        wrong = [name for name in differing(read_back) if name in plan.merged.write]
+        heals.judge(visit, wrong, seen.fields, live=True)
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, plan.publication_id)
         attempt = await live_attempt(session, publication)

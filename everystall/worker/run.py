@@ -18,11 +18,13 @@ import structlog
 from sqlalchemy import text
 
 from everystall import engine
+from everystall.absence import ends_with_it
 from everystall.browser import remote
 from everystall.browser.chromium import find_chromium
 from everystall.browser.driver import Driver
 from everystall.browser.session import sweep_folders
 from everystall.content.addresses import Fetcher
+from everystall.content.model import Model
 from everystall.content.photo_store import know_store
 from everystall.content.photos import Photos
 from everystall.db import Database
@@ -39,7 +41,7 @@ from everystall.settings import Settings
 from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.worker import places
+from everystall.worker import agents, heals, places
 from everystall.worker.mailboxes import Mailboxes
 from everystall.worker.seats import Seats
 from everystall.worker.visit import Tools, visit
@@ -93,7 +95,10 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         async with db.as_app() as session:
             await rotation.check(session, keyring)
         seats = await stack.enter_async_context(Seats(db, vault, settings).open())
-        tools = Tools(db, vault, photos, settings, driver, stopping, seats=seats)
+        model, absent = Model(settings), agents.why_absent(settings)
+        log.info("worker.agent", absent=absent)
+        tools = Tools(db, vault, photos, settings, driver, stopping, seats=seats, model=heals.finder(model),
+                      agent=None if absent else model)  # fmt: skip
         mail = Mail(db, vault, settings)
         stack.push_async_callback(mail.close)
         outgoing = Outgoing(db, vault, settings, Vapid.load(settings))
@@ -105,7 +110,14 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         app = make_app(url, tools, mail, watched, outgoing, fetcher)
         await stack.enter_async_context(app.open_async())
         slots = slots_of(settings)
-        await stack.enter_async_context(tools.presence.standing(tools))
+
+        def follow(newer: Settings) -> None:
+            vault.settings = mail.settings = outgoing.settings = watched.settings = newer
+            model.follow(newer)
+            tools.model = heals.finder(model)
+            tools.agent = None if agents.why_absent(newer) else model
+
+        await stack.enter_async_context(tools.presence.standing(tools, follow))
         place = settings.worker_place
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
@@ -143,25 +155,27 @@ def make_app(
     fetcher: Fetcher | None = None,
 ) -> procrastinate.App:
     """The engine's app with our tasks on it."""
-    app, fetch = engine.make_app(url), fetcher or Fetcher()
+    app, fetch = engine.make_app(url, tools.db.absence), fetcher or Fetcher()
 
     @app.task(name="visit")
     async def visit_(connection_id: str, lane: str) -> None:
         try:
-            with tools.presence.visiting():
+            with ends_with_it(), tools.presence.visiting():
                 await visit(tools, UUID(connection_id), lane)
         except LeaseLost:
             log.warning("visit.lease_lost", connection_id=connection_id)
 
     @app.task(name="deliver")
     async def deliver_() -> None:
-        await work_off(tools.stopping, mail, *([outgoing] if outgoing is not None else []))
+        with ends_with_it():
+            await work_off(tools.stopping, mail, *([outgoing] if outgoing is not None else []))
 
     @app.task(name="bring_in")
     async def bring_in_() -> None:
-        while await bring_in(tools.db, tools.stopping, tools.photos, fetch):
+        with ends_with_it():
+            while await bring_in(tools.db, tools.stopping, tools.photos, fetch):
+                await matches.compare_all(tools.db, tools.photos, tools.stopping)
             await matches.compare_all(tools.db, tools.photos, tools.stopping)
-        await matches.compare_all(tools.db, tools.photos, tools.stopping)
 
     @app.periodic(cron="* * * * * */5")  # the sixth field is the seconds
     @app.task(name="tick", queue="ticks", queueing_lock="tick", pass_context=False)
@@ -217,8 +231,8 @@ async def cleaning(app: procrastinate.App, tools: Tools) -> AsyncIterator[None]:
 
 async def clean(db: Database, photos: Photos, settings: Settings) -> None:
     """Deletes what has expired, and what is older than the settings want it kept: events with the log of
-    their messages, finished jobs and imports with photos that came to nothing, pictures of failures. Never a
-    publication or an attempt."""
+    their messages, finished jobs and imports with photos that came to nothing, pictures of failures; and
+    listings that were deleted a month ago. Never a publication or an attempt."""
     async with db.as_app() as session:
         await session.execute(text("SELECT everystall.expire()"))
     kept = {"events": settings.event_days, "jobs": settings.job_days, "most": CLEAN_ROWS}

@@ -27,12 +27,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from everystall import engine
 from everystall.browser import hosts
 from everystall.browser.driver import Driver
+from everystall.browser.heal import Healing, Model
 from everystall.browser.page import Page
 from everystall.browser.session import Browser, Storage, open_browser
+from everystall.content.model import Model as ChatModel
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import (
     AnotherAccount,
+    BrowserNotStarted,
     EverystallError,
     LeaseLost,
     MarketplaceBusy,
@@ -50,6 +53,7 @@ from everystall.worker import (
     delist,
     failures,
     hands,
+    heals,
     pace,
     publish,
     read_in,
@@ -169,6 +173,10 @@ class Tools:
     #: What is done about one due row, instead of what a visit does. The benchmarks' asks no marketplace.
     step: Callable[[Visit, Due], Awaitable[None]] | None = None
     presence: Presence = field(default_factory=Presence)
+    #: Asked once where a target is lost and none stands out (browser/heal.py); none: that is a stop.
+    model: Model | None = None
+    #: Whom the last rung asks (worker/agents.py); none: there is no such rung.
+    agent: ChatModel | None = None
 
 
 @dataclass(frozen=True)
@@ -270,6 +278,10 @@ class Visit:
         self.turn_is_over = False
         #: As Due.cut_off, of the step that it is at.
         self.cut_off = 0
+        #: What is known of the marketplace's targets, once a browser is open.
+        self.healing: Healing | None = None
+        #: The step is one whose fields begin empty.
+        self._noting = False
         #: The highest number of a session that this visit opened or wrote.
         self._seq = 0
         #: Until when a browser that ended heard that we shall rest, by time.monotonic().
@@ -319,6 +331,7 @@ class Visit:
                 return None
             work = row.importing or (row.due_id or row.orphan_id) is not None
             first = row.stale and self.check_claimed is None and work
+            first = first and self.connection.checks_cut_off < failures.TRIES - 1  # else by its time alone
             # a browser that came to take something down is there already: what sold here, too, is seen by it,
             # and nobody has to open another in a minute
             beside = (
@@ -326,7 +339,8 @@ class Visit:
             )
             if beside if self.urgent else (row.check_due or first) and row.wanted != "ended":
                 mine = await session.execute(
-                    text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking)
+                    text("""UPDATE connections SET next_check_at = now() + make_interval(secs => :checking),
+                                checks_cut_off = checks_cut_off + 1
                             WHERE id = :id AND lease_fence = :fence AND needs_you IS NULL
                             RETURNING next_check_at"""),
                     asked | {"checking": CHECKING_SECONDS},
@@ -334,7 +348,7 @@ class Visit:
                 claimed = mine.scalar_one_or_none()
                 if claimed is not None:
                     self.check_claimed = claimed
-                    return Due("check")
+                    return Due("check", cut_off=self.connection.checks_cut_off)
             if row.due_id is not None:
                 kind = _kind(row.wanted, row.put, row.state, row.looking, row.relist, row.stays)
                 if kind == "publish" and row.orphan_id is not None:  # it may be there already
@@ -365,7 +379,12 @@ class Visit:
                 given_up = due.kind == "orphan"
                 await (reconcile.orphan_not_read if given_up else failures.cut_off)(self, due.publication_id)
                 return
-            self.cut_off = due.cut_off
+            if due.kind == "check" and due.cut_off >= failures.TRIES:
+                await failures.check_cut_off(self)
+                return
+            self.cut_off, self._noting = due.cut_off, due.kind == "publish"
+            if self.healing is not None:
+                self.healing.begin(noting=self._noting)
             try:
                 await (self._step(due) if self.tools.step is None else self.tools.step(self, due))
             except (LeaseLost, InterfaceError):
@@ -387,6 +406,7 @@ class Visit:
                 said = failures.without_secrets(self, "".join(traceback.format_exception(e)))
                 log.error("step.broke", traceback=said)
                 unforeseen = PageChanged(f"Something we did not foresee ({type(e).__name__}).")
+            await heals.keep(self)
             if unforeseen is not None:  # not above: whoever logged a failure of this would show `e` with it
                 await self._failed(due, unforeseen)
             if self.rest:
@@ -488,6 +508,7 @@ class Visit:
             connection.account_id = connection.account_id or account.id
             connection.account_name = account.name or connection.account_name
             self.connection = connection
+        heals.keep_names_out(self)
         await self.signed_in()
 
     async def _linger(self) -> bool:
@@ -564,15 +585,23 @@ class Visit:
             log.info("visit.at", at="start browser")
             try:
                 self._browser = await self._start_browser(self.stored)
-            except MarketplaceBusy:
+            except BrowserNotStarted:
                 if not await self.tools.driver.forget_if_dead():
                     raise
                 log.warning("browser.driver_gone")
                 self._browser = await self._start_browser(self.stored)
+            await self._remember_pages(self._browser.page)
             if not self._opened.proved and self.form.read_account(self.stored.to_json()).id is None:
                 # nobody has seen yet whose it is, and it does not say so itself
                 await self._identify(self._browser.page)
         return self._browser.page
+
+    async def _remember_pages(self, page: Page) -> None:
+        """Of a browser that is new in the middle of a step, the step goes on."""
+        if self.healing is None:
+            self.healing = await heals.remembered(self)
+            self.healing.begin(noting=self._noting)
+        page.healing = self.healing
 
     @property
     def browser(self) -> Browser | None:
@@ -603,6 +632,7 @@ class Visit:
                 settings=self.tools.settings,
                 deadline=self.lease.deadline,
                 playwright=await self.tools.driver.get(),
+                attachable=self.tools.agent is not None,
             )
         )
 

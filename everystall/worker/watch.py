@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError, LeaseLost, PageChanged
 from everystall.inventory import sales
-from everystall.marketplaces.base import Sale
+from everystall.marketplaces.base import Sale, Sales
 from everystall.models import Connection, User
 from everystall.notify import messages
 
@@ -67,6 +67,11 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     told = await visit.adapter.find_sales(
         page, known=known.orders, since=since, whole=first or long_ago, look_for=look_for
     )
+    missing = _missing(told, look_for, late)
+    if missing:
+        back_to = None if told.ended else told[-1].sold_at
+        async with visit.lease.transaction() as session:
+            await sales.take_missing(session, connection, missing, back_to)
     if late and not told.cut and not late & {sale.order_id for sale in told}:
         raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
     await visit.signed_in()
@@ -80,6 +85,16 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if not holds:
         return None
     return "sale" if unknown and not first else "due" if list_due else None
+
+
+def _missing(told: Sales, sought: frozenset[str], late: set[str]) -> set[str]:
+    """Those of `sought` that the list does not show though orders stay in it, as far as it was read. One that
+    lacks more of them than it shows is another list, or half of one; but one alone may be cancelled."""
+    if not told.ended and (not told or told[-1].sold_at is None):
+        return set()
+    shown = {sale.order_id for sale in told}
+    missing = (late & sought) - shown
+    return missing if len(missing) <= max(len(late & shown), 1 if len(late) == 1 else 0) else set()
 
 
 async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
@@ -104,6 +119,9 @@ async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
         others = []
     async with visit.lease.transaction() as session:
         await sales.remember(session, connection, others)
+    for order_id in sorted({sale.order_id for sale in told} & known.missing):
+        async with visit.lease.transaction() as session:
+            await sales.take_shown(session, connection, order_id)
     cancelled = {(sale.order_id, sale.remote_id) for sale in told if sale.cancelled}
     stand = {(sale.order_id, sale.remote_id) for sale in told if not sale.cancelled}
     # of one listing in both, nobody can say which of ours it is
@@ -125,7 +143,7 @@ async def _next(visit: Visit, looked_at: datetime) -> None:
         await session.execute(
             text(f"""
             UPDATE connections c SET watched_at = :looked_at, watch_failing_since = NULL,
-                watch_told_at = NULL,
+                watch_told_at = NULL, checks_cut_off = 0,
                 next_check_at = CASE WHEN next_check_at < :claimed THEN next_check_at ELSE now()
                     + make_interval(secs => CASE WHEN {_SHARED} THEN :soon ELSE :alone END) END
             WHERE c.id = :id"""),

@@ -595,12 +595,16 @@ async def test_a_deleted_account_leaves_nothing_but_what_is_anothers(site, olga,
             files = {"photos": ("x.png", data, "image/png")}
             added = await person.client.post(f"/api/listings/{listing}/photos", files=files)
             assert added.status_code == 201, added.text
+    thrown = await sam.listing(photos=0)
+    files = {"photos": ("x.png", photo(3), "image/png")}
+    assert (await sam.client.post(f"/api/listings/{thrown}/photos", files=files)).status_code == 201
+    assert (await sam.client.delete(f"/api/listings/{thrown}")).json()["deleted"]
     await sam.connect("mercari", "sam")
     await sam.post("/api/tokens", {"name": "script"})
     await sam.post("/api/pairings")
     folder = site.settings.everystall_home
     originals = folder / "photos" / "originals"
-    assert len(list(originals.iterdir())) == 2
+    assert len(list(originals.iterdir())) == 3
     olgas = await site.everything_of(olga)
 
     answer = await sam.client.request("DELETE", "/api/account", json=_confirm(sam))

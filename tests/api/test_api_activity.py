@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from everystall.db import Database
 from everystall.web.deps import Parts
 from everystall.web.numbers import Numbers
 
@@ -87,6 +88,53 @@ async def test_the_owner_sees_how_posts_went_and_a_seller_sees_no_such_page(site
     assert (await (await site.person("sam")).get("/activity", headers=HTML)).status_code == 404
 
 
+async def test_what_was_found_again_on_pages_is_counted_for_the_owner_and_in_metrics(site, owner, alice):
+    for marketplace, locator, runs in (("poshmark", "#a", 3), ("poshmark", "#b", 1), ("ebay", "#a", 1)):
+        for _ in range(runs):
+            await site.rows(
+                "SELECT everystall.note_heal(:m, 'the title', '/sell', :l, true, 'agent', '{}', '{}', NULL)",
+                m=marketplace, l=locator,
+            )  # fmt: skip
+    page = await owner.get("/activity", headers=HTML)
+    assert re.search(r'pages that changed</dt><dd><a href="/activity/healed">3</a> <small>2 on t', page.text)
+    assert "by an agent" in (await owner.get("/activity/healed", headers=HTML)).text
+    for other in (await site.person("sam"), alice):
+        for path in ("/activity", "/activity/healed"):
+            assert (await other.get(path, headers=HTML)).status_code in (303, 404)
+    chosen(site, metrics_token=SecretStr(TOKEN))
+    known = figures(await program(site, token=TOKEN).get("/metrics"))
+    name = "everystall_healed_locators"
+    assert known[name, ("marketplace", "poshmark"), ("state", "promoted")] == 1
+    assert known[name, ("marketplace", "poshmark"), ("state", "candidate")] == 1
+    assert known[name, ("marketplace", "ebay"), ("state", "candidate")] == 1
+
+
+async def test_a_browser_that_does_not_start_is_for_who_runs_the_machine(site, owner, alice):
+    await site.rows("SELECT everystall.note_failure('ebay', 'post', 'browser_not_started')")
+    page = await owner.get("/activity", headers=HTML)
+    assert "browser did not start: its machine is too slow, or short of memory." in page.text
+    assert "Look at this machine: Whoever runs Everystall gives its machine more memory" in page.text
+    assert (await alice.get("/activity", headers=HTML)).status_code in (303, 404)
+
+
+async def test_that_no_worker_runs_is_known_two_minutes_after_the_last_sign_of_one(site, database_urls):
+    database = Database(database_urls.login)
+
+    async def known(after):
+        asked = Numbers(database)
+        asked._worker_seen -= after  # so long ago it began
+        return await asked.without_workers()
+
+    assert (await known(after=60), await known(after=130)) == (False, True)  # nobody ever stood there
+    await site.rows("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 7, 'home', '1', 5, 2)")
+    assert not await known(after=130)
+    for seconds, gone in ((60, False), (130, True)):
+        ago = f"now() - interval '{seconds} s'"
+        await site.rows(f"UPDATE everystall.workers SET seen_at = {ago}")
+        assert await known(after=1000) is gone
+    await database.close()
+
+
 async def test_prometheus_reads_the_same_figures(site, alice, bob):
     await posted(site, alice, "poshmark", seconds=10)
     await posted(site, bob, "poshmark", state="reconciling")
@@ -105,6 +153,7 @@ async def test_prometheus_reads_the_same_figures(site, alice, bob):
     assert found["everystall_posts", *of] == 1
     of = (("marketplace", "poshmark"), ("quantile", "0.95"), ("window", "7d"))
     assert found["everystall_post_seconds", *of] == 10
+    assert found["everystall_post_visit_seconds", ("marketplace", "poshmark"), ("window", "24h")] == 5
     of = (("code", "marketplace_busy"), ("marketplace", "ebay"), ("window", "24h"))
     assert found["everystall_failures", *of] == 1
     assert found["everystall_due", ("kind", "other")] == 2

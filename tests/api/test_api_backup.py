@@ -32,7 +32,7 @@ from everystall.settings import Settings
 from everystall.vault import envelope
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from tests.api.conftest import live_listing
+from tests.api.conftest import live_listing, photo
 
 PASSPHRASE = "four stalls in the rain"
 #: What a restore changes on purpose (backup/aftermath.py), so that it is looked at by itself below.
@@ -43,6 +43,8 @@ CHANGED = {
     "publications": {"version"},
 }
 LEFT_OUT = {"vault_audit"}
+NOTED = """SELECT everystall.note_heal('mercari', 'the title', '/sell', :locator, :worked, 'model',
+                                       '{}', '{}', CAST(:picture AS bytea))"""
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Installation:
             "AND relname <> 'alembic_version' ORDER BY 1"
         )
         found = {}
-        for table in (*(row["relname"] for row in tables), *archive.SETTINGS):
+        for table in (*(row["relname"] for row in tables), *archive.SETTINGS, *archive.HEALED):
             rows = [
                 {k: v for k, v in row.items() if k not in CHANGED.get(table, ())}
                 for row in self.rows(f"SELECT * FROM {table}")
@@ -134,14 +136,22 @@ async def house(site, alice, bob):
     for seller, account in ((alice, "alice"), (bob, "bob")):
         await live_listing(site, seller, "poshmark", photos=2, sku=account)
         await seller.listing(photos=3, title=f"Never posted: {account}", description="\\N\n\\.\nand more")
+        thrown, headers = await seller.listing(photos=0), {"content-type": "image/png"}
+        await seller.client.post(f"/api/listings/{thrown}/photos", content=photo(8), headers=headers)
+        assert (await seller.client.delete(f"/api/listings/{thrown}")).json()["deleted"]
         await site.rows(
             "INSERT INTO sales (user_id, connection_id, order_id, title, quantity, price_cents) "
             "SELECT user_id, id, 'o-1', 'Linen shirt', 1, 2500 FROM connections WHERE user_id = :id",
             id=seller.user_id,
         )
     owner = await site.person("alice", "owner")
-    await choose(site.database, owner.user_id, {"watch_seconds": 120, "event_days": 40})
-    await choose(site.database, owner.user_id, {"watch_seconds": 90})
+    seals = site.app.state.parts.vault.seal_setting
+    await choose(site.database, owner.user_id, {"watch_seconds": 120, "event_days": 40}, seals)
+    await choose(site.database, owner.user_id, {"watch_seconds": 90}, seals)
+    await site.rows(
+        "SELECT everystall.remember_look('mercari', 'the title', '/sell', '{\"tag\": \"input\"}')"
+    )
+    await site.rows(NOTED, locator="#a", picture=b"jpeg", worked=True)
     await site.rows("DELETE FROM api_tokens WHERE kind = 'browser'")
     yield site
     await site.database.engine.dispose()
@@ -155,9 +165,17 @@ async def closed(site) -> None:
 async def test_an_empty_installation_becomes_the_one_that_was_backed_up(house, here, there, alice, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     before, photos = here.everything(), here.photos()
-    assert {"users", "listings", "publications", "sales", "events", "api_tokens", *archive.SETTINGS} <= {
-        table for table, rows in before.items() if rows
-    }
+    assert {
+        "users",
+        "listings",
+        "publications",
+        "sales",
+        "events",
+        "api_tokens",
+        "deleted_listings",
+        *archive.SETTINGS,
+        *archive.HEALED,
+    } <= {table for table, rows in before.items() if rows}
     restored, point = await there.put_back(file, PASSPHRASE)
     after = there.everything()
     assert {t: r for t, r in after.items() if t not in LEFT_OUT} == {
@@ -196,13 +214,13 @@ async def test_what_the_owner_chose_is_as_it_was_then_and_changes_go_on(
     database = Database(there.settings.database_url.get_secret_value())
     try:
         parts = Follower(there.settings)
-        await Following(there.settings).follow(parts, database)
+        await Following(there.settings, lambda *_: "", lambda _: None).follow(parts, database)
         assert (parts.settings.watch_seconds, parts.settings.event_days) == (90, 40)
         assert parts.settings.daily_cap is None
         (owner,) = there.rows("SELECT id FROM users WHERE role = 'owner'")
-        await choose(database, owner["id"], {"watch_seconds": 100})
+        await choose(database, owner["id"], {"watch_seconds": 100}, lambda *_: {})
         with pytest.raises(DBAPIError, match="only an owner"):
-            await choose(database, bob.user_id, {"watch_seconds": 1})
+            await choose(database, bob.user_id, {"watch_seconds": 1}, lambda *_: {})
     finally:
         await database.close()
     changes = there.rows("SELECT name, before, after, email FROM everystall.setting_changes(20)")
@@ -227,6 +245,56 @@ async def test_an_archive_from_before_settings_were_in_it_is_restored_without_th
     await there.put_back(file, PASSPHRASE)
     assert there.everything()["listings"] == here.everything()["listings"]
     assert [there.rows(f"SELECT * FROM {table}") for table in archive.SETTINGS] == [[], []]
+
+
+async def test_what_an_owner_rejected_stays_so_whether_before_the_backup_or_since(
+    house, here, there, tmp_path
+):
+    (owner,) = here.rows("SELECT id FROM users WHERE role = 'owner'")
+    reject = (
+        "SELECT everystall.reject_locator(%(by)s, id) FROM everystall.locators WHERE locator = %(locator)s"
+    )
+    states = "SELECT locator, state FROM everystall.locators ORDER BY 1"
+    await house.rows(NOTED, locator="#b", picture=None, worked=True)
+    here.rows(reject, by=owner["id"], locator="#a")
+    await closed(house)
+    await here.make(file := tmp_path / "all.everystall")
+    await house.rows(NOTED, locator="#c", picture=None, worked=False)
+    here.rows(reject, by=owner["id"], locator="#b")
+    looked = "SELECT everystall.remember_look('mercari', %(target)s, '/sell', '{\"tag\": \"textarea\"}')"
+    for target in ("the title", "the brand"):
+        here.rows(looked, target=target)
+    await closed(house)
+    await there.put_back(file, PASSPHRASE)
+    assert there.rows(states) == [
+        {"locator": "#a", "state": "rejected"}, {"locator": "#b", "state": "candidate"},
+    ]  # fmt: skip
+    await here.put_back(file)
+    assert here.rows(states) == [
+        {"locator": "#a", "state": "rejected"}, {"locator": "#b", "state": "rejected"},
+        {"locator": "#c", "state": "demoted"},
+    ]  # fmt: skip
+    known = here.rows("SELECT target, look ->> 'tag' AS tag FROM everystall.looks ORDER BY 1")
+    assert known == [{"target": "the brand", "tag": "textarea"}, {"target": "the title", "tag": "textarea"}]
+    await closed(house)
+    await here.put_back(file)  # what is known here is no newer now
+    assert len(here.rows(states)) == 3
+
+
+async def test_an_archive_from_before_pages_were_in_it_is_restored_with_what_is_known_here(
+    house, here, tmp_path, monkeypatch
+):
+    await closed(house)
+    monkeypatch.setattr(archive, "FORMAT", 2)
+    monkeypatch.setattr(
+        archive, "TABLES", archive.TABLES.replace("'everystall.looks', 'everystall.locators'", "''")
+    )
+    await here.make(file := tmp_path / "older.everystall")
+    monkeypatch.undo()
+    before = {table: here.everything()[table] for table in archive.HEALED}
+    await here.put_back(file, PASSPHRASE)
+    assert {table: here.everything()[table] for table in archive.HEALED} == before
+    assert all(before.values())
 
 
 async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_second_time(
@@ -602,6 +670,7 @@ async def test_nothing_that_would_be_posted_stays_due_and_what_is_in_doubt_stays
     here.rows("INSERT INTO blind_ends (user_id, publication_id, connection_id) SELECT user_id, id, "
               "connection_id FROM publications LIMIT 1")  # fmt: skip
     here.rows("UPDATE attempts SET next_look_at = now() WHERE outcome = 'unresolved'")
+    here.rows("INSERT INTO recovery_codes (user_id, code_hash) SELECT id, 'x' FROM users LIMIT 1")
     engine = create_engine(db.driver_url(here.settings.database_admin_url.get_secret_value()))
     with engine.begin() as connection:
         aftermath.settle(connection, datetime.now(UTC), 5, [])
@@ -618,6 +687,7 @@ async def test_nothing_that_would_be_posted_stays_due_and_what_is_in_doubt_stays
     due = {row["title"] for row in found if row["unsettled"] and row["wanted"] == "live"}
     assert due == {"clicked"}  # and that is only looked at
     assert here.rows("SELECT * FROM blind_ends") == []
+    assert here.rows("SELECT * FROM recovery_codes") == []  # which were used since, nobody can say
     assert here.rows("SELECT * FROM attempts WHERE next_look_at IS NOT NULL") == []
     (since,) = here.rows("SELECT max(now() - blind_since) < interval '1 hour' AS new FROM connections")
     assert since["new"]

@@ -17,12 +17,13 @@ from everystall.web.app import create_app
 from everystall.web.tokens import make_token
 
 
-def test_the_web_loads_no_browser():
+def test_the_web_loads_no_browser_and_no_models_library():
     code = (
         "import sys, everystall.web.app\n"
         "from everystall.marketplaces import MARKETPLACES, get_form\n"
         "[get_form(name) for name in MARKETPLACES]\n"
-        "loaded = [m for m in sys.modules if m.startswith(('playwright', 'everystall.browser'))]\n"
+        "never = ('playwright', 'everystall.browser', 'pydantic_ai')\n"
+        "loaded = [m for m in sys.modules if m.startswith(never)]\n"
         "sys.exit(repr(loaded) if loaded else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -191,9 +192,24 @@ async def test_not_ready_while_the_database_is_away(site):
     ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
     assert (await client.get("/healthz")).status_code == 200
-    away_answer = await client.get("/api/listings")
-    assert (away_answer.status_code, away_answer.json()["error"]) == (503, "database_away")
+    with capture_logs() as lines:
+        for _ in range(3):
+            away_answer = await client.get("/api/listings")
+            assert (away_answer.status_code, away_answer.json()["error"]) == (503, "database_away")
+    assert [line["event"] for line in lines] in ([], ["database.away"]), "the process says it, no request"
     await app.state.parts.database.close()
+
+
+async def test_who_runs_a_container_asks_for_its_health_by_any_name_and_for_nothing_else(site):
+    parts = site.app.state.parts
+    for listen, health in (("127.0.0.1", 421), ("0.0.0.0", 200)):
+        settings = site.settings.model_copy(update={"everystall_listen": listen})
+        site.app = create_app(settings, database=parts.database, vault=parts.vault, photos=parts.photos)
+        client = site.client(address="100.64.0.2")
+        for path, status in (("/healthz", health), ("/readyz", health), ("/sign-in", 421), ("/metrics", 421)):
+            answer = await client.get(path, headers={"host": "healthcheck.example.app"})
+            assert answer.status_code == status, (listen, path)
+        await site.app.state.parts.captures.close()
 
 
 async def test_an_administrator_who_is_no_superuser_makes_tokens_and_leaves_the_wall_standing(site):
@@ -232,11 +248,19 @@ async def test_connections_that_the_server_ended_cost_nobody_an_error(site, alic
         await asyncio.sleep(0.5)
 
 
-async def test_no_secret_that_is_asked_with_is_in_the_log(site, capfd):
+@pytest.mark.parametrize("broken", [False, True], ids=["away", "broken"])
+async def test_no_secret_that_is_asked_with_is_in_the_log(site, capfd, monkeypatch, broken):
     """Addresses of sale mails, links of confirmations and invitations, codes, tokens and cookies, while
-    nothing works."""
+    nothing works: the database does not answer, or fails as nobody foresaw."""
     # the first eight are a code, too; none has a 0 or a 1, and for one that has no database is asked
     mark = "canary77" + secrets.token_hex(16)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    if broken:
+        for way in ("ask", "as_app", "as_user"):
+            monkeypatch.setattr(Database, way, fail)
     site.app.state.parts.database = away = Database(f"postgresql://x@127.0.0.1:{free_port()}/x")
     with capture_logs() as lines:
         for method, path, how in (
@@ -252,7 +276,10 @@ async def test_no_secret_that_is_asked_with_is_in_the_log(site, capfd):
             answer = await site.client().request(method, path, **how)
             assert mark not in answer.text or path.startswith(("/invitation", "/first")), path
     await away.close()
-    assert {"/api/hints/mail/{token}", "/api/pairings/look"} <= {line.get("path") for line in lines}
+    if broken:
+        assert {"/api/hints/mail/{token}", "/api/pairings/look"} <= {line.get("path") for line in lines}
+    else:
+        assert "database.away" in {line["event"] for line in lines}
     said = str(lines) + "".join(capfd.readouterr())
     assert mark not in said
     assert mark[:8] not in said

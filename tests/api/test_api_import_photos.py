@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from everystall.content.addresses import Fetcher
+from everystall.content.photos import Photos
 from everystall.inventory import imports
 from everystall.notify.webhooks import NEARBY
 from tests.api.conftest import Seller, Site, photo
 from tests.api.test_api_imports import codes, counts, listings, send
 from tests.bringing import bring_in
+from tests.conftest import OPEN_ONES
 from tests.receiver import Received, Receiver
 from tests.test_incoming import EBAY, SHOPIFY, VENDOO, file
 
@@ -179,6 +181,31 @@ async def test_a_photo_that_goes_as_nobodys_before_it_is_named_is_fetched_again(
         assert kept(site) == 0
         await site.rows("UPDATE imports SET claimed_until = now()")
         await bring_in(site.database, asyncio.Event(), store, fetcher)
+    (mug,) = await listings(alice)
+    assert await pictures(alice, mug) == [photo(1), photo(2)]
+    assert await listings(bob) == []
+
+
+async def test_no_transaction_is_open_while_a_worker_asks_the_store(
+    site: Site, alice: Seller, bob: Seller, monkeypatch: pytest.MonkeyPatch
+):
+    """It hangs when it is asked whether they are there."""
+    asked, goes_on, has_any = asyncio.Event(), asyncio.Event(), Photos.has_any
+
+    async def hangs(self: Photos, hashes: Any) -> bool:
+        asked.set()
+        await goes_on.wait()
+        return await has_any(self, hashes)
+
+    monkeypatch.setattr(Photos, "has_any", hangs)
+    store = site.app.state.parts.photos
+    async with Receiver(answer=shown) as there, asyncio.timeout(60):
+        await send(alice, a_file("vendoo", [there.url("/1.png"), there.url("/2.png")]))
+        bringing = asyncio.create_task(bring_in(site.database, asyncio.Event(), store, Fetcher(NEARBY)))
+        await asked.wait()
+        assert await site.rows(OPEN_ONES) == []
+        goes_on.set()
+        await bringing
     (mug,) = await listings(alice)
     assert await pictures(alice, mug) == [photo(1), photo(2)]
     assert await listings(bob) == []

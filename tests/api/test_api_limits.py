@@ -119,6 +119,18 @@ async def test_a_proxy_on_this_machine_is_believed_and_nobody_else(site):
     assert answer.status_code == 429
 
 
+async def test_a_proxy_that_the_settings_name_is_believed_too(site):
+    parts, body = site.app.state.parts, {"code": "ABCDEFGH"}
+    for proxies, status in (("127.0.0.1,::1", 404), ("172.16.0.0/12", 429)):
+        settings = site.settings.model_copy(update={"trusted_proxies": proxies})
+        site.app = create_app(settings, database=parts.database, vault=parts.vault, photos=parts.photos)
+        await spend(site, PAIRING, "198.51.100.0/24")
+        proxy = site.client(address="172.18.0.1")
+        answer = await proxy.post(LOOK, json=body, headers={"x-forwarded-for": "198.51.100.9"})
+        assert answer.status_code == status, proxies
+        await site.app.state.parts.captures.close()
+
+
 async def test_an_account_has_its_own_budget_wherever_it_asks_from(site, alice, bob):
     assert (await alice.get("/api/listings")).status_code == 200
     await spend(site, EVERYTHING, str(alice.user_id))

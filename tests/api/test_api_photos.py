@@ -16,6 +16,7 @@ from everystall.inventory import pricing
 from everystall.inventory.listings import facts_of, find_listing
 from tests.api.conftest import live_listing, photo
 from tests.bringing import bring_in
+from tests.conftest import OPEN_ONES
 
 
 def _files(*numbers: int):
@@ -214,3 +215,24 @@ async def test_a_photo_that_goes_as_nobodys_before_the_listing_names_it_is_sent_
     added = await alice.client.post(f"/api/listings/{listing}/photos", files=_files(1, 2))
     assert [(await alice.get(one["url"])).content for one in added.json()["photos"]] == [photo(1), photo(2)]
     assert (await bob.get(added.json()["photos"][0]["url"])).status_code == 404
+
+
+async def test_no_transaction_is_open_while_the_store_is_asked(site, alice, bob, monkeypatch):
+    """It hangs when it is asked whether they are there."""
+    asked, goes_on, has_any = asyncio.Event(), asyncio.Event(), Photos.has_any
+
+    async def hangs(self, hashes):
+        asked.set()
+        await goes_on.wait()
+        return await has_any(self, hashes)
+
+    listing, his = await alice.listing(photos=0), await bob.listing(photos=0)
+    monkeypatch.setattr(Photos, "has_any", hangs)
+    async with asyncio.timeout(60):
+        adding = asyncio.create_task(alice.client.post(f"/api/listings/{listing}/photos", files=_files(1, 2)))
+        await asked.wait()
+        assert await site.rows(OPEN_ONES) == []
+        goes_on.set()
+        assert (await adding).status_code == 201
+    assert len((await alice.get(f"/api/listings/{listing}")).json()["photos"]) == 2
+    assert (await bob.get(f"/api/listings/{his}")).json()["photos"] == []

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from everystall.web import numbers
 from everystall.web.pages.connections import find_places
 
 PAIR = {"marketplace", "browserProfileId", "state", "needsYou", "url", "remoteId", "startedAt", "finishedAt"}
@@ -38,6 +39,24 @@ async def test_posting_makes_a_job_with_one_pair_per_marketplace_and_wakes_their
     job = await _job(alice, answer)
     assert (job["status"], job["listingId"], job["finishedAt"]) == ("running", listing, None)
     assert job["automationResults"] == told["automationResults"]
+
+
+async def test_a_job_that_no_worker_goes_on_with_says_so(site, alice, bob, monkeypatch):
+    monkeypatch.setattr(numbers, "NONE_SECONDS", 1e9)
+    await alice.connect("mercari")
+    answer = await alice.publish(await alice.listing(), "mercari")
+    assert "No worker" not in answer.json()["message"]
+    assert (await _job(alice, answer))["waitsFor"] is None
+    monkeypatch.setattr(numbers, "NONE_SECONDS", -1.0)
+    job = await _job(alice, answer)
+    assert (job["status"], job["waitsFor"]) == ("running", "worker")
+    (listed,) = (await alice.get("/api/jobs")).json()["jobs"]
+    assert listed == job
+    told = (await alice.publish(await alice.listing(), "mercari")).json()["message"]
+    assert "No worker of Everystall runs now. Nothing is lost" in told
+    await site.go_live(alice)
+    assert (await _job(alice, answer))["waitsFor"] is None
+    assert (await bob.get(f"/api/jobs/{answer.json()['jobId']}")).status_code == 404
 
 
 async def test_a_job_is_done_when_every_pair_is_live(site, alice):

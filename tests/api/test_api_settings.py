@@ -6,11 +6,20 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from everystall.choices import CHANGEABLE, Following, choose
+from everystall.choices import CHANGEABLE, KEPT, Following, choose
 from everystall.settings import Settings
 from tests.api.conftest import ADDRESS
 
 HTML = {"accept": "text/html"}
+SMTP = "smtps://post:canary-of-a-word@mail.example.com?from=shop@example.com"
+
+
+def following(site, settings=None, tell=lambda newer: None):
+    return Following(settings or site.settings, site.app.state.parts.vault.open_setting, tell)
+
+
+async def choose_here(site, person, **values):
+    await choose(site.database, person.user_id, values, site.app.state.parts.vault.seal_setting)
 
 
 @pytest.fixture
@@ -58,9 +67,9 @@ async def test_a_seller_has_no_such_page_and_changes_nothing(site, owner):
         assert (await sam.get(path, headers=HTML)).status_code == 404
     assert (await save(sam, watch_seconds="1")).status_code == 404
     with pytest.raises(DBAPIError, match="only an owner"):
-        await choose(site.database, sam.user_id, {"watch_seconds": 1})
+        await choose_here(site, sam, watch_seconds=1)
     with pytest.raises(ValueError, match="public_url"):
-        await choose(site.database, owner.user_id, {"public_url": 1})
+        await choose_here(site, owner, public_url="https://elsewhere.example")
     assert await site.rows("SELECT * FROM everystall.setting_changes") == []
 
 
@@ -86,7 +95,7 @@ async def test_what_the_environment_says_wins_and_is_shown_as_such(site, owner, 
     parts = site.app.state.parts
     kept = ("everystall_home", "database_url", "public_url", "everystall_root_path")
     said = Settings(**{name: getattr(site.settings, name) for name in kept})
-    parts.settings, parts.following = said, Following(said)
+    parts.settings, parts.following = said, following(site, said)
     page = await owner.get("/settings", headers=HTML)
     assert "Set in environment" in page.text
     assert 'name="watch_seconds"' not in page.text
@@ -101,25 +110,90 @@ async def test_another_process_follows_and_one_that_cannot_ask_keeps_what_it_had
     class Other:
         settings = site.settings
 
-    other, following = Other(), Following(site.settings)
-    await choose(site.database, owner.user_id, {"job_days": 100, "watch_seconds": 80, "page_seconds": 45})
-    await following.follow(other, site.database)
+    other, follows = Other(), following(site)
+    await choose_here(site, owner, job_days=100, watch_seconds=80, page_seconds=45)
+    await follows.follow(other, site.database)
     now = other.settings
     assert (now.job_days, now.watch_seconds, now.page_seconds) == (100, 80, 45)
-    await choose(site.database, owner.user_id, {"job_days": 200})
-    await following.follow(other, site.database)
+    await choose_here(site, owner, job_days=200)
+    await follows.follow(other, site.database)
     assert other.settings.job_days == 100  # asked a moment ago
     await site.rows("UPDATE everystall.chosen_settings SET value = '-4' WHERE name = 'watch_seconds'")
-    await following.follow(other, site.database, at_once=True)
+    await follows.follow(other, site.database, at_once=True)
     assert (other.settings.job_days, other.settings.watch_seconds) == (200, 75)  # what cannot be is left out
     await site.rows("ALTER FUNCTION everystall.chosen_settings() RENAME TO away")
-    await following.follow(other, site.database, at_once=True)
+    await follows.follow(other, site.database, at_once=True)
     assert other.settings.job_days == 200
 
 
-def test_what_may_be_changed_is_no_secret_and_nothing_that_a_start_needs():
-    for name in CHANGEABLE:
-        assert Settings.model_fields[name].annotation in (int, float, int | None, float | None)
+def test_every_setting_is_changed_here_or_says_why_not():
+    kept = [name for names in KEPT.values() for name in names]
+    assert sorted([*CHANGEABLE, *kept]) == sorted(Settings.model_fields)
+    for name, choice in CHANGEABLE.items():
+        assert choice.secret == ("SecretStr" in str(Settings.model_fields[name].annotation)), name
+
+
+async def test_a_secret_is_sealed_shown_to_nobody_and_followed_at_once(site, owner):
+    parts = site.app.state.parts
+    page = await save(owner, smtp_url="mail.example.com", openrouter_api_key="canary-of-a-key")
+    assert page.status_code == 422
+    assert "It is written as smtps://user:password@mail.example.com" in page.text
+    assert "canary" not in page.text
+    saved = await save(owner, smtp_url=SMTP, openrouter_api_key="canary-of-a-key", openrouter_model="a/b")
+    assert saved.status_code == 303
+    assert parts.settings.smtp_url.get_secret_value() == SMTP
+    assert (parts.model.ready, parts.model.name) == (True, "a/b")
+    kept = await site.rows("SELECT name, value::text FROM everystall.chosen_settings")
+    changes = await site.rows("SELECT before::text, after::text FROM everystall.setting_changes")
+    page = await owner.get("/settings", headers=HTML)
+    for said in (str(kept), str(changes), page.text):
+        assert "canary" not in said
+    assert "Mail server: not set → set" in page.text
+    heard = []
+
+    class Worker:
+        settings = site.settings
+
+    worker = Worker()
+    await following(site, tell=heard.append).follow(worker, site.database)
+    assert worker.settings.smtp_url.get_secret_value() == SMTP
+    assert heard == [worker.settings]
+    await save(owner, smtp_url="", watch_seconds="90")  # an empty field leaves it
+    assert parts.settings.smtp_url is not None
+    await save(owner, smtp_url="", take="smtp_url")
+    assert parts.settings.smtp_url is None
+    assert parts.model.ready
+
+
+async def test_a_secret_that_another_key_sealed_is_left_out_and_the_others_count(site, owner):
+    await choose_here(site, owner, smtp_url=SecretStr(SMTP), job_days=100)
+    await site.rows("UPDATE everystall.chosen_settings SET value = jsonb_set(value, '{sealed}', '\"AAAA\"') "
+                    "WHERE name = 'smtp_url'")  # fmt: skip
+
+    class Other:
+        settings = site.settings
+
+    other = Other()
+    await following(site).follow(other, site.database)
+    assert (other.settings.smtp_url, other.settings.job_days) == (None, 100)
+
+
+async def test_how_long_a_sign_in_lasts_is_followed_by_the_vault(site, owner):
+    await save(owner, session_days="3")
+    assert site.app.state.parts.vault.settings.session_days == 3
+
+
+async def test_the_page_is_sought_and_marks_what_differs(site, owner):
+    await save(owner, watch_seconds="120")
+    page = (await owner.get("/settings?q=mail+server", headers=HTML)).text
+    assert 'name="smtp_url"' in page
+    assert 'name="watch_seconds"' not in page
+    page = (await owner.get("/settings?differs=yes", headers=HTML)).text
+    assert 'name="watch_seconds" value="120"' in page
+    assert 'name="event_days"' not in page
+    page = (await owner.get("/settings?q=nothing+of+ours", headers=HTML)).text
+    assert "Nothing here is like that." in page
+    assert "Sign-ins, or a key, are sent there." in (await owner.get("/settings", headers=HTML)).text
 
 
 # ---- the connection check -----------------------------------------------------------------------------
@@ -133,6 +207,10 @@ def test_what_may_be_changed_is_no_secret_and_nothing_that_a_start_needs():
             ["Visitors are told apart", "192.0.2.9"],
         ),
         ({"x-forwarded-for": "192.0.2.9"}, ["The header X-Forwarded-Proto is missing"]),
+        (
+            {"x-forwarded-proto": "http", "x-forwarded-for": "192.0.2.9"},
+            ["The header X-Forwarded-Proto says http."],
+        ),
         ({"x-forwarded-proto": "https"}, ["The header X-Forwarded-For is missing"]),
         (
             {"host": "127.0.0.1:8720", "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9"},
@@ -153,6 +231,17 @@ async def test_the_check_says_which_header_is_missing(site, owner, headers, said
     for name in missing:
         assert f"X-Forwarded-{name} is missing" in " ".join(said) or "8443" in headers.get("host", "")
     assert "server_name everystall.test" in page.text
+
+
+async def test_the_check_says_of_a_proxy_that_it_is_not_believed(site, owner):
+    cookies = "; ".join(f"{name}={value}" for name, value in owner.client.cookies.items())
+    proxy = site.client(address="172.18.0.1")
+    proxy.base_url = ADDRESS.replace("https", "http")
+    sent = {"cookie": cookies, "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9"}
+    page = await proxy.get("/settings/connection", headers={**HTML, **sent})
+    assert "The header X-Forwarded-Proto is not believed." in page.text
+    assert "It came from 172.18.0.1, which TRUSTED_PROXIES does not name." in page.text
+    assert "believed from 127.0.0.1, ::1" in page.text
 
 
 async def test_a_form_of_ours_shows_its_origin_and_one_of_anothers_is_refused(site, owner):

@@ -63,6 +63,8 @@ async def furnish(site: Site) -> Estate:
     for path in ("/api/prices/drops", f"/api/listings/{listing}/price-drops"):
         falls = {"cents": 100, "everyDays": 30, "floor": {"amount": 1000}}
         assert (await alice.client.put(path, json=falls)).status_code == 200
+    thrown = await alice.listing(title=f"A coat, {CANARY}", sku="ALICE-19")
+    assert (await alice.client.delete(f"/api/listings/{thrown}")).json()["deleted"]
     template = await made(
         f"/api/listings/{listing}/templates", {"name": f"Template {CANARY}", "footer": CANARY}
     )
@@ -75,6 +77,8 @@ async def furnish(site: Site) -> Estate:
     assert rules.status_code == 200, rules.text
     job = (await alice.publish(listing, "poshmark")).json()
     await _sold_twice(site, listing)
+    stand = await alice.listing(title=f"A stand, {CANARY}")
+    marked = await made("/api/sales", {"listingId": stand, "place": f"A stall {CANARY}"})
     inbox = {"host": "imap.example.com", "username": CANARY, "password": f"password {CANARY}"}
     assert (await alice.client.put("/api/hints/mailbox", json=inbox)).status_code == 200
     mailed = (await made("/api/hints/mail"))["url"].rpartition("/")[2]
@@ -107,6 +111,16 @@ async def furnish(site: Site) -> Estate:
         "RETURNING id",
         id=profile, by=f"Firefox {CANARY}",
     )  # fmt: skip
+    (passkey,) = await site.rows(
+        "INSERT INTO passkeys (user_id, name, credential_id, public_key, sign_count) "
+        "VALUES (:id, :name, 'x', 'x', 0) RETURNING id",
+        id=alice.user_id, name=f"Phone {CANARY}",
+    )  # fmt: skip
+    (identity,) = await site.rows(
+        "INSERT INTO identities (user_id, issuer, subject, email) "
+        "VALUES (:id, 'https://id.example.com', '7', :email) RETURNING id",
+        id=alice.user_id, email=f"{CANARY}@example.com",
+    )  # fmt: skip
     browser = (await alice.get("/api/browsers")).json()["browsers"][0]["id"]
     extension = (await alice.get("/api/extensions")).json()["extensions"][0]["id"]
     ids = {
@@ -124,7 +138,11 @@ async def furnish(site: Site) -> Estate:
         "importId": brought["importId"],
         "sittingId": str(sitting["id"]),
         "matchId": str(match["id"]),
+        "passkeyId": str(passkey["id"]),
+        "identityId": str(identity["id"]),
         "templateId": template["templateId"],
+        "deletedId": thrown,
+        "saleId": marked["saleId"],
     }
     tokens = {
         "api": token["token"],
@@ -132,8 +150,9 @@ async def furnish(site: Site) -> Estate:
         "browser": next(iter(alice.client.cookies.values())),
     }
     secrets = (hook["secret"], mailed, invitation["link"].partition("token=")[2], *tokens.values())
-    words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", "ALICE-18", photo["sha256"],
-             alice.email, "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
+    words = {*ids.values(), *secrets, CANARY, "alice-at-poshmark", "ALICE-17", "ALICE-18", "ALICE-19",
+             photo["sha256"], alice.email,
+             "guest-of-alice@example.com", str(alice.user_id), alice.csrf}  # fmt: skip
     return Estate(site, alice, ids, frozenset(words), tokens)
 
 

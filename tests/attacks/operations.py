@@ -12,12 +12,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from tests.api.conftest import SHIRT, photo, signed_in_as
+from tests.api.conftest import PASSWORD, SHIRT, photo, signed_in_as
 
 #: Operations that need nobody to be signed in.
 OPEN = {
     "GET /healthz", "GET /readyz", "POST /api/sign-in", "POST /api/pairings/look",
-    "POST /api/pairings/accept", "POST /api/jobs/webhook", "POST /api/hints/mail/{token}",
+    "POST /api/pairings/accept", "POST /api/jobs/webhook", "POST /api/sign-in/passkey/options",
+    "POST /api/sign-in/passkey", "POST /api/hints/mail/{token}",
 }  # fmt: skip
 #: What the extension's token is for.
 SESSIONS = {
@@ -99,6 +100,21 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/account": None,
         "DELETE /api/account": {"confirm": "alice@example.com", "password": "a guess of somebody"},
         "POST /api/account/password": {"old": "a guess of somebody", "new": "another word for it"},
+        "GET /api/account/second-factor": None,
+        "POST /api/account/second-factor": {"password": "a guess of somebody"},
+        "POST /api/account/second-factor/confirm": {"ticket": "a guess", "code": "123456"},
+        "POST /api/account/second-factor/recovery-codes": {"password": "a guess of somebody"},
+        "DELETE /api/account/second-factor": {"password": "a guess of somebody", "code": "123456"},
+        "GET /api/account/sign-in-changes": None,
+        "POST /api/invitations/{invitationId}/reset-second-factor": None,
+        "POST /api/sign-in/passkey/options": None,
+        "POST /api/sign-in/passkey": {"ticket": "a guess", "credential": {}},
+        "GET /api/account/passkeys": None,
+        "POST /api/account/passkeys/options": {"name": "mine", "password": "a guess of somebody"},
+        "POST /api/account/passkeys": {"ticket": "a guess", "credential": {}},
+        "DELETE /api/account/passkeys/{passkeyId}": {"password": PASSWORD},
+        "GET /api/account/identities": None,
+        "DELETE /api/account/identities/{identityId}": {"password": PASSWORD},
         "GET /api/browsers": None,
         "DELETE /api/browsers/{browserId}": None,
         "GET /api/extensions": None,
@@ -136,11 +152,17 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/jobs/{jobId}": None,
         "POST /api/jobs/{jobId}/cancel": None,
         "POST /api/jobs/webhook": {"type": "job.finished", "data": {}},
+        "GET /api/content": None,
+        "PATCH /api/content": {"copyAtOnce": True},
+        "POST /api/listings/{listingId}/reading": {"notes": "a shirt"},
+        "POST /api/listings/{listingId}/copies/{marketplace}": None,
         "POST /api/listings": SHIRT,
         "GET /api/listings": None,
         "GET /api/listings/{listingId}": None,
         "PATCH /api/listings/{listingId}": {"title": "mine now"},
         "DELETE /api/listings/{listingId}": None,
+        "GET /api/deleted-listings": None,
+        "POST /api/deleted-listings/{deletedId}/restore": None,
         "GET /api/templates": None,
         "DELETE /api/templates/{templateId}": None,
         "POST /api/templates/{templateId}/listings": None,
@@ -156,6 +178,8 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/listings/{listingId}/publications": None,
         "POST /api/listings/{listingId}/publications/{browserProfileId}/{action}": {},
         "GET /api/sales": None,
+        "POST /api/sales": {"listingId": listing, "place": "mine now"},
+        "POST /api/sales/{saleId}/take-back": None,
         "GET /api/sales/doubles": None,
         "GET /api/sales/rules": None,
         "PATCH /api/sales/rules": {"putBack": "always"},

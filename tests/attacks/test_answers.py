@@ -10,7 +10,7 @@ import hashlib
 
 import httpx
 
-from tests.api.conftest import photo
+from tests.api.conftest import Site, photo
 from tests.attacks.estate import Estate
 from tests.attacks.operations import operations, send
 
@@ -60,13 +60,14 @@ def _raw(path: str) -> bytes:
     ).encode()
 
 
-async def test_a_photo_that_is_a_page_too_is_sent_as_a_picture(estate: Estate):
+async def test_a_photo_that_is_a_page_too_is_sent_as_a_picture(site: Site):
     polyglot = photo(3) + b"<script>alert(1)</script>"
-    path = f"/api/listings/{estate.ids['listingId']}/photos"
+    alice = await site.seller("alice")
+    path = f"/api/listings/{await alice.listing()}/photos"
     files = [("photos", ("x.html", polyglot, "text/html"))]
-    added = await estate.alice.client.post(path, files=files)
+    added = await alice.client.post(path, files=files)
     assert added.status_code == 201, added.text
-    got = await estate.alice.get(added.json()["photos"][-1]["url"])
+    got = await alice.get(added.json()["photos"][-1]["url"])
     assert _safe(got) == "image/png"
 
 
@@ -77,14 +78,13 @@ NAMES = [
 ]  # fmt: skip
 
 
-async def test_the_name_of_a_file_is_no_path(estate: Estate):
-    home = estate.site.settings.everystall_home
+async def test_the_name_of_a_file_is_no_path(site: Site):
+    home, alice = site.settings.everystall_home, await site.seller("alice")
+    listing = await alice.listing()
     before = {path for path in home.parent.rglob("*") if path.is_file()}
     for number, name in enumerate(NAMES):
         files = [("photos", (name, photo(number), "image/png"))]
-        answer = await estate.alice.client.post(
-            f"/api/listings/{estate.ids['listingId']}/photos", files=files
-        )
+        answer = await alice.client.post(f"/api/listings/{listing}/photos", files=files)
         assert answer.status_code in (201, 400, 422), (name, answer.text)
         after = {path for path in home.parent.rglob("*") if path.is_file()} - before
         hashes = {hashlib.sha256(photo(earlier)).hexdigest() for earlier in range(number + 1)}
@@ -98,23 +98,25 @@ PATHS = [
 ]  # fmt: skip
 
 
-async def test_no_address_leads_out_of_the_photos(estate: Estate):
+async def test_no_address_leads_out_of_the_photos(site: Site):
+    alice = await site.seller("alice")
+    listing = await alice.listing()
     for path in PATHS:
-        raw = f"/api/listings/{estate.ids['listingId']}/photos{path}".encode()
-        answer = await estate.alice.client.get(httpx.URL("https://everystall.test", raw_path=raw))
+        raw = f"/api/listings/{listing}/photos{path}".encode()
+        answer = await alice.client.get(httpx.URL("https://everystall.test", raw_path=raw))
         assert answer.status_code == 404, (path, answer.text)
         assert "ring" not in answer.text, path
 
 
-async def test_a_link_in_the_store_is_not_followed_to_what_is_no_photo(estate: Estate):
+async def test_a_link_in_the_store_is_not_followed_to_what_is_no_photo(site: Site):
     """Somebody who could write to the folder of photos still reads nothing through us."""
-    home = estate.site.settings.everystall_home
-    (shown,) = (await estate.alice.get(f"/api/listings/{estate.ids['listingId']}")).json()["photos"]
+    home, alice = site.settings.everystall_home, await site.seller("alice")
+    listing = await alice.listing()
+    (shown,) = (await alice.get(f"/api/listings/{listing}")).json()["photos"]
     kept = home / "photos" / "originals" / shown["sha256"]
     assert kept.is_file()
     kept.unlink()
     kept.symlink_to(home / "keys" / "ring.json")
-    listing, photo_id = estate.ids["listingId"], estate.ids["photoId"]
-    answer = await estate.alice.get(f"/api/listings/{listing}/photos/{photo_id}")
+    answer = await alice.get(f"/api/listings/{listing}/photos/{shown['photoId']}")
     assert (answer.status_code, answer.json()["error"]) == (503, "photo_missing")
     assert b"keys" not in answer.content

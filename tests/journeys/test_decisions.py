@@ -317,7 +317,10 @@ async def test_two_accounts_that_finish_at_the_same_moment_end_the_job(stall: St
     assert (await stall.job(alice, job["jobId"]))["status"] == "done"
 
 
-@pytest.mark.parametrize(("marketplace", "form"), [("mercari", "/sell/"), ("poshmark", "/create-listing")])
+@pytest.mark.parametrize(
+    ("marketplace", "form"),
+    [("mercari", "/sell/"), pytest.param("poshmark", "/create-listing", marks=pytest.mark.longer)],
+)
 async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_cookie(
     stall: Stall, alice: Seller, marketplace: str, form: str
 ):

@@ -22,13 +22,14 @@ from everystall.demo.show import is_good
 from everystall.errors import LeaseLost, PageChanged
 from everystall.marketplaces import get_adapter
 from tests.journeys.conftest import SHIRT, Seller, Stall
+from tests.journeys.test_decisions import _connect
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 
 async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, dict]:
     """A session is handed over and a listing asked for; nothing was visited yet."""
-    profile = await stall.connect(seller, marketplace)
+    profile = await _connect(stall, seller, marketplace)
     return profile, await stall.post(seller, await stall.listing(seller), [marketplace])
 
 
@@ -240,7 +241,7 @@ async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
 
 
 async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
-    profile = await stall.connect(alice, "mercari")
+    profile = await _connect(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="captcha", times=1000)
     await stall.visit(profile)
     (row,) = await stall.rows("SELECT needs_you FROM connections")
@@ -596,7 +597,7 @@ async def test_hosts_that_an_adapter_does_not_list_are_left_for_the_doctor(stall
         return browser
 
     monkeypatch.setattr(browser_session, "_prepare", prepare)
-    profile = await stall.connect(alice, "mercari")
+    profile = await _connect(stall, alice, "mercari")
     await stall.visit(profile)
     assert set(hosts.find(stall.settings.everystall_home)["mercari"]) == {"cdn.example.com"}
 

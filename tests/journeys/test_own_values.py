@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.conftest import SHIRT, Seller, Stall
+from tests.journeys.test_decisions import _signed_in
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 #: All in the site's own words; the shirt says another of each.
@@ -29,7 +30,7 @@ POLICIES = {
 async def test_each_own_value_is_what_the_marketplace_has(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
-    storage = await stall.sign_in(marketplace, "alice")
+    storage = _signed_in(stall, marketplace, "alice")
     profile = await stall.hand_over(alice, marketplace, storage)
     other = await stall.hand_over(bob, marketplace, storage)
     own = {**OWN[marketplace], **(POLICIES if marketplace == "ebay" else {})}

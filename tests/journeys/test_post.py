@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
+from tests.journeys.test_decisions import _connect
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
@@ -93,7 +94,7 @@ async def test_a_second_post_of_the_same_revision_posts_nothing(stall: Stall, al
 
 
 async def test_a_job_cancelled_before_its_visit_posts_nothing(stall: Stall, alice: Seller):
-    profile = await stall.connect(alice, "mercari")
+    profile = await _connect(stall, alice, "mercari")
     job = await stall.post(alice, await stall.listing(alice), ["mercari"])
     cancelled = await alice.client.post(f"/api/jobs/{job['jobId']}/cancel")
     assert cancelled.status_code == 200

@@ -61,6 +61,7 @@ async def _killed_at(stall: Stall, patched: pytest.MonkeyPatch, room: Any, name:
         await stall.visit(profile)
 
 
+@pytest.mark.longer
 async def test_it_goes_down_and_comes_up_again_as_new(stall: Stall, alice: Seller, marketplace: str):
     listing, profiles = await _live(stall, alice, (marketplace,))
     await _months_pass(stall)

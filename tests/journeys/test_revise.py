@@ -69,6 +69,7 @@ def _by_hand(stall: Stall, marketplace: str, **fields: Any) -> None:
     stall.sandbox.world.edit(item, **fields)
 
 
+@pytest.mark.longer
 async def test_price_text_and_photos_are_changed_with_one_click_each_time(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     (first,) = stall.live(marketplace)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import ALL, SHIRT, Seller, Stall
+from tests.journeys.test_decisions import _connect
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
@@ -33,7 +34,7 @@ async def _profile(stall: Stall, seller: Seller, marketplace: str) -> str:
         "SELECT public_id FROM connections WHERE user_id = :user AND marketplace = :name",
         user=seller.user_id, name=marketplace,
     )  # fmt: skip
-    return str(found[0]["public_id"]) if found else await stall.connect(seller, marketplace)
+    return str(found[0]["public_id"]) if found else await _connect(stall, seller, marketplace)
 
 
 async def _check(stall: Stall, *profiles: str) -> None:

@@ -163,6 +163,7 @@ async def test_a_captcha_is_answered_in_the_picture_and_the_visit_goes_on(
     assert "open it for you" in [one["purpose"] for one in audit]
 
 
+@pytest.mark.longer
 async def test_a_seller_signs_in_there_on_a_phone_and_what_they_type_is_nowhere(
     stall: Stall, alice: Seller, dashboard: Dashboard, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.elsewhere import chromium_elsewhere
 from tests.journeys.conftest import Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
@@ -25,7 +26,7 @@ def workers(stall: Stall, tmp_path: Path) -> Iterator[Any]:
     """Start `everystall worker` on the stage's database and data folder."""
     settings, running = stall.settings, []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(**more: str) -> subprocess.Popen[bytes]:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
             "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -36,6 +37,7 @@ def workers(stall: Stall, tmp_path: Path) -> Iterator[Any]:
             "LEASE_RENEW_SECONDS": "1",
             "GUARD_SECONDS": "3",
             "SETTLE_SECONDS": "6",
+            **more,
         }
         log = open(tmp_path / f"worker-{len(running)}.log", "wb")  # noqa: SIM115  (the child's)
         process = subprocess.Popen(
@@ -72,6 +74,46 @@ async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alic
     assert await asyncio.to_thread(worker.wait, 20) == 0
     rows = await stall.rows("SELECT lease_until FROM connections")
     assert rows == [{"lease_until": None}]
+
+
+@pytest.mark.longer
+async def test_an_account_is_posted_from_its_place_by_a_browser_that_runs_elsewhere(
+    stall, alice, bob, workers, tmp_path
+):
+    home, anywhere = await stall.connect(alice, "mercari"), await stall.connect(alice, "ebay")
+    moved = await alice.client.patch(f"/api/connections/{home}", json={"place": "home"})
+    assert moved.json()["place"] == "home"
+    with chromium_elsewhere(tmp_path / "elsewhere") as address:
+        away = workers()
+        job = await stall.post(alice, await stall.listing(alice), ["mercari", "ebay"])
+        told = await _until(stall, alice, job["jobId"], 120)
+        results = {one["marketplace"]: one for one in told["automationResults"]}
+        assert results["ebay"]["state"] == "live", results
+        assert results["mercari"]["needsYou"]["reason"] == "no_worker", results  # nobody stands there
+        assert stall.ledger("mercari") == []
+        there = workers(WORKER_PLACE="home", BROWSER_CDP_URL=address, CHROMIUM="/bin/false")
+        end = time.monotonic() + 120
+        while not stall.live("mercari") and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        question = "SELECT state, needs_you FROM publications WHERE marketplace = 'mercari'"
+        while (row := (await stall.rows(question))[0])["state"] != "live" and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        assert row == {"state": "live", "needs_you": None}
+        for worker in (there, away):
+            worker.terminate()
+            assert await asyncio.to_thread(worker.wait, 20) == 0
+    for marketplace in ("mercari", "ebay"):
+        (live,) = stall.live(marketplace)
+        assert len(live["photos"]) == 2
+        assert len(stall.events(marketplace, "published")) == 1
+    visited = [(tmp_path / f"worker-{number}.log").read_text() for number in range(2)]
+    connections = [str(await stall.connection_id(profile)) for profile in (home, anywhere)]
+    assert [[f"at='start browser' connection_id={one}" in log for one in connections] for log in visited] == [
+        [False, True],
+        [True, False],
+    ]
+    answer = await bob.client.get(f"/api/jobs/{job['jobId']}")
+    assert answer.status_code == 404
 
 
 @pytest.mark.longer

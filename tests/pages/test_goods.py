@@ -236,7 +236,7 @@ async def test_the_shelf_looks_as_it_should(house, scheme, width):
     )
     page = await house.signed_in("alice", **look(scheme, width))
     await page.goto("/inventory?label=to+mend")
-    await page.locator(".keep summary").click()
+    await page.get_by_text("Rename or delete this view").click()
     await passes(page, "goods-view")
     await page.goto("/inventory?look=grid")
     await page.get_by_label("Select Fossil chronograph watch").check()

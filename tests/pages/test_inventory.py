@@ -13,7 +13,8 @@ from PIL import Image
 from everystall.content.photos import Photos
 from everystall.inventory.publications import ACTIONS_FOR
 from everystall.web.pages.inventory import PROBLEM_NAMES
-from tests.pages.conftest import DESK_AND_PHONE, EVIL, visiting
+from everystall.web.pages.reasons import REASONS
+from tests.pages.conftest import DESK_AND_PHONE, EVIL, PHONE, visiting
 from tests.pages.test_pages_journey import BOTH
 from tests.pages.test_pages_look import LOOKS, look, passes
 
@@ -136,6 +137,7 @@ async def titles(page):
     return await page.locator(".stock-table tbody .c-item a").all_inner_texts()
 
 
+@pytest.mark.longer
 async def test_a_kept_view_stays_open_while_it_is_searched(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     await fill(house, alice)
@@ -150,14 +152,14 @@ async def test_a_kept_view_stays_open_while_it_is_searched(house):
     await views.get_by_role("link", name="What I sell").click()
     await page.wait_for_url("**view=listed&sort=title")
     marked = views.locator("[aria-current]")
-    assert await marked.all_inner_texts() == ["What I sell"]
+    assert [text.rstrip("0123456789 \n") for text in await marked.all_inner_texts()] == ["What I sell"]
     box = page.get_by_role("searchbox")
     for typed, offered in (("zzzz", "Save this view"), ("", "Rename or delete this view")):
         await box.fill(typed)
         await page.locator("#results").get_by_text(offered).wait_for(timeout=10_000)
         assert "kept=" in page.url
         await page.reload()
-        assert await marked.all_inner_texts() == ["What I sell"]
+        assert [text.rstrip("0123456789 \n") for text in await marked.all_inner_texts()] == ["What I sell"]
     await box.fill("zzzz")
     await page.get_by_role("heading", name="Nothing found").wait_for()
     await views.get_by_role("link", name="All").click()  # that is another view
@@ -425,6 +427,30 @@ async def test_keys_move_select_open_and_a_choice_outlives_a_search(house):
     house.complaints[:] = [one for one in house.complaints if "404" not in one]
 
 
+async def test_all_between_two_are_selected_with_shift_by_a_click_and_by_a_key(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    made = await fill(house, alice)
+    await write(house, bob, "Sandals of Bob", days=20)
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    ticks = page.locator("[name=id]")
+    await ticks.nth(1).click()
+    await ticks.nth(4).click(modifiers=["Shift"])
+    await page.get_by_text("4 selected").wait_for()
+    assert await page.locator("[name=id]:checked").count() == 4
+    assert not await ticks.first.is_checked()
+    assert await page.evaluate("String(getSelection())") == ""
+    await ticks.nth(3).click(modifiers=["Shift"])  # from the last one on, as the second is
+    await page.get_by_text("2 selected").wait_for()
+    await ticks.nth(5).focus()
+    await page.keyboard.press("Shift+X")
+    await page.get_by_text("5 selected").wait_for()
+    await page.get_by_role("button", name="Delist").click()
+    await page.get_by_role("heading", name="Delist: 5 listings").wait_for()
+    assert "Bob" not in await page.locator("main").inner_text()
+    assert len(made) == 7
+
+
 @pytest.mark.longer
 async def test_an_open_page_shows_what_happens_to_a_listing_while_another_is_ticked(house):
     alice = await house.person("alice")
@@ -474,8 +500,120 @@ async def test_who_has_none_is_told_how_to_begin_and_bob_has_nothing_of_alices(h
     assert foreign.status == 403
 
 
+async def test_a_head_orders_the_table_and_what_is_ticked_stays(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await fill(house, alice)
+    await write(house, bob, "Sandals of Bob")
+    for user, name in ((alice, "What I sell"), (bob, "Secret")):
+        await house.rows(
+            "INSERT INTO saved_views (user_id, name, query) VALUES (:user, :name, 'view=listed')",
+            user=user, name=name,
+        )  # fmt: skip
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    await page.get_by_role("link", name="What I sell 3").wait_for()
+    await page.get_by_label("Select Fossil").check()
+    head = page.locator("th.c-price")
+    await head.get_by_role("link", name="Price").click()
+    await page.locator("th.c-price[aria-sort=ascending]").wait_for()
+    assert (await titles(page))[0] == "Madewell transport tote"
+    assert await page.get_by_label("Order").input_value() == "cheapest"
+    await page.locator("th.c-price a:focus").wait_for()
+    await page.keyboard.press("Enter")
+    await page.locator("th.c-price[aria-sort=descending]").wait_for()
+    assert (await titles(page))[0] == "Doc Martens 1460, black"
+    assert await page.get_by_label("Select Fossil").is_checked()
+    assert page.url.endswith("?sort=dearest")
+    await page.reload()
+    assert (await titles(page))[0] == "Doc Martens 1460, black"
+
+    await page.get_by_text("Columns", exact=True).click()
+    for name in ("SKU", "Price"):
+        await page.locator(".columns").get_by_label(name).uncheck()
+    await page.get_by_role("button", name="Show these").click()
+    await page.locator("table[data-hides='sku price']").wait_for()
+    assert page.url.endswith("?sort=dearest")
+    for name, seen in (("sku", False), ("price", False), ("qty", True), ("age", True)):
+        assert await page.locator(f"th.c-{name}").is_visible() == seen, name
+    await page.keyboard.press("j")
+    await page.keyboard.press("e")  # what is hidden is not edited
+    assert await page.locator(".c-qty input.cell").is_visible()
+    page = await house.signed_in("bob")
+    await page.goto("/inventory")
+    assert await page.locator("th.c-price").is_visible()
+
+
+@DESK_AND_PHONE
+@BOTH
+async def test_what_was_deleted_comes_back_by_undo_or_later(house, scripts):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    made = await fill(house, alice)
+    await write(house, bob, "Sandals of Bob")
+    page = await house.signed_in("alice", java_script_enabled=scripts)
+    for again in ("Undo", "later"):
+        await page.goto(f"/listings/{made['Lululemon Align leggings']}")
+        await page.get_by_text("Delete this listing").click()
+        await page.get_by_role("button", name="Delete it", exact=True).click()
+        await page.get_by_text("“Lululemon Align leggings” is deleted.").wait_for()
+        assert len(await titles(page)) == 6
+        if again == "Undo":
+            await page.get_by_role("button", name="Undo").click()
+        else:
+            await page.get_by_role("navigation", name="Inventory").get_by_role("link", name="Deleted").click()
+            if scripts:
+                await passes(page, "deleted")
+            await page.get_by_role("button", name="Restore Lululemon").click()
+        await page.get_by_text("The listing is back.").wait_for()
+    await page.goto("/inventory")
+    assert len(await titles(page)) == 7
+    await page.goto("/inventory/deleted")
+    await page.get_by_role("heading", name="Nothing deleted").wait_for()
+
+
+async def test_on_a_phone_a_new_listing_is_under_the_thumb_and_costs_no_row(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await fill(house, alice)
+    await write(house, bob, "Sandals of Bob")
+    page = await house.signed_in("alice", **PHONE)
+    await page.goto("/inventory")
+    new = page.get_by_role("button", name="New listing")
+    box, bar = await new.bounding_box(), await page.locator(".side").bounding_box()
+    assert box["y"] > 600
+    assert box["y"] + box["height"] <= bar["y"]
+    assert min(box["width"], box["height"]) >= 44
+    top = await page.locator(".top").bounding_box()
+    assert top["height"] < 110
+    await page.get_by_label("Select Carhartt").check()
+    assert not await new.is_visible()  # the bar of what is ticked lies there
+    await page.get_by_label("Select Carhartt").uncheck()
+    await new.click()
+    await page.wait_for_url("**/listings/*")
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_how_ordered_heads_columns_and_an_undo_look(house, scheme, width):
+    alice = await house.person("alice")
+    made = await fill(house, alice)
+    await house.rows(
+        "INSERT INTO saved_views (user_id, name, query) VALUES (:user, 'What I sell', 'view=listed')",
+        user=alice,
+    )
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto("/inventory?sort=dearest")
+    if width > 760:
+        await page.get_by_text("Columns", exact=True).click()
+    await passes(page, "inventory-ordered")
+    await page.goto(f"/listings/{made['Madewell transport tote']}")
+    await page.get_by_text("Delete this listing").click()
+    await page.get_by_role("button", name="Delete it", exact=True).click()
+    await passes(page, "inventory-undo")
+    await page.goto("/inventory/deleted")
+    await passes(page, "deleted")
+
+
 def test_every_reason_to_wait_for_the_seller_can_be_filtered_by():
-    assert set(PROBLEM_NAMES) == set(ACTIONS_FOR)
+    assert set(PROBLEM_NAMES) == set(ACTIONS_FOR) <= set(REASONS)
 
 
 async def test_what_was_written_into_a_listing_is_shown_and_never_run(house):

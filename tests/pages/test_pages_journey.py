@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from everystall.web.invitations import first_owner
-from tests.pages.conftest import DESK_AND_PHONE, PASSWORD, furnish, sign_in
+from tests.pages.conftest import DESK_AND_PHONE, PASSWORD, ROOT, furnish, sign_in
 
 pytestmark = pytest.mark.browser
 BOTH = pytest.mark.parametrize(
@@ -287,7 +287,7 @@ async def test_today_says_which_listings_wait_and_what_for(house):
     asked = page.get_by_role("region", name="2 things wait for you")  # the other is Mercari's sign-in
     assert "Linen shirt on Poshmark: Poshmark asks for a code." in await asked.inner_text()
     await asked.get_by_role("link", name="Linen shirt").click()
-    assert await page.locator("article.ask:focus").get_by_text("1 listing waits for it").is_visible()
+    await page.locator("article.ask:focus").get_by_text("1 listing waits for it").wait_for()
     await house.person("bob")
     bobs = await house.signed_in("bob")
     assert await bobs.get_by_text("for you").count() == 0
@@ -369,6 +369,7 @@ async def test_an_address_without_https_says_so_on_every_page(house):
     page = await house.signed_in("alice")
     for path in ("/", "/connections", "/account"):
         await page.goto(path)
+        assert page.url == house.url + ROOT + path
         assert await page.get_by_text("This connection is not encrypted.").is_visible()
     assert await page.get_by_text("No browser can be paired over plain http.").is_visible()
     assert await page.get_by_role("button", name="Pair a browser").count() == 0

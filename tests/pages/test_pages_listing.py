@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.pages.conftest import EVIL, furnish, sign_in, visiting
-from tests.pages.standing import account, listing
+from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import LOOKS, look, passes
 from tests.pages.test_pages_safety import CORPUS, HTML
 
@@ -475,6 +475,31 @@ async def test_a_need_leads_to_its_field(house):
     assert await page.get_by_label("Value of specific 1", exact=True).input_value() == "Leather"
 
 
+async def test_drafts_lead_to_one_another_and_never_to_somebody_elses(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    made = []
+    for who in (alice, bob, alice, alice, alice):
+        made.append(await listing(house, who, title="Shirt"))
+        await house.rows("UPDATE listings SET created_at = created_at - interval '1 hour'")
+    oldest, _, live, middle, newest = made
+    ebay = await account(house, alice, "ebay", "alice")
+    await publication(house, alice, live, ebay, put="live", state="live")
+
+    def drafts(page):
+        return {
+            text: id
+            for id, text in re.findall(r'/listings/([^"]+)"><svg.*?</svg>\s*(\w+ draft)<', page, re.S)
+        }
+
+    async with visiting(house, "alice") as page:
+        assert drafts(await page.get(f"/listings/{newest}")) == {"Next draft": middle}
+        assert drafts(await page.get(f"/listings/{middle}")) == {
+            "Previous draft": newest, "Next draft": oldest,
+        }  # fmt: skip
+        assert drafts(await page.get(f"/listings/{oldest}")) == {"Previous draft": middle}
+        assert drafts(await page.get(f"/listings/{live}")) == {}
+
+
 @BOTH
 @pytest.mark.longer
 async def test_a_listing_is_duplicated_and_deleted(house, scripts):
@@ -558,7 +583,7 @@ async def test_somebody_elses_listing_is_not_there(house):
     await house.person("bob")
     page = await house.signed_in("bob")
     csrf = await page.locator("input[name=csrf]").first.get_attribute("value")
-    paths = ["", "/photos", f"/photos/{photo_id}", "/duplicate", "/delete"]
+    paths = ["", "/photos", f"/photos/{photo_id}", "/duplicate", "/delete", "/sold"]
     for path in paths:
         answer = await page.request.post(
             f"/listings/{id}{path}",

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from itertools import pairwise
+from random import Random
 
 import httpx
 import pytest
 import websockets
 from playwright.async_api import Page
+from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 
+from everystall.models import Publication
 from everystall.web import live
+from everystall.web.pages.states import word_of
 from tests.pages.conftest import House, sign_in, visiting
-from tests.pages.standing import account
+from tests.pages.standing import account, listing, publication
 from tests.pages.test_pages_look import look, passes
 
 WAIT = 20.0
@@ -242,6 +248,69 @@ async def test_an_open_page_counts_what_waits_at_once_and_after_the_line_was_cut
     await page.locator(".side .count", has_text="2").wait_for(timeout=15_000)
 
 
+#: The page's lines, to be cut; and of each stall every number that was shown, in their order.
+_WATCHED = """
+    const Line = WebSocket;
+    window.lines = []; window.shown = {};
+    window.WebSocket = class extends Line {
+      constructor(...given) { super(...given); window.lines.push(this) }
+    };
+    setInterval(() => { for (const one of document.querySelectorAll(".stall[data-seq]")) {
+      const seen = window.shown[one.id] ??= [], seq = Number(one.dataset.seq);
+      if (seen.at(-1) !== seq) seen.push(seq);
+    } }, 10);
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+@pytest.mark.parametrize("seed", [11, 12, 13])
+async def test_lines_cut_at_any_moment_leave_what_the_database_says_and_never_something_older(
+    house: House, seed: int
+):
+    dice = Random(seed)
+    alice, bob = await house.person("alice"), await house.person("bob")
+    shirt = await listing(house, alice)
+    mine = {
+        name: await publication(house, alice, shirt, await account(house, alice, name, f"alice-{name}"))
+        for name in ("poshmark", "mercari", "ebay")
+    }
+    hers, _ = await _publication(house, bob)
+    page = await (await house.context()).new_page()
+    await page.add_init_script(_WATCHED)
+    await sign_in(page, "alice")
+    await page.goto(f"/listings/{shirt}/stalls")
+    await page.wait_for_timeout(500)
+    for _ in range(60):
+        match dice.choice(("line", "database", "", "", "")):
+            case "line":
+                await page.evaluate("window.lines.forEach(one => one.close())")
+            case "database":
+                await _cut_the_line(house)
+        for id in (*mine.values(), hers):
+            await house.rows(
+                "UPDATE publications SET state = :state WHERE id = :id",
+                state=dice.choice(("waiting", "composing", "filling")), id=id,
+            )  # fmt: skip
+        await asyncio.sleep(dice.random() / 3)
+    await page.evaluate("window.lines.forEach(one => one.close())")
+    await _cut_the_line(house)
+    for id in mine.values():  # while nobody is told
+        await house.rows("UPDATE publications SET state = 'armed' WHERE id = :id", id=id)
+    async with house.database.as_user(alice) as session:
+        rows = (await session.scalars(select(Publication))).all()
+    said = {row.marketplace: (str(row.version), word_of(row)[1]) for row in rows}
+    for name, (seq, word) in said.items():
+        stall = page.locator(f"#bp_{name}_alice-{name}[data-seq='{seq}']")
+        await stall.wait_for(timeout=20_000)  # asking every so often would be half a minute
+        assert await stall.locator(".chip").first.inner_text() == word
+    seen = await page.evaluate("window.shown")
+    assert set(seen) == {f"bp_{name}_alice-{name}" for name in mine}
+    for shown in seen.values():
+        assert len(shown) > 2
+        assert all(earlier < later for earlier, later in pairwise(shown)), shown
+
+
 #: As behind a proxy that does not know WebSockets.
 REFUSED = "setTimeout(() => this.onclose({code: 1006}), 10)"
 #: And behind one that lets them open, and drops them: what the server said at first came through.
@@ -344,7 +413,10 @@ async def test_a_row_goes_on_changing_after_a_match_was_undone(house: House):
     await row.locator(".chip", has_text="Needs you").wait_for(timeout=5_000)
 
 
-LOOKS = [pytest.param("light", 1440, id="desk"), pytest.param("dark", 390, id="phone")]
+LOOKS = [
+    pytest.param("light", 1440, id="desk"),
+    pytest.param("dark", 390, id="phone", marks=pytest.mark.longer),
+]
 
 
 async def _cut_the_line(house: House) -> None:
@@ -443,7 +515,7 @@ async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(
     await _sold(house, alice, ebay, "Wool hat")
     await rows.first.get_by_text("Wool hat").wait_for(timeout=5_000)
     assert (await said.inner_text()).endswith("Sold on eBay: Wool hat.")
-    assert "14 orders" in await page.locator(".takings").inner_text()
+    assert "14 orders" in await page.locator(".takings").first.inner_text()
     assert abs(await _top(page, ".sold details summary") - before) < 2
     await _cut_the_line(house)
     await house.rows("UPDATE take_downs SET gone_at = clock_timestamp()")
@@ -454,3 +526,22 @@ async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(
     assert "Linen shirt, Mercari: gone after" in await said.inner_text()
     assert await rows.count() == 14
     assert "Bob's hat" not in await page.content()
+
+
+async def test_a_time_is_said_by_the_server_as_the_pages_script_says_it(house: House):
+    """Else all below it moves as soon as that runs."""
+    alice = await house.person("alice")
+    for seconds in (1, 100, 3600, 90_000, 259_200, 700_000, -18_000):
+        await house.rows(
+            "INSERT INTO listings (user_id, updated_at) VALUES (:user, now() - CAST(:age AS interval))",
+            user=alice, age=timedelta(seconds=seconds),
+        )  # fmt: skip
+    found = await house.rows("SELECT id FROM listings ORDER BY updated_at")
+    page = await house.signed_in("alice")
+    for (id,) in [tuple(row.values()) for row in found]:
+        await page.goto(f"/listings/{id}")
+        said = page.locator("#saved time")
+        await page.wait_for_function("document.querySelector('#saved time').title.match(/[AP]M$/)")
+        served = await (await page.request.get(f"/listings/{id}", headers={"Accept": "text/html"})).text()
+        (there,) = re.findall(r'id="saved"[^>]*>Saved <time[^>]*>([^<]+)<', served)
+        assert await said.text_content() == there

@@ -412,7 +412,7 @@ async def test_a_webhook_that_is_changed_says_whether_it_is_told_and_which_secre
         await page.post(f"{one}/rotate")
         changed = await page.get(one)
         assert "The last one stops at once; the one before it still signs" in changed
-        assert "One of before still signs, until" in changed
+        assert "An earlier one still signs, until" in changed
         await other.get(one, status=404)
 
 
@@ -460,7 +460,7 @@ async def test_how_the_webhooks_look(house, scheme, width):
     await passes(page, "webhook-refused")
     await page.get_by_role("button", name="Make a new secret").click()
     await page.get_by_role("dialog").get_by_role("button", name="Make it").click()
-    await page.get_by_text("One of before signs too, for 24 hours from when it was replaced.").wait_for()
+    await page.get_by_text("An earlier one signs too, until 24 hours after it was replaced.").wait_for()
     await passes(page, "webhook-secret")
     await page.goto("/notifications/webhooks")
     delete = page.get_by_role("button", name="Delete").first

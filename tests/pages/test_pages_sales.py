@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -122,6 +123,41 @@ def test_what_is_left_is_stacked_by_marketplace_and_losses_go_below_the_line():
     assert (y, y + height) == (drawn.zero, pytest.approx(HEIGHT, abs=0.1))
 
 
+async def test_sales_are_sought_by_words_marketplace_and_month_and_nobody_elses_found(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await sold(house, alice, title="Linen shirt, 50% wool", number=52)
+    await house.rows(
+        "INSERT INTO sales (user_id, connection_id, order_id, title, price_cents, quantity, cost_cents, "
+        "sold_at, observed_at) SELECT user_id, id, 'late-7', 'Silk scarf', 4000, 1, 1000, at, at "
+        "FROM connections, LATERAL (SELECT CAST('2026-02-03' AS timestamptz) AS at) t "
+        "WHERE marketplace = 'mercari'"
+    )
+    async with visiting(house, "alice") as page:
+        shown = await page.get("/sales")
+        assert "The last twelve months" in shown
+        assert f'href="{ROOT}/sales?on=ebay"' in shown
+        for query in (
+            "q=SCARF", "q=silk+late-7", "on=mercari", "month=2026-02", "q=s&on=mercari&month=2026-02",
+        ):  # fmt: skip
+            found = await page.get(f"/sales?{query}")
+            assert ("Silk scarf" in found, "Linen shirt" in found) == (True, False), query
+            assert "<b>1 order</b> for $40.00" in found
+            assert "The last twelve months" not in found
+        many = await page.get("/sales?q=50%25+LINEN&on=ebay")
+        assert "<b>51 orders</b> for $1,275.00" in many  # one is cancelled
+        assert many.count("order o-") == 50
+        more = re.search(r'href="([^"]+)">Earlier sales', many)[1].removeprefix(ROOT)
+        assert (await page.get(more.replace("&amp;", "&"))).count("order o-") == 2
+        assert '<option value="2026-02" selected>Feb 2026</option>' in await page.get("/sales?month=2026-02")
+        nothing = await page.get("/sales?q=5_%25")
+        assert "No sale of yours is like that." in nothing
+        assert "Linen" not in nothing
+        assert "The last twelve months" in await page.get("/sales?on=nowhere&month=2026-13&q=%00")
+    async with visiting(house, "bob") as page:
+        assert "No sale of yours is like that." in await page.get("/sales?q=linen")
+    assert alice != bob
+
+
 async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):
     alice = await house.person("alice")
     await sold(house, alice, title=EVIL, number=52)
@@ -146,3 +182,53 @@ async def test_how_it_looks(house, scheme, width):
     await page.goto("/sales")
     await page.get_by_text("By month and marketplace, as tables").click()
     await passes(page, "sales")
+    await page.get_by_role("searchbox", name="Search your sales by title or order").fill("o-1")
+    await page.get_by_role("button", name="Search", exact=True).click()
+    await page.get_by_text("1 order for").wait_for()
+    await passes(page, "sales-sought")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.longer
+async def test_a_seller_marks_what_sold_elsewhere_and_takes_it_back(house, scheme, width):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    ebay = await account(house, alice, "ebay", "alice")
+    shirts = [await listing(house, alice, title=f"Linen shirt {one}") for one in (1, 2, 3)]
+    for shirt in shirts:
+        await publication(house, alice, shirt, ebay, wanted="live", put="live", state="live")
+    await listing(house, bob, title="Bob's shirt")
+    page = await house.signed_in("alice", **look(scheme, width))
+    await page.goto(f"/listings/{shirts[0]}/stalls")
+    await page.get_by_role("link", name="Mark as sold").click()
+    await page.get_by_role("textbox", name="Where").fill(EVIL)
+    await page.get_by_label("Sold for").fill("a lot")
+    await page.get_by_role("button", name="Mark as sold").click()
+    await page.get_by_text("Write an amount in dollars").wait_for()
+    await passes(page, "sold-refused")
+    await page.get_by_label("Sold for").fill("30")
+    await page.get_by_label("Fees and costs").fill("4.50")
+    await passes(page, "sold")
+    await page.get_by_role("button", name="Mark as sold").click()
+    await page.get_by_text("Marked as sold.").wait_for()
+    await page.goto("/inventory")
+    for shirt in shirts[1:]:
+        await page.locator(f'tr[data-key="{shirt}"] input[type=checkbox]').first.check()
+    await page.get_by_role("button", name="Mark as sold").click()
+    await page.get_by_role("heading", name="Mark as sold: 2 listings").wait_for()
+    await passes(page, "bulk-sold")
+    await page.get_by_role("textbox", name="Where").fill("The flea market")
+    await page.get_by_label("Linen shirt 2: sold for, in dollars").fill("12.50")
+    await page.get_by_role("button", name="Mark 2 listings as sold").click()
+    await page.get_by_text("2 listings are marked as sold.").wait_for()
+    await passes(page, "bulk-sold-done")
+    await page.goto("/sales")
+    assert await page.evaluate("window.ran") is None
+    assert EVIL in await page.locator("main").inner_text()
+    assert "Bob" not in await page.content()
+    await passes(page, "sales-elsewhere")
+    row = page.locator(".sold > li", has_text="Linen shirt 2")
+    await row.get_by_role("button", name="Take it back").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Take it back").click()
+    await page.get_by_text("You took it back").wait_for()
+    await page.goto(f"/sales?month={datetime.now(UTC):%Y-%m}&on=elsewhere")
+    await passes(page, "sales-month")

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from everystall.browser.guard import Deadline
@@ -480,7 +481,7 @@ class SimAdapter:
         await page.ask("filled")
         fields = {"title": draft.title, "description": draft.description, "price": draft.price}
         try:
-            await arm(Filled(fields, kept.id if kept else None))
+            await arm(partial(_showing, Filled(fields, kept.id if kept else None)))
         finally:
             self.world.armed(page)
         await page.reach("click")
@@ -514,7 +515,8 @@ class SimAdapter:
         names = await choose(Filled(form))
         if names:
             await page.ask("written")
-            await arm(Filled(form | {name: getattr(draft, name) for name in names}))
+            written = {name: getattr(draft, name) for name in names}
+            await arm(partial(_showing, Filled(form | written)))
             page.armed_at = self.world.clock.now
             await page.reach("save")
             how = self.world.save(page, item, draft, names)
@@ -561,6 +563,10 @@ class SimAdapter:
             return False
         item.state = "gone"
         return True
+
+
+async def _showing(filled: Filled) -> Filled:
+    return filled
 
 
 def truth_of(draft: Draft) -> str:

@@ -32,7 +32,7 @@ EXAMPLES = int(os.environ.get("SIMULATE") or 16)
 SEED = int(os.environ.get("SEED") or 0)
 
 
-@pytest.mark.parametrize("shard", [0, 1])
+@pytest.mark.parametrize("shard", [pytest.param(0, marks=pytest.mark.longer), 1])
 def test_there_is_one_live_listing_and_the_seller_knows(simulated: Stage, shard: int) -> None:
     simulate(simulated, EXAMPLES // 2, SEED + shard)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
@@ -108,7 +109,7 @@ class Ebay:
         for row in rows:
             found.append(_sale(row, line=lines[row["order"]]))
             lines[row["order"]] += 1
-        found.cut = more and not met
+        found.cut, found.ended = more and not met, not more
         return found
 
     async def check_session(self, page: Page) -> Account:
@@ -122,8 +123,7 @@ class Ebay:
         await _begin(page, draft, drafted)
         await page.set_files(on.PHOTOS, photos)
         await _fill(page, draft, names_of(draft))
-        await _uploaded(page, len(photos))
-        await arm(await _read_form(page, draft))
+        await arm(partial(_read_back, page, draft, len(photos)))
         before = frozenset(await page.read(on.ALERTS))
         await page.commit(on.LIST)
         return await _answer(page, before, on.LISTED_URL)
@@ -145,8 +145,7 @@ class Ebay:
                 await page.click(on.REMOVE_PHOTO)
             await page.set_files(on.PHOTOS, photos)
         await _fill(page, draft, names)
-        await _uploaded(page, many)
-        await arm(await _read_form(page, draft))
+        await arm(partial(_read_back, page, draft, many))
         before = frozenset(await page.read(on.ALERTS))
         await page.commit(on.REVISE)
         return await _answer(page, before, on.REVISED_URL)
@@ -243,7 +242,7 @@ async def _settled(page: Page, target: Target) -> None:
 async def _fill(page: Page, draft: Draft, names: frozenset[str]) -> None:
     """All of these fields but the photos. Brand, size and colours are among the specifics; a new listing's
     category and condition are chosen before there is a form."""
-    shown = await page.read(on.FORM)
+    shown = await page.read_form(on.FORM, on.FIELDS)
     for name, (target, text) in _texts(draft).items():
         if name in names:
             await page.fill(target, text)
@@ -296,13 +295,18 @@ async def _described(page: Page) -> None:
 
 
 async def _read_form(page: Page, draft: Draft) -> Filled:
-    shown = await page.read(on.FORM)
+    shown = await page.read_form(on.FORM, on.FIELDS)
     description = await page.text(on.DESCRIPTION)
     missing = [f"specifics.{name}" for name in draft.specifics if name not in shown["aspects"]]
     return Filled(
         _filled(shown, description, draft), draft_id=_draft_id(page), missing=missing,
         policies=shown["offered"],
     )  # fmt: skip
+
+
+async def _read_back(page: Page, draft: Draft, photos: int) -> Filled:
+    await _uploaded(page, photos)
+    return await _read_form(page, draft)
 
 
 async def _choose(page: Page, name: str, value: str | None) -> None:

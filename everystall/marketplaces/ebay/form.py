@@ -50,6 +50,12 @@ LIMITS = Limits(
 )  # fmt: skip
 #: Characters of an item specific.
 ASPECT_NAME, ASPECT_VALUE = 40, 50
+#: How a listing is written there, for whoever rewrites one. A guess: no source says more than the limits.
+WRITING = (
+    "buyers search by words of the title: it uses the room it has for brand, model, kind, size, colour "
+    "and material, in that order, without filling words. The description may be longer; flaws and "
+    "measurements come first."
+)
 CAPABILITIES = Capabilities(
     marker_field=True, quantities=True, revise=True, fixed=frozenset({"category"}),
     sold_is_orders=True, orders_stay_days=60, pace_seconds=45, daily_cap=100,

@@ -118,7 +118,11 @@ DESCRIPTION = Target(
 )
 PRICE = Target("the listing's price", ('input[name="price"]', 'internal:label="Item price"s'))
 QUANTITY = Target("how many there are", ('input[name="quantity"]', 'internal:label="Quantity"s'))
-SKU = Target("the custom label", ('input[name="customLabel"]', 'internal:label="Custom label (SKU)"s'))
+SKU = Target(
+    "the custom label",
+    ('input[name="customLabel"]', 'internal:label="Custom label (SKU)"s'),
+    guess=False,
+)
 SWITCHES = {
     "offers": Target(
         "whether offers are allowed", ('input[name="bestOfferEnabled"]', 'role=switch[name="Allow offers"s]')
@@ -164,17 +168,17 @@ POLICIES = {
         "the shipping policy", ('select[name="shippingPolicyId"]', 'internal:label="Shipping policy"s')
     ),
 }
-POUNDS = Target("the package's pounds", ('input[name="majorWeight"]', 'internal:label="lb"s'))
-OUNCES = Target("the package's ounces", ('input[name="minorWeight"]', 'internal:label="oz"s'))
+POUNDS = Target("the package's pounds", ('input[name="majorWeight"]', 'internal:label="lb"s'), guess=False)
+OUNCES = Target("the package's ounces", ('input[name="minorWeight"]', 'internal:label="oz"s'), guess=False)
 SIDES = {
     "length_in": Target(
-        "the package's length", ('input[name="packageLength"]', 'internal:label="Length (in.)"s')
+        "the package's length", ('input[name="packageLength"]', 'internal:label="Length (in.)"s'), guess=False
     ),
     "width_in": Target(
-        "the package's width", ('input[name="packageWidth"]', 'internal:label="Width (in.)"s')
+        "the package's width", ('input[name="packageWidth"]', 'internal:label="Width (in.)"s'), guess=False
     ),
     "height_in": Target(
-        "the package's depth", ('input[name="packageDepth"]', 'internal:label="Depth (in.)"s')
+        "the package's depth", ('input[name="packageDepth"]', 'internal:label="Depth (in.)"s'), guess=False
     ),
 }
 ZIP = Target(
@@ -239,6 +243,7 @@ END = Target(
         'main >> role=button[name="End item"s]',
         "main button[data-end]",
     ),
+    heal=False,
 )
 END_REASON = Target(
     "the reason “the item is no longer available”",
@@ -375,6 +380,13 @@ FORM = """() => {
     photos: document.querySelectorAll("[data-photo] img").length,
   };
 }"""
+
+#: Whose value is what FORM calls so, for where it does not find that.
+FIELDS = {
+    "title": TITLE, "price": PRICE, "quantity": QUANTITY, "sku": SKU, "condition": CONDITION_CHOSEN,
+    "offers": SWITCHES["offers"], "promotion": SWITCHES["promotion"], "pounds": POUNDS, "ounces": OUNCES,
+    "zip": ZIP, **SIDES,
+}  # fmt: skip
 
 #: What the page warns of now.
 ALERTS = """() => [...document.querySelectorAll('main [role="alert"], [role="dialog"] [role="alert"]')]

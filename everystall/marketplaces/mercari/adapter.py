@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from everystall.errors import ListingRejected, MarketplaceBusy, NotPublished, PageChanged
@@ -105,8 +106,7 @@ class Mercari:
         await page.set_files(on.PHOTOS, photos)
         await _fill(page, draft, names_of(draft))
         await _uploaded(page, len(photos))
-        shown = await _ready(page, len(photos), on.LIST_READY)
-        await arm(Filled(fields=_filled(shown, draft)))
+        await arm(partial(_read_back, page, draft, len(photos), on.LIST_READY))
         await page.commit(on.LIST)
         return await _answer(page)
 
@@ -116,7 +116,7 @@ class Mercari:
         await page.goto(on.edit_path(remote_id))
         if await page.first(on.ITEM_GONE, on.NOT_EDITABLE, on.TITLE, seconds=ANSWER_SECONDS) < 2:
             raise MarketplaceBusy(f"{LABEL} says that the listing can no longer be edited.")
-        shown = await page.read(on.FORM)
+        shown = await _form(page)
         names = await choose(Filled(fields=_filled(shown, draft)))
         if not names:
             return Published(remote_id=remote_id)
@@ -131,7 +131,7 @@ class Mercari:
         await _fill(page, draft, names)
         many = len(photos) if "photos" in names else shown["photos"]
         await _uploaded(page, many)
-        await arm(Filled(fields=_filled(await _ready(page, many, on.SAVE_READY), draft)))
+        await arm(partial(_read_back, page, draft, many, on.SAVE_READY))
         await page.commit(on.SAVE)
         return await _answer(page, remote_id)
 
@@ -168,6 +168,15 @@ ADAPTER = Mercari()
 
 
 # ---- filling --------------------------------------------------------------------------------------
+
+
+async def _form(page: Page) -> dict[str, Any]:
+    shown: dict[str, Any] = await page.read_form(on.FORM, on.FIELDS)
+    if shown["payer"] is None:
+        for payer, button in on.FREE_SHIPPING.items():
+            if await page.has(button) and await page.attribute(button, "aria-pressed") == "true":
+                shown["payer"] = payer
+    return shown
 
 
 async def _fill(page: Page, draft: Draft, names: frozenset[str]) -> None:
@@ -229,7 +238,7 @@ async def _choose_brand(page: Page, brand: str | None) -> None:
 async def _choose_shipping(page: Page, shipping: Mapping[str, Any], names: Set[str]) -> None:
     """Of these: where it is sent from, the label, and who pays."""
     if "shipping.ships_from_zip" in names:
-        shown = await page.read(on.FORM)
+        shown = await _form(page)
         if shown["zip"] != shipping["ships_from_zip"]:
             await page.click(on.SHIPS_FROM)
             await page.fill(on.ZIP, shipping["ships_from_zip"])
@@ -285,20 +294,25 @@ async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
     try:
         await page.wait_for(button)
     except PageChanged:
-        wrong = (await page.read(on.FORM))["wrong"]
+        wrong = (await _form(page))["wrong"]
         if wrong:
             raise ListingRejected(f"{LABEL} says: {' '.join(wrong)[:300]}") from None
         raise
-    shown: Mapping[str, Any] = await page.read(on.FORM)
+    shown: Mapping[str, Any] = await _form(page)
     if shown["photos"] != photos:
         raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
     return shown
 
 
+async def _read_back(page: Page, draft: Draft, photos: int, button: Target) -> Filled:
+    return Filled(fields=_filled(await _ready(page, photos, button), draft))
+
+
 def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
     """What the form shows, in the draft's names."""
-    brand = shown["brand"].strip() or None
-    weight = re.search(r"(\d+) lb (\d+) oz", shown["shipping"])
+    brand = (shown["brand"] or "").strip() or None
+    label = shown["shipping"] or ""
+    weight = re.search(r"(\d+) lb (\d+) oz", label)
     conditions = {number: label for label, (number, _) in on.CONDITIONS.items()}
     return {
         "title": shown["title"],
@@ -312,7 +326,7 @@ def _filled(shown: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         "shipping": {
             "payer": shown["payer"],
             "ships_from_zip": shown["zip"],
-            "carrier": shown["shipping"].split(" ", 1)[0] or None,
+            "carrier": label.split(" ", 1)[0] or None,
             "weight_oz": int(weight[1]) * 16 + int(weight[2]) if weight else None,
         },
         "options": {"smart_pricing": shown["smart"]},

@@ -52,6 +52,11 @@ LIMITS = Limits(
 )  # fmt: skip
 #: The site counts words here, not characters.
 DESCRIPTION_WORDS = 5
+#: How a listing is written there, for whoever rewrites one. A guess: no source says more than the limits.
+WRITING = (
+    "the description is short: what it is, its condition and flaws, its measurements, a line each. It has "
+    "at least five words. The title has brand, kind and size; it need not be full."
+)
 #: Relisting: other listers keep a cycle of 30 days there (NOTES.md).
 CAPABILITIES = Capabilities(
     marker_field=False, sold_is_orders=True, revise=True, pace_seconds=60, daily_cap=100, relist_days=30

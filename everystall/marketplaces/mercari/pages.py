@@ -125,7 +125,9 @@ BRAND_OPTION = Target(
     "the brand “{brand}” among those that Mercari proposes",
     ('[role="listbox"] >> role=option[name="{brand}"s]', '[role="option"]:text-is("{brand}")'),
 )
-BRAND_NONE = _test("the note that no brand matches", "BrandNoResults", 'text="No matching brands"')
+BRAND_NONE = _test(
+    "the note that no brand matches", "BrandNoResults", 'text="No matching brands"', heal=False
+)
 NO_BRAND = _test("the choice “No brand / Not sure”", "NoBrandLink",
                  'role=button[name="No brand / Not sure"i]')  # fmt: skip
 SIZE = _test("the box that opens the sizes", "Size", "#itemSizeId")
@@ -217,12 +219,12 @@ LIST = Target(
 
 # ---- what the site answers ------------------------------------------------------------------------
 
-ITEM = _test("a listing's own page", "ItemName", "main article h1")
+ITEM = _test("a listing's own page", "ItemName", "main article h1", heal=False)
 ITEM_GONE = _test("the page of a listing that is no more", "ItemNotFound",
-                  'h1:text-is("Sorry, this item is no longer available")')  # fmt: skip
+                  'h1:text-is("Sorry, this item is no longer available")', heal=False)  # fmt: skip
 NOT_EDITABLE = _test("the page of a listing that can no longer be edited", "ItemNotEditable",
-                     'h1:text-is("This item can no longer be edited")')  # fmt: skip
-LISTINGS = _test("my listings", "MyListings", 'h1:text-is("My listings")')
+                     'h1:text-is("This item can no longer be edited")', heal=False)  # fmt: skip
+LISTINGS = _test("my listings", "MyListings", 'h1:text-is("My listings")', heal=False)
 LISTING_ROW = Target(
     "a row of that list", ('main a[href*="/item/m"]', 'main a[href*="/sell/edit/m"]'), heal=False
 )
@@ -232,9 +234,9 @@ NO_LISTINGS = Target(
     heal=False,
 )  # fmt: skip
 KEPT_AS_DRAFT = _test("the note that the listing was kept as a draft", "DraftNotice",
-                      'h1:text-is("Action required")')  # fmt: skip
+                      'h1:text-is("Action required")', heal=False)  # fmt: skip
 REFUSED = _test("the reason for which the listing is refused", "SellErrorMessage",
-                '[role="alert"].refused:visible')  # fmt: skip
+                '[role="alert"].refused:visible', heal=False)  # fmt: skip
 #: What REFUSED has to say to mean that nothing was posted (NOTES.md); anything else proves nothing.
 REFUSALS = (
     r"^please (select|check|enter|add)\b",
@@ -312,35 +314,56 @@ FORM = """() => {
   const one = (...all) => all.map((s) => document.querySelector(s)).find(Boolean);
   const text = (...all) => one(...all)?.textContent.trim() ?? null;
   const value = (...all) => one(...all)?.value ?? null;
-  const condition = document.querySelector('input[name="sellCondition"]:checked');
+  const under = (heading) => [...document.querySelectorAll("form section")]
+    .find((s) => s.querySelector("h2")?.textContent.trim() === heading);
+  const button = (heading) => under(heading)?.querySelector("button")?.textContent.trim() ?? null;
+  const condition = document.querySelector('input[name="sellCondition"]:checked')
+    ?? under("Condition")?.querySelector('input[type="radio"]:checked')
+    ?? [...document.querySelectorAll('form input[type="radio"]:checked')].find((e) => /^[1-5]$/.test(e.id));
   const pressed = (id) => !!document.querySelector(`[data-testid="${id}"][aria-pressed="true"]`);
-  const size = one('[data-testid="Size"]', "#itemSizeId");
+  const boxes = [...document.querySelectorAll('form section [role="button"][aria-haspopup="listbox"]')]
+    .filter((e) => e.offsetParent && !/shipping/i.test(e.closest("section").textContent));
+  const size = one('[data-testid="Size"]', "#itemSizeId") ?? under("Size")?.querySelector('[role="button"]')
+    ?? (boxes.length === 1 ? boxes[0] : null);
   const none = one('[data-testid="NoBrandChosen"]');
   const section = (words) => [...document.querySelectorAll("form section")]
     .find((s) => s.textContent.includes(words))?.textContent ?? "";
+  const zips = [...document.querySelectorAll("form section")]
+    .filter((s) => !s.querySelector("input, textarea"))
+    .map((s) => /(?<!\\d)\\d{5}(?!\\d)/.exec(s.textContent)?.[0]).filter(Boolean);
+  const free = [...document.querySelectorAll('form section button[aria-pressed="true"]')]
+    .filter((b) => /free shipping/i.test(b.closest("section").textContent)).map((b) => b.textContent.trim());
+  const smart = section("Smart Pricing is on") ? true : section("Smart Pricing is off") ? false : null;
   return {
     title: value('[data-testid="Title"]', "#sellName"),
     description: value('[data-testid="Description"]', "#sellDescription"),
-    category: text('[data-testid="SellCategoryFieldButton"]'),
+    category: text('[data-testid="SellCategoryFieldButton"]') ?? button("Category"),
     brand: value('[data-testid="Brand"]', "#sellBrandId"),
     noBrand: !!none && !none.hidden,
     size: size && size.offsetParent ? size.textContent.trim() : null,
     condition: condition ? condition.id : null,
-    zip: text('[data-testid="ShipsFromZip"]') ?? /\\b\\d{5}\\b/.exec(section("Ships from"))?.[0] ?? null,
-    shipping: text('[data-testid="SelectShipping"]') ?? "",
+    zip: text('[data-testid="ShipsFromZip"]')
+      ?? /(?<!\\d)\\d{5}(?!\\d)/.exec(section("Ships from"))?.[0] ?? (zips.length === 1 ? zips[0] : null),
+    shipping: text('[data-testid="SelectShipping"]') ?? button("Delivery"),
     payer: pressed("FreeShippingYesButton") ? "seller" : pressed("FreeShippingNoButton") ? "buyer"
       : one('[data-testid="ShippingPayerOption"]')?.getAttribute("data-value")
         ?? ({"Buyer will pay": "buyer", "I'll pay": "seller"})[text('[data-testid="ShippingPayerOption"]')]
-        ?? null,
+        ?? (free.length !== 1 ? null : /^yes/i.test(free[0]) ? "seller" : free[0] === "No" ? "buyer" : null),
     price: value('[data-testid="Price"]', "#Price"),
-    smart: !!one('[data-testid="SmartPricingTurnOffButton"]', '[data-testid="SmartPricingFloorPrice"]')
-      || section("Smart Pricing").includes("Smart Pricing is on"),
+    smart: one('[data-testid="SmartPricingTurnOffButton"]', '[data-testid="SmartPricingFloorPrice"]') ? true
+      : one('[data-testid="SmartPricingButton"]') ? false : smart,
     floor: value('[data-testid="SmartPricingFloorPrice"]'),
     photos: document.querySelectorAll('[data-testid="UploadedPhoto"] img, form img[alt^="Photo "]').length,
     wrong: [...document.querySelectorAll('form [role="alert"]')].map((e) => e.textContent.trim())
       .filter(Boolean),
   };
 }"""
+
+#: Whose value or words are what FORM calls so, for where it does not find that.
+FIELDS = {
+    "title": TITLE, "description": DESCRIPTION, "category": CATEGORY, "brand": BRAND,
+    "shipping": SHIPPING, "price": PRICE, "floor": SMART_FLOOR,
+}  # fmt: skip
 
 #: A listing's own page: what it says of itself, in its data for search engines and in its details.
 PAGE = """() => {

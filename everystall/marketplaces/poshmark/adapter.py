@@ -39,7 +39,7 @@ from everystall.marketplaces.base import (
 )
 from everystall.marketplaces.poshmark import menu
 from everystall.marketplaces.poshmark import pages as on
-from everystall.marketplaces.poshmark.form import DISCOUNTS, LABEL
+from everystall.marketplaces.poshmark.form import COLORS, DISCOUNTS, LABEL
 
 if TYPE_CHECKING:
     from everystall.browser.page import Page
@@ -56,6 +56,7 @@ MOST_PAGES = 5
 A_DAY_TO_SPARE = timedelta(days=2)
 #: What stands in the price dialog.
 _PRICES = ("price", "original_price", "shipping.discount", "specifics.Smart Sell minimum")
+_PRICE_DIALOG = (on.LISTING_PRICE, on.ORIGINAL_PRICE, on.SMART_SELL, on.SMART_SELL_MINIMUM, on.DISCOUNT)
 
 
 class Poshmark:
@@ -124,10 +125,18 @@ class Poshmark:
                 if _unclear(said):
                     raise MarketplaceBusy(f"{LABEL} says: {said[:300]}") from None
             raise
-        shown = await _ready(page, len(photos), on.NEXT_READY)
+        before, acts = await _ready(page, len(photos), on.NEXT_READY), page.acts
         await page.click(on.NEXT_READY)
         await _second_step(page)
-        await arm(Filled(fields=_filled(shown) | options, draft_id=shown["draft"]))
+        await page.wait_enabled(on.LIST)
+
+        async def read() -> Filled:
+            shown = await _form(page)
+            if shown["title"] is None and page.acts == acts:  # the second step took the first one's place
+                shown = before
+            return _read_back(shown, len(photos), options)
+
+        await arm(read)
         await page.commit(on.LIST)
         return await _answer(page, on.CREATED)
 
@@ -136,7 +145,7 @@ class Poshmark:
     ) -> Published:
         if not await _open_editor(page, remote_id):
             raise MarketplaceBusy(f"{LABEL} says that the listing is no longer available.")
-        shown = await page.read(on.FORM)
+        shown = await _form(page)
         names = await choose(Filled(fields=_filled(shown)))
         if not names:
             return Published(remote_id=remote_id)
@@ -149,7 +158,11 @@ class Poshmark:
         await _write(page, draft, names)
         options = await _choose(page, draft, names)
         many = len(photos) if "photos" in names else shown["photos"]
-        await arm(Filled(fields=_filled(await _ready(page, many, on.UPDATE_READY)) | options))
+
+        async def read() -> Filled:
+            return _read_back(await _ready(page, many, on.UPDATE_READY), many, options)
+
+        await arm(read)
         await page.commit(on.UPDATE)
         return await _answer(page, on.UPDATED, on.LIST)
 
@@ -193,10 +206,14 @@ ADAPTER = Poshmark()
 # ---- filling --------------------------------------------------------------------------------------
 
 
+async def _form(page: Page) -> Mapping[str, Any]:
+    return await page.read_form(on.FORM, on.FIELDS)  # type: ignore[no-any-return]
+
+
 async def _open_form(page: Page) -> None:
     """An empty form: the one that is open, if nothing is in it yet."""
     if re.search(rf"{on.CREATE}/?([?#]|$)", page.url):
-        shown = await page.read(on.FORM)
+        shown = await _form(page)
         if shown["title"] == "" and not shown["photos"] and not await page.has(on.MODAL_TITLE):
             return
     await page.goto(on.CREATE, ready=on.TITLE)
@@ -228,7 +245,7 @@ async def _write(page: Page, draft: Draft, names: frozenset[str]) -> None:
         await page.fill(on.BRAND, draft.brand or "")
         await page.press(on.BRAND, "Escape")
     if "tags" in names:
-        for tag in (await page.read(on.FORM))["tags"]:
+        for tag in (await _form(page))["tags"]:
             await page.click(on.REMOVE_TAG.named(name=tag))
         for tag in draft.tags:
             await page.fill(on.TAG, tag)
@@ -241,7 +258,7 @@ async def _choose(page: Page, draft: Draft, names: frozenset[str]) -> dict[str, 
     if "category" in names:
         await _choose_category(page, draft.category)
     if "quantity" in names:
-        many = int((await page.read(on.FORM))["quantity"]) > 1
+        many = int((await _form(page))["quantity"]) > 1
         if draft.quantity > 1:
             await page.click(on.MULTI_ITEM)
             await page.fill(on.QUANTITY, str(draft.quantity))
@@ -255,7 +272,7 @@ async def _choose(page: Page, draft: Draft, names: frozenset[str]) -> dict[str, 
     if "colors" in names:
         await _choose_colors(page, draft.colors)
     if "sku" in names:
-        if await page.has(on.SHOW_DETAILS):
+        if await page.first(on.SKU, on.SHOW_DETAILS) == 1:
             await page.click(on.SHOW_DETAILS)
         await page.fill(on.SKU, draft.sku or "")
     if any(name in _PRICES or name.startswith("options.") for name in names):
@@ -265,7 +282,7 @@ async def _choose(page: Page, draft: Draft, names: frozenset[str]) -> dict[str, 
 
 async def _choose_colors(page: Page, colors: Sequence[str]) -> None:
     """In their order: the first is the main one, so what is chosen already is taken back before."""
-    shown = _colors(await page.read(on.FORM))
+    shown = _colors(await _form(page))
     if not (shown or colors):
         return
     await page.click(on.COLOR)
@@ -315,7 +332,7 @@ async def _choose_category(page: Page, path: Sequence[str]) -> None:
 async def _choose_size(page: Page, draft: Draft) -> None:
     """A button of the panel where there is one, else the site's own "Custom" field."""
     size = draft.size or menu.ONE_SIZE
-    if (await page.read(on.FORM))["size"] == size:
+    if (await _form(page))["size"] == size:
         return
     await page.click(on.SIZE)
     tab = on.SIZE_TAB.named(name=draft.specifics.get("Size tab", "Standard"))
@@ -355,6 +372,7 @@ async def _set_price(page: Page, draft: Draft, names: frozenset[str]) -> dict[st
     elif discount != DISCOUNTS["none"]:
         raise PageChanged(f"{LABEL}'s price dialog has no choice of a shipping discount. Nothing was posted.")
     await page.click(on.PRICE_DONE)
+    page.sealed = _PRICE_DIALOG  # what was read in it is not read again
     try:
         await page.wait_gone(on.PRICE_DONE)
     except PageChanged:
@@ -368,7 +386,7 @@ async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
     """The form, once all photos are up and the button can be pressed."""
     end = time.monotonic() + UPLOAD_SECONDS
     while True:
-        shown: Mapping[str, Any] = await page.read(on.FORM)
+        shown: Mapping[str, Any] = await _form(page)
         if not shown["busy"]:
             break
         if time.monotonic() > end:
@@ -377,10 +395,20 @@ async def _ready(page: Page, photos: int, button: Target) -> Mapping[str, Any]:
     if await page.has(on.MODAL_TITLE):
         await page.look_out()
         raise MarketplaceBusy(f"{LABEL} says: {' '.join(await page.texts(on.MODAL_BODY))[:300]}")
+    _all_up(shown, photos)
+    await page.wait_for(button)
+    return await _form(page)
+
+
+def _all_up(shown: Mapping[str, Any], photos: int) -> None:
     if shown["photos"] != photos:
         raise MarketplaceBusy(f"{LABEL} took {shown['photos']} of {photos} photos.")
-    await page.wait_for(button)
-    return await page.read(on.FORM)  # type: ignore[no-any-return]
+
+
+def _read_back(shown: Mapping[str, Any], photos: int, options: Mapping[str, Any]) -> Filled:
+    """`options`: what the price dialog said before it was closed."""
+    _all_up(shown, photos)
+    return Filled(fields={**_filled(shown), **options}, draft_id=shown["draft"])
 
 
 async def _second_step(page: Page) -> None:
@@ -395,8 +423,9 @@ async def _second_step(page: Page) -> None:
 
 
 def _colors(shown: Mapping[str, Any]) -> tuple[str, ...]:
-    colors = shown["colors"] or ""
-    return () if colors.startswith("Select") else tuple(filter(None, colors.split(", ")))
+    """Words none of which is a colour ask for one, whatever they are."""
+    named = tuple(filter(None, (shown["colors"] or "").split(", ")))
+    return named if any(one.lower() in COLORS for one in named) else ()
 
 
 def _filled(shown: Mapping[str, Any]) -> dict[str, Any]:

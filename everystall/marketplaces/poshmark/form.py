@@ -49,6 +49,12 @@ LIMITS = Limits(
     title=80, description=1500, price_min=300, price_max=100_000_000, whole_dollars=True, quantity_max=99,
     colors=2, tags=3, sku=50, photos=PhotoRule(max_count=16),
 )  # fmt: skip
+#: How a listing is written there, for whoever rewrites one. A guess: no source says more than the limits.
+WRITING = (
+    "buyers search on a phone, by brand, kind, colour and size. The title begins with the brand, then "
+    "what it is, then colour and size. The description is a few short lines; measurements stand on a line "
+    "of their own."
+)
 CAPABILITIES = Capabilities(marker_field=True, quantities=True, revise=True, pace_seconds=45, daily_cap=300)
 FEES = FeeTable(
     steps=(Step(0, fixed=295), Step(1500, rate=2000)),

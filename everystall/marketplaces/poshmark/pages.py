@@ -91,7 +91,9 @@ APPLY = Target(
     "the button that takes the photos as they are shown in the crop dialog",
     ('[data-et-name="apply"]', f':is({_MODAL}) button:text-is("Apply")'),
 )
-PHOTO_SHOWN = Target("a photo that was added", ('[data-test="photos"] figure img', ".photos figure img"))
+PHOTO_SHOWN = Target(
+    "a photo that was added", ('[data-test="photos"] figure img', ".photos figure img"), heal=False
+)
 TITLE = Target(
     "the listing's title",
     ('input[data-vv-name="title"]', 'input[placeholder^="What are you selling"]'),
@@ -131,6 +133,7 @@ SUBCATEGORY = Target(
     (
         ".listing-editor__subcategory-container .dropdown__selector",
         '.dropdown__selector:text-is("Select Subcategory (optional)")',
+        'section:has(h2:text-is("CATEGORY")) .dropdown__selector >> nth=1',
     ),
 )
 SUBCATEGORY_ROW = Target(
@@ -138,6 +141,7 @@ SUBCATEGORY_ROW = Target(
     (
         '.listing-editor__subcategory-container [data-et-prop-content]:text-is("{name}")',
         '.listing-editor__subcategory-container .dropdown__menu__item:text-is("{name}")',
+        'section:has(h2:text-is("CATEGORY")) .dropdown__menu__item:text-is("{name}")',
     ),
 )
 MULTI_ITEM = Target(
@@ -228,9 +232,11 @@ DISCOUNT = Target(
     "what the seller gives towards the postage",
     ('[data-et-name="seller_shipping_discount"]', f':is({_MODAL}) select[aria-label="Shipping discount"]'),
 )
-PRICE_DONE = SIZE_DONE
+PRICE_DONE = Target("the button that closes the price dialog", SIZE_DONE.locators)
 PRICE_WRONG = Target(
-    "what the price dialog finds wrong", (f":is({_MODAL}) .errors", f":is({_MODAL}) [role=alert]")
+    "what the price dialog finds wrong",
+    (f":is({_MODAL}) .errors", f":is({_MODAL}) [role=alert]"),
+    heal=False,
 )
 SHOW_DETAILS = Target(
     "what opens the private details",
@@ -253,9 +259,11 @@ LIST = Target(
     effect="commit",
 )
 MODAL_TITLE = Target(
-    "the heading of a message", ('[data-test="modal-title"]', ".modal__header h5", '[role="dialog"] h5')
+    "the heading of a message",
+    ('[data-test="modal-title"]', ".modal__header h5", '[role="dialog"] h5'),
+    heal=False,
 )
-MODAL_BODY = Target("the words of a message", ('[data-test="modal-body"]', '[role="dialog"] p'))
+MODAL_BODY = Target("the words of a message", ('[data-test="modal-body"]', '[role="dialog"] p'), heal=False)
 MODAL_CLOSE = Target(
     "the button that closes a message",
     ('[data-test="modal-footer"] button:text-is("OK")', f":is({_MODAL}) button >> nth=0"),
@@ -313,6 +321,7 @@ UPDATED = r"(?:/listing/(?:[^/?#]*-)?|[?&]created_listing_id=)([0-9a-f]{24})(?:[
 DELETE = Target(
     "the button that asks to delete the listing",
     ('[data-et-name="delete"]', 'button:text-is("Delete Listing")'),
+    heal=False,
 )
 DELETE_YES = Target(
     "the button that deletes the listing",
@@ -330,11 +339,13 @@ DELETE_DRAFT_YES = Target(
 GONE = Target(
     "the words that the listing is no longer available",
     (':is(h1, h2):text("no longer available")', 'main:has-text("This listing is no longer available")'),
+    heal=False,
 )
-LISTING = Target("the listing's own page", ("h1.listing__title", "[data-post-id] h1"))
+LISTING = Target("the listing's own page", ("h1.listing__title", "[data-post-id] h1"), heal=False)
 NOT_FOUND = Target(
     "the words that there is no such page",
     ('h1:text("Page not found")', ':is(h1, h2):text("cannot find that page")'),
+    heal=False,
 )
 
 # ---- lists ----------------------------------------------------------------------------------------
@@ -342,16 +353,20 @@ NOT_FOUND = Target(
 MY_CLOSET = Target(
     "the link to one's own closet, which only a signed-in seller gets",
     ('header a[data-et-name="my_closet"]', 'header a[href="/closet/{handle}"]'),
+    heal=False,
 )
 SIGN_IN_LINK = Target(
-    "the link to sign in", ('header a[href^="/login"]', 'header :is(a, button):text-is("Log in")')
+    "the link to sign in",
+    ('header a[href^="/login"]', 'header :is(a, button):text-is("Log in")'),
+    heal=False,
 )
 
 SALES_SHOWN = Target(
     "how many of my sales are shown, which comes with their rows",
     (".my-sales-desktop-table__pagination-info", 'main :text-matches("^Showing [0-9]")'),
+    heal=False,
 )
-ORDER = Target("one order of mine", (".order-info__container", 'main:has-text("ORDER NUMBER")'))
+ORDER = Target("one order of mine", (".order-info__container", 'main:has-text("ORDER NUMBER")'), heal=False)
 
 #: My sales, newest first: {id, title, items, date, price, status}; and what the page says it shows.
 ORDERS = """() => {
@@ -431,7 +446,7 @@ FORM = """() => {
   const under = (heading, selector) => [...document.querySelectorAll("section")]
     .find((box) => box.querySelector("h2")?.textContent.trim() === heading)?.querySelector(selector);
   const words = (element) => element?.textContent.trim() ?? null;
-  const photos = [...document.querySelectorAll('[data-test="photos"] figure')];
+  const photos = [...document.querySelectorAll('[data-test="photos"] figure, .photos figure')];
   const from = /\\/posts\\/[0-9/]+\\/([0-9a-f]{24})\\//;
   const ids = photos.map((box) => from.exec(box.querySelector("img")?.src ?? ""));
   return {
@@ -439,8 +454,9 @@ FORM = """() => {
     description: value('textarea[data-vv-name="description"]'),
     category: words(one(".listing-editor__category-container .dropdown__selector")),
     subcategory: words(one(".listing-editor__subcategory-container .dropdown__selector")),
-    quantity: one('input[data-vv-name="quantityAvailable0"]:not([hidden])')?.value ?? "1",
-    size: words(one('[data-test="size"]')),
+    quantity: one('input[data-vv-name="quantityAvailable0"]:not([hidden])')?.value
+      ?? under("QUANTITY", "input:not([hidden])")?.value ?? "1",
+    size: words(one('[data-test="size"]') ?? under("SIZE", '[role="button"]')),
     condition: words(one(".listing-editor__condition-container .dropdown__selector")),
     brand: (one('input[placeholder="Enter the Brand/Designer"]') ?? under("BRAND", "input"))?.value ?? null,
     colors: words(one('[data-et-name="color"]')),
@@ -452,6 +468,12 @@ FORM = """() => {
     draft: ids.find(Boolean)?.[1] ?? null,
   };
 }"""
+
+#: Whose value or words are what FORM calls so, for where it does not find that.
+FIELDS = {
+    "title": TITLE, "description": DESCRIPTION, "category": CATEGORY, "subcategory": SUBCATEGORY,
+    "size": SIZE, "condition": CONDITION, "brand": BRAND, "colors": COLOR, "price": PRICE, "sku": SKU,
+}  # fmt: skip
 
 #: A listing's own page: what it shows, null where it does not.
 PAGE = """() => {
@@ -481,11 +503,8 @@ def full_size(photo_url: str) -> str:
 
 async def find_owner(page: Page) -> tuple[str | None, str | None]:
     """(uid, handle) in the `ui` cookie, which the site's script may read, too."""
-    for cookie in await page.raw.context.cookies(page.base_url):
-        if cookie.get("name") == "ui":
-            try:
-                ui = json.loads(unquote(cookie.get("value", "")))
-                return str(ui["uid"]) or None, str(ui["dh"]) or None
-            except (ValueError, KeyError, TypeError):
-                return None, None
-    return None, None
+    try:
+        ui = json.loads(unquote(await page.cookie("ui") or ""))
+        return str(ui["uid"]) or None, str(ui["dh"]) or None
+    except (ValueError, KeyError, TypeError):
+        return None, None

@@ -38,9 +38,10 @@ OPERATIONS = {
     "UpdateItemStatusMutation": "55bd4e7d2bc2936638e1451da3231e484993635d7603431d1a2978e3d59656f8",
 } | {name: hashlib.sha256(name.encode()).hexdigest() for name in ("saveDraft", "editListing")}
 
-_PAIRS = """Title Description Brand Size Price Toast ItemName ItemPrice EditButton DeleteButton ListButton
-MyListings ListingRow ListingTitle WelcomeButton Size-option EditSaveButton RemovePhotoButton"""
-_NAMES = """SellPhotoInput PhotoUploadBox PhotoTiles UploadedPhoto SellCategoryFieldButton DialogWrapper
+_PAIRS = """Title Description Brand Size Price Toast ItemName ItemPrice EditButton DeleteButton
+MyListings ListingRow ListingTitle WelcomeButton Size-option RemovePhotoButton"""
+_NAMES = """ListButton EditSaveButton
+SellPhotoInput PhotoUploadBox PhotoTiles UploadedPhoto SellCategoryFieldButton DialogWrapper
 DialogTitle CategoryBreadcrumb NoBrandLink NoBrandChosen BrandNoResults ConditionNew ConditionLikeNew
 ConditionGood ConditionFair ConditionPoor ShipsFromAddButton ShipsFromEditButton ShipsFromZip
 ShipsFromSaveButton ZipCodeInput SelectShipping ShippingSummary ShippingTipButton ItemWeightInPounds

@@ -13,13 +13,24 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from everystall.errors import BadRequest, Conflict, EverystallError, LastOwner, ListingLive, LogInFailed
+from everystall.errors import (
+    BadRequest,
+    Conflict,
+    EverystallError,
+    LastOwner,
+    ListingLive,
+    LogInFailed,
+    NotFound,
+    SignInAgain,
+)
 from everystall.inventory.sittings import find_sittings
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Publication
-from everystall.web import account, browsers, invitations, pairings, sittings
+from everystall.web import account, browsers, factors, invitations, pairings, sittings
 from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
+from everystall.web.pages.openings import PURPOSES
+from everystall.web.provider import provider_of
 from everystall.web.render import page as fill
 
 router = APIRouter()
@@ -73,6 +84,8 @@ async def _show(
         cursor=cursor,
         sat=[(sittings.shown(*one), one[1]) for one in await find_sittings(session, SITTINGS)],
         names=MARKETPLACES,
+        purposes=PURPOSES,
+        provider=provider_of(page.parts.settings),
         invitations=await invitations.find_invitations(session, page.who) if owner else [],
         live=live or 0,
         backup_days=page.parts.settings.backup_days,
@@ -99,7 +112,7 @@ async def change_password(
             action="Type the one that you signed in with. "
             "After ten wrong ones even the right one is refused for 15 minutes.",
         )
-    except BadRequest as refused:
+    except (BadRequest, SignInAgain) as refused:
         wrong, error = "new", refused
     else:
         return go("/account", "password")
@@ -168,6 +181,16 @@ async def take_back(id: str, page: OpenedPage) -> Response:
     return go("/account", "taken-back", "invitations")
 
 
+@router.post("/account/invitations/{id}/reset-second-factor")
+async def reset_second_factor(id: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
+    try:
+        await factors.reset(parts, who, as_id(id))
+    except NotFound as error:
+        async with opened(request, parts, who) as page:
+            return await _show(page, where="people", error=error)
+    return go("/account", "second-factor-reset", "invitations")
+
+
 @router.post("/account/delete")
 async def delete(
     request: Request,
@@ -181,7 +204,7 @@ async def delete(
         forgotten = await account.delete_account(
             parts, request, who, confirm=confirm, password=password, force=force == "yes"
         )
-    except (BadRequest, ListingLive, LastOwner, LogInFailed) as error:
+    except (BadRequest, ListingLive, LastOwner, LogInFailed, SignInAgain) as error:
         if isinstance(error, LogInFailed):
             error = LogInFailed(
                 "That is not your password.",

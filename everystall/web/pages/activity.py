@@ -108,6 +108,7 @@ async def show_activity(
             bars=[one for one in reversed(found.bars) if one.live or one.stopped],
             patterns=[_pattern(one) for one in found.failures],
             now=now,
+            on_trial=sum(number for (_, state), number in now.healed.items() if state == "candidate"),
             behind=lasted(datetime.now(UTC) - now.oldest) if now.oldest else None,
             lanes=_lanes(now),
             lasted=_lasted,

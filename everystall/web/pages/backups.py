@@ -42,7 +42,8 @@ Text = Annotated[str, Form(max_length=2000)]
 #: Bytes of a file that comes in after which it is looked whether there is still room.
 LOOK: Final = 64 * 1024 * 1024
 _KINDS: Final = {
-    "night": "At night", "asked": "Asked for", "before": "Before a restore", "sent": "Sent to be restored",
+    "night": "At night", "asked": "Asked for", "before": "Before a restore", "upgrade": "Before an upgrade",
+    "sent": "Sent to be restored",
 }  # fmt: skip
 _WRONG_PASSWORD: Final = LogInFailed(
     "That is not your password.",
@@ -162,7 +163,7 @@ async def restore_first(request: Request, parts: AllParts, token: str = "") -> R
     except (BackupRefused, BadRequest, Conflict, StorageFull) as error:
         return fill(
             request, "join.html", status=error.status, token=token, invited=invited, first=True,
-            email="", error=None, refused=error, failed=None,
+            provider=None, by_password=True, email="", error=None, refused=error, failed=None,
         )  # fmt: skip
     return fill(request, "restoring.html")
 

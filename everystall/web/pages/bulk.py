@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,12 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from everystall.errors import BadRequest, Conflict, EverystallError, NotFound, PricesChanged
-from everystall.inventory import bulk, price_changes, stock
+from everystall.inventory import bulk, price_changes, sold_elsewhere, stock
 from everystall.inventory.bulk import MOST, Changed, Done, Labelling, Line
 from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.price_changes import Change, Wish
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
 from everystall.inventory.relisting import LOST
+from everystall.inventory.sold_elsewhere import Told
 from everystall.inventory.transfer import csv_lines
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Listing
@@ -32,8 +33,10 @@ from everystall.web.answers import complaint
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
 from everystall.web.listings import ListingBody, delete_listing, get_listing, keep_listing, patch_listing
 from everystall.web.pages import inventory
+from everystall.web.pages.amounts import Typed, dollars_of
 from everystall.web.pages.inventory import Asked, cents_of
 from everystall.web.pages.opened import opened
+from everystall.web.pages.sold import LONGEST_PLACE, day_of, place_of
 
 router = APIRouter()
 
@@ -41,19 +44,21 @@ router = APIRouter()
 SHOWN: Final = 50
 VERBS: Final = {
     "post": "Post to all", "reprice": "Reprice", "label": "Label", "end": "Delist", "relist": "Relist",
-    "delete": "Delete",
+    "sold": "Mark as sold", "delete": "Delete",
 }  # fmt: skip
 #: What is said of those of which something is done, before and after.
 _WILL: Final = {
     "post": "will be posted", "reprice": "get another price", "label": "get other labels or another place",
     "end": "will be taken down",
-    "relist": "will be taken down and posted again", "delete": "will be deleted",
+    "relist": "will be taken down and posted again",
+    "sold": "will be marked as sold, and taken down", "delete": "will be deleted",
 }  # fmt: skip
 _WAS: Final = {
     "post": ("is on its way", "are on their way"), "reprice": ("has another price", "have another price"),
     "label": ("is labelled", "are labelled"),
     "end": ("is being taken down", "are being taken down"),
     "relist": ("is taken down and posted again", "are taken down and posted again"),
+    "sold": ("is marked as sold", "are marked as sold"),
     "delete": ("is deleted, or being taken down and then deleted",
                "are deleted, or being taken down and then deleted"),
 }  # fmt: skip
@@ -78,7 +83,7 @@ class Plan:
     verb: str
     lines: Sequence[Line]
     accounts: Sequence[Account] = ()
-    #: For `reprice`: title, from, to, where, by listing.
+    #: For `reprice`: from and to, by listing; for `sold`: what each sold for, as typed.
     prices: Mapping[UUID, tuple[str, str]] | None = None
     tokens: Sequence[str] = ()
     #: What is wrong with what was typed, for its field.
@@ -109,6 +114,8 @@ class Given:
     drop: str = ""
     place: str = ""
     no_place: bool = False
+    #: For `sold`: the form's fields about all of them, and what each sold for, as typed.
+    sale: Typed = field(default_factory=lambda: Typed({}))
     #: How many match behind these: at once were too many.
     more: int = 0
 
@@ -120,6 +127,7 @@ class Given:
             ("also_live", "yes" if self.also_live else ""), ("how", self.how), ("value", self.value),
             ("add", self.add), ("drop", self.drop), ("place", self.place),
             ("no_place", "yes" if self.no_place else ""),
+            *((name, self.sale[name]) for name in ("sold_at", "sold_on", "fees")),
         ]  # fmt: skip
         return [(name, value) for name, value in told if value]
 
@@ -182,6 +190,13 @@ async def _read(session: AsyncSession, form: FormData) -> Given:
         drop=told.get("drop", "").replace("\0", "").strip(),
         place=told.get("place", "").replace("\0", "").strip(),
         no_place=told.get("no_place") == "yes",
+        sale=Typed(
+            {
+                name: value
+                for name, value in told.items()
+                if name in ("sold_at", "sold_on", "fees") or name.startswith("price-")
+            }
+        ),
         more=more,
     )
 
@@ -237,7 +252,7 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
             plan = await _look(session, given)
         if given.verb not in VERBS:  # what is exported has an address of its own
             raise NotFound
-        if not given.sure:
+        if not given.sure or plan.wrong:
             return await _show(request, parts, who, given, plan)
         done = await _do(parts, who, given, plan)
     except EverystallError as error:
@@ -280,6 +295,7 @@ async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, pla
             back=given.asked.url(),
             key=secrets.token_hex(8),
             lost=LOST,
+            longest=LONGEST_PLACE,
         )
 
 
@@ -346,6 +362,16 @@ async def undo_deletes(request: Request, parts: AllParts, who: PageSeller) -> HT
                          asked=len(ids), kind="deletes")  # fmt: skip
 
 
+@router.post("/inventory/undo/sold")
+async def undo_sold(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+    """What a bulk marked as sold is for sale again."""
+    ids = [as_id(id) for id in str((await request.form()).get("sales") or "").split()[:MOST]]
+    back, found = await sold_elsewhere.take_all_back(parts.database, who.user_id, ids)
+    async with opened(request, parts, who) as page:
+        return page.show("bulk_undone.html", home="/inventory", taken=back, going_on=0, asked=found,
+                         kind="sold")  # fmt: skip
+
+
 @router.post("/inventory/undo/changes")
 async def undo_changes(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
     """What a bulk changed is as it was, wherever nobody changed it since."""
@@ -403,9 +429,38 @@ async def _look(session: AsyncSession, given: Given) -> Plan:
         return Plan("relist", await bulk.look_at_relisting(session, listings))
     if given.verb == "label":
         return _look_at_labels(listings, given)
+    if given.verb == "sold":
+        return await _look_at_sold(session, listings, given)
     if given.verb == "delete":
         return Plan("delete", await bulk.look_at_deleting(session, listings, given.also_live))
     return await _look_at_prices(session, given)
+
+
+async def _look_at_sold(session: AsyncSession, listings: Sequence[Listing], given: Given) -> Plan:
+    lines = sold_elsewhere.look(listings)
+    there = {line.listing.id: line.places for line in await bulk.look_at_ending(session, listings)}
+    for line in lines:
+        if line.outcome == "done" and line.listing.quantity - line.listing.quantity_sold == 1:
+            line.places += there[line.listing.id]
+    _told(listings, given)
+    prices = {row.id: (given.sale[f"price-{row.id}"] or _amount(row.price_cents), "") for row in listings}
+    return Plan("sold", lines, prices=prices, wrong="; ".join(given.sale.wrong.values()) or None)
+
+
+def _told(listings: Sequence[Listing], given: Given) -> dict[UUID, Told]:
+    """What is said of each. What is wrong is in `given.sale.wrong`."""
+    typed = given.sale
+    if not typed["sold_on"]:
+        typed.texts["sold_on"] = f"{datetime.now(UTC):%Y-%m-%d}"
+    told = Told(
+        typed.needed("sold_on", day_of, datetime.now(UTC).date()),
+        fee=typed.read("fees", dollars_of, None),
+        place=typed.read("sold_at", place_of, None),
+    )
+    return {
+        row.id: replace(told, price=typed.read(f"price-{row.id}", dollars_of, row.price_cents))
+        for row in listings
+    }
 
 
 def _look_at_labels(listings: Sequence[Listing], given: Given) -> Plan:
@@ -475,6 +530,11 @@ def _price_line(change: Change) -> Line:
     return line
 
 
+def _amount(cents: int | None) -> str:
+    """As it stands in a field."""
+    return "" if cents is None else f"{cents / 100:.2f}"
+
+
 def _money(cents: int | None) -> str:
     if cents is None:
         return "no price"
@@ -501,23 +561,32 @@ async def _do(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
         return await bulk.end_all(db, user_id, plan.lines)
     if given.verb == "relist":
         return await bulk.relist_all(db, user_id, plan.lines)
+    if given.verb == "sold":
+        return await _mark_sold(parts, who, given, plan)
     if given.verb == "delete":
         return await _delete(parts, who, plan.lines, end=given.also_live)
     return await _reprice(parts, who, given)
 
 
+async def _mark_sold(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
+    if re.fullmatch(r"[0-9a-f]{16}", given.key) is None:
+        raise BadRequest("This form is not one of ours.", action="Go back to the inventory.")
+    told = _told([line.listing for line in plan.lines], given)
+    done, sales = await sold_elsewhere.mark_all(parts.database, who.user_id, plan.lines, told, given.key)
+    return replace(done, sales=sales)
+
+
 async def _delete(parts: Parts, who: SignedIn, lines: Sequence[Line], *, end: bool) -> Done:
-    deleting = list[str]()
+    deleting, deleted = list[str](), list[str]()
 
     async def delete(line: Line) -> list[str]:
         async with parts.database.as_user(who.user_id) as session:
             done = await delete_listing(line.listing.id, session, Response(), end=end)
-        if not done.deleted:
-            deleting.append(str(line.listing.id))
+        (deleted if done.deleted else deleting).append(str(line.listing.id))
         return []
 
     done = await bulk.each(lines, delete)
-    return Done(done.number, done.failed, deleting=deleting)
+    return Done(done.number, done.failed, deleting=deleting, deleted=deleted)
 
 
 async def _reprice(parts: Parts, who: SignedIn, given: Given) -> Done:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, NotFound, Refused
 from everystall.inventory.pairs import ActionOut
+from everystall.inventory.publications import IF_THERE
 from everystall.inventory.relisting import LOST
 from everystall.models import Listing
 from everystall.web import connections, publications, relisting, sessions
@@ -63,8 +64,9 @@ def one_first(buttons: Sequence[Button]) -> list[Button]:
 
 
 def button(name: str, text: str, label: str) -> Button:
-    question = _SURE.get(name)
-    look = "primary" if name in _PRIMARY else "bad" if name in _BAD else ""
+    ends = "end" if text == IF_THERE else name  # asked as what is live is
+    question = _SURE.get(ends)
+    look = "primary" if name in _PRIMARY else "bad" if ends in _BAD else ""
     sure = (question[0].format(label=label), question[1], question[2]) if question else None
     return Button(name, text, look, sure, asks_url=name == "it_is_there")
 

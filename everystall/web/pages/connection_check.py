@@ -51,8 +51,9 @@ async def _show(request: Request, parts: Parts, who: SignedIn) -> HTMLResponse:
             checks=checks(request, settings),
             sent=[(name, request.headers.get(name)) for name in SHOWN],
             scheme=request.url.scheme,
-            client=request.client.host if request.client else "unknown",
+            client=_client(request),
             public_url=settings.public_url,
+            trusted=settings.trusted_proxies.replace(",", ", "),
             snippets=snippets(settings),
         )
 
@@ -88,6 +89,12 @@ def _of_scheme(request: Request, wanted: str) -> Check:
     seen = request.url.scheme
     if seen == wanted:
         return Check("ok", f"It is known to be {seen}.", f"PUBLIC_URL says {wanted}, and so do requests.")
+    if wanted == "https" and request.headers.get("x-forwarded-proto", "https") != "https":
+        said = "The proxy that people come to has TLS, but the one before us says that there is none."
+        return Check("bad", "The header X-Forwarded-Proto says http.", said, "X-Forwarded-Proto")
+    if wanted == "https" and "x-forwarded-proto" in request.headers:
+        said = f"It came from {_client(request)}, which TRUSTED_PROXIES does not name."
+        return Check("bad", "The header X-Forwarded-Proto is not believed.", said, "X-Forwarded-Proto")
     if wanted == "https":
         said = "People come by https, but the proxy does not say so to us."
         return Check("bad", "The header X-Forwarded-Proto is missing.", said, "X-Forwarded-Proto")
@@ -99,9 +106,15 @@ def _of_client(request: Request) -> Check:
     if "x-forwarded-for" not in request.headers:
         said = "Everybody looks like one and the same visitor, so one's wrong passwords would keep all out."
         return Check("bad", "The header X-Forwarded-For is missing.", said, "X-Forwarded-For")
-    seen = request.client.host if request.client else "unknown"
-    said = f"You come from {seen}. If that is the proxy's own address, it replaces the header."
+    said = (
+        f"You come from {_client(request)}. If that is a proxy's own address, it replaces the header, or "
+        "TRUSTED_PROXIES does not name it."
+    )
     return Check("ok", "Visitors are told apart.", said)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _name(host: str) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
-from everystall.errors import EverystallError, ListingLive
+from everystall.errors import Conflict, EverystallError, ListingLive
 from everystall.inventory.blindness import told_of
 from everystall.inventory.connections import NO_WORKER, SignIn, find_sign_ins, get_connection
 from everystall.inventory.sale_rules import rules_of
@@ -84,6 +84,8 @@ class Stand:
     #: Listings that wait for nothing but that, and when the first of them is gone on with.
     paced: int = 0
     next_at: datetime | None = None
+    #: Until when its marketplace asked us to rest.
+    rests: datetime | None = None
 
     @property
     def said(self) -> str:
@@ -168,6 +170,7 @@ def stand_of(one: SignIn, settings: Settings, live: int, now: datetime) -> Stand
     caps = (row.daily_cap, settings.daily_cap, able.daily_cap)
     return Stand(
         id=row.public_id, label=label, name=row.label or row.account_name, account=row.account_name,
+        rests=row.rest_until if row.rest_until is not None and row.rest_until > now else None,
         matter=matter_of(one, label, now, live), live=live, paused=row.paused_at is not None,
         delists_paused=row.paused_at is not None and row.pause_ends, gone=one.forgotten,
         asked=row.refresh_asked_at, visited=row.last_visit_at, verified=one.verified_at,
@@ -346,8 +349,12 @@ async def _delists(request: Request) -> bool:
 
 @router.post("/connections/{id}/resume")
 async def resume(id: str, page: OpenedPage) -> Response:
-    await connections.resume_connection(id, page.session)
-    return go("/connections", "resumed", id)
+    try:
+        now = await connections.resume_connection(id, page.session)
+    except Conflict as error:
+        return await _show(page, error=error)
+    nobody = now.needs_you is not None and now.needs_you.reason == NO_WORKER
+    return go("/connections", "resumed-no-worker" if nobody else "resumed", id)
 
 
 @router.post("/connections/{id}/refresh")

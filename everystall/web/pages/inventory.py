@@ -6,25 +6,27 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
-from sqlalchemy import Row, select
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError
 from everystall.inventory import listing_templates, saved_views, stock
+from everystall.inventory.deleted import find_deleted
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
 from everystall.inventory.stock import PAGE, SORTS, STALE_DAYS, STATES, VIEWS, Place, Sought
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import CONDITIONS
-from everystall.models import Listing, ListingPhoto, Publication
+from everystall.models import Listing, ListingPhoto, Publication, SavedView, User
 from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.connections import web_address
-from everystall.web.pages.opened import Opened, opened
+from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.pages.states import word_of, word_of_all
 from everystall.web.photos import photo_at
 from everystall.web.render import PART
@@ -37,6 +39,9 @@ MANY: Final = 5_000
 TYPED: Final = 25
 #: What the page of such a seller says of itself when somebody types in it, so that not each key asks.
 LARGE: Final = "many"
+#: Of a kept view no more are counted than this; and no further one is begun after so many seconds.
+COUNTED: Final = 100
+PATIENCE: Final = 0.1
 #: Pages that stand on one another; then the list begins anew behind them.
 TALLEST: Final = 6
 
@@ -48,6 +53,14 @@ SORT_NAMES: Final = {
     "newest": "Newest first", "oldest": "Oldest first",
     "dearest": "Highest price", "cheapest": "Lowest price",
     "title": "Title, A to Z", "title-down": "Title, Z to A",
+    "sku": "SKU, A to Z", "sku-down": "SKU, Z to A",
+    "fewest": "Lowest stock", "most": "Highest stock",
+}  # fmt: skip
+#: Column of the table → what it is called, and by which orders it goes up and down, if any.
+COLUMNS: Final[dict[str, tuple[str, str, str]]] = {
+    "sku": ("SKU", "sku", "sku-down"), "status": ("Status", "", ""), "where": ("Where", "", ""),
+    "qty": ("Stock", "fewest", "most"), "price": ("Price", "cheapest", "dearest"),
+    "age": ("Age", "newest", "oldest"),
 }  # fmt: skip
 STATE_NAMES: Final = {"posting": "On its way", "ending": "Taking down", "ended": "Ended everywhere"}
 PROBLEM_NAMES: Final = {
@@ -55,9 +68,10 @@ PROBLEM_NAMES: Final = {
     "account_limited": "Account limited", "no_worker": "No worker there", "listing_rejected": "Rejected",
     "listing_incomplete": "Something is missing", "unresolved": "Posted or not?", "gone": "Gone there",
     "edited_there": "Edited there", "photo_refused": "Photo refused", "posted_twice": "Posted twice",
-    "sold_twice": "Sold twice", "sale_cancelled": "Order cancelled", "page_changed": "Page changed",
+    "sold_twice": "Sold twice", "sale_cancelled": "Order cancelled?", "page_changed": "Page changed",
     "marketplace_busy": "Marketplace busy", "not_published": "Not published", "paused": "Paused",
     "twin_in_question": "Twin in question", "storage_full": "Photo store full",
+    "browser_not_started": "Browser did not start", "browser_ended": "Browser ended",
     "storage_away": "Photo store away", "photo_missing": "Photo missing", "misconfigured": "Set up wrongly",
 }  # fmt: skip
 #: Days; less than the first, and more than each.
@@ -178,7 +192,7 @@ def place_in(text: str, sort: str) -> Place | None:
         if sort in ("newest", "oldest"):
             at = datetime.fromisoformat(value)
             return (at, UUID(id)) if at.tzinfo is not None else None
-        return (value if sort.startswith("title") else int(value[:12]), UUID(id))
+        return (value if sort.startswith(("title", "sku")) else int(value[:12]), UUID(id))
     except ValueError:
         return None
 
@@ -313,6 +327,21 @@ async def show_inventory(request: Request, parts: AllParts, who: PageSeller) -> 
         return await show(page)
 
 
+@router.get("/inventory/columns")
+async def lead_to_inventory() -> Response:
+    """The address of a form, opened by itself."""
+    return go("/inventory")
+
+
+@router.post("/inventory/columns")
+async def choose_columns(page: OpenedPage, request: Request) -> Response:
+    """Which columns of the table this person wants to see."""
+    form = await request.form()
+    hidden = [name for name in COLUMNS if name not in form.getlist("show")]
+    await page.session.execute(update(User).where(User.id == page.who.user_id).values(hidden_columns=hidden))
+    return go(Asked.of(dict(parse_qsl(str(form.get("query") or "")[:4000]))).url())
+
+
 async def show(
     page: Opened, *, given: Mapping[str, Any] | None = None, error: EverystallError | None = None
 ) -> HTMLResponse:
@@ -336,6 +365,8 @@ async def show(
         total = await stock.number_of(session, sought)
     kept = await saved_views.views_of(session) if part != "total" and (asked.kept or not typed) else []
     kept_now = next((one for one in kept if one.query == asked.query), None)
+    numbers = await _numbers_of(session, kept) if part == "views" else None
+    thrown = _id_of(params.get("deleted")) if part is None else None
     labels = await stock.labels_in_use(session) if counted else []
     locations = await stock.locations_in_use(session) if counted else []
     return page.show(
@@ -344,6 +375,7 @@ async def show(
         home=asked.url() if error else None,
         asked=asked,
         error=error,
+        deleted=await find_deleted(session, thrown) if thrown else None,
         rows=rows,
         total=total,
         counts=counts,
@@ -352,6 +384,9 @@ async def show(
         typed=LARGE if large else "yes",
         templates=await listing_templates.templates_of(session) if part is None else [],
         kept=kept,
+        numbers=numbers,
+        columns=COLUMNS,
+        hidden=page.user.hidden_columns,
         kept_now=kept_now,
         kept_open=kept_now or next((one for one in kept if str(one.id) == asked.kept), None),
         labels=labels,
@@ -359,6 +394,25 @@ async def show(
         views=VIEW_NAMES, sorts=SORT_NAMES, states=STATE_NAMES, problems=PROBLEM_NAMES, ages=AGES,
         marketplaces=MARKETPLACES,
     )  # fmt: skip
+
+
+async def _numbers_of(session: AsyncSession, kept: Sequence[SavedView]) -> dict[UUID, str]:
+    """How many listings they hold: of as many views as can be counted meanwhile."""
+    began, found = monotonic(), dict[UUID, str]()
+    for one in kept:
+        if monotonic() - began > PATIENCE:
+            break
+        sought = Asked.of(dict(parse_qsl(one.query))).sought
+        number = await stock.number_up_to(session, sought, COUNTED)
+        found[one.id] = f"{COUNTED - 1}+" if number >= COUNTED else str(number)
+    return found
+
+
+def _id_of(given: Any) -> UUID | None:
+    try:
+        return UUID(str(given))
+    except ValueError:
+        return None
 
 
 def _number(given: Any) -> int:

@@ -37,6 +37,8 @@ router = APIRouter()
 
 #: Colours that the form asks for at least, and at most.
 COLOURS: Final = (3, 10)
+#: What a seller goes through one by one.
+DRAFTS: Final = stock.Sought(view="drafts")
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,17 @@ async def _show(
             texts |= {one: sent.texts[one] for one in listing_form.PARTS[name].show(listing)}
             marks[name] = sent.was[name]
     needs = await needs_of(page.session, listing)
+    draft = not any(one.wanted == "live" or one.put != "nothing" for one in listing.publications)
+    drafts = (
+        await stock.beside(page.session, DRAFTS, listing.created_at, as_id(id)) if draft else (None, None)
+    )
     status = error.status if error else 409 if sent and sent.met else 422 if unsaved else 200
     return page.show(
         "listing.html",
         status=status,
         home=f"/listings/{listing.id}" if error or unsaved else None,
         listing=listing,
+        drafts=drafts,
         texts=texts,
         marks=marks,
         wrong=sent.wrong if sent else {},
@@ -156,6 +163,7 @@ async def _show(
         places=MARKETPLACES,
         own=await _own(page.session, listing),
         most=photos.MOST,
+        model_ready=page.parts.model.ready,
         locations=await stock.locations_in_use(page.session),
         standing=any(one.put == "live" for one in listing.publications) or isinstance(error, ListingLive),
         where=where,
@@ -462,5 +470,5 @@ async def delete(id: str, page: OpenedPage, request: Request) -> Response:
     except ListingLive as error:
         return await _show(page, id, where="delete", error=error)
     if done.deleted:
-        return go("/inventory", "listing-deleted")
+        return go(f"/inventory?deleted={as_id(id)}")
     return go(f"/listings/{id}", "listing-ending")

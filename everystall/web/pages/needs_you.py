@@ -22,6 +22,7 @@ from everystall.errors import BadRequest, EverystallError, NotFound, Refused
 from everystall.inventory import mailboxes, questions, sale_mails
 from everystall.inventory.connections import DISCONNECTED, NO_WORKER, get_connection
 from everystall.inventory.pairs import NeedsYou
+from everystall.inventory.publications import IF_THERE, asked_now
 from everystall.inventory.questions import OF_ACCOUNT, Asked, Group
 from everystall.inventory.sittings import PURPOSES
 from everystall.marketplaces import MARKETPLACES
@@ -97,6 +98,8 @@ class Card:
     #: Listings that wait for it: (title, address); `number` counts those that are not named, too.
     waiting: Sequence[tuple[str, str]] = ()
     number: int = 0
+    #: When we go on: the marketplace asked us to rest.
+    until: datetime | None = None
     #: A new capture was asked for.
     asked: datetime | None = None
     password: bool = False
@@ -192,6 +195,7 @@ async def waiting_of(session: AsyncSession, settings: Settings, only: str | None
     kept = {one.attempt.id: one.attempt.evidence for group in groups for one in group.asked if one.attempt}
     kept |= {id: _of_look(account) for id, account in accounts.items()}
     pictures = _pictures(settings, kept)
+    not_seen = await questions.not_seen(session, list(accounts.values()))
     sections = [
         _of_account(accounts[group.connection_id], group, pictures)
         if group.reason in OF_ACCOUNT
@@ -204,7 +208,8 @@ async def waiting_of(session: AsyncSession, settings: Settings, only: str | None
         if reason is None and account.watch_told_at is not None:
             reason = questions.WATCH
         if reason is not None and reason != DISCONNECTED and (account.id, reason) not in there:
-            sections.append(_of_account(account, Group(account.id, reason, 0, ()), pictures))
+            why = not_seen.get(account.public_id) if reason == questions.WATCH else None
+            sections.append(_of_account(account, Group(account.id, reason, 0, ()), pictures, why))
     sections += [_late(accounts[one.publication.connection_id], one) for one in await questions.late(session)]
     sections += [_unclear(account, event) for account, event in await questions.unclear(session)]
     sections += [_webhook(row) for row in await session.scalars(
@@ -237,14 +242,16 @@ def _account_known(account: Connection) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of_account(account: Connection, group: Group, pictures: Mapping[UUID, Picture]) -> Section:
-    """One answer ends it for all that wait there."""
+def _of_account(
+    account: Connection, group: Group, pictures: Mapping[UUID, Picture], why: str | None = None
+) -> Section:
+    """One answer ends it for all that wait there. `why`: its sales cannot be read."""
     label = MARKETPLACES[account.marketplace]
     words = _words(group.reason, label)
     asked = account.needs_you if (account.needs_you or {}).get("reason") == group.reason else None
     first = group.asked[0].publication if group.asked else None
     said = asked or (first.needs_you if first else None) or {}
-    happened = str(said.get("message") or f"What sells on this {label} account cannot be read now.")
+    happened = str(said.get("message") or why or f"What sells on this {label} account cannot be read now.")
     at = first.updated_at if first else account.blind_since or account.watch_told_at or account.created_at
     of_tries = (pictures[one.attempt.id] for one in group.asked
                 if one.attempt is not None and one.attempt.id in pictures)  # fmt: skip
@@ -299,11 +306,21 @@ def _of_listings(
 
 
 def _bulk(account: Connection, group: Group, names: Sequence[str]) -> Bulk | None:
+    """What each of them offers, in the same words: of those that were sent already, giving up says another
+    thing than of those that were not."""
     label = MARKETPLACES[account.marketplace]
-    buttons = buttons_of([one for asked in group.asked[:1] for one in _question(asked).actions
-                          if one.name in names], label)  # fmt: skip
-    number = min(group.number, AT_ONCE)
-    return Bulk(account.public_id, group.reason, group.number, number, buttons) if buttons else None
+    offers = [[one for one in _question(asked).actions if one.name in names] for asked in group.asked]
+    some = sorted((one for one in offers if one), key=lambda of: any(one.label == IF_THERE for one in of))
+    first = some[0] if some else []
+    alike = sum([one.label for one in of] == [one.label for one in first] for of in offers)
+    number = group.number
+    if alike < len(offers):
+        if number > len(offers):  # nobody knows of how many beyond those
+            first = [one for one in first if one.name != "give_up"]
+        else:
+            number = alike
+    buttons = buttons_of(first, label)
+    return Bulk(account.public_id, group.reason, number, min(number, AT_ONCE), buttons) if buttons else None
 
 
 def _card(
@@ -344,7 +361,7 @@ def _href(one: Asked) -> str:
 
 
 def _question(one: Asked) -> NeedsYou:
-    return NeedsYou(**(one.publication.needs_you or {}))
+    return NeedsYou(**(asked_now(one.publication) or {}))
 
 
 def _offers(one: Asked, name: str) -> bool:
@@ -365,6 +382,8 @@ def _orders(sides: tuple[Sale | None, Sale] | None) -> list[tuple[str, str]]:
             continue
         price = f"${sale.price_cents / 100:,.2f}" if sale.price_cents is not None else "price not told"
         order = f"order {sale.order_id}" if sale.order_id else "no order seen yet"
+        if sale.connection_id is None:
+            order = f"sold elsewhere: {sale.place}" if sale.place else "sold elsewhere"
         told.append((said, f"{sale.title} · {price} · {order}"))
     return told
 
@@ -382,13 +401,16 @@ def _late(account: Connection, one: questions.Late) -> Section:
         todo = f"Make it fewer on {label} yourself, or have it taken down, so that nobody buys one too many."
         press = button("end", "Take it down", label)
     then, rest = "We go on trying.", account.rest_until
-    if rest is not None and rest > datetime.now(UTC):
-        then = f"{label} asked us to rest until {rest.astimezone(UTC):%H:%M} UTC: we go on right after that."
+    if rest is None or rest <= datetime.now(UTC):
+        rest = None
+    else:
+        then = f"{label} asked us to rest."
     card = Card(
-        key=key, rank=0, at=one.asked_at, head=head, happened=f"{happened} {then}", todo=todo,
+        key=key, rank=0, at=one.asked_at, head=head, happened=f"{happened} {then}", todo=todo, until=rest,
         action="/needs-you/listing",
         fields={"listing": str(one.listing.id), "account": account.public_id, "reason": ""},
-        buttons=[press],
+        # nothing is tried before that is over
+        buttons=[press] if rest is None or one.publication.wanted == "live" else [],
         title=one.listing.title or "A listing without a title",
         href=f"/listings/{one.listing.id}/stalls", url=web_address(one.publication.url),
         names=[f"{one.listing.id}-{account.public_id}"],
@@ -585,21 +607,24 @@ async def _waits(session: AsyncSession, listing_id: UUID, account: str, reason: 
 @router.post("/needs-you/all")
 async def answer_all(
     parts: AllParts, who: PageSeller, tally: Told, account: Text = "", action: Text = "", reason: Text = "",
+    text: Text = "",
 ) -> Response:  # fmt: skip
     """The same answer for those of one account that wait for the same reason, the first AT_ONCE of them. Each
-    in a transaction of its own: an action wakes the account last."""
+    in a transaction of its own: an action wakes the account last. `text`: what the button said. Nothing that
+    is live, or may be, is given up by one that did not say so."""
     if action not in TOGETHER:
         raise BadRequest("That is answered one by one.", action="Use the buttons of each.")
+    wanted = (
+        select(Publication.listing_id)
+        .join(Connection, Connection.id == Publication.connection_id)
+        .where(Connection.public_id == account, Publication.needs_you["reason"].astext == reason)
+        .order_by(Publication.id)
+        .limit(AT_ONCE)
+    )
+    if action == "give_up":
+        wanted = wanted.where(Publication.put != "live", Publication.looking.is_(text == IF_THERE))
     async with parts.database.as_user(who.user_id) as session:
-        ids = (
-            await session.scalars(
-                select(Publication.listing_id)
-                .join(Connection, Connection.id == Publication.connection_id)
-                .where(Connection.public_id == account, Publication.needs_you["reason"].astext == reason)
-                .order_by(Publication.id)
-                .limit(AT_ONCE)
-            )
-        ).all()
+        ids = (await session.scalars(wanted)).all()
     if not ids:
         raise NotFound
     answered = 0

@@ -25,6 +25,16 @@ from everystall.web.render import Reader, page
 
 #: word → what was done, and what follows from it
 SAID: Final[dict[str, tuple[str, str | None]]] = {
+    "marked-sold": (
+        "Marked as sold.",
+        "It is taken down wherever it is live. You can take it back under Sales.",
+    ),
+    "marked-some": ("Marked as sold.", "That fewer are left is put wherever it is live."),
+    "sale-back": (
+        "Taken back.",
+        "It is for sale again, and posted again where it was taken down because of it.",
+    ),
+    "sale-is-back": ("It is taken back.", None),
     "signed-out": ("You are signed out.", "Posting and taking down go on without you."),
     "paused": ("Paused.", "Nothing new is posted there until you go on. What sells is still taken down."),
     "paused-delists": (
@@ -32,6 +42,10 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
         "Nothing is posted or taken down there until you go on. What sells elsewhere waits for you.",
     ),
     "resumed": ("Going on.", "The account is looked at now; what waits is posted at its pace."),
+    "resumed-no-worker": (
+        "It is not paused any more.",
+        "But no worker runs where this account is visited from: it goes on by itself when one does.",
+    ),
     "asked": (
         "Asked for a new capture.",
         "A browser that you paired hands it over within a minute, while it is open and signed in there.",
@@ -49,6 +63,18 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "resumed-all": ("Going on everywhere.", "What waits is posted at each account's pace."),
     "password": ("Your password is changed.", "Every other browser is signed out."),
+    "second-factor-off": ("Your second factor is off.", "Your password signs you in alone from now on."),
+    "passkey-added": ("The passkey is added.", "It signs you in without a password, from now on."),
+    "passkey-removed": (
+        "The passkey is removed.",
+        "It signs nobody in any more; remove it from the device too.",
+    ),
+    "connected": ("Connected.", "You sign in by it from now on."),
+    "disconnected-provider": ("Disconnected.", "It signs nobody in here any more."),
+    "second-factor-reset": (
+        "The second factor is taken off.",
+        "They sign in with their password alone until they set one up again, and are told.",
+    ),
     "browser": ("That browser is signed out.", "It has to sign in again."),
     "unpaired": ("Unpaired.", "That browser hands nothing over any more."),
     "revoked": ("The token is revoked.", "Programs that use it are refused from now on."),
@@ -65,7 +91,10 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "relist": ("Relisting.", "It is taken down, seen gone, and posted again as new."),
     "answered": ("Thank you.", "What follows from it is done now."),
     "listing-saved": ("Saved.", "Where it is live, it is changed there too."),
-    "listing-deleted": ("The listing is deleted.", "Its photos went with it."),
+    "filled-in": ("Filled in.", "Look it over; what was unsure is still yours to say."),
+    "copy-used": ("It stands there now.", "On this marketplace only; your own text is as it was."),
+    "copy-saved": ("Saved.", None),
+    "listing-restored": ("The listing is back.", "It is live nowhere: post it where it shall be."),
     "keep": ("It stays.", None),
     "listing-kept": (
         "It is not deleted.",
@@ -95,6 +124,12 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
     "photo-deleted": ("The photo is deleted.", None),
     "settings": ("Saved.", "Webs and workers go by it within seconds; a visit under way, too."),
     "settings-same": ("Nothing was changed.", None),
+    "healed-taken": (
+        "They are brought in.",
+        "Each is tried where our own ways fail, and has to prove itself.",
+    ),
+    "healed-known": ("All of them are known here already.", None),
+    "healed-rejected": ("Rejected.", "It is never used again."),
     "live-import": (
         "It is being read.",
         "A worker reads what is live there, between its posts. You may close this page.",

@@ -37,6 +37,7 @@ PURPOSES: Final = {
     "keys verify": "to prove that it opens",
     "open it for you": "to open it for you",
     "keep its storage": "to keep what its browser did not send again",
+    "rehearse": "to see whether its form is as we know it",
     "restore": "to prove that it opens after a restore",
 }
 

@@ -68,7 +68,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     "gone": Reason("It is gone from {label}", "That was not us. Post it again, or leave it.", 2),
     "edited_there": Reason("Changed on {label} and here", "Say which of the two it shall be.", 2),
-    "sale_cancelled": Reason("An order was cancelled", "Say whether it is for sale again.", 2),
+    "sale_cancelled": Reason("An order was cancelled, or is missing", "Say whether it is for sale again.", 2),
     "listing_incomplete": Reason("{label} needs more", "Fill it in, then try again.", 3),
     "listing_rejected": Reason("{label} refused it", "Mend what it names, then try again.", 3),
     "not_published": Reason("{label} did not publish it", "Look there what it asks for, then try again.", 3),
@@ -79,9 +79,27 @@ REASONS: Final[Mapping[str, Reason]] = {
         "Try again. If it stays so, do this one there by hand, and tell whoever runs Everystall.",
         3,
     ),
+    "browser_not_started": Reason(
+        "Everystall's own browser does not start",
+        "That is no fault of yours, nor of {label}, and nothing was lost. Whoever runs Everystall gives its "
+        "machine more memory, or less to do; then try again.",
+        3,
+    ),
+    "browser_ended": Reason(
+        "Everystall's own browser ends in the middle",
+        "That is no fault of yours, nor of {label}. Whoever runs Everystall gives its machine more memory, "
+        "or less to do; then try again.",
+        3,
+    ),
     "storage_full": Reason("There is no room left", "Whoever runs Everystall makes room; then try again.", 3),
     "storage_away": Reason(
         "The photos cannot be reached", "Whoever runs Everystall looks after it; then try again.", 3
+    ),
+    "photo_missing": Reason(
+        "A photo does not lie where it should",
+        "Your photos are not lost. Whoever runs Everystall gives all its parts the same photo store; then "
+        "try again.",
+        3,
     ),
     "misconfigured": Reason(
         "Everystall is not set up right", "Whoever runs it looks into its log; then try again.", 3
@@ -96,7 +114,7 @@ ANSWERED: Final = {
     "it_is_there": "We look at that page now.",
     "put_mine": "What you wrote here is put there.",
     "keep_theirs": "It stays as it is there.",
-    "give_up": "It is left alone.",
+    "give_up": "It is left alone; if it turns out to be there, it is taken down.",
     "end": "It is being taken down.",
     "understood": "That is settled.",
     "put_back": "It is for sale again.",

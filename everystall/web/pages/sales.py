@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse
-from sqlalchemy import select
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.inventory import takings
-from everystall.inventory.takings import Month, Taking, together
+from everystall.errors import Conflict
+from everystall.inventory import sold_elsewhere, takings
+from everystall.inventory.takings import ELSEWHERE, PLACES, Month, Sum, Taking, together
 from everystall.marketplaces import MARKETPLACES
-from everystall.models import Connection
+from everystall.models import Connection, ListingPhoto, Sale
 from everystall.web import sales
-from everystall.web.pages.opened import OpenedPage
+from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.pages.opened import OpenedPage, go
+from everystall.web.photos import photo_at
 
 router = APIRouter()
 
 #: Of a chart, in its own units: how high its bars and what is below them are together.
 HEIGHT: Final = 120
+#: Words of one search; more are not asked for.
+_WORDS: Final = 8
 _BY: Final = {
     "orders": None,
     "page": "The listing's own page says so; its order was not seen yet.",
     "mail": "By the marketplace's mail alone: we could not look there.",
+    "seller": None,
 }
 
 
@@ -45,6 +53,8 @@ class Sold:
     key: str
     title: str
     href: str | None
+    #: Its first photo, small.
+    photo: str | None
     label: str
     name: str | None
     at: datetime
@@ -55,11 +65,107 @@ class Sold:
     remark: str | None
     cancelled: datetime | None
     ended: Sequence[Ended]
+    #: Its seller said so, and may take it back.
+    marked: bool = False
 
     @property
     def said(self) -> str:
         """For who does not see it come."""
-        return f"{'Cancelled' if self.cancelled else 'Sold'} on {self.label}: {self.title}."
+        what = "Cancelled" if self.cancelled else "Sold"
+        return f"{what} {'elsewhere' if self.marked else f'on {self.label}'}: {self.title}."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page's address narrows it to; what is no word of ours is not there."""
+
+    #: Words of the title or the order's number.
+    q: str = ""
+    on: str = ""
+    #: "2026-11"
+    month: str = ""
+
+    @classmethod
+    def of(cls, q: str, on: str, month: str) -> Asked:
+        first = _first_of(month)
+        return cls(
+            q.replace("\x00", "").strip(), on if on in PLACES else "", f"{first:%Y-%m}" if first else ""
+        )
+
+    @property
+    def which(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = [
+            or_(
+                *(
+                    column.icontains(word, autoescape=True)
+                    for column in (Sale.title, Sale.order_id, Sale.place)
+                )
+            )
+            for word in self.q.split()[:_WORDS]
+        ]
+        if self.on == ELSEWHERE:
+            found.append(Sale.connection_id.is_(None))
+        elif self.on:
+            found.append(Connection.marketplace == self.on)
+        if (first := _first_of(self.month)) is not None:
+            found.append(takings.in_month(first))
+        return found
+
+    def url(self, **other: Any) -> str:
+        told = {name: value for name, value in {**vars(self), **other}.items() if value}
+        return "/sales" + (f"?{urlencode(told)}" if told else "")
+
+
+def _first_of(month: str) -> datetime | None:
+    """None: it is none that anything sold in."""
+    found = re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])", month)
+    return datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC) if found else None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of a month beside the same of the month before; in cents where it is money."""
+
+    label: str
+    now: int
+    before: int
+    money: bool = True
+
+    @property
+    def change(self) -> str:
+        """ "+12 %", "+3"; empty where nothing is to be compared, or it is the same."""
+        more = self.now - self.before
+        if not more:
+            return ""
+        if not self.money:
+            return f"{more:+,}"
+        return f"{more / self.before:+.0%}".replace("%", " %") if self.before > 0 else ""
+
+    @property
+    def tone(self) -> str:
+        return "ok" if self.now > self.before else "bad" if self.now < self.before else ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A month and the one before it, up to the same day where it is not over."""
+
+    month: str
+    against: str
+    figures: Sequence[Figure]
+
+    @classmethod
+    def of(cls, months: tuple[str, str], now: Sum, before: Sum) -> Compared | None:
+        """None: nothing sold in either."""
+        if not now.number + before.number:
+            return None
+        figures = (
+            Figure("Sold", now.number, before.number, money=False),
+            Figure("For", now.cents, before.cents),
+            Figure("After fees, about", now.cents - now.fees, before.cents - before.fees),
+            Figure("Left, about", now.left, before.left),
+        )
+        return cls(*months, figures=figures)
 
 
 @dataclass(frozen=True)
@@ -81,22 +187,38 @@ class Chart:
     zero: float
     bars: Sequence[Sequence[Bar]]
     said: str
+    #: What the highest bar comes to, in cents.
+    highest: int
 
 
 @router.get("/sales")
 async def show_sales(
-    page: OpenedPage, cursor: Annotated[str | None, Query(max_length=200)] = None
+    page: OpenedPage,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    q: Annotated[str, Query(max_length=200)] = "",
+    on: Annotated[str, Query(max_length=40)] = "",
+    month: Annotated[str, Query(max_length=10)] = "",
 ) -> HTMLResponse:
-    found = await sales.list_sales(page.session, limit=50, cursor=cursor)
-    months = await takings.months_of(page.session, datetime.now(UTC))
-    by_place = {name: together(one.sums[name] for one in months if name in one.sums) for name in MARKETPLACES}
+    asked = Asked.of(q, on, month)
+    found = await sales.find_sales(page.session, asked.which, 50, cursor)
+    now = datetime.now(UTC)
+    months = await takings.months_of(page.session, now)
+    firsts = [one.first for one in reversed(months) if one.all.number]
+    if (chosen := _first_of(asked.month)) is not None and chosen not in firsts:
+        firsts.append(chosen)
+    by_place = {name: together(one.sums[name] for one in months if name in one.sums) for name in PLACES}
+    elsewhere = by_place[ELSEWHERE].number or asked.on == ELSEWHERE
     return page.show(
         "sales.html",
-        sold=await _sold(page.session, found.sales),
+        sold=await sold_of(page.session, found.sales),
         next_cursor=found.next_cursor,
         first=cursor is None,
+        asked=asked,
+        narrowed=await takings.sum_of(page.session, asked.which) if asked != Asked() else None,
         months=months,
-        names=MARKETPLACES,
+        month_names={f"{one:%Y-%m}": f"{one:%b %Y}" for one in firsts},
+        names=PLACES if elsewhere else MARKETPLACES,
+        compared=await compared(page.session, asked, now) if cursor is None else None,
         total=together(one.all for one in months),
         by_place={name: one for name, one in by_place.items() if one.number},
         sold_chart=chart_of_sales(months),
@@ -104,18 +226,21 @@ async def show_sales(
     )
 
 
-async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[Sold]:
+async def sold_of(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[Sold]:
+    """As the page shows them."""
     names = {
         row.public_id: row.label or row.account_name
         for row in await session.execute(
             select(Connection.public_id, Connection.label, Connection.account_name)
         )
     }
+    photos = await _photos(session, {row.listing_id for row in rows if row.listing_id})
     return [
         Sold(
-            key=row.sale_id, title=row.title, label=MARKETPLACES[row.marketplace],
+            key=row.sale_id, title=row.title, label=PLACES[row.marketplace or ELSEWHERE],
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
-            name=names.get(row.browser_profile_id), at=row.sold_at or row.observed_at,
+            photo=photos.get(row.listing_id or ""), marked=row.told_by == "seller",
+            name=row.place or names.get(row.browser_profile_id or ""), at=row.sold_at or row.observed_at,
             exact=row.sold_at is None or row.sold_at_exact,
             taking=_taking(row),
             quantity=row.quantity, order=row.order_id, remark=_BY[row.told_by], cancelled=row.cancelled_at,
@@ -128,7 +253,53 @@ async def _sold(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[So
 def _taking(sale: sales.SaleOut) -> Taking:
     price = sale.price.amount if sale.price else None
     cost = sale.cost.amount if sale.cost else None
-    return Taking.of(sale.marketplace, price, sale.category, cost, sale.quantity)
+    fee = sale.fees.amount if sale.fees else None
+    return Taking.of(sale.marketplace or ELSEWHERE, price, sale.category, cost, sale.quantity, fee)
+
+
+async def _photos(session: AsyncSession, listing_ids: Collection[str]) -> dict[str, str]:
+    """The first photo of each of these. One query."""
+    if not listing_ids:
+        return {}
+    rows = await session.execute(
+        select(ListingPhoto.listing_id, ListingPhoto.id, ListingPhoto.turn).where(
+            ListingPhoto.listing_id.in_([as_id(id) for id in listing_ids]), ListingPhoto.position == 0
+        )
+    )
+    return {str(row.listing_id): photo_at(row.listing_id, row.id, row.turn) for row in rows}
+
+
+async def compared(session: AsyncSession, asked: Asked, now: datetime) -> Compared | None:
+    """The month that is asked for beside the one before; else this month so far, beside as much of the last
+    one. Two queries."""
+    if asked.month:
+        first = _first_of(asked.month)
+        assert first is not None
+    else:
+        first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before, after = takings.month_before(first), takings.month_after(first)
+    whole = now >= after
+    until = min(before + (now - first), first) if not whole else first
+    which = Asked(asked.q, asked.on).which
+    sums = [
+        await takings.sum_of(session, [*which, takings.between(begins, ends)])
+        for begins, ends in ((first, after), (before, until))
+    ]
+    names = (f"{first:%B %Y}", f"{before:%B %Y}")
+    if not whole:
+        names = (f"{first:%B} so far", f"{before:%B}, up to the same day")
+    return Compared.of(names, *sums)
+
+
+@router.post("/sales/{id}/take-back")
+async def take_back(id: str, parts: AllParts, who: PageSeller) -> Response:
+    """What its seller had marked as sold elsewhere is for sale again."""
+    try:
+        async with parts.database.as_user(who.user_id) as session:
+            sale = await sold_elsewhere.take_back(session, as_id(id))
+    except Conflict:
+        return go("/sales", "sale-is-back")
+    return go("/sales", "sale-back" if sale.listing_id else "sale-is-back")
 
 
 def _ended(sale: sales.SaleOut, down: sales.TakeDownOut) -> Ended:
@@ -165,14 +336,14 @@ def chart_of_sales(months: Sequence[Month]) -> Chart:
     bars = []
     for one in months:
         y, parts = float(HEIGHT), list[Bar]()
-        for place, (marketplace, label) in enumerate(MARKETPLACES.items()):
+        for place, (marketplace, label) in enumerate(PLACES.items()):
             cents = one.sums[marketplace].cents if marketplace in one.sums else 0
             if cents:
                 height = cents / highest * (HEIGHT - 8)
                 y -= height
                 parts.append(Bar(label, f"s{place}", round(y, 1), round(height, 1), cents))
         bars.append(parts)
-    return Chart(HEIGHT, bars, _told(months, "cents"))
+    return Chart(HEIGHT, bars, _told(months, "cents"), max((one.all.cents for one in months), default=0))
 
 
 def chart_of_left(months: Sequence[Month]) -> Chart:
@@ -185,7 +356,7 @@ def chart_of_left(months: Sequence[Month]) -> Chart:
     bars = []
     for one in each:
         above, below, parts = zero, zero, list[Bar]()
-        for place, (marketplace, label) in enumerate(MARKETPLACES.items()):
+        for place, (marketplace, label) in enumerate(PLACES.items()):
             cents = one.get(marketplace, 0)
             height = abs(cents) * scale
             if cents > 0:
@@ -195,7 +366,7 @@ def chart_of_left(months: Sequence[Month]) -> Chart:
                 parts.append(Bar(label, f"s{place} loss", round(below, 1), round(height, 1), cents))
                 below += height
         bars.append(parts)
-    return Chart(zero, bars, _told(months, "left"))
+    return Chart(zero, bars, _told(months, "left"), highest)
 
 
 def _told(months: Sequence[Month], what: str) -> str:

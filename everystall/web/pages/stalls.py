@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BadRequest, Conflict, EverystallError, Refused
@@ -20,10 +21,11 @@ from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.listings import find_listing
 from everystall.inventory.pairs import NeedsYou
 from everystall.marketplaces import MARKETPLACES, get_form
-from everystall.models import Connection, Job, Listing, ListingPhoto, Publication, User
+from everystall.models import Attempt, Connection, Job, Listing, ListingPhoto, Publication, User
 from everystall.settings import Settings
 from everystall.web import listings
-from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.deps import AllParts, Deserted, PageSeller, as_id
+from everystall.web.numbers import START_ONE
 from everystall.web.pages.buttons import Button, buttons_of, offered, press
 from everystall.web.pages.connections import web_address
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
@@ -124,20 +126,25 @@ class Stalls:
     key: str
     deleting: bool
     live: int = field(default=0)
+    #: How many are left of it.
+    left: int = 0
 
     @property
     def able(self) -> bool:
         return any(one.able for one in self.choices)
 
 
-async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID) -> Stalls:
-    """The view of one listing. Raises NotFound."""
+async def stalls_of(
+    session: AsyncSession, settings: Settings, listing_id: UUID, *, deserted: bool = False
+) -> Stalls:
+    """The view of one listing. `deserted`: no worker runs. Raises NotFound."""
     listing = await find_listing(session, listing_id)
     user = await session.get_one(User, listing.user_id)
     sign_ins = await find_sign_ins(session)
     rows = await session.scalars(select(Publication).where(Publication.listing_id == listing_id))
     there = {row.connection_id: row for row in rows}
     waiting = await _waiting(session)
+    failed = await _failed(session, [row.id for row in there.values() if row.tries])
     now = datetime.now(UTC)
     stalls: list[Stall] = []
     for marketplace, label in MARKETPLACES.items():
@@ -145,7 +152,10 @@ async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID)
         for one in accounts:
             if (row := there.get(one.connection.id)) is not None:
                 in_line = waiting.get(one.connection.id, 0)
-                stalls.append(_stall(one, row, listing, user, settings, now, in_line))
+                why = why_waiting(
+                    row, one.connection, user, settings, now, in_line, failed.get(row.id), deserted=deserted
+                )
+                stalls.append(_stall(one, row, listing, why))
         if all(one.forgotten and one.connection.id not in there for one in accounts):
             stalls.append(Stall(marketplace, marketplace, label, None, "off", "No account yet"))
     choices, several = await _choices(session, settings, listing, user, sign_ins, there, waiting)
@@ -165,6 +175,7 @@ async def stalls_of(session: AsyncSession, settings: Settings, listing_id: UUID)
         key=hashlib.sha256(f"{listing_id} {last}".encode()).hexdigest()[:32],
         deleting=listing.delete_asked_at is not None,
         live=sum(row.put == "live" for row in there.values()),
+        left=max(0, listing.quantity - listing.quantity_sold),
     )
 
 
@@ -179,18 +190,23 @@ async def _waiting(session: AsyncSession) -> dict[UUID, int]:
     return {connection_id: int(number) for connection_id, number in rows}
 
 
+async def _failed(session: AsyncSession, publication_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """What the last try of each of these said."""
+    if not publication_ids:
+        return {}
+    rows = await session.execute(
+        select(Attempt.publication_id, Attempt.error)
+        .ext(distinct_on(Attempt.publication_id))
+        .where(Attempt.publication_id.in_(publication_ids))
+        .order_by(Attempt.publication_id, Attempt.created_at.desc())
+    )
+    return {id: error.partition(": ")[2] for id, error in rows if error}
+
+
 # ---- one account -------------------------------------------------------------------------------------
 
 
-def _stall(
-    one: SignIn,
-    row: Publication,
-    listing: Listing,
-    user: User,
-    settings: Settings,
-    now: datetime,
-    waiting: int,
-) -> Stall:
+def _stall(one: SignIn, row: Publication, listing: Listing, why: Why | None) -> Stall:
     account = one.connection
     label = MARKETPLACES[account.marketplace]
     name = account.label or account.account_name
@@ -211,7 +227,7 @@ def _stall(
         else None,
         since=(row.started_at or row.updated_at) if row.state in COUNTED and row.needs_you is None else None,
         took=_took(row),
-        why=why_waiting(row, account, user, settings, now, waiting),
+        why=why,
         url=web_address(row.url) if row.put == "live" else None,
         same=[said_field(name) for name, equal in read_back.items() if equal],
         differs=[said_field(name) for name, equal in read_back.items() if not equal],
@@ -233,14 +249,17 @@ def _took(row: Publication) -> str | None:
 
 
 def why_waiting(
-    row: Publication, account: Connection, user: User, settings: Settings, now: datetime, waiting: int
-) -> Why | None:
-    """None: it waits for nothing, or for its seller, who is asked elsewhere."""
-    if (
-        row.needs_you is not None
-        or not (row.unsettled or row.looking)
-        or row.state in ("composing", "filling")
-    ):
+    row: Publication, account: Connection, user: User, settings: Settings, now: datetime, waiting: int,
+    failed: str | None = None, *, deserted: bool = False,
+) -> Why | None:  # fmt: skip
+    """None: it waits for nothing, or for its seller, who is asked elsewhere. `failed`: what the last try
+    said; `deserted`: no worker runs."""
+    if row.needs_you is not None or not (row.unsettled or row.looking):
+        return None
+    paused = user.paused_at is not None or account.paused_at is not None
+    if deserted and not (paused and row.wanted == "live" and not row.looking):
+        return Why(f"No worker of Everystall runs now, so it waits. {START_ONE}")
+    if row.state in ("composing", "filling"):
         return None
     label, rest = MARKETPLACES[row.marketplace], account.rest_until
     resting = rest is not None and rest > now
@@ -260,6 +279,8 @@ def why_waiting(
         return Why(f"One after another, {pace_of(account, settings):g} seconds apart.", later)
     if later is not None:
         tried = "It did not work yet" if row.tries == 1 else f"It did not work {row.tries} times"
+        if row.tries and failed:
+            return Why(f"{tried}: {failed} It is tried again by itself.", later)
         return Why(f"{tried if row.tries else 'Not at once'}: it is tried again by itself.", later)
     if row.wanted == "ended":
         return None if row.state == "ending" else Why("It is taken down in a moment.")
@@ -358,13 +379,14 @@ def _remarks(one: SignIn, user: User, settings: Settings, state: str | None, wai
 
 
 @router.get("/listings/{id}/stalls")
-async def show_stalls(id: str, page: OpenedPage) -> HTMLResponse:
-    return await _show(page, as_id(id))
+async def show_stalls(id: str, deserted: Deserted, page: OpenedPage) -> HTMLResponse:
+    return await _show(page, as_id(id), deserted)
 
 
 async def _show(
     page: Opened,
     listing_id: UUID,
+    deserted: bool,
     *,
     error: EverystallError | None = None,
     at: str | None = None,
@@ -372,7 +394,7 @@ async def _show(
 ) -> HTMLResponse:
     """`error`: what was refused, `at` which account's button (or `all`: the listing's own), `chosen` what was
     to be posted to."""
-    view = await stalls_of(page.session, page.parts.settings, listing_id)
+    view = await stalls_of(page.session, page.parts.settings, listing_id, deserted=deserted)
     return page.show(
         "stalls.html",
         status=error.status if error else 200,
@@ -390,6 +412,7 @@ async def post(
     id: str,
     request: Request,
     parts: AllParts,
+    deserted: Deserted,
     who: PageSeller,
     account: Annotated[list[str], Form(max_length=200)] = [],  # noqa: B006
     key: Annotated[str, Form(max_length=64)] = "",
@@ -407,12 +430,12 @@ async def post(
     except Refused as error:
         error.action = _ACTIONS.get(error.code, error.action)
         async with opened(request, parts, who) as page:
-            return await _show(page, listing_id, error=error, chosen=account)
+            return await _show(page, listing_id, deserted, error=error, chosen=account)
     return go(f"/listings/{listing_id}/stalls", "posted-paused" if posted.paused else "posted")
 
 
 @router.post("/listings/{id}/keep")
-async def keep(id: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
+async def keep(id: str, request: Request, parts: AllParts, deserted: Deserted, who: PageSeller) -> Response:
     """It is not deleted, and stays where nobody has begun to take it down."""
     listing_id = as_id(id)
     try:
@@ -420,7 +443,7 @@ async def keep(id: str, request: Request, parts: AllParts, who: PageSeller) -> R
             kept = await listings.keep_listing(listing_id, session)
     except Conflict as error:
         async with opened(request, parts, who) as page:
-            return await _show(page, listing_id, error=error, at="all")
+            return await _show(page, listing_id, deserted, error=error, at="all")
     return go(f"/listings/{listing_id}/stalls", "listing-kept" if kept.all else "listing-kept-in-part")
 
 
@@ -429,6 +452,7 @@ async def answer(
     id: str,
     request: Request,
     parts: AllParts,
+    deserted: Deserted,
     who: PageSeller,
     account: Annotated[str, Form(max_length=200)] = "",
     action: Annotated[str, Form(max_length=60)] = "",
@@ -443,6 +467,6 @@ async def answer(
         if error.status == 404:
             raise
         async with opened(request, parts, who) as page:
-            return await _show(page, listing_id, error=error, at=account)
+            return await _show(page, listing_id, deserted, error=error, at=account)
     said = action if action in ("retry", "end", "relist", "keep") else "answered"
     return go(f"/listings/{listing_id}/stalls", said, account)

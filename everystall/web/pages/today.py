@@ -1,10 +1,11 @@
-"""The start page: how the accounts stand, what to do next."""
+"""The start page: how the accounts stand, what sold, what to do next."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -13,21 +14,28 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
+from everystall.inventory.pricing import dollars
 from everystall.inventory.sample import DEFAULTS, LISTING, PHOTOS
+from everystall.inventory.takings import sums_of_days
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, Listing, Publication
-from everystall.web import listings, photos
+from everystall.web import listings, photos, sales
 from everystall.web.account import find_tokens
-from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.deps import AllParts, Deserted, PageSeller, as_id
+from everystall.web.numbers import START_ONE, WITHOUT_WORKERS
 from everystall.web.pages.connections import Stand, find_places
 from everystall.web.pages.opened import Opened, OpenedPage, go
 from everystall.web.pages.practising import find_turn
+from everystall.web.pages.sales import sold_of
 from everystall.web.render import on_practice
 
 router = APIRouter()
 
 #: Questions that the page lists.
 SHOWN: Final = 5
+#: Days that what sold is told of, in words; and the last of them.
+DAYS: Final = {1: "In 24 hours", 7: "In 7 days", 30: "In 30 days"}
+SOLD: Final = 4
 _MOVING: Final = ("waiting", "composing", "filling", "armed", "reconciling", "revising", "ending")
 
 
@@ -58,13 +66,15 @@ class Question:
 
 
 @router.get("/")
-async def show_today(page: OpenedPage) -> HTMLResponse:
+async def show_today(deserted: Deserted, page: OpenedPage) -> HTMLResponse:
     session = page.session
     places = await find_places(session, page.parts.settings)
     stands = [stand for place in places for stand in place.stands]
     figures = await _figures(session)
     steps = [] if figures["live"] else await _steps(page, stands, figures)
     paused = page.user.paused_at is not None
+    sums = await sums_of_days(session, datetime.now(UTC), tuple(DAYS))
+    lately = (await sales.list_sales(session, limit=SOLD)).sales if sums[-1].number else []
     return page.show(
         "today.html",
         places=places,
@@ -76,6 +86,10 @@ async def show_today(page: OpenedPage) -> HTMLResponse:
         delists_paused=page.user.pause_ends,
         restored_to=page.user.restored_to,
         asked=await _waiting(session),
+        deserted=(WITHOUT_WORKERS, START_ONE) if deserted else None,
+        sums=list(zip(DAYS.values(), sums, strict=True)),
+        sold=await sold_of(session, lately),
+        dollars=dollars,
         **figures,
     )
 

@@ -129,5 +129,8 @@ results.addEventListener("keydown", async (event) => {
   if (event.key === "Tab" && next) edit(next);
   else link.focus();
 });
-document.addEventListener("everystall:edit", (event) => edit(results.querySelector(`tr[data-key="${event.detail}"] .c-price`)));
+document.addEventListener("everystall:edit", (event) => {
+  const row = cells().filter((cell) => cell.closest("tr").dataset.key === event.detail);
+  edit(row.find((cell) => cell.dataset.edit === "price") ?? row[0]);
+});
 results.dataset.edits = "yes";

@@ -28,6 +28,10 @@ document.addEventListener("submit", (event) => {
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "yes";
   for (const button of form.querySelectorAll("button:not([type=button])")) button.setAttribute("aria-disabled", "true");
+  if (form.dataset.waits) {
+    event.submitter.dataset.label = event.submitter.textContent;
+    said.textContent = event.submitter.textContent = form.dataset.waits;
+  }
 });
 
 // back from the next page, as the browser remembered this one
@@ -37,6 +41,7 @@ addEventListener("pageshow", (event) => {
     delete form.dataset.sent;
     delete form.dataset.sure;
     for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
+    for (const button of form.querySelectorAll("[data-label]")) button.textContent = button.dataset.label;
   }
 });
 
@@ -96,10 +101,15 @@ function open() {
 addEventListener("hashchange", open);
 open();
 
+// ---- of pages side by side, the one that is open is in view on a phone, too ----
+
+document.querySelector(".top .filters [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
 // ---- what was said once is not said again by a reload ----
 
 const address = new URL(location.href);
-if (document.body.dataset.home || address.searchParams.has("said")) {
-  address.searchParams.delete("said");
+const once = ["said", "deleted"].filter((name) => address.searchParams.has(name));
+if (document.body.dataset.home || once.length) {
+  for (const name of once) address.searchParams.delete(name);
   history.replaceState(null, "", document.body.dataset.home ?? address);
 }

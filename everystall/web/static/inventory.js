@@ -54,12 +54,26 @@ async function count() {
   bar.querySelector("[data-total-said]").textContent = Number(total).toLocaleString("en");
 }
 
+/** The last that was ticked, and whether Shift is held: then all between the two are as the second. */
+let last = null, shift = false;
+for (const began of ["pointerdown", "keydown"]) {
+  document.addEventListener(began, (event) => { shift = event.shiftKey; }, { capture: true });
+}
+bulk.addEventListener("mousedown", (event) => { // a browser would mark the text between the two
+  if (event.shiftKey && event.target.closest(".c-sel")) event.preventDefault();
+});
+
+function between(box) {
+  const all = boxes(), from = all.findIndex((each) => each.value === last), to = all.indexOf(box);
+  return shift && from >= 0 ? all.slice(Math.min(from, to), Math.max(from, to) + 1) : [box];
+}
+
 bulk.addEventListener("change", (event) => {
   const box = event.target;
   if (box.name === "id") {
     everything.checked = false;
-    if (box.checked) chosen.add(box.value);
-    else chosen.delete(box.value);
+    for (const each of between(box)) box.checked ? chosen.add(each.value) : chosen.delete(each.value);
+    last = box.value;
   } else if (box.matches("[data-all-shown]")) {
     everything.checked = false;
     for (const each of boxes()) box.checked ? chosen.add(each.value) : chosen.delete(each.value);
@@ -91,6 +105,8 @@ bulk.addEventListener("submit", (event) => {
 
 const asks = () => [...results.querySelectorAll("[data-asked]")].map((el) => `${el.name}=${el.value}`).join("&");
 let kept = asks();
+/** The column by whose head an order was chosen. */
+let headed = null;
 
 new MutationObserver(() => {
   const now = asks();
@@ -100,6 +116,10 @@ new MutationObserver(() => {
     kept = now;
   }
   show();
+  if (headed && !results.contains(document.activeElement)) { // the same head, in the other order
+    results.querySelector(`th.${headed} a`)?.focus();
+    headed = null;
+  }
   document.dispatchEvent(new Event("everystall:shown"));
 }).observe(results, { childList: true, subtree: true });
 
@@ -123,6 +143,15 @@ seek.addEventListener("input", () => {
     there.delete("kept");
     view.search = there;
   }
+});
+// a head of the table is its order, chosen: what is ticked stays ticked, and the focus where it is
+results.addEventListener("click", (event) => {
+  const head = event.target.closest("[data-sort]");
+  if (!head || !window.htmx || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  headed = head.closest("th").classList[0];
+  seek.elements.sort.value = head.dataset.sort;
+  seek.dispatchEvent(new Event("input", { bubbles: true }));
 });
 results.addEventListener("click", (event) => {
   const more = event.target.closest("[data-more]");
@@ -172,7 +201,12 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
-document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+// the tabs come again with their numbers, and stay where they were scrolled to
+const views = document.querySelector(".views");
+views.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+let along = views.firstElementChild.scrollLeft;
+views.addEventListener("scroll", (event) => { along = event.target.scrollLeft; }, { capture: true });
+new MutationObserver(() => { views.firstElementChild.scrollLeft = along; }).observe(views, { childList: true });
 clear.hidden = false;
 everything.closest("label").hidden = true;
 seek.querySelector(".seek-go").hidden = true;

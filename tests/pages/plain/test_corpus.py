@@ -36,11 +36,12 @@ NOT_FILLED = {
         "relist_rules.marketplace", "take_downs.marketplace", "user_keys.kid",
         "user_marketplace_sessions.marketplace", "vault_audit.kid", "webhook_receipts.id",
         "log_in_networks.network", "attempts.baseline", "attempts.revising", "matches.undo",
-        "listing_photos.fingerprint", "listing_photos.content_type",
+        "listing_photos.fingerprint", "listing_photos.content_type", "model_answers.kind",
+        "sign_in_changes.what",
     },
     "hash": {
         "attempts.fields_hash", "attempts.photo_hashes", "imports.file_hash", "import_rows.originals",
-        "jobs.request_hash", "listing_photos.sha256", "mails_seen.key",
+        "jobs.request_hash", "listing_photos.sha256", "mails_seen.key", "model_answers.content_hash",
     },
     "known": {
         "connections.place", "listings.condition", "listings.currency", "listings.package",
@@ -51,16 +52,19 @@ NOT_FILLED = {
 #: What JSON is filled with; E stands for the evil text, U for an address that is none.
 ASKS = {"reason": "page_changed", "message": "E", "url": "U", "actions": [], "letter_to_buyer": "E",
         "deadline": {"by": None, "said": "E", "source": "E", "checked": "2026-11-20"}}  # fmt: skip
+SEEN = {"value": "E", "confidence": 0.9, "sources": ["photo 1"], "quote": "E"}
 FILLED_WITH = {
     "attempts.adopted": {"title": "E"},
     "attempts.conflict": {"title": {"ours": "E", "theirs": "E"}},
     "attempts.draft": {"title": "E"},
+    "attempts.stopped": {"clicked": True, "reason": "page_changed", "message": "E", "passes": False},
     "attempts.evidence": {"said": "E", "url": "U", "screenshot": "E", "at": datetime.now(UTC).isoformat()},
     "attempts.listed": {"title": "E"},
     "connections.defaults": {"ships_from_zip": "E", "payment_policy": "E"},
     "connections.needs_you": {**ASKS, "reason": "challenge"},
     "connections.policies": {"return_policy": ["E"]},
     "connections.watch_evidence": {"url": "U", "screenshot": "E", "at": datetime.now(UTC).isoformat()},
+    "deleted_listings.described": {"listing": {"title": "E", "sku": "E"}, "listing_photos": []},
     "events.data": {
         "title": "E", "message": "E", "label": "E", "url": "U", "host": "E", "marketplace": "ebay",
         "needsYou": {"reason": "E", "message": "E"}, "orderId": "E",
@@ -80,16 +84,24 @@ FILLED_WITH = {
     "live_import_items.notes": [{"field": "E", "message": "E"}],
     "matches.doubts": ["E"],
     "matches.reasons": ["E"],
+    "model_answers.answer": {
+        "said": {
+            "title": "E", "description": "E", "brand": SEEN, "flaws": [SEEN],
+            "price": {**SEEN, "value": "24"}, "price_reason": "E",
+        },
+        "about": {"photos": ["E"], "notes": "E"},
+    },
     "publications.needs_you": ASKS,
     "publications.notes": [{"field": "E", "message": "E"}],
 }  # fmt: skip
 #: On at least one page each.
 SHOWN = {
     "api_tokens.name", "channels.label", "connections.label", "imports.file_name",
-    "imports.columns_not_taken",
+    "imports.columns_not_taken", "deleted_listings.described",
     "listing_templates.name", "listings.title", "listings.location", "listings.labels", "mailboxes.host",
-    "mailboxes.username", "sales.order_id", "sittings.asked_by", "vault_audit.purpose",
-    "webhook_endpoints.label",
+    "identities.email", "identities.issuer", "mailboxes.username", "model_answers.answer", "passkeys.name",
+    "sales.order_id", "sales.place", "sign_in_changes.about", "sittings.asked_by",
+    "vault_audit.purpose", "webhook_endpoints.label",
     "webhook_endpoints.url", "worker.host", "worker.place",
 }  # fmt: skip
 
@@ -147,6 +159,12 @@ async def _fill(house):
 async def _stock(house, user):
     """A row in every table that has a text of somebody's; ids for the addresses of pages."""
     await furnish(house, user)
+    for statement in (
+        "passkeys (user_id, name, credential_id, public_key, sign_count) VALUES (:id, '', 'x', 'x', 0)",
+        "identities (user_id, issuer, subject, email) VALUES (:id, '', '', '')",
+        "sign_in_changes (user_id, what, about) VALUES (:id, 'passkey_added', '')",
+    ):
+        await house.rows(f"INSERT INTO {statement}", id=user)
     shirt = await listing(house, user)
     (ebay,) = await house.rows("SELECT id, public_id FROM connections WHERE marketplace = 'ebay'")
     asks = {"reason": "page_changed", "message": "x", "url": None, "actions": []}
@@ -173,6 +191,9 @@ async def _stock(house, user):
         "VALUES (:user, 'f', 'h', 'vendoo', 'utf-8', 'done', now())",
         "live": "live_imports (user_id, connection_id, status, message) VALUES (:user, :c, 'running', 'x')",
         "template": "listing_templates (user_id, name, facts) VALUES (:user, 'x', '{}')",
+        "reading": "model_answers (user_id, kind, content_hash, cost) VALUES (:user, 'reading', 'h', 1)",
+        "copy": "model_answers (user_id, kind, content_hash, cost) VALUES (:user, 'copy', 'h', 1)",
+        "deleted": "deleted_listings (id, user_id, described) VALUES (gen_random_uuid(), :user, '{}')",
         "view": "saved_views (user_id, name, query) VALUES (:user, 'x', 'q=x')",
         "match": "matches (user_id, one_id, other_id, points) "
         "VALUES (:user, CAST(:one AS uuid), CAST(:other AS uuid), 5)",
@@ -220,10 +241,11 @@ async def _stock(house, user):
     (photo,) = await house.rows("SELECT id FROM listing_photos")
     (webhook,) = await house.rows("SELECT id FROM webhook_endpoints")
     return {
+        "reading": made["reading"], "copy": made["copy"],
         "/connections/{id}/import": ebay["public_id"], "/connections/{id}/openings": ebay["public_id"],
         "/inventory/import/{id}": made["import"], "/listings/{id}": shirt, "/notifications/{id}": event["id"],
         "/notifications/webhooks/{id}": webhook["id"],
-        "/sittings/{id}": made["sitting"], "photo": photo["id"],
+        "/sittings/{id}": made["sitting"], "photo": photo["id"], "deleted": made["deleted"],
     }  # fmt: skip
 
 
@@ -236,13 +258,20 @@ def _addresses(ids):
             path = route.path
             if "{rest:path}" in path or path in ("/account/backup/{name}", "/extension/{file}", "/sw.js"):
                 continue  # leads back, or a file
-            if path == "/needs-you/pictures/{id}":
+            if path in ("/needs-you/pictures/{id}", "/activity/healed/{id}.jpg"):
                 continue
             of = next((known for known in ids if path.startswith(known)), None)
             assert of or "{" not in path, f"{path}: say of what"
             path = path.replace("{id}", str(ids[of])) if of else path
-            yield path.replace("{photo}", str(ids["photo"]))
-    yield from ("/inventory?q=x", "/inventory?look=grid", "/inventory/matches?state=linked", "/find?q=E")
+            path = path.replace("{photo}", str(ids["photo"])).replace("{place}", "ebay")
+            yield path.replace("{answer}", str(ids["copy" if "/copy/" in path else "reading"]))
+    yield from (
+        f"/inventory?deleted={ids['deleted']}",
+        "/inventory?q=x",
+        "/inventory?look=grid",
+        "/inventory/matches?state=linked",
+        "/find?q=E",
+    )
 
 
 @pytest.mark.longer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from sqlalchemy import event
@@ -41,3 +42,76 @@ async def test_a_keystroke_is_told_how_many_match_where_counting_them_is_short(h
         assert ("listings" in several) != large
         assert "1 listing " in await alice.text(f"{address}&q=shirt+07", headers=rows)
         assert "1 listing " in await bob.text(f"{address}&q=shirt", headers=rows)
+
+
+def heads(page):
+    """Name of a column → (how it is ordered, the order that its head leads to)."""
+    found = re.findall(
+        r'<th class="c-[^"]+" scope="col"(?: aria-sort="(\w+)")?>(?:<a href="([^"]+)"[^>]*>)?(\w+)', page
+    )
+    return {name: (how, html.unescape(to)) for how, to, name in found}
+
+
+async def test_the_heads_of_the_table_are_its_orders_and_say_so(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    for title, price, sku, stock in (("Cup", 900, "B-2", 1), ("Ant", 500, None, 3), ("Bag", 700, "A-1", 2)):
+        await listing(house, alice.id, title=title, price_cents=price, sku=sku, quantity=stock)
+    await listing(house, bob.id, title="Mug of Bob", sku="A-0")
+    page = (await alice.get("/inventory?q=a")).text
+    assert heads(page)["Age"] == ("ascending", "/inventory?q=a&sort=oldest")
+    assert heads(page)["Status"] == ("", "")
+    page = (await alice.get("/inventory")).text
+    for name, order in (("Listing", "Ant Bag Cup"), ("SKU", "Ant Bag Cup"), ("Stock", "Cup Bag Ant"),
+                        ("Price", "Ant Bag Cup"), ("Age", "Bag Ant Cup")):  # fmt: skip
+        to = heads(page)[name][1]
+        for way, expected in (("ascending", order.split()), ("descending", order.split()[::-1])):
+            if name == "Age":  # it is so anyway: the head leads to the other
+                way = {"ascending": "descending", "descending": "ascending"}[way]
+                expected = expected[::-1]
+            shown = (await alice.get(to)).text
+            assert re.findall(r'<a href="/listings/[^"]+">([^<]+)</a>', shown) == expected, to
+            assert [(one, how) for one, (how, _) in heads(shown).items() if how] == [(name, way)]
+            to = heads(shown)[name][1]
+    # what a page ends with is found again in its address, an empty SKU too
+    for sort, at, then in (("sku", " 00000000-0000-0000-0000-000000000000", "Ant"), ("sku-down", "B", "Bag")):
+        place = at if at.startswith(" ") else f"{at} 00000000-0000-0000-0000-000000000000"
+        shown = (await alice.get("/inventory", params={"sort": sort, "after": place})).text
+        assert re.findall(r'<a href="/listings/[^"]+">([^<]+)</a>', shown)[0] == then
+
+
+async def test_columns_are_hidden_for_the_one_who_wants_it_so(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    for who in (alice, bob):
+        await listing(house, who.id, title="Shirt")
+    shown = ["status", "where", "qty", "price"]
+    led = await alice.done("/inventory/columns", show=shown, query="q=shirt&look=nothing&x=1")
+    assert led == "/inventory?q=shirt"
+    assert 'data-hides="sku age"' in (await alice.get(led)).text
+    assert 'data-hides=""' in (await bob.get("/inventory")).text
+    await alice.done("/inventory/columns", show=["sku", "'; DROP", "price"], query="said=x")
+    assert 'data-hides="status where qty age"' in (await alice.get("/inventory")).text
+    assert (await alice.get("/inventory/columns")).status_code == 303
+    rows = await house.rows("SELECT email, hidden_columns FROM users ORDER BY email")
+    assert [row["hidden_columns"] for row in rows] == [["status", "where", "qty", "age"], []]
+
+
+async def test_kept_views_say_how_many_they_hold_after_the_page(house, reader, monkeypatch):
+    alice, bob = await reader("alice"), await reader("bob")
+    for who, many in ((alice, 6), (bob, 1)):
+        for number in range(many):
+            await listing(house, who.id, title=f"Shirt {number}")
+        for name, query in (("All shirts", "q=shirt"), ("None", "q=boots"), ("One", "q=shirt+0&sort=title")):
+            await house.rows("INSERT INTO saved_views (user_id, name, query) VALUES (:u, :n, :q)",
+                             u=who.id, n=name, q=query)  # fmt: skip
+    monkeypatch.setattr(inventory, "COUNTED", 5)
+
+    async def numbers(who, **how):
+        page = (await who.get("/inventory", **how)).text
+        return re.findall(r"data-kept>([\w ]+)(?:<span>([^<]+)</span>)?", page), 'hx-trigger="load"' in page
+
+    part = {"headers": {"X-Part": "views"}}
+    assert await numbers(alice) == ([("All shirts", ""), ("None", ""), ("One", "")], True)
+    assert await numbers(alice, **part) == ([("All shirts", "4+"), ("None", "0"), ("One", "1")], False)
+    assert await numbers(bob, **part) == ([("All shirts", "1"), ("None", "0"), ("One", "1")], False)
+    monkeypatch.setattr(inventory, "PATIENCE", -1)  # nothing is waited for
+    assert await numbers(alice, **part) == ([("All shirts", ""), ("None", ""), ("One", "")], False)

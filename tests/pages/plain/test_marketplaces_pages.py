@@ -21,6 +21,10 @@ async def test_an_account_says_what_its_session_was_opened_for_and_lists_each_ti
     there = f"/connections/{row['public_id']}/openings"
     listed = await alice.text(there)
     assert listed.count("to see what sold") == 3  # in the sentence too
+    whole = (await alice.get("/account")).text
+    assert re.findall(r"<tr><td>([^<]+)</td>", whole)[:2] == ["to see what sold"] * 2
+    assert "<td>check" not in whole
+    assert "to see what sold" not in (await bob.get("/account")).text
     await house.rows("DELETE FROM vault_audit WHERE purpose = 'post'")
     assert "2 times in the last 24 hours: to see what sold." in await alice.text(there)
     await house.rows("DELETE FROM vault_audit")
@@ -157,6 +161,26 @@ async def test_a_night_pace_is_told_where_there_is_one(house, reader):
     vars(house.settings)["watch_night_seconds"] = 600  # as when the owner chose it
     for one in (alice, bob):
         assert f"about every minute, {night}. While" in await one.text("/connections/mails")
+
+
+async def test_going_on_where_no_worker_is_says_so_and_asks_for_no_visit(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    nobody = {"reason": "no_worker", "message": "No worker runs at “home”.", "url": None, "actions": []}
+    public = await account(house, alice.id, "ebay", "alice", needs_you=nobody)
+    await house.rows("UPDATE connections SET place = 'home', paused_at = now()")
+    resume = f"/connections/{public}/resume"
+    assert (await bob.post(resume)).status_code == 404
+    said = await alice.text(await alice.done(resume))
+    assert "It is not paused any more. But no worker runs where this account is visited from" in said
+    refused = await alice.post(resume)  # from a page that was open before
+    assert refused.status_code == 409
+    assert "It cannot go on yet. No worker runs at “home”." in refused.text
+    assert "WORKER_PLACE=home" in refused.text
+    (row,) = await house.rows("SELECT paused_at, needs_you ->> 'reason' AS reason FROM connections")
+    assert row == {"paused_at": None, "reason": "no_worker"}
+    assert "Go on" not in await alice.text("/connections")
+    given = {"account": public, "reason": "no_worker", "action": "resume"}
+    assert "It cannot go on yet." in (await alice.post("/needs-you/account", **given)).text
 
 
 async def test_a_mailbox_that_no_worker_has_room_for_says_so(house, reader):

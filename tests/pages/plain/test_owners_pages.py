@@ -5,7 +5,7 @@ from __future__ import annotations
 from everystall.engine import LANES
 from everystall.web.pages.activity import _LANES
 
-PAGES = ("/activity", "/settings", "/settings/connection", "/account/backup")
+PAGES = ("/activity", "/activity/healed", "/settings", "/settings/connection", "/account/backup")
 
 
 async def test_each_of_the_owners_pages_leads_to_the_others_and_a_seller_finds_none(house, reader):

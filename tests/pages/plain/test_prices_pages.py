@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from everystall.inventory import price_changes
@@ -129,6 +130,51 @@ async def test_rules_are_applied_to_what_is_live(house, reader):
     await alice.post("/prices/changes", **look, token=token, sure="yes")
     assert "stands by another rule" not in await alice.text("/prices")
     assert await prices(house) == {2500}
+
+
+async def test_prices_of_many_are_put_back_where_nobody_changed_them_since(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    shirt, _ = await live(house, alice.id)
+    mug, _ = await live(house, alice.id, title="Stoneware mug", marketplace="ebay", sku="M-1")
+    await live(house, bob.id, title="Bob's mug")
+    look = {"on": "ebay", "how": "percent", "value": "-10"}
+    token = re.search(r'name="token" value="([^"]+)"', (await alice.post("/prices/changes", **look)).text)[1]
+    done = (await alice.post("/prices/changes", **look, token=token, sure="yes")).text
+    made = html.unescape(re.search(r'name="made" value="([^"]+)"', done)[1])
+    await house.rows("UPDATE listings SET price_cents = 1900 WHERE id = CAST(:id AS uuid)", id=mug)
+    before = await house.rows("SELECT price_cents, revision FROM listings ORDER BY id")
+    assert (await bob.post("/prices/changes/undo", made=made)).status_code == 404
+    assert await house.rows("SELECT price_cents, revision FROM listings ORDER BY id") == before
+    for wrong in ("", "x", "[1]", made.replace("2250", "0"), made.replace("2250", '"x"')):
+        assert (await alice.post("/prices/changes/undo", made=wrong)).status_code == 400
+    said = plain((await alice.post("/prices/changes/undo", made=made)).text)
+    assert "1 price is as it was. 1 was changed since, and stays." in said
+    rows = await house.rows("SELECT id, price_cents, revision FROM listings")
+    found = {str(row["id"]): (row["price_cents"], row["revision"]) for row in rows}
+    assert found[shirt] == (2500, 3)
+    assert found[mug][0] == 1900
+    (row,) = await house.rows(
+        "SELECT wanted_revision FROM publications WHERE listing_id = CAST(:id AS uuid)", id=shirt
+    )
+    assert row["wanted_revision"] == 3
+    again = plain((await alice.post("/prices/changes/undo", made=made)).text)
+    assert "0 prices are as they were. 2 were changed since, and stay." in again
+
+
+async def test_rules_that_were_applied_are_put_back(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    await live(house, bob.id, title="Bob's mug")
+    _, of = await live(house, alice.id)
+    await alice.done("/prices/rule", do="save", marketplace="ebay", mark_up="5")
+    look = {"on": "ebay", "how": "apply_rules", "value": ""}
+    token = re.search(r'name="token" value="([^"]+)"', (await alice.post("/prices/changes", **look)).text)[1]
+    done = (await alice.post("/prices/changes", **look, token=token, sure="yes")).text
+    made = html.unescape(re.search(r'name="made" value="([^"]+)"', done)[1])
+    rule = "SELECT price_rule FROM publications WHERE id = CAST(:of AS uuid)"
+    assert (await house.rows(rule, of=of))[0]["price_rule"]["cents"] == 500
+    said = plain((await alice.post("/prices/changes/undo", made=made)).text)
+    assert "1 price is as it was." in said
+    assert await house.rows(rule, of=of) == [{"price_rule": None}]
 
 
 async def test_more_than_are_taken_at_once_come_part_by_part(house, reader, monkeypatch):

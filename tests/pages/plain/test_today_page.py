@@ -7,7 +7,10 @@ import os
 
 from everystall.errors import Misconfigured
 from everystall.inventory.sample import LISTING
+from everystall.marketplaces import get_form
+from everystall.marketplaces.fees import fee_of
 from everystall.switch import Asker, Switch
+from everystall.web import numbers
 from tests.pages.standing import account, listing, publication
 
 
@@ -41,6 +44,62 @@ async def test_each_step_is_the_next_until_the_first_listing_is_live(house, read
     assert "What to do next" not in said
     assert "Live at marketplaces 1" in said
     assert await next_step(bob) == "Pair the browser that you sell with"
+
+
+async def test_that_no_worker_runs_is_said_with_what_to_do_and_that_nothing_is_lost(
+    house, reader, monkeypatch
+):
+    alice, bob = await reader("alice"), await reader("bob")
+    shirt, hat = await listing(house, alice.id), await listing(house, bob.id, title="Hat")
+    pages = []
+    for who, what, states in ((alice, shirt, ("waiting", "filling")), (bob, hat, ("waiting",))):
+        for state, marketplace in zip(states, ("ebay", "mercari"), strict=False):
+            closet = await account(house, who.id, marketplace, f"{who.id}"[:8])
+            await publication(house, who.id, what, closet, state=state)
+        pages += [(who, "/", 1), (who, f"/listings/{what}/stalls", len(states))]
+    monkeypatch.setattr(numbers, "NONE_SECONDS", 1e9)
+    for who, page, _ in pages:
+        assert "No worker of Everystall runs" not in await who.text(page)  # it was just started anew, say
+    monkeypatch.setattr(numbers, "NONE_SECONDS", -1.0)
+    for who, page, times in pages:
+        said = await who.text(page)
+        assert said.count("No worker of Everystall runs now") == times, said
+        assert "Nothing is lost" in said
+        assert "starts one with everystall worker , or all of it with everystall up ." in said
+        assert "In a moment" not in said
+    await house.rows("UPDATE users SET paused_at = now() WHERE id = :id", id=bob.id)
+    assert "You paused posting everywhere." in await bob.text(f"/listings/{hat}/stalls")
+    assert "Hat" not in await alice.text(f"/listings/{shirt}/stalls")
+
+
+async def test_what_sold_lately_is_told_to_who_sold_it(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    for who in (alice, bob):
+        ebay = await account(house, who.id, "ebay", f"ebay-{who.id}")
+        shirt = await listing(house, who.id)
+        await publication(house, who.id, shirt, ebay, state="live", put="live")
+    assert "Nothing sold in these days." in await alice.text("/")
+    for hours, title, cancelled in (
+        (2, "Wool hat", False), (50, "Silk scarf", False), (60, "Red cup", True), (999, "Old coat", False),
+    ):  # fmt: skip
+        await house.rows(
+            "INSERT INTO sales (user_id, connection_id, order_id, title, price_cents, quantity, category, "
+            "cost_cents, sold_at, sold_at_exact, observed_at, cancelled_at) SELECT user_id, id, :title, "
+            ":title, 2000, 1, 'men.shirts.casual', 500, at, true, at, CASE WHEN :cancelled THEN at END "
+            "FROM connections, LATERAL (SELECT now() - :hours * interval '1 hour' AS at) t "
+            "WHERE user_id = :alice",
+            alice=alice.id, title=title, hours=hours, cancelled=cancelled,
+        )  # fmt: skip
+    said = await alice.text("/")
+    left = 2000 - fee_of(get_form("ebay").FEES, 2000, "men.shirts.casual") - 500
+    assert f"In 24 hours 1 order, $20.00 about ${left / 100:.2f} left" in said
+    assert f"In 7 days 2 orders, $40.00 about ${left / 50:.2f} left" in said
+    assert "In 30 days 2 orders" in said
+    assert said.index("Wool hat") < said.index("Silk scarf") < said.index("Red cup")
+    assert "eBay cancelled" in said
+    his = await bob.text("/")
+    assert "Nothing sold in these days." in his
+    assert "Wool hat" not in his
 
 
 async def test_who_practises_may_begin_with_a_sample_and_is_told_where_they_are(house, reader):

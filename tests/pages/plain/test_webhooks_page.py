@@ -144,7 +144,7 @@ async def test_its_secret_is_made_anew_and_shown_this_once(house, reader):
     answer = await alice.post(rotate)
     (second,) = re.findall(r"whsec_[\w+/=]{40,}", answer.text)
     assert second != first
-    assert "One of before signs too, for 24 hours from when it was replaced." in answer.text
+    assert "An earlier one signs too, until 24 hours after it was replaced." in answer.text
     for page in (PAGE, f"{PAGE}/{row['id']}"):
         assert "whsec_" not in await alice.text(page)
     (now,) = await house.rows("SELECT sealed, previous_until > now() AS overlaps FROM webhook_endpoints")

@@ -20,6 +20,8 @@ from everystall.errors import (
 )
 from everystall.marketplaces.base import Draft, Money, PhotoFile, Published
 from everystall.marketplaces.ebay.adapter import ADAPTER
+from everystall.sandbox.core import DriftSetting
+from everystall.sandbox.drift import Vocabulary
 from everystall.worker.compare import compare, differing
 
 SITE = "ebay"
@@ -54,7 +56,8 @@ DRAFT = Draft(
 )  # fmt: skip
 
 
-async def armed(filled):
+async def armed(read):
+    filled = await read()
     assert differing(compare(armed.draft, filled.fields)) == []
     assert filled.draft_id
     armed.filled = filled
@@ -419,6 +422,16 @@ async def test_renamed_ids_and_classes_do_no_harm(page, ebay, seed):
     assert set(differing(compare(DRAFT, seen.fields))) <= {"specifics.Material"}
     await ADAPTER.delist(page, answer.remote_id)
     assert (await ADAPTER.read(page, answer.remote_id)).state == "ended"
+
+
+async def test_what_is_read_by_names_that_are_gone_is_read_by_its_label(page, ebay):
+    names = ("title", "customLabel", "condition", "price", "quantity", "bestOfferEnabled", "promotedListing",
+             "majorWeight", "minorWeight", "packageLength", "packageWidth", "packageDepth",
+             "itemLocationZip")  # fmt: skip
+    words = Vocabulary(names=[f"name={name}" for name in names])
+    ebay.world.drifts[SITE] = DriftSetting(1, 1, words)
+    await post(page)
+    assert len(listings(ebay, "live")) == 1
 
 
 @pytest.mark.extended

@@ -65,10 +65,10 @@ async def test_a_long_list_is_read_until_something_known(page, ebay, browser):
     browser.navigations.clear()
     found = await ADAPTER.find_sales(page, known=NONE, since=NOW)
     assert [sale.order_id for sale in found] == [order["order_id"] for order in socks.orders[::-1]]
-    assert len(browser.navigations) == 2
+    assert (len(browser.navigations), found.ended) == (2, True)
     browser.navigations.clear()
-    assert len(await ADAPTER.find_sales(page, known=frozenset({found[0].order_id}), since=NOW)) == 50
-    assert len(browser.navigations) == 1
+    newest = await ADAPTER.find_sales(page, known=frozenset({found[0].order_id}), since=NOW)
+    assert (len(newest), newest.ended, len(browser.navigations)) == (50, False, 1)
     known, oldest = frozenset({found[0].order_id}), frozenset({found[-1].order_id})
     assert len(await ADAPTER.find_sales(page, known=known, since=NOW, look_for=oldest)) == 60
 

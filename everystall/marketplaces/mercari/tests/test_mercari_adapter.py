@@ -6,6 +6,7 @@ import io
 import pytest
 from PIL import Image
 
+from everystall.browser.heal import Healing
 from everystall.errors import (
     AccountLimited,
     ChallengeShown,
@@ -19,6 +20,8 @@ from everystall.errors import (
 from everystall.marketplaces.base import Draft, Money, PhotoFile, Published
 from everystall.marketplaces.mercari import pages as on
 from everystall.marketplaces.mercari.adapter import ADAPTER
+from everystall.sandbox.core import DriftSetting
+from everystall.sandbox.drift import Vocabulary
 from everystall.worker.compare import compare, differing
 
 SITE = "mercari"
@@ -47,7 +50,8 @@ DRAFT = Draft(
 )  # fmt: skip
 
 
-async def armed(filled):
+async def armed(read):
+    filled = await read()
     assert differing(compare(armed.draft, filled.fields)) == []
     armed.filled = filled
 
@@ -327,6 +331,41 @@ async def test_after_a_drift_it_posts_rightly_or_not_at_all(page, mercari, stren
         [item] = listings(mercari, "live")
         assert item["fields"]["title"] == DRAFT.title
         assert item["fields"]["options"] == {"smart_pricing": False}
+
+
+async def test_what_is_read_by_names_and_headings_that_are_gone_is_read_all_the_same(page, mercari):
+    names = ["FreeShippingNoButton", "ShipsFromZip", "sellCondition", "SmartPricingButton"]
+    labels = {"Ships from": ["Sent from"], "Condition": ["Wear"]}
+    mercari.world.drifts[SITE] = DriftSetting(1, 2, Vocabulary(names=names, labels=labels))
+    await post(page)
+    assert len(listings(mercari, "live")) == 1
+
+
+@pytest.mark.longer
+async def test_what_lost_all_its_locators_is_found_again_and_read(page, mercari):
+    page.healing = Healing()
+    page.healing.begin(noting=True)
+    await post(page)
+    page.healing = Healing(looks=page.healing.noted)
+    names = ["SellCategoryFieldButton", "SelectShipping", "data-testid=Size", "itemSizeId"]
+    labels = {"Select a category": ["Choose a category"], "Category": ["Kind"], "Delivery": ["Postage"],
+              "Select a shipping label": ["Choose a shipping label"]}  # fmt: skip
+    mercari.world.drifts[SITE] = DriftSetting(1, 2, Vocabulary(names=names, labels=labels))
+    try:
+        await post(page)
+        assert page.healing.lost >= {on.CATEGORY.key, on.SHIPPING.key, on.SIZE.key}
+    finally:
+        page.healing = None
+    first, second = (item["fields"] for item in listings(mercari, "live"))
+    assert first == second
+
+
+async def test_whether_prices_fall_by_themselves_is_not_known_where_the_page_does_not_say(page, mercari):
+    labels = {"Smart Pricing is on": ["Prices fall"], "Smart Pricing is off": ["Prices stay"]}
+    names = ["SmartPricingTurnOffButton", "SmartPricingFloorPrice", "SmartPricingButton"]
+    mercari.world.drifts[SITE] = DriftSetting(1, 2, Vocabulary(names=names, labels=labels))
+    await page.goto(on.SELL, ready=on.TITLE)
+    assert (await page.read_form(on.FORM, on.FIELDS))["smart"] is None
 
 
 def _stock(mercari, title, live=True):

@@ -15,7 +15,8 @@ from everystall.errors import (
     NotWanted,
     SessionExpired,
 )
-from everystall.marketplaces.base import Draft, Filled, Money
+from everystall.marketplaces.base import Draft, Filled, Money, ReadBack
+from everystall.marketplaces.poshmark import adapter
 from everystall.marketplaces.poshmark.adapter import ADAPTER
 from everystall.marketplaces.poshmark.form import read_account
 from everystall.marketplaces.poshmark.tests.conftest import photo
@@ -44,8 +45,8 @@ class Arm:
     async def drafted(self, draft_id: str) -> None:
         self.drafts.append(draft_id)
 
-    async def __call__(self, filled: Filled) -> None:
-        self.filled = filled
+    async def __call__(self, read: ReadBack) -> None:
+        self.filled = await read()
         if self.refuse:
             raise NotWanted
 
@@ -173,6 +174,43 @@ async def test_a_change_of_mind_before_the_click_leaves_a_draft_that_is_found_an
     assert await ADAPTER.discard_draft(page, row.remote_id)
     assert await ADAPTER.find_active(page) == []
     assert not await ADAPTER.discard_draft(page, row.remote_id)
+
+
+@pytest.mark.parametrize(
+    ("does", "acts", "title"),
+    [
+        ("one.value = 'Another'", 1, "Another"),
+        ("one.closest('section').remove()", 1, None),
+        (
+            "one.closest('section').remove()",
+            0,
+            DRAFT.title,
+        ),  # a site whose second half takes the first's place
+    ],
+)
+async def test_what_was_done_in_the_second_half_is_read_back(page, site, monkeypatch, does, acts, title):
+    ready = page.wait_enabled
+
+    async def wait(target: Any) -> None:
+        await ready(target)
+        assert page.sealed
+        page.acts += acts
+        await page.raw.evaluate(
+            f"() => {{ const one = document.querySelector('[data-vv-name=title]'); {does} }}"
+        )
+
+    monkeypatch.setattr(page, "wait_enabled", wait)
+    arm = Arm(refuse=True)
+    with pytest.raises(NotWanted):
+        await ADAPTER.publish(page, DRAFT, PHOTOS, arm, arm.drafted)
+    assert arm.filled is not None
+    assert arm.filled.fields["title"] == title
+
+
+def test_words_that_ask_for_a_colour_are_none_however_they_ask():
+    for words, colors in (("Select Color", ()), ("Choose a shade", ()), (None, ()), ("Blue", ("Blue",)),
+                          ("Blue, White", ("Blue", "White")), ("Blue, Teal", ("Blue", "Teal"))):  # fmt: skip
+        assert adapter._colors({"colors": words}) == colors
 
 
 async def test_discarding_never_takes_down_what_went_live(page, site):

@@ -8,12 +8,14 @@ import types
 
 import pytest
 
+from everystall.browser.heal import Healing
 from everystall.browser.targets import Target
 from everystall.errors import PageChanged
 from everystall.marketplaces.poshmark import adapter, pages
 from everystall.marketplaces.poshmark.adapter import ADAPTER
 from everystall.marketplaces.poshmark.tests.test_poshmark_adapter import DRAFT, _publish
 from everystall.sandbox import drift
+from everystall.sandbox.core import DriftSetting
 from everystall.sandbox.poshmark.words import VOCABULARY
 
 pytestmark = pytest.mark.browser
@@ -52,6 +54,34 @@ async def test_with_the_old_names_nothing_is_posted(page, site):
     assert [item["state"] for item in site.ledger()["listings"] if item["state"] == "live"] == []
 
 
+@pytest.mark.longer
+async def test_what_lost_all_its_locators_is_found_again_and_read(page, site):
+    """The SKU behind what opens it, the brand, and the photos that the form counts."""
+    page.healing = Healing()
+    page.healing.begin(noting=True)
+    await _publish(page)
+    page.healing = Healing(looks=page.healing.noted)
+    names = ["data-vv-name=sku", "data-et-name=show_details", "data-test=photos"]
+    labels = {"show details": ["open details"], "ADDITIONAL DETAILS (PRIVATE)": ["MY DETAILS"],
+              "Enter the Brand/Designer": ["Brand or designer"], "BRAND": ["LABEL"]}  # fmt: skip
+    site.world.drifts["poshmark"] = DriftSetting(1, 2, drift.Vocabulary(names=names, labels=labels))
+    try:
+        await _publish(page)
+        assert page.healing.lost >= {pages.SKU.key, pages.SHOW_DETAILS.key, pages.BRAND.key}
+    finally:
+        page.healing = None
+    first, second = (item["fields"] for item in site.ledger()["listings"])
+    assert first == second
+
+
+async def test_a_subcategory_is_read_where_its_box_has_another_name(page, site):
+    words = drift.Vocabulary(names=["listing-editor__subcategory-container"])
+    site.world.drifts["poshmark"] = DriftSetting(1, 1, words)
+    page.healing = None
+    _, filled = await _publish(page)
+    assert filled.fields["category"] == DRAFT.category
+
+
 def test_the_same_seed_changes_the_site_in_the_same_way():
     html = '<input id="img-file-input" class="dropdown__menu__item dropdown__menu"><b>Next</b>'
     first = drift.apply(html, VOCABULARY, 7, 2)
@@ -60,3 +90,7 @@ def test_the_same_seed_changes_the_site_in_the_same_way():
     assert ">Next<" not in first
     assert drift.apply(html, VOCABULARY, 7, 1).endswith("<b>Next</b>")
     assert drift.apply(html, VOCABULARY, 7, 0) == html
+
+
+def test_what_closes_one_dialog_is_not_remembered_as_what_closes_another():
+    assert pages.PRICE_DONE.key != pages.SIZE_DONE.key

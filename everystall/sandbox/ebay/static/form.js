@@ -14,6 +14,15 @@
   const photos = [...values.photos];
   const specifics = { ...values.specifics };
   const inputs = {};
+  /** The fields' names on the page, written so that drift finds them. */
+  const named = {
+    title: { name: "title" }, customLabel: { name: "customLabel" }, condition: { name: "condition" },
+    price: { name: "price" }, quantity: { name: "quantity" }, bestOfferEnabled: { name: "bestOfferEnabled" },
+    promotedListing: { name: "promotedListing" }, majorWeight: { name: "majorWeight" },
+    minorWeight: { name: "minorWeight" }, packageLength: { name: "packageLength" },
+    packageWidth: { name: "packageWidth" }, packageDepth: { name: "packageDepth" },
+    itemLocationZip: { name: "itemLocationZip" },
+  };
   let uploading = 0;
   let frame = null;
   let timer = 0;
@@ -90,7 +99,7 @@
   }
 
   function field(name, label, attributes = {}, note = null) {
-    const input = make("input", { name, id: some(), autocomplete: "off", class: "textbox__control", ...attributes });
+    const input = make("input", { name, id: some(), autocomplete: "off", class: "textbox__control", ...attributes, ...named[name] });
     input.value = values[name] ?? "";
     inputs[name] = input;
     input.addEventListener("input", changed);
@@ -102,7 +111,7 @@
   }
 
   function toggle(name, label, note) {
-    const input = make("input", { name, id: some(), type: "checkbox", role: "switch", class: "switch__control" });
+    const input = make("input", { name, id: some(), type: "checkbox", role: "switch", class: "switch__control", ...named[name] });
     input.checked = Boolean(values[name]);
     inputs[name] = input;
     input.addEventListener("change", changed);
@@ -110,7 +119,7 @@
   }
 
   function choice(name, label, options) {
-    const select = make("select", { name, id: some(), class: "listbox__control" }, ...options.map(([value, text]) => make("option", { value, text })));
+    const select = make("select", { name, id: some(), class: "listbox__control", ...named[name] }, ...options.map(([value, text]) => make("option", { value, text })));
     select.value = values[name] ?? options[0][0];
     inputs[name] = select;
     select.addEventListener("change", changed);
