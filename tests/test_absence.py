@@ -54,6 +54,7 @@ async def _said(lines, event):
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.longer
 async def test_an_absence_is_said_once_with_its_cause_and_its_end_whoever_asks_meanwhile(
     db, database_urls, away, caplog
 ):
@@ -87,6 +88,7 @@ async def test_an_absence_is_said_once_with_its_cause_and_its_end_whoever_asks_m
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text
 
 
+@pytest.mark.longer
 async def test_a_long_absence_is_said_again_ever_more_rarely(db, away, monkeypatch):
     monkeypatch.setattr(absence, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(absence, "AGAIN_SECONDS", 0.5)

@@ -109,6 +109,7 @@ async def put_back(file: Path, settings: Settings) -> restoring.Restored:
     return (await asyncio.to_thread(restoring.put_back, file, key, settings, keyring))[0]
 
 
+@pytest.mark.longer
 async def test_an_archive_goes_to_an_object_store_in_parts_and_comes_back(
     s3, database_urls, empty_database, tmp_path, monkeypatch
 ):
@@ -218,6 +219,7 @@ async def test_neither_a_backup_nor_a_restore_takes_more_memory_where_there_is_m
     assert rows(there, LISTINGS) == rows(here, LISTINGS)
 
 
+@pytest.mark.longer
 def test_what_was_written_or_read_is_not_remembered(here, tmp_path):
     """A tar file of Python's keeps a note of each member: 300 bytes and more for each photo."""
     keyring, file = Keyring.load(here), tmp_path / "many.everystall"

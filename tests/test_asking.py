@@ -41,6 +41,7 @@ async def spent_by(db, user_id, cents=300) -> int:
         return (await spent(session, cents)).spent
 
 
+@pytest.mark.longer
 async def test_the_same_is_asked_and_paid_once_and_what_differs_again(db, alice, bob, model, scripted):
     first = await ask(db, alice, model, WHICH, 300)
     assert await ask(db, alice, model, WHICH, 300) == first

@@ -313,6 +313,7 @@ async def test_a_model_reads_nothing_that_a_seller_wrote(learned, stall):
     assert "S3cret" not in question.outline
 
 
+@pytest.mark.longer
 async def test_no_name_or_address_of_the_account_is_remembered_or_read_by_a_model(learned, stall):
     """Of two sellers: each is cut out while it is theirs."""
     for name, email in (("alice_b", "alice@example.com"), ("bob", "bob@example.com")):

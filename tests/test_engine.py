@@ -91,6 +91,7 @@ async def test_a_wake_up_is_what_procrastinate_itself_would_have_deferred(db, ad
     assert [event["type"] for event in events] == ["deferred"]
 
 
+@pytest.mark.longer
 async def test_five_thousand_wakes_are_one_waiting_job_per_lane(db, admin):
     account = uuid4()
     for _ in range(50):
@@ -815,6 +816,7 @@ async def test_batches_of_due_accounts_come_to_an_end(db, alice, make_listing, m
     assert batches == [3, 3, 1]
 
 
+@pytest.mark.longer
 async def test_due_finds_few_among_many_by_its_indexes(db, admin, alice, make_listing, make_connection):
     """40,000 settled, 20,000 put off, 20,000 that need their seller, 20 due."""
     connections = [await make_connection(alice) for _ in range(20)]

@@ -34,6 +34,7 @@ async def _post(admin, user, account, number):
     )
 
 
+@pytest.mark.longer
 async def test_a_bulk_post_of_5000_delays_another_sellers_single_post_by_one_visit_at_most(
     db, admin, database_urls, alice, bob, make_connection
 ):

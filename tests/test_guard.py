@@ -137,6 +137,7 @@ def chromiums(home: Path) -> list[int]:
     return found
 
 
+@pytest.mark.longer
 def test_a_killed_worker_leaves_no_browser_one_second_later(worker, tmp_path):
     process = worker("wait")
     assert chromiums(tmp_path)
@@ -150,6 +151,7 @@ def test_a_killed_worker_leaves_no_browser_one_second_later(worker, tmp_path):
     assert not list(Path(tempfile.gettempdir()).glob(f"evs-{process.pid}-*"))
 
 
+@pytest.mark.longer
 def test_a_browser_starts_where_the_folder_for_what_is_temporary_has_a_long_name(
     worker, tmp_path, monkeypatch
 ):

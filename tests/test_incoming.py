@@ -185,6 +185,7 @@ def test_an_export_in_parts_says_what_it_says_at_once(monkeypatch: pytest.Monkey
     ]  # fmt: skip
 
 
+@pytest.mark.longer
 def test_too_many_rows_and_too_many_cells():
     whole = file(VENDOO, *[{"Title": f"n{n}"} for n in range(files.MOST_ROWS)])
     assert len(files.read(whole).rows) == files.MOST_ROWS

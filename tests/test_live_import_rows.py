@@ -209,6 +209,7 @@ def _said(listing):
     )
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("known_by", ["place", "sku"])
 async def test_what_a_file_brought_in_is_that_listing_and_it_stays_as_it_is(
     db, alice, bob, make_listing, make_connection, known_by

@@ -7,6 +7,8 @@ import gzip
 import json
 import sys
 
+import pytest
+
 from tests.receiver import Receiver
 
 #: Stands for whatever must not leave: it is in a body, a cookie, a header, a variable, an error's words.
@@ -57,6 +59,7 @@ async def run(script: str, dsn: str = "") -> str:
     return said.decode()
 
 
+@pytest.mark.longer
 async def test_what_a_sentry_is_told_names_the_error_and_holds_nothing_of_a_seller():
     async with Receiver(answer=200) as sentry:
         said = await run(_BREAKS, f"http://key@127.0.0.1:{sentry.port}/1")

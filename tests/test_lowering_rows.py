@@ -148,6 +148,7 @@ async def _attempt(db, user, id):
     return attempt
 
 
+@pytest.mark.longer
 async def test_what_its_seller_changed_there_meanwhile_is_left_to_the_whole_revision_to_find(
     db, admin, alice, bob, lowered
 ):

@@ -204,6 +204,7 @@ def test_a_pair_is_judged_the_same_whichever_way_round(listings):
         assert weigh(one, other, a, b) == weigh(other, one, b, a)
 
 
+@pytest.mark.longer
 @given(LISTINGS, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(listings, random):
     shuffled = random.sample(listings, len(listings))
@@ -245,11 +246,13 @@ def test_an_unrelated_listing_changes_nothing(listings, account):
 # ---- on made-up listings, as the figures are ---------------------------------------------------------
 
 
+@pytest.mark.longer
 def test_the_same_seed_makes_the_same_listings():
     assert make(7, 4, 1) == make(7, 4, 1)
     assert make(7, 4, 1) != make(8, 4, 1)
 
 
+@pytest.mark.longer
 def test_made_up_lookalikes_are_not_linked_and_most_of_the_same_are_found():
     """A small world; docs/matching.md has the large ones."""
     world = make(7, 24, 3)

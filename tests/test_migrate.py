@@ -62,6 +62,7 @@ async def test_a_second_migrate_changes_nothing(database_urls):
     await database.close()
 
 
+@pytest.mark.longer
 async def test_who_joined_before_it_was_kept_is_found_by_address(empty_database, monkeypatch):
     upgrade = command.upgrade
     with monkeypatch.context() as before:
@@ -87,6 +88,7 @@ async def test_who_joined_before_it_was_kept_is_found_by_address(empty_database,
     assert kept == [("asked@example.com", None), ("nina@example.com", "nina@example.com")]
 
 
+@pytest.mark.longer
 async def test_sales_from_before_take_what_their_own_listing_says(empty_database, monkeypatch):
     upgrade = command.upgrade
     with monkeypatch.context() as before:
@@ -155,6 +157,7 @@ async def test_it_works_as_an_owner_who_is_no_superuser(server, empty_database):
             connection.execute(f"DROP ROLE {owner}")
 
 
+@pytest.mark.longer
 async def test_a_schema_auth_that_is_there_stays_as_it_is(empty_database):
     with psycopg.connect(empty_database.admin) as connection:
         connection.execute("CREATE SCHEMA auth")

@@ -121,6 +121,7 @@ async def test_all_rows_of_both_sellers_are_there_and_the_old_one_does_not_start
         await asyncio.to_thread(moving.move, here, there.admin)
 
 
+@pytest.mark.longer
 async def test_it_moves_to_an_owner_who_is_no_superuser(here, there, server, alice, bob):
     """As on a managed PostgreSQL: the owner of the database, with CREATEROLE."""
     owner, name = "everystall_dba_of_move", make_url(there.admin).database
@@ -145,6 +146,7 @@ async def test_it_moves_to_an_owner_who_is_no_superuser(here, there, server, ali
             connection.execute(f"DROP ROLE {owner}")
 
 
+@pytest.mark.longer
 async def test_what_goes_wrong_leaves_the_other_database_empty_and_this_one_in_use(
     here, there, db, alice, monkeypatch
 ):

@@ -248,6 +248,7 @@ async def test_what_is_due_together_is_one_message_with_the_most_urgent_first(
     assert said.index("Sold twice") < said.index("Shirt 2") < said.index("Shirt 0")
 
 
+@pytest.mark.longer
 async def test_two_workers_send_it_once(db, admin, vault, settings, outgoing, alice, tell, post_office):
     another = Outgoing(db, vault, settings, Vapid.load(settings))
     await tell.mail(alice)
@@ -288,6 +289,7 @@ async def test_who_sends_is_woken_with_the_commit_and_by_the_tick_once_it_is_due
 # ---- when -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.longer
 async def test_quiet_hours_and_digests_hold_it_back_and_what_is_urgent_passes(
     db, admin, outgoing, alice, tell, post_office
 ):
@@ -372,6 +374,7 @@ async def test_what_sold_and_is_still_up_elsewhere_is_told_at_night_too(db, alic
 # ---- what goes wrong --------------------------------------------------------------------------------
 
 
+@pytest.mark.longer
 async def test_what_is_not_taken_is_tried_again_and_given_up_in_the_end(
     db, admin, outgoing, alice, tell, post_office
 ):
@@ -503,6 +506,7 @@ async def test_what_cannot_be_put_in_words_is_given_up_and_the_rest_is_told(db, 
     assert titles == ["Something happened"] * 5 + ["Sold on eBay"]
 
 
+@pytest.mark.longer
 async def test_a_mail_that_asks_takes_the_place_of_the_one_that_waits(
     db, admin, vault, settings, outgoing, alice, bob, post_office
 ):

@@ -73,6 +73,7 @@ def add_photo(db, make_listing):
     return add_photo
 
 
+@pytest.mark.longer
 async def test_a_photo_that_is_being_named_is_not_deleted_as_nobodys(
     db, open_store, alice, bob, make_listing
 ):

@@ -457,6 +457,7 @@ async def test_huge_dimensions_in_a_tiny_file_are_refused(photos):
         await photos.put(lie)
 
 
+@pytest.mark.longer
 async def test_forty_megapixels_are_taken_within_the_limits(photos):
     stored = await photos.put(_png(8_000, 5_000, 8, 6, b"\x80\x40\x20\x80"))
     assert (stored.width, stored.height) == (8_000, 5_000)
@@ -575,6 +576,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.longer
 def test_a_write_that_the_system_cuts_off_leaves_nothing_and_says_so(tmp_path):
     """The kernel refuses the write half-way (RLIMIT_FSIZE), for everyone, root or not."""
     photo = tmp_path / "photo.png"
@@ -658,6 +660,7 @@ async def test_the_child_has_no_secret_and_no_freedom(photos, monkeypatch):
     assert not process.exists()
 
 
+@pytest.mark.longer
 def test_a_child_ends_with_its_killed_parent(tmp_path):
     script = (
         "import asyncio, os, sys\nfrom pathlib import Path\n"

@@ -104,6 +104,7 @@ async def test_what_is_missing_or_forgotten_is_told_as_missing(photos):
             await photos.rendition(sha256, RULE)
 
 
+@pytest.mark.longer
 async def test_a_store_that_is_away_says_so_and_works_again_when_it_is_back(tmp_path):
     server = S3()
     server.start()

@@ -48,6 +48,7 @@ def test_leaving_the_block_ends_the_children():
     assert is_free(port)
 
 
+@pytest.mark.longer
 def test_a_child_ends_when_its_parent_is_killed():
     port = free_port()
     parent = subprocess.Popen(

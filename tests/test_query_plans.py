@@ -45,6 +45,7 @@ async def test_what_is_asked_most_is_answered_by_its_indexes(db: Database, datab
             assert re.search(rf"\b{index}\b", plan), f"{name} needs {index}\n{plan}"
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("cursor", [False, True])
 async def test_a_page_of_what_came_in_one_transaction_reads_a_page_and_not_all(
     db: Database, database_urls, tmp_path, cursor

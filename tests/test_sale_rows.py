@@ -598,6 +598,7 @@ async def test_that_the_only_one_is_sold_where_more_may_be_offered_only_its_own_
     assert await all_of(db, alice, DoubleSale) == await all_of(db, bob, Row) == []
 
 
+@pytest.mark.longer
 async def test_sales_at_the_same_moment_wait_for_each_other_and_none_is_lost(db, alice, stand):
     for _ in range(8):
         await stand("mercari", "ebay", "poshmark")

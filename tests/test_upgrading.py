@@ -115,6 +115,7 @@ async def sellers(db, make_listing, alice, bob):
     return alice, bob
 
 
+@pytest.mark.longer
 async def test_where_a_migration_fails_midway_all_is_as_before_and_the_program_of_before_runs(
     settings, sellers, newer, monkeypatch
 ):
@@ -134,6 +135,7 @@ async def test_where_a_migration_fails_midway_all_is_as_before_and_the_program_o
     assert "shirt" not in failed.value.message + failed.value.action
 
 
+@pytest.mark.longer
 async def test_an_upgrade_is_undone_by_the_program_of_before_and_the_backup_that_was_made(
     settings, sellers, newer, monkeypatch
 ):

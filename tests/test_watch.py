@@ -253,6 +253,7 @@ async def _is_missing(db, admin, account, told, **how):
         await admin.execute("UPDATE sales SET missing_at = missing_at - interval '6 minutes'")
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("then", ["put_back", "leave_sold", "shown", "cancelled"])
 async def test_an_order_that_left_its_list_is_asked_about_and_never_put_back_by_itself(
     db, admin, alice, bob, stand, then

@@ -268,6 +268,7 @@ async def test_who_is_slow_is_given_up_and_holds_up_nobody_else(
     assert {d.last_error for d in await _deliveries(db, alice) if d.tries} == {"timeout"}
 
 
+@pytest.mark.longer
 async def test_eight_at_once_and_no_more_and_four_of_one_seller(db, mail, alice, bob, make_endpoint):
     async with Receiver(delay=0.3) as alices, Receiver(delay=0.3) as receiver:
         for _ in range(10):
@@ -673,6 +674,7 @@ async def test_a_secret_that_was_tampered_with_is_named_by_verify(
 # ---- many rows ----
 
 
+@pytest.mark.longer
 async def test_due_messages_are_found_by_their_index_among_many(db, admin, alice, make_endpoint):
     """100,000 delivered, 20,000 put off, 4 due."""
     id, _ = await make_endpoint(alice, "https://example.com")

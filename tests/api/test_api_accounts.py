@@ -172,6 +172,7 @@ async def test_after_ten_tries_from_one_network_it_rests_and_a_good_one_sets_the
     assert await check_password(site.database, sam.email, PASSWORD, HOME) == sam.user_id
 
 
+@pytest.mark.longer
 async def test_guessing_from_elsewhere_does_not_keep_the_owner_out(site, sam):
     for _ in range(11):
         with pytest.raises(LogInFailed):
@@ -213,6 +214,7 @@ async def test_networks_are_forgotten(site, sam):
     assert await site.rows(networks, **both) == []
 
 
+@pytest.mark.longer
 async def test_of_ten_thousand_tries_at_once_ten_are_looked_at(site, sam, database_urls):
     """What is compared with is handed out ten times, however many ask from one network."""
     given = await at_once(
@@ -247,6 +249,7 @@ async def test_of_a_flood_of_passwords_some_are_refused_and_the_next_is_taken(si
     assert (await sign_in(site, sam.email)).status_code == 200
 
 
+@pytest.mark.longer
 async def test_no_transaction_is_open_while_a_password_is_hashed(site, sam, monkeypatch):
     """By the API's doors and by the pages' forms."""
     open_meanwhile, in_thread = [], passwords._in_thread

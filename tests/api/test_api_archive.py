@@ -578,6 +578,7 @@ async def test_a_photo_that_the_store_lost_is_named_and_the_rest_leaves(site: Si
     assert len([name for name in found if name.startswith("photos/")]) == 1
 
 
+@pytest.mark.longer
 async def test_many_photos_are_held_one_at_a_time(site: Site, alice: Seller):
     """10,000 photos of 20 KB: what a piece holds is one of them, and the names grow by some bytes each."""
     listing = await alice.listing(photos=1)

@@ -202,6 +202,7 @@ async def test_an_empty_installation_becomes_the_one_that_was_backed_up(house, h
     assert next_["id"] > last["id"]
 
 
+@pytest.mark.longer
 async def test_what_the_owner_chose_is_as_it_was_then_and_changes_go_on(
     house, here, there, alice, bob, tmp_path
 ):
@@ -231,6 +232,7 @@ async def test_what_the_owner_chose_is_as_it_was_then_and_changes_go_on(
     assert len({row["email"] for row in changes}) == 1
 
 
+@pytest.mark.longer
 async def test_an_archive_from_before_settings_were_in_it_is_restored_without_them(
     house, here, there, tmp_path, monkeypatch
 ):
@@ -247,6 +249,7 @@ async def test_an_archive_from_before_settings_were_in_it_is_restored_without_th
     assert [there.rows(f"SELECT * FROM {table}") for table in archive.SETTINGS] == [[], []]
 
 
+@pytest.mark.longer
 async def test_what_an_owner_rejected_stays_so_whether_before_the_backup_or_since(
     house, here, there, tmp_path
 ):
@@ -281,6 +284,7 @@ async def test_what_an_owner_rejected_stays_so_whether_before_the_backup_or_sinc
     assert len(here.rows(states)) == 3
 
 
+@pytest.mark.longer
 async def test_an_archive_from_before_pages_were_in_it_is_restored_with_what_is_known_here(
     house, here, tmp_path, monkeypatch
 ):
@@ -297,6 +301,7 @@ async def test_an_archive_from_before_pages_were_in_it_is_restored_with_what_is_
     assert all(before.values())
 
 
+@pytest.mark.longer
 async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_second_time(
     house, here, alice, bob, tmp_path
 ):
@@ -366,6 +371,7 @@ async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_secon
     assert here.everything()["listings"] == changed["listings"]
 
 
+@pytest.mark.longer
 async def test_sittings_are_over_and_what_waited_to_be_told_is_not_sent(house, here, alice, bob, tmp_path):
     for seller in (alice, bob):
         id = {"id": seller.user_id}
@@ -444,6 +450,7 @@ async def test_what_is_wrong_is_refused_before_anything_is_touched(house, here, 
     assert there.rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 
+@pytest.mark.longer
 async def test_a_newer_versions_backup_is_refused_and_an_older_ones_is_brought_forward(
     house, here, there, tmp_path
 ):
@@ -475,6 +482,7 @@ async def test_a_newer_versions_backup_is_refused_and_an_older_ones_is_brought_f
     assert {row["restored_to"] is None for row in there.rows("SELECT * FROM users")} == {False}
 
 
+@pytest.mark.longer
 async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_path, monkeypatch):
     await here.make(file := tmp_path / "all.everystall")
     await closed(house)
@@ -504,6 +512,7 @@ async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_pa
     assert there.photos() == {}
 
 
+@pytest.mark.longer
 async def test_the_photo_store_of_what_is_restored_is_the_one_here(house, here, there, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     await closed(house)
@@ -522,6 +531,7 @@ async def test_the_photo_store_of_what_is_restored_is_the_one_here(house, here, 
     assert await restored() == known  # with a new store beside the old database
 
 
+@pytest.mark.longer
 async def test_nothing_is_restored_into_another_databases_photo_store(house, here, there, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     await closed(house)

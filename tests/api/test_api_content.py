@@ -47,6 +47,7 @@ async def form(person, path, **values):
 # ---- the API --------------------------------------------------------------------------------------
 
 
+@pytest.mark.longer
 async def test_copy_for_a_marketplace_is_proposed_counted_and_changes_nothing(alice, bob, model):
     listing = await alice.listing()
     before = (await alice.get(f"/api/listings/{listing}")).json()

@@ -42,6 +42,7 @@ async def _each(site: Site, seller: Seller, do: Any) -> None:
             await do(session, row)
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_random_life_is_told_change_by_change(site: Site, alice: Seller, bob: Seller, seed: int):
     dice = random.Random(seed)

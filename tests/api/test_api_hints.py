@@ -117,6 +117,7 @@ async def test_a_mailbox_is_kept_with_its_password_sealed_and_never_shown(site, 
     assert (await alice.get("/api/hints/mailbox")).json() == {"mailbox": None}
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("change", "status"),
     [

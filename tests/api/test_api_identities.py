@@ -118,6 +118,7 @@ async def test_an_account_that_is_there_is_never_opened_by_an_address(site, prov
     assert await site.rows("SELECT count(*) AS n FROM users") == [{"n": 2}]
 
 
+@pytest.mark.longer
 async def test_nobody_new_comes_in_uninvited_unless_their_domain_is_let_in(site, provider, ann, ben):
     provider.person = who("9", "dora@shop.example")
     assert (await comes_by(site)).status_code == 403

@@ -463,6 +463,7 @@ async def test_a_row_that_the_database_will_not_have_fails_alone(site: Site, ali
     assert sorted(one["title"] for one in await listings(alice)) == ["Good", "Mug"]
 
 
+@pytest.mark.longer
 async def test_imports_take_turns(site: Site, alice: Seller, bob: Seller, monkeypatch):
     monkeypatch.setattr(imports, "BATCH", 5)
     await send(alice, file(VENDOO, *[{"Title": f"n{n}"} for n in range(50)]))
@@ -514,6 +515,7 @@ async def test_shopifys_variants_are_listings_with_one_handle(site: Site, alice:
     assert counts(await brought(site, alice, file(SHOPIFY, *rows[1:], rows[0]))) == {"skipped": 2}
 
 
+@pytest.mark.longer
 async def test_many_rows_are_shown_in_parts(site: Site, alice: Seller):
     data = file(VENDOO, *[{"Title": f"n{n}", "Condition": "?"} for n in range(700)])
     told = await brought(site, alice, data)

@@ -262,6 +262,7 @@ async def test_a_message_that_names_another_seller_finds_nothing(site: Site, ali
     assert await site.everything_of(alice) == before
 
 
+@pytest.mark.longer
 async def test_what_is_finished_stays_as_it_is(site: Site, alice: Seller):
     job = await _posted(alice, "poshmark")
     await site.go_live(alice)

@@ -117,6 +117,7 @@ async def test_what_waited_to_be_relisted_and_is_taken_down_instead_is_kept_as_w
     assert await stands(site) == [("live", "live", "live", False)]
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("begun", [False, True])
 async def test_deleting_stops_and_what_nobody_went_for_stays(site, alice, bob, begun):
     listing, profiles = await live_listing(site, alice, "mercari", "poshmark")

@@ -165,6 +165,7 @@ async def test_what_is_likely_of_one_that_was_just_linked_is_proposed_of_what_th
     assert (told["data"]["linked"], told["data"]["proposed"]) == (1, 1)
 
 
+@pytest.mark.longer
 async def test_what_is_apart_from_one_that_was_just_linked_is_not_proposed(site, alice, compare):
     one, other, _ = await _two(site, alice)
     third, _ = await live_listing(site, alice, "mercari", photos=1)
@@ -422,6 +423,7 @@ async def test_asking_while_a_worker_compares_is_done_once_more(site, alice):
     assert (await alice.get("/api/matches")).json()["comparing"]
 
 
+@pytest.mark.longer
 async def test_who_compares_for_long_keeps_the_claim(site, alice, monkeypatch):
     one, _, _ = await _two(site, alice)
 

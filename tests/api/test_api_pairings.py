@@ -167,6 +167,7 @@ async def test_five_wrong_tries_end_a_code(site, sam):
     assert await how_far(site, sam) is None
 
 
+@pytest.mark.longer
 async def test_of_ten_thousand_guesses_at_once_five_are_compared(site, sam, database_urls):
     code = await code_of(sam)
 

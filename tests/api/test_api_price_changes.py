@@ -78,6 +78,7 @@ async def test_what_was_looked_at_is_done_once_as_an_edit_of_each(site, alice, w
     assert await price_of(alice, listing) == after
 
 
+@pytest.mark.longer
 async def test_what_changed_since_the_look_makes_it_do_nothing_of_it(site, alice):
     listing, accounts = await live_listing(site, alice, "mercari")
     other = await alice.listing()
@@ -117,6 +118,7 @@ async def test_what_a_marketplace_would_not_take_is_refused_with_the_reason_and_
     assert "Its price would be $0.00" in low["listings"][0]["reasons"][0]
 
 
+@pytest.mark.longer
 async def test_rules_are_applied_to_what_is_live_after_a_look_and_not_before(site, alice):
     listing, accounts = await live_listing(site, alice, "mercari", "poshmark")
     settled, _ = await live_listing(

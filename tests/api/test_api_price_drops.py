@@ -91,6 +91,7 @@ async def test_a_step_is_made_when_it_is_due_and_once(site, alice):
     )  # fmt: skip
 
 
+@pytest.mark.longer
 async def test_another_marketplace_and_a_relist_begin_no_days_anew(site, alice, bob):
     await falls(alice, COMMON)
     hers, profiles = await live_listing(site, alice, "mercari")
@@ -124,6 +125,7 @@ async def test_many_workers_at_once_make_a_step_once(site, alice):
     assert len(await site.rows("SELECT 1 FROM price_steps")) == 1
 
 
+@pytest.mark.longer
 async def test_a_workers_tick_makes_the_step(site, alice):
     await falls(alice, COMMON)
     listing, _ = await live_listing(site, alice, "mercari")
@@ -143,6 +145,7 @@ async def test_a_workers_tick_makes_the_step(site, alice):
     assert (await shown(alice, listing))["price"]["amount"] == 2200
 
 
+@pytest.mark.longer
 async def test_many_that_are_due_go_on_from_tick_to_tick(site, alice):
     await falls(alice, COMMON)
     await live_listing(site, alice, "mercari")

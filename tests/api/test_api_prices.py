@@ -175,6 +175,7 @@ async def test_what_is_posted_anew_after_it_ended_goes_by_the_rule_of_now(site, 
     assert (await wanted(site, alice))["mercari"]["percent"] == 2000
 
 
+@pytest.mark.longer
 async def test_post_again_of_what_is_gone_goes_by_the_rule_of_now_too(site, alice):
     listing, accounts = await live_listing(site, alice, "mercari")
     await rule(alice, "mercari", markUpPercent=20)

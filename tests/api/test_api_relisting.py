@@ -99,6 +99,7 @@ async def test_no_more_a_day_than_the_rule_says_the_oldest_first(site, alice):
     assert await ask_due(site.database) == 1
 
 
+@pytest.mark.longer
 async def test_between_two_of_the_same_listing_lie_the_rules_days(site, alice):
     await rules(alice, "poshmark", afterDays=3, betweenDays=10)
     await live_listing(site, alice, "poshmark")

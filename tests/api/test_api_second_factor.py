@@ -112,6 +112,7 @@ async def test_guesses_at_codes_count_with_those_at_the_password(site, ann, ben)
     assert (await ann.get("/api/account")).status_code == 200
 
 
+@pytest.mark.longer
 async def test_of_a_thousand_codes_at_once_few_are_looked_at(site, ann, ben, monkeypatch):
     secret, _ = await switched_on(ann)
     looked: list[str] = []

@@ -317,6 +317,7 @@ async def test_two_accounts_that_finish_at_the_same_moment_end_the_job(stall: St
     assert (await stall.job(alice, job["jobId"]))["status"] == "done"
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("marketplace", "form"),
     [("mercari", "/sell/"), pytest.param("poshmark", "/create-listing", marks=pytest.mark.longer)],

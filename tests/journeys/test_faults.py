@@ -73,6 +73,7 @@ async def test_a_message_that_nobody_knows_and_a_stale_list_ask_the_seller_in_th
     assert len(stall.events(marketplace, "published")) == 1
 
 
+@pytest.mark.longer
 async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="index_lag", seconds=1.5, times=100)

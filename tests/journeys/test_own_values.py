@@ -23,6 +23,7 @@ POLICIES = {
 }  # fmt: skip
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     "marketplace",
     ["ebay", *(pytest.param(name, marks=pytest.mark.longer) for name in ("poshmark", "mercari"))],

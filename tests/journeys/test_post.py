@@ -93,6 +93,7 @@ async def test_a_second_post_of_the_same_revision_posts_nothing(stall: Stall, al
     assert len(stall.events("poshmark", "published")) == 1
 
 
+@pytest.mark.longer
 async def test_a_job_cancelled_before_its_visit_posts_nothing(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     job = await stall.post(alice, await stall.listing(alice), ["mercari"])

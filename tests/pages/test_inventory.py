@@ -172,6 +172,7 @@ async def test_a_kept_view_stays_open_while_it_is_searched(house):
     assert "Secret" not in await page.content()
 
 
+@pytest.mark.longer
 async def test_what_was_asked_before_a_search_never_takes_the_place_of_what_it_found(house):
     alice = await house.person("alice")
     await fill(house, alice)
@@ -427,6 +428,7 @@ async def test_keys_move_select_open_and_a_choice_outlives_a_search(house):
     house.complaints[:] = [one for one in house.complaints if "404" not in one]
 
 
+@pytest.mark.longer
 async def test_all_between_two_are_selected_with_shift_by_a_click_and_by_a_key(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     made = await fill(house, alice)
@@ -500,6 +502,7 @@ async def test_who_has_none_is_told_how_to_begin_and_bob_has_nothing_of_alices(h
     assert foreign.status == 403
 
 
+@pytest.mark.longer
 async def test_a_head_orders_the_table_and_what_is_ticked_stays(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     await fill(house, alice)
@@ -543,6 +546,7 @@ async def test_a_head_orders_the_table_and_what_is_ticked_stays(house):
     assert await page.locator("th.c-price").is_visible()
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 @BOTH
 async def test_what_was_deleted_comes_back_by_undo_or_later(house, scripts):
@@ -570,6 +574,7 @@ async def test_what_was_deleted_comes_back_by_undo_or_later(house, scripts):
     await page.get_by_role("heading", name="Nothing deleted").wait_for()
 
 
+@pytest.mark.longer
 async def test_on_a_phone_a_new_listing_is_under_the_thumb_and_costs_no_row(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     await fill(house, alice)
@@ -616,6 +621,7 @@ def test_every_reason_to_wait_for_the_seller_can_be_filtered_by():
     assert set(PROBLEM_NAMES) == set(ACTIONS_FOR) <= set(REASONS)
 
 
+@pytest.mark.longer
 async def test_what_was_written_into_a_listing_is_shown_and_never_run(house):
     alice = await house.person("alice")
     await fill(house, alice, evil=EVIL)
@@ -648,6 +654,7 @@ Number.prototype.toLocaleString = function (...of) { made.push("a number"); retu
 """
 
 
+@pytest.mark.longer
 async def test_a_phone_lays_out_what_is_near_its_screen_and_makes_no_words_of_numbers(house):
     alice, bob = await house.person("alice"), await house.person("bob")
     for who, title, many in ((alice, "Plain tee", 50), (bob, "Bob's tee", 1)):

@@ -64,6 +64,7 @@ async def with_a_photo(page, path):
     await page.locator("#photo-list li").first.wait_for(timeout=30_000)
 
 
+@pytest.mark.longer
 async def test_from_the_editor_to_a_text_for_poshmark(house, model):
     alice, bob = await house.person("alice"), await house.person("bob")
     mine, theirs = await written(house, alice), await written(house, bob)

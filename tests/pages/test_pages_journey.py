@@ -294,6 +294,7 @@ async def test_today_says_which_listings_wait_and_what_for(house):
     assert "Linen shirt" not in await bobs.content()
 
 
+@pytest.mark.longer
 async def test_the_first_account_that_comes_in_is_seen_by_the_page_that_told_how(house):
     alice = await house.person("alice")
     page = await house.signed_in("alice")
@@ -336,6 +337,7 @@ def _manifest(archive):
         return json.loads(files.read("manifest.json"))
 
 
+@pytest.mark.longer
 async def test_a_page_that_was_signed_out_elsewhere_leads_to_the_door(house):
     await house.person("alice")
     page = await house.signed_in("alice")

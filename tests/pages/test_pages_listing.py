@@ -163,6 +163,7 @@ async def test_a_listing_is_written_with_photos_from_nothing(house, scripts, wid
     assert (await the_row(house, id))["revision"] == row["revision"]
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("width", "scripts"),
     [
@@ -445,6 +446,7 @@ async def test_nothing_typed_is_lost_by_who_is_signed_out_meanwhile(house):
     assert (await the_row(house, id))["title"] == "Linen shirt"
 
 
+@pytest.mark.longer
 async def test_a_quick_click_elsewhere_saves_what_was_typed_first(house):
     await house.person("alice")
     page = await house.signed_in("alice")
@@ -543,6 +545,7 @@ async def test_what_is_live_is_taken_down_before_it_is_deleted(house):
     assert left["asked"]
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     "evil", [CORPUS[0], *(pytest.param(one, marks=pytest.mark.extended) for one in CORPUS[1:])]
 )
@@ -570,6 +573,7 @@ async def test_what_anybody_wrote_in_a_listing_is_shown_and_never_run(house, evi
         assert link in ("http:", "https:")
 
 
+@pytest.mark.longer
 async def test_somebody_elses_listing_is_not_there(house):
     await house.person("alice")
     hers = await house.signed_in("alice")

@@ -78,6 +78,7 @@ def test_a_form_that_nobody_touched_changes_nothing(one):
     assert found.same == set(listing_form.PARTS)
 
 
+@pytest.mark.longer
 @settings(deadline=None)
 @given(listings, listings)
 def test_a_form_that_nobody_touched_changes_nothing_whatever_was_saved_meanwhile(before, now):

@@ -438,6 +438,7 @@ async def _top(page: Page, of: str) -> float:
     return float(await page.locator(of).evaluate("one => one.getBoundingClientRect().top"))
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_an_account_moves_by_itself_around_what_its_seller_is_at(house: House, scheme: str, width: int):
@@ -475,6 +476,7 @@ async def test_an_account_moves_by_itself_around_what_its_seller_is_at(house: Ho
     assert "bobs_closet" not in await page.content()
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_first_account_comes_up_whatever_has_the_focus(house: House, scheme: str, width: int):
@@ -497,6 +499,7 @@ async def test_the_first_account_comes_up_whatever_has_the_focus(house: House, s
     assert "bob_sells" not in await page.content()
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(

@@ -10,6 +10,7 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.longer
 async def test_pairs_are_answered_and_taken_back_by_keys(house):
     alice = await house.person("alice")
     await pair(house, alice, number=1)

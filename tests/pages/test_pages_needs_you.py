@@ -292,6 +292,7 @@ async def test_what_was_answered_meanwhile_is_no_error_and_what_does_not_fit_is_
     assert len(await house.rows("SELECT 1 FROM publications WHERE needs_you IS NOT NULL")) == 7
 
 
+@pytest.mark.longer
 async def test_nobody_sees_or_answers_what_waits_for_another_and_no_picture_of_theirs(house):
     alice = await house.person("alice")
     ids = await everything(house, alice)

@@ -217,6 +217,7 @@ async def test_the_bell_of_an_open_page_hears_what_happens(house):
     assert "Not hers" not in await page.content()
 
 
+@pytest.mark.longer
 async def test_a_push_is_shown_and_leads_to_what_it_is_about_and_offline_there_is_a_page(house):
     alice = await house.person("alice")
     event = await happens(house, alice)
@@ -309,6 +310,7 @@ async def test_a_push_is_shown_and_leads_to_what_it_is_about_and_offline_there_i
     house.complaints[:] = [one for one in house.complaints if "ERR_INTERNET_DISCONNECTED" not in one]
 
 
+@pytest.mark.longer
 async def test_a_browser_that_subscribes_is_kept_without_what_it_said(house):
     await house.person("alice")
     page = await house.signed_in("alice")
@@ -339,6 +341,7 @@ async def test_a_browser_that_subscribes_is_kept_without_what_it_said(house):
     assert await house.rows("SELECT 1 AS one FROM channels") == []
 
 
+@pytest.mark.longer
 async def test_it_can_be_installed(house):
     await house.person("alice")
     async with httpx.AsyncClient(base_url=house.url) as client:
@@ -395,6 +398,7 @@ async def test_the_looks_of_notifications(house, scheme, width):
     assert await page.evaluate("window.ran") is None
 
 
+@pytest.mark.longer
 async def test_a_webhook_that_is_changed_says_whether_it_is_told_and_which_secrets_sign(house):
     await house.person("alice"), await house.person("bob")
     here, url = "/notifications/webhooks", "https://shop.example.com/hook"

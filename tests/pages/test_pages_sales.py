@@ -158,6 +158,7 @@ async def test_sales_are_sought_by_words_marketplace_and_month_and_nobody_elses_
     assert alice != bob
 
 
+@pytest.mark.longer
 async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):
     alice = await house.person("alice")
     await sold(house, alice, title=EVIL, number=52)

@@ -125,6 +125,7 @@ async def test_a_second_factor_from_the_picture_to_the_next_sign_in(house: House
         assert "Nothing yet." in await ben.get("/account/sign-in")
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 async def test_passkeys_with_names_sign_in_without_a_password(house: House):
     ann_id = await house.person("ann")
@@ -171,6 +172,7 @@ async def test_passkeys_with_names_sign_in_without_a_password(house: House):
         assert "No passkeys yet." in await ben.get("/account/sign-in")
 
 
+@pytest.mark.longer
 async def test_what_a_device_signed_is_good_once_for_its_challenge_and_its_owner(house: House):
     """The answer of a real device, kept from its form and sent otherwise."""
     await house.person("ann")
@@ -225,6 +227,7 @@ async def test_what_a_device_signed_is_good_once_for_its_challenge_and_its_owner
             assert await sent(ticket=ticket, credential=nonsense) == 401, nonsense
 
 
+@pytest.mark.longer
 async def test_from_the_provider_and_back_signs_in_and_connects(house: House):
     await house.person("ann", role="owner")
     await house.person("ben")

@@ -191,6 +191,7 @@ async def _waits(socket: ClientConnection) -> bool:
     return "wait" in json.loads(await asyncio.wait_for(socket.recv(), 20))
 
 
+@pytest.mark.longer
 async def test_more_pages_than_a_seller_needs_are_told_so_and_others_still_sit(house: House):
     (hers, alice), (his, bob) = await _wanted(house, "alice"), await _wanted(house, "bob")
     there = [await _sit(house, hers, alice) for _ in range(sittings.MOST_PAGES)]
@@ -235,6 +236,7 @@ async def test_a_page_that_waits_for_a_worker_looks_once_a_second(house: House):
     assert 1 <= looks <= 6
 
 
+@pytest.mark.longer
 async def test_who_signs_out_sees_no_more_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("everystall.web.sittings.SIGNED_IN_SECONDS", 0.2)
     await desk.serve()

@@ -88,6 +88,7 @@ async def test_posting_to_all_queues_one_job_however_often_it_is_pressed(house, 
     assert rows == [{"wanted": "live", "state": "waiting"}] * 3
 
 
+@pytest.mark.longer
 async def test_what_is_missing_and_who_is_signed_out_is_said_before_anything_is_posted(house):
     alice = await house.person("alice")
     await three(house, alice)
@@ -117,6 +118,7 @@ async def test_what_is_missing_and_who_is_signed_out_is_said_before_anything_is_
     ]
 
 
+@pytest.mark.longer
 async def test_of_several_accounts_the_seller_says_which(house):
     alice = await house.person("alice")
     await account(house, alice, "mercari", "Shoes")
@@ -185,6 +187,7 @@ async def test_each_account_says_how_it_stands_why_and_what_may_be_done(house, s
     assert len(await house.rows("SELECT 1 FROM publications WHERE wanted = 'ended'")) == 1
 
 
+@pytest.mark.longer
 async def test_what_is_refused_is_said_at_its_account_and_changes_nothing(house):
     alice = await house.person("alice")
     shirt, ids = await states(house, alice)
@@ -258,6 +261,7 @@ async def test_whatever_a_marketplace_or_a_seller_wrote_is_shown_and_never_run(h
             assert link in ("http:", "https:")
 
 
+@pytest.mark.longer
 async def test_an_open_page_follows_what_happens(house):
     alice = await house.person("alice")
     shirt, ids = await states(house, alice)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
+
 from everystall.errors import Misconfigured
 from everystall.inventory.sample import LISTING
 from everystall.marketplaces import get_form
@@ -239,6 +241,7 @@ async def test_who_practises_goes_back_by_the_switch_and_is_told_what_ends(house
     assert "Going back to your own Everystall" in (await alice.get("/practice")).text
 
 
+@pytest.mark.longer
 async def test_after_a_restore_the_steps_lead_to_pages(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
     await house.rows("UPDATE users SET restored_to = now(), paused_at = now() WHERE id = :id", id=alice.id)

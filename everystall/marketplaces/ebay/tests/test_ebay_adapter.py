@@ -155,6 +155,7 @@ async def test_shoes_are_asked_for_their_own_size_and_bags_for_their_own_colour(
     assert made["Women's Bags & Handbags"]["colors"] == ["Brown"]
 
 
+@pytest.mark.longer
 async def test_nothing_is_clicked_when_arming_says_no_and_the_draft_is_told(page, ebay):
     async def refuse(filled):
         raise NotWanted
@@ -187,6 +188,7 @@ async def test_a_message_that_nobody_knows_settles_nothing(page, ebay):
     assert len(listings(ebay, "live")) == 1
 
 
+@pytest.mark.longer
 async def test_a_specific_that_the_category_has_no_field_for_is_told_as_missing(page, ebay):
     answer = await post(page, DRAFT.model_copy(update={"specifics": {**DRAFT.specifics, "Era": "1970s"}}))
     assert answer.remote_id
@@ -289,6 +291,7 @@ async def test_a_listing_is_taken_down_with_one_click_and_seen_gone(page, ebay):
     assert events.count("ended") == 1
 
 
+@pytest.mark.longer
 async def test_a_sold_listing_is_not_ended(page, ebay):
     answer = await post(page, DRAFT.model_copy(update={"quantity": 1}))
     ebay.buy(SITE, sku="A-17")
@@ -296,6 +299,7 @@ async def test_a_sold_listing_is_not_ended(page, ebay):
     assert (await ADAPTER.read(page, answer.remote_id)).state == "sold"
 
 
+@pytest.mark.longer
 async def test_a_draft_is_discarded_quietly_also_when_it_is_gone(page, ebay):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(NotPublished):
@@ -315,6 +319,7 @@ async def test_a_draft_that_the_site_only_says_it_deleted_is_not_believed_to_be_
     assert len(listings(ebay, "draft")) == 1
 
 
+@pytest.mark.longer
 async def test_a_page_that_is_not_there_proves_nothing(page, ebay):
     assert (await ADAPTER.read(page, "123456789012")).state == "unknown"
     ebay.fault(SITE, "index_lag", seconds=60, page_seconds=60)
@@ -350,6 +355,7 @@ async def test_a_captcha_is_handed_to_the_person(page, ebay):
         await ADAPTER.check_session(page)
 
 
+@pytest.mark.longer
 async def test_the_selling_limit_is_the_accounts(page, ebay):
     ebay.fault(SITE, "item_limit")
     with pytest.raises(AccountLimited, match="selling limit"):
@@ -424,6 +430,7 @@ async def test_renamed_ids_and_classes_do_no_harm(page, ebay, seed):
     assert (await ADAPTER.read(page, answer.remote_id)).state == "ended"
 
 
+@pytest.mark.longer
 async def test_what_is_read_by_names_that_are_gone_is_read_by_its_label(page, ebay):
     names = ("title", "customLabel", "condition", "price", "quantity", "bestOfferEnabled", "promotedListing",
              "majorWeight", "minorWeight", "packageLength", "packageWidth", "packageDepth",

@@ -144,6 +144,7 @@ async def test_a_row_that_does_not_say_what_it_is_of_is_not_passed_over(page, eb
         await ADAPTER.find_sales(page, known=NONE, since=NOW)
 
 
+@pytest.mark.longer
 async def test_more_than_is_read_at_once_is_said(page, ebay):
     socks = _stock(ebay, "Socks", quantity=300)
     for _ in range(251):

@@ -124,6 +124,7 @@ async def test_the_second_post_of_an_account_needs_no_welcome_and_no_zip(page, m
     assert len(listings(mercari, "live")) == 2
 
 
+@pytest.mark.longer
 async def test_the_other_layout_posts_too_and_is_left_to_be_found(page, mercari):
     mercari.fault(SITE, "layout")
     assert await post(page) == Published()
@@ -183,6 +184,7 @@ async def test_a_soft_reject_is_not_published(page, mercari):
     assert [one["state"] for one in listings(mercari)] == ["draft"]
 
 
+@pytest.mark.longer
 async def test_the_item_limit_is_the_accounts(page, mercari):
     mercari.fault(SITE, "item_limit")
     with pytest.raises(AccountLimited):
@@ -241,6 +243,7 @@ async def test_whose_session_it_is(page, mercari):
     assert (account.id, account.name) == (str(mercari.world.account(SITE, "ada").number), "ada")
 
 
+@pytest.mark.longer
 async def test_the_lists_are_read_newest_first_until_something_known(page, mercari, browser):
     for number in range(45):
         _stock(mercari, f"Item {number}")
@@ -311,6 +314,7 @@ async def test_a_photo_that_takes_its_time_is_waited_for(page, mercari):
     assert [one["sha256"] for one in listings(mercari, "live")[0]["photos"]] == [_sha(one) for one in PHOTOS]
 
 
+@pytest.mark.longer
 async def test_recompressed_photos_are_served_and_the_listing_is_the_same(page, mercari):
     mercari.fault(SITE, "recompress")
     answer = await post(page)
@@ -333,6 +337,7 @@ async def test_after_a_drift_it_posts_rightly_or_not_at_all(page, mercari, stren
         assert item["fields"]["options"] == {"smart_pricing": False}
 
 
+@pytest.mark.longer
 async def test_what_is_read_by_names_and_headings_that_are_gone_is_read_all_the_same(page, mercari):
     names = ["FreeShippingNoButton", "ShipsFromZip", "sellCondition", "SmartPricingButton"]
     labels = {"Ships from": ["Sent from"], "Condition": ["Wear"]}

@@ -64,6 +64,7 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, merc
     assert edits(mercari) == []
 
 
+@pytest.mark.longer
 async def test_a_floor_of_smart_pricing_stays_when_the_price_changes(page, mercari):
     smart = DRAFT.model_copy(
         update={"options": {"smart_pricing": True}, "specifics": {"Smart Pricing floor": "21.00"}}

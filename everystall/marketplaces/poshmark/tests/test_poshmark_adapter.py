@@ -84,6 +84,7 @@ async def test_a_listing_goes_live_and_reads_back_field_by_field(page, browser, 
     assert len(browser.navigations) == 5
 
 
+@pytest.mark.longer
 async def test_it_is_found_in_the_lists_as_live_then_as_sold(page, site):
     answer, _ = await _publish(page)
     (row,) = await ADAPTER.find_active(page)
@@ -119,6 +120,7 @@ async def test_a_page_that_is_not_there_proves_nothing(page):
     assert (await ADAPTER.read(page, "0" * 24)).state == "unknown"
 
 
+@pytest.mark.longer
 async def test_a_fresh_listing_may_be_a_404_for_a_while_and_is_then_unknown(page, site):
     site.fault("poshmark", "index_lag", seconds=60, page_seconds=60)
     answer, _ = await _publish(page)
@@ -162,6 +164,7 @@ async def test_a_captcha_in_front_of_the_form_is_handed_over(page, site):
     assert site.ledger()["listings"] == []
 
 
+@pytest.mark.longer
 async def test_a_change_of_mind_before_the_click_leaves_a_draft_that_is_found_and_discarded(page, site):
     arm = Arm(refuse=True)
     with pytest.raises(NotWanted):
@@ -176,6 +179,7 @@ async def test_a_change_of_mind_before_the_click_leaves_a_draft_that_is_found_an
     assert not await ADAPTER.discard_draft(page, row.remote_id)
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("does", "acts", "title"),
     [
@@ -213,6 +217,7 @@ def test_words_that_ask_for_a_colour_are_none_however_they_ask():
         assert adapter._colors({"colors": words}) == colors
 
 
+@pytest.mark.longer
 async def test_discarding_never_takes_down_what_went_live(page, site):
     answer, _ = await _publish(page)
     assert not await ADAPTER.discard_draft(page, answer.remote_id)
@@ -234,6 +239,7 @@ async def test_an_answer_that_is_lost_settles_nothing_and_is_not_clicked_again(p
     assert (row.state, row.remote_id) == (state, filled.draft_id)
 
 
+@pytest.mark.longer
 async def test_a_message_that_nobody_knows_settles_nothing(page, site):
     site.fault("poshmark", "odd_answer")
     answer, _ = await _publish(page)
@@ -264,6 +270,7 @@ async def test_a_soft_reject_is_not_published(page, site):
         await _publish(page)
 
 
+@pytest.mark.longer
 async def test_the_item_limit_is_the_accounts(page, site):
     site.fault("poshmark", "item_limit")
     with pytest.raises(AccountLimited):
@@ -287,6 +294,7 @@ async def test_a_marketplace_that_is_down_is_busy(page, site):
         await ADAPTER.find_active(page)
 
 
+@pytest.mark.longer
 async def test_the_other_layout_is_filled_too(page, site):
     site.fault("poshmark", "layout")
     answer, filled = await _publish(page)
@@ -333,6 +341,7 @@ async def test_each_kind_of_size_is_chosen(page, site, category, size, tab):
     assert differing(compare(draft, seen.fields)) == []
 
 
+@pytest.mark.longer
 async def test_smart_sell_discount_and_quantity_as_the_seller_chose(page, site):
     draft = DRAFT.model_copy(
         update={

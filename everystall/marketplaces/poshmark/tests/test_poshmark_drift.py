@@ -74,6 +74,7 @@ async def test_what_lost_all_its_locators_is_found_again_and_read(page, site):
     assert first == second
 
 
+@pytest.mark.longer
 async def test_a_subcategory_is_read_where_its_box_has_another_name(page, site):
     words = drift.Vocabulary(names=["listing-editor__subcategory-container"])
     site.world.drifts["poshmark"] = DriftSetting(1, 1, words)

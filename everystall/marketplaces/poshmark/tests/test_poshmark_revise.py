@@ -88,6 +88,7 @@ async def test_the_other_layout_saves_at_once(page, site, live):
     assert len(edits(site)) == 1
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("kind", "edited"),
     [
