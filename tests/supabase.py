@@ -248,7 +248,7 @@ class Storage:
         canonical = "\n".join(
             (
                 request.method, request.scope["raw_path"].decode().partition("?")[0],
-                "&".join(sorted(request.url.query.split("&"))),
+                "&".join(sorted(_with_value(each) for each in request.url.query.split("&"))),
                 *(f"{name}:{request.headers[name].strip()}" for name in names),
                 "", said["SignedHeaders"], request.headers["x-amz-content-sha256"],
             )
@@ -262,6 +262,10 @@ class Storage:
         for word in (day, region, "s3", "aws4_request", to_sign):
             key = hmac.digest(key, word.encode(), "sha256")
         return hmac.compare_digest(key.hex(), said["Signature"])
+
+
+def _with_value(parameter: str) -> str:
+    return parameter if "=" in parameter or not parameter else f"{parameter}="
 
 
 def _error(code: str, status: int) -> Response:
