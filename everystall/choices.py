@@ -132,6 +132,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Who may come in. A slip would lock everybody out of this page.": (
         "oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_domains", "password_sign_in",
+        "supabase_url", "supabase_jwt_secret", "supabase_owner",
     ),
     "Opens this machine's network to sellers: for who may write the environment to decide.": (
         "webhook_allow_private",

@@ -31,6 +31,8 @@ from everystall.absence import Absence, lets_nobody_in, why_of
 from everystall.errors import Misconfigured
 
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
+#: Supabase's Data API logs in by this role, and becomes `authenticated` for whoever brings a user's token.
+DATA_API = "authenticator"
 #: PostgreSQL 15: `security_invoker` views, MERGE and column lists that later migrations count on.
 MINIMUM_VERSION = 15
 #: Seconds that a transaction may rest between two statements: then PostgreSQL ends it. None of ours is open
@@ -43,6 +45,8 @@ SET_UP = (
     "Run `everystall migrate` once, with DATABASE_ADMIN_URL set to a superuser's address of this database: "
     "it makes tables and roles, the one of DATABASE_URL too."
 )
+#: Where Supabase's poolers speak for a transaction at a time: the shared one, and the project's own.
+_TRANSACTION_POOLER, _SUPABASE = 6543, (".supabase.com", ".supabase.co")
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
 _MIGRATING = 0x65766572
 
@@ -112,7 +116,7 @@ class Database:
 
     async def check_login(self) -> None:
         """Raises Misconfigured if this login could read past row-level security, or cannot work at all."""
-        name, where = self.engine.url.username or "", place(self.engine.url)
+        name, where = role_of(self.engine.url), place(self.engine.url)
         try:
             async with self.engine.connect() as connection:
                 version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
@@ -186,7 +190,35 @@ def driver_url(url: str) -> URL:
             f"Everystall needs PostgreSQL, not {parsed.get_backend_name()}.",
             action="Set DATABASE_URL to a PostgreSQL, or unset it: then one comes with Everystall.",
         )
+    if parsed.port == _TRANSACTION_POOLER and (parsed.host or "").endswith(_SUPABASE):
+        raise _pooled(parsed)
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def role_of(url: URL) -> str:
+    """Who logs in there. Supabase's shared pooler wants to be told the project too: `role.project`."""
+    name = url.username or ""
+    return name.rpartition(".")[0] or name if _by_shared_pooler(url) else name
+
+
+def named_like(url: URL, role: str) -> str:
+    """The role as it is called in an address that leads the same way as `url`."""
+    project = (url.username or "").rpartition(".")[2]
+    return f"{role}.{project}" if _by_shared_pooler(url) else role
+
+
+def _by_shared_pooler(url: URL) -> bool:
+    return (url.host or "").endswith(".pooler.supabase.com")
+
+
+def _pooled(url: URL) -> Misconfigured:
+    """LISTEN is a session's, as are the settings that each connection of ours begins with."""
+    return Misconfigured(
+        f"{place(url)} is a pooler that gives a session away after each transaction. Everystall listens to "
+        "its database, and so needs sessions of its own.",
+        action="In DATABASE_URL (and DATABASE_ADMIN_URL), name the database itself, or a pooler in session "
+        "mode. At Supabase that is the direct connection, or the session pooler: port 5432 instead of 6543.",
+    )
 
 
 def place(url: URL) -> str:
@@ -197,6 +229,8 @@ def place(url: URL) -> str:
 def unreachable(url: URL, error: Exception) -> Misconfigured:
     """What to say of a database that we cannot use; never the address with its password."""
     cause = getattr(error, "orig", None) or error
+    if "unsupported startup parameter" in str(cause):  # as PgBouncer says it
+        return _pooled(url)
     if re.search(r'database ".*" does not exist', str(cause)):
         return Misconfigured(
             f"There is no database {url.database!r} at {url.host or 'the local socket'}:{url.port or 5432}.",
@@ -244,6 +278,33 @@ WHERE (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_use
   AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = :login)
 """
 
+#: The tables' owner cannot name what is in a schema `auth` that is there already.
+_KEPT_FROM_AUTH = """
+SELECT 1 FROM pg_namespace n WHERE n.nspname = 'auth' AND NOT has_schema_privilege(%(owner)s, n.oid, 'USAGE')
+"""
+
+#: Where there is Supabase's Data API, no table of ours is reached by it. It would show a seller's own rows to
+#: that seller only, and let them write into these past all that the web checks first.
+_NOT_BY_DATA_API = f"""
+DO $$
+DECLARE
+    behind regclass;
+BEGIN
+    FOR behind IN
+        SELECT c.oid FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relrowsecurity
+          AND pg_get_userbyid(c.relowner) = '{OWNER}'
+          AND EXISTS (SELECT FROM pg_roles WHERE rolname = '{DATA_API}')
+          AND NOT EXISTS (SELECT FROM pg_policy p
+                          WHERE p.polrelid = c.oid AND p.polname = 'not_by_data_api')
+    LOOP
+        EXECUTE format('CREATE POLICY not_by_data_api ON %s AS RESTRICTIVE TO {SELLER} '
+                       'USING (session_user <> ''{DATA_API}'')', behind);
+    END LOOP;
+END
+$$
+"""
+
 #: What the login role needs, and the newest column that a migration made.
 _READY = f"""
 SELECT EXISTS (SELECT FROM pg_attribute
@@ -266,9 +327,9 @@ def migrate(admin_url: str, login_url: str) -> str:
     login role that `login_url` names. Safe to repeat. Returns what it did, in one line for a person.
     `admin_url` is a superuser's, or one that owns the database and may create roles."""
     admin, login = driver_url(admin_url), driver_url(login_url)
-    if not login.username or login.username == admin.username:
+    if not login.username or role_of(login) == role_of(admin):
         raise Misconfigured(
-            f"DATABASE_URL logs in as {login.username or 'nobody'!r}, who also migrates. The web and the "
+            f"DATABASE_URL logs in as {role_of(login) or 'nobody'!r}, who also migrates. The web and the "
             "worker need a role of their own, which can not read past row-level security.",
             action="Name another user in DATABASE_URL (for example everystall_app, with a password): "
             "`everystall migrate` makes the role. DATABASE_ADMIN_URL keeps the one you have now.",
@@ -285,13 +346,13 @@ def migrate(admin_url: str, login_url: str) -> str:
                 there = connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"everystall.{what}"})
                 if there is not None:
                     statement = _FORGET.format(what=what, unless=unless)
-                    connection.execute(text(statement), {"login": login.username})
+                    connection.execute(text(statement), {"login": role_of(login)})
     except (DBAPIError, psycopg.Error) as e:
         raise refusal(admin, e) or e from None
     finally:
         engine.dispose()
     done = f"already at {head}" if before == head else f"now at {head}"
-    return f"The database at {place(admin)} is {done}; {login.username} may log in."
+    return f"The database at {place(admin)} is {done}; {role_of(login)} may log in."
 
 
 def check_version(connection: Connection) -> None:
@@ -325,7 +386,9 @@ def upgrade(connection: Connection, login: URL, revision: str = "head") -> str |
     connection.execute(text(f"SET ROLE {OWNER}"))
     config = migrations(connection)
     command.upgrade(config, revision)
-    _let_in(connection, str(login.username))
+    _let_in(connection, role_of(login))
+    connection.execute(text(f"SET ROLE {OWNER}"))
+    connection.execute(text(_NOT_BY_DATA_API))
     connection.execute(text("RESET ROLE"))
     return ScriptDirectory.from_config(config).get_current_head()
 
@@ -381,11 +444,12 @@ def _make_roles(connection: Connection, login: URL) -> None:
     for role in (OWNER, ENGINE, SELLER):
         if not exists(role):
             run(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-    name = sql.Identifier(str(login.username))
-    if not exists(str(login.username)):
+    role = role_of(login)
+    name = sql.Identifier(role)
+    if not exists(role):
         # The server gets a SCRAM verifier, so the password itself never shows in its log.
         password = raw.pgconn.encrypt_password(
-            str(login.password or "").encode(), str(login.username).encode(), b"scram-sha-256"
+            str(login.password or "").encode(), role.encode(), b"scram-sha-256"
         ).decode()
         run(
             sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}").format(
@@ -393,12 +457,16 @@ def _make_roles(connection: Connection, login: URL) -> None:
             )
         )
     else:
-        inherits = run("SELECT rolinherit FROM pg_roles WHERE rolname = %s", [login.username]).fetchone()
+        inherits = run("SELECT rolinherit FROM pg_roles WHERE rolname = %s", [role]).fetchone()
         if inherits and inherits[0]:
             run(sql.SQL("ALTER ROLE {} NOINHERIT").format(name))
-    member = run("SELECT pg_has_role(%s, %s, 'MEMBER')", [login.username, SELLER]).fetchone()
+    member = run("SELECT pg_has_role(%s, %s, 'MEMBER')", [role, SELLER]).fetchone()
     if member and not member[0]:
         run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SELLER), name))
+    if _by_shared_pooler(login):  # which passes on nothing of `session_options`
+        resting = sql.Literal(f"{RESTING_SECONDS}s")
+        run(sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}").format(name, resting))
+        run(sql.SQL('ALTER ROLE {} SET search_path = "$user", public, procrastinate').format(name))
     me = run("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     if me and not me[0]:
         for role in (OWNER, ENGINE, SELLER):  # the last for the keys' rotation, which acts as each seller
@@ -411,6 +479,9 @@ def _make_roles(connection: Connection, login: URL) -> None:
             sql.Identifier(SELLER), sql.Identifier(ENGINE)
         )
     )
+    if run(_KEPT_FROM_AUTH, {"owner": OWNER}).fetchone():
+        # policies name auth.uid(), and Supabase's `postgres` may use that schema, but let nobody in itself
+        run(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SELLER), sql.Identifier(OWNER)))
 
 
 def _let_in(connection: Connection, login: str) -> None:

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -31,7 +32,7 @@ from everystall.errors import Misconfigured
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
             "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY", "OPENROUTER_API_KEY",
-            "OIDC_CLIENT_SECRET")  # fmt: skip
+            "OIDC_CLIENT_SECRET", "SUPABASE_JWT_SECRET")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -215,6 +216,12 @@ class Settings(BaseSettings):
     oidc_domains: str = ""
     #: False: nobody signs in with a password, but by the provider or a passkey.
     password_sign_in: bool = True
+    #: A Supabase project whose people use Everystall by their access tokens (docs/supabase.md): its address.
+    supabase_url: str | None = None
+    #: What it signs these by, where it has no signing keys yet: the legacy JWT secret. None = its own keys.
+    supabase_jwt_secret: SecretStr | None = None
+    #: Who of its people is an owner here: their id there.
+    supabase_owner: UUID | None = None
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: Annotated[SecretStr | None, AfterValidator(_a_dsn)] = None
 
@@ -358,6 +365,29 @@ class Settings(BaseSettings):
             raise ValueError("is an https address, or one of this machine")
         return value or None
 
+    @field_validator("supabase_url")
+    @classmethod
+    def _a_project(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "https://project.supabase.co")
+            _ = parts.port
+        except ValueError:
+            raise ValueError("is not an address") from None
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("is written as https://abcdefgh.supabase.co")
+        if parts.path not in ("", "/"):
+            raise ValueError("has no path: /auth/v1 is added to it")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise ValueError("is an https address, or one of this machine")
+        return value.rstrip("/") if value else None
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _a_jwt_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("has 32 characters or more: who guesses it is everybody")
+        return value
+
     @field_validator("oidc_domains")
     @classmethod
     def _domains(cls, value: str) -> str:
@@ -372,6 +402,12 @@ class Settings(BaseSettings):
             raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID, what Everystall is called there")
         if not self.password_sign_in and self.oidc_issuer is None:
             raise ValueError("PASSWORD_SIGN_IN is false, and no OIDC_ISSUER lets anybody in")
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_project(self) -> Self:
+        if self.supabase_url is None and (self.supabase_jwt_secret or self.supabase_owner):
+            raise ValueError("SUPABASE_JWT_SECRET and SUPABASE_OWNER need SUPABASE_URL")
         return self
 
     @property

@@ -25,6 +25,7 @@ from everystall.db import Database, migrate
 from everystall.embedded import Server
 from everystall.models import Connection, Listing
 from tests.selling import publish
+from tests.supabase import make_project, make_roles
 
 #: Transactions that are open in this database, but for the one that asks.
 OPEN_ONES = """SELECT query FROM pg_stat_activity WHERE datname = current_database()
@@ -101,6 +102,36 @@ def empty_database(server: Urls) -> Iterator[Urls]:
     yield server.named(name)
     with psycopg.connect(server.admin, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def supabase_project() -> Iterator[tuple[str, Urls]]:
+    """A server of its own with Supabase's roles: its superuser, and a project's database that is set up."""
+    home = Path(tempfile.mkdtemp(prefix="everystall-test-"))
+    embedded = Server(home, fsync=False)
+    try:
+        superuser = embedded.start().admin
+        make_roles(superuser)
+        project = make_project(superuser, "everystall_project")
+        login = make_url(project).set(username="everystall_app", password="its-word")
+        urls = Urls(login.render_as_string(hide_password=False), project)
+        migrate(urls.admin, urls.login)
+        yield superuser, urls
+    finally:
+        embedded.stop()
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def supabase_urls(supabase_project: tuple[str, Urls]) -> Iterator[Urls]:
+    """A Supabase project's database of this test's own: as `everystall_app`, and as its `postgres`."""
+    superuser, urls = supabase_project
+    name = f"everystall_test_{secrets.token_hex(6)}"
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE everystall_project OWNER postgres "
+                           "STRATEGY file_copy")  # fmt: skip
+        yield urls.named(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

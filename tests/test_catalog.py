@@ -19,7 +19,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "end_forgetting", "hold_photos", "known_targets", "remember_look", "note_heal",
              "healed_locators", "healed_picture", "reject_locator", "take_locators",
              "begin_sign_in", "look_at_sign_in", "take_sign_in", "identity_of",
-             "join_by_identity"}  # fmt: skip
+             "join_by_identity", "sign_in_from_supabase"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
             "accounts_appear", "accounts_move", "accounts_visited", "sales_move",
@@ -231,7 +231,7 @@ async def test_the_engine_reads_no_content_and_no_secret(admin):
     assert changed == {
         ("api_tokens", "UPDATE"): {"last_used_at"},
         ("api_tokens", "INSERT"): {"user_id", "name", "token_hash", "scopes", "kind"},
-        ("users", "INSERT"): {"email", "password_hash", "role"},
+        ("users", "INSERT"): {"id", "email", "password_hash", "role"},
         ("users", "UPDATE"): {"password_hash", "role", "log_in_tries", "log_in_since"},
         ("log_in_networks", "INSERT"): {"user_id", "network", "tries", "since"},
         ("log_in_networks", "UPDATE"): {"tries", "since"},

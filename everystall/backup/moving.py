@@ -158,7 +158,7 @@ def _new_login(connection: Connection, admin: URL) -> URL:
     known = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :name)")
     while connection.execute(known, {"name": name}).scalar_one():
         name = f"{LOGIN}_{secrets.token_hex(3)}"
-    return admin.set(username=name, password=secrets.token_urlsafe(24))
+    return admin.set(username=db.named_like(admin, name), password=secrets.token_urlsafe(24))
 
 
 def _copy(ours: psycopg.Connection[Any], theirs: psycopg.Connection[Any], table: _Table) -> int:

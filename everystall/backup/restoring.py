@@ -305,7 +305,7 @@ def check_alone(connection: Connection, login: URL, what: str = "restored") -> N
     """Raises BackupRefused while a web or a worker is connected. `what` was not done then."""
     until = time.monotonic() + GOING
     asked = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = :n")
-    while connection.execute(asked, {"n": login.username}).scalar_one():
+    while connection.execute(asked, {"n": db.role_of(login)}).scalar_one():
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
         if time.monotonic() > until:
             raise BackupRefused(

@@ -192,11 +192,13 @@ async def change_password(parts: Parts, request: Request, who: SignedIn, old: st
 
 async def prove(parts: Parts, request: Request, who: SignedIn, password: str | None) -> User:
     """The account, after its password was given (if it has one): a borrowed cookie or token is not enough.
-    Raises LogInFailed; SignInAgain for who signs in by a provider or a passkey, and did not just now."""
+    Raises LogInFailed; SignInAgain for who signs in by a provider, a passkey or at Supabase, and did not just
+    now."""
     async with parts.database.as_user(who.user_id) as session:
         user = await get_user(session, who)
         others = select(ProviderIdentity.id).union_all(select(Passkey.id)).limit(1)
-        if user.password_hash is None and await session.scalar(others) is not None:
+        elsewhere = who.kind == "supabase" or await session.scalar(others) is not None
+        if user.password_hash is None and elsewhere:
             await factors.check_fresh(session, who)
     if user.password_hash is not None:
         await check_password(parts.database, user.email, password or "", asked_from(request.scope))
@@ -304,8 +306,11 @@ async def find_tokens(session: AsyncSession, kind: Kind) -> list[ApiToken]:
 async def make_token(
     session: AsyncSession, who: SignedIn, name: str, scopes: Sequence[str], expires_at: datetime | None
 ) -> tuple[ApiToken, str]:
-    """The row and the token itself, the only time that it can be read."""
+    """The row and the token itself, the only time that it can be read. Raises SignInAgain for an access token
+    of Supabase's, good for an hour itself, whose person did not sign in just now."""
     token = new_token()
+    if who.kind == "supabase":
+        await factors.check_fresh(session, who)
     if who.kind == "api":  # a token that ends makes none that outlives it
         mine = await session.scalar(select(ApiToken.expires_at).where(ApiToken.id == who.token_id))
         expires_at = min(filter(None, (mine, expires_at)), default=None)

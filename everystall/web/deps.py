@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -29,11 +30,12 @@ from everystall.db import Database
 from everystall.errors import NotAllowed, NotFound, SignInFirst, Unauthenticated
 from everystall.settings import Settings
 from everystall.vault.sessions import Vault
-from everystall.web import browsers
+from everystall.web import browsers, supabase
 from everystall.web.limits import Limits, budget_of
 from everystall.web.listening import Listening
 from everystall.web.numbers import Numbers
 from everystall.web.provider import Provider
+from everystall.web.supabase import Supabase
 from everystall.web.tokens import PREFIX, hash_of
 
 #: May hand over sessions and ask about them: what the extension's token is given.
@@ -68,12 +70,14 @@ class Parts:
     numbers: Numbers = field(init=False)
     model: Model = field(init=False)
     provider: Provider = field(init=False)
+    supabase: Supabase = field(init=False)
 
     def __post_init__(self) -> None:
         self.following = Following(self.settings, self.vault.open_setting, self._follow)
         self.numbers = Numbers(self.database)
         self.model = Model(self.settings)
         self.provider = Provider()
+        self.supabase = Supabase()
 
     def _follow(self, newer: Settings) -> None:
         self.vault.settings = newer
@@ -88,9 +92,11 @@ class Parts:
 class SignedIn:
     user_id: UUID
     token_id: UUID
-    #: api · browser · extension
+    #: api · browser · extension · supabase; then `token_id` is the sign-in's there
     kind: str
     scopes: frozenset[str]
+    #: Where `token_id` names no row of ours that says so.
+    signed_in_at: datetime | None = None
 
     def may(self, scope: str) -> bool:
         """No scope at all, or `*`, is every scope; an extension's token is for sessions at most."""
@@ -114,7 +120,7 @@ async def _deserted(parts: AllParts) -> bool:
 
 #: No worker runs. Asked on a connection of its own: it stands before what holds one already.
 Deserted = Annotated[bool, Depends(_deserted)]
-_bearer = HTTPBearer(auto_error=False, description="`evs_…`, from `everystall token create`")
+_bearer = HTTPBearer(auto_error=False, description="`evs_…`, or a Supabase access token")
 
 
 async def signed_in(
@@ -128,13 +134,34 @@ async def signed_in(
     if given is None:
         return await _of_cookie(request, parts)
     token = given.credentials
-    if not token.startswith(PREFIX) or len(token) > 200:
+    if parts.settings.supabase_url is not None and not token.startswith(PREFIX):
+        who: SignedIn | None = await _from_supabase(parts, token)
+    elif not token.startswith(PREFIX) or len(token) > 200:
         raise Unauthenticated("That is not an Everystall API token.")
-    who = await find_signed_in(parts, token, ("api", "extension"))
+    else:
+        who = await find_signed_in(parts, token, ("api", "extension"))
     if who is None:
         raise Unauthenticated("This API token is unknown, expired or revoked.")
     await parts.limits.spend(budget_of(request.url.path), str(who.user_id))
     return who
+
+
+async def _from_supabase(parts: Parts, token: str) -> SignedIn:
+    """Raises what `Supabase.known` raises, and Conflict for who has the address of another account here."""
+    try:
+        person = await parts.supabase.known(parts.settings, token)
+    except Unauthenticated:
+        parts.limits.remember(token, False)
+        raise
+    row = await parts.database.ask(
+        "SELECT everystall.sign_in_from_supabase(%(id)s, %(email)s, %(owner)s) AS known",
+        id=person.id, email=person.email, owner=person.id == parts.settings.supabase_owner,
+    )  # fmt: skip
+    if row is None or not row.known:
+        raise supabase.stranger(person)
+    parts.limits.remember(token, True)
+    structlog.contextvars.bind_contextvars(user_id=str(person.id))
+    return SignedIn(person.id, person.session_id, "supabase", frozenset(), person.signed_in_at)
 
 
 async def _whose_cookie(request: Request, parts: Parts) -> SignedIn:

@@ -158,9 +158,9 @@ async def step_up(
 
 
 async def check_fresh(session: AsyncSession, who: SignedIn) -> None:
-    """Raises SignInAgain unless it is a browser that signed in just now."""
+    """Raises SignInAgain unless it is a browser that signed in just now, or who did so at Supabase."""
     mine = select(ApiToken.created_at).where(ApiToken.id == who.token_id, ApiToken.kind == "browser")
-    since = await session.scalar(mine)
+    since = who.signed_in_at if who.kind == "supabase" else await session.scalar(mine)
     if since is None or since < datetime.now(UTC) - FRESH:
         raise SignInAgain
 

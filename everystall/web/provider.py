@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
 
-from everystall.errors import ProviderAway, ProviderRefused
+from everystall.errors import ProviderRefused
 from everystall.settings import Settings
+from everystall.web.signing_keys import KEPT, WAIT, SigningKeys, away, fetch
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -29,8 +29,6 @@ log = structlog.get_logger()
 BACK: Final = "/sign-in/provider/back"
 #: What an ID token may be signed by: keys of which we know the public half only.
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")
-#: Seconds: an answer, what the provider says of itself is believed, and its keys are not asked for again.
-_WAIT, _KEPT, _KEYS_REST = 10.0, 3600.0, 30.0
 #: Seconds that its clock and ours may be apart.
 _LEEWAY: Final = 60
 _LARGEST: Final = 1_000_000
@@ -55,8 +53,8 @@ class Provider:
 
     def __init__(self) -> None:
         self._said: Mapping[str, Any] | None = None
-        self._said_at = self._keys_at = 0.0
-        self._keys: Any = None
+        self._said_at = 0.0
+        self._keys = SigningKeys()
         self._turn = asyncio.Lock()
 
     async def address(self, settings: Settings, *, state: str, nonce: str, verifier: str) -> str:
@@ -81,7 +79,7 @@ class Provider:
         except AuthlibBaseError as e:
             raise _refused("token", e) from None
         except Exception as e:  # of the network, of what was no JSON; by classes of a client that is not ours
-            raise _away("token", e) from None
+            raise away("token", e) from None
         claims = await self._claims(settings, said, token, nonce)
         email = claims.get("email") if claims.get("email_verified") is True else None
         return Known(str(claims["sub"]), email if isinstance(email, str) else None)
@@ -97,7 +95,7 @@ class Provider:
         if not isinstance(given, str) or len(given) > _LARGEST:
             raise _refused("token", ValueError("no ID token"))
         for again in (False, True):
-            keys = await self._key_set(said, again=again)
+            keys = await self._keys.get(str(said["jwks_uri"]), again=again)
             try:
                 decoded = jwt.decode(given, keys, algorithms=list(ALGORITHMS))
                 claims = CodeIDToken(
@@ -128,34 +126,16 @@ class Provider:
 
     async def _metadata(self, settings: Settings) -> Mapping[str, Any]:
         async with self._turn:
-            if self._said is None or time.monotonic() - self._said_at > _KEPT:
+            if self._said is None or time.monotonic() - self._said_at > KEPT:
                 issuer = str(settings.oidc_issuer)
-                said = await _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+                said = await fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
                 if said.get("issuer") != issuer:
-                    raise _away("discovery", ValueError("it calls itself otherwise than OIDC_ISSUER says"))
+                    raise away("discovery", ValueError("it calls itself otherwise than OIDC_ISSUER says"))
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                     if not _safe(said.get(name), issuer):
-                        raise _away("discovery", ValueError(name))
+                        raise away("discovery", ValueError(name))
                 self._said, self._said_at = said, time.monotonic()
             return self._said
-
-    async def _key_set(self, said: Mapping[str, Any], *, again: bool) -> Any:
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet, import_key
-
-        async with self._turn:
-            age = time.monotonic() - self._keys_at
-            if self._keys is None or age > (_KEYS_REST if again else _KEPT):
-                found = (await _get(str(said["jwks_uri"]))).get("keys")
-                keys = []
-                for one in found if isinstance(found, list) else ():
-                    if isinstance(one, dict) and one.get("kty") in ("RSA", "EC") and one.get("use") != "enc":
-                        try:
-                            keys.append(import_key(one))
-                        except (JoseError, ValueError, TypeError, KeyError):
-                            continue  # of a kind that we do not know
-                self._keys, self._keys_at = KeySet(keys), time.monotonic()
-            return self._keys
 
     @staticmethod
     def _client(settings: Settings, said: Mapping[str, Any]) -> AsyncOAuth2Client:
@@ -171,7 +151,7 @@ class Provider:
             scope="openid email",
             redirect_uri=settings.address + BACK,
             code_challenge_method="S256",
-            timeout=_WAIT,
+            timeout=WAIT,
         )
 
 
@@ -180,25 +160,6 @@ def _safe(address: object, issuer: str) -> bool:
     return isinstance(address, str) and address.startswith(
         ("https://",) if issuer.startswith("https://") else ("https://", "http://")
     )
-
-
-async def _get(address: str) -> dict[str, Any]:
-    try:
-        async with httpx.AsyncClient(timeout=_WAIT) as client:
-            answer = await client.get(address)
-            answer.raise_for_status()
-            said = answer.json() if len(answer.content) <= _LARGEST else None
-    except (httpx.HTTPError, ValueError) as e:
-        raise _away("discovery", e) from None
-    if not isinstance(said, dict):
-        raise _away("discovery", ValueError("no object"))
-    return said
-
-
-def _away(where: str, error: Exception) -> ProviderAway:
-    # what it said may hold a code or a token: the kind of error says enough
-    log.warning("provider.away", at=where, error=type(error).__name__)
-    return ProviderAway()
 
 
 def _refused(where: str, error: Exception) -> ProviderRefused:
