@@ -996,6 +996,8 @@ class Job(Owned, Base):
     idempotency_key: Mapped[str | None]
     #: Of what was asked for with the key, so that the key is good for nothing else.
     request_hash: Mapped[str | None]
+    #: W3C Trace Context of the request that asked, where traces are sent (everystall/traces.py).
+    traceparent: Mapped[str | None]
     status: Mapped[str] = mapped_column(server_default="running")
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
