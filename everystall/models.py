@@ -862,6 +862,7 @@ class TakeDown(Owned, Base):
         Index("take_downs_by_publication", "user_id", "publication_id"),
         Index("take_downs_by_sale", "user_id", "sale_id"),
         Index("take_downs_late", "asked_at", postgresql_where=text("gone_at IS NULL AND told_at IS NULL")),
+        Index("take_downs_open", "asked_at", postgresql_where=text("gone_at IS NULL")),
     )
 
 

@@ -56,7 +56,6 @@ class Part:
         self.span.set_status(StatusCode.ERROR)
 
 
-
 #: What this task works on.
 _part: ContextVar[Part | None] = ContextVar("part", default=None)
 
@@ -96,8 +95,8 @@ def begin(
     name: str, parent: Span | str | None = None, *, seconds_ago: float = 0.0, link: str | None = None,
     asked: bool = False, **known: object,
 ) -> Span:  # fmt: skip
-    """A span that the caller ends, with these ids and codes of ours. `parent`, `link`: a span of this process,
-    or another's traceparent. `asked`: by somebody outside. Only while `on()`."""
+    """A span that the caller ends, with these ids and codes of ours. `parent`, `link`: a span of ours, or
+    another's traceparent. `asked`: by somebody outside. Only while `on()`."""
     from opentelemetry.trace import SpanKind
 
     assert _Sending.tracer is not None
