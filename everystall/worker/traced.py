@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from everystall import traces
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: Seconds from the wake-up to its being taken, by the database's clock.
 _WAITED = text("""
     SELECT extract(epoch FROM max(at) FILTER (WHERE type = 'started')
-                            - max(at) FILTER (WHERE type LIKE 'deferred%'))
+                            - max(at) FILTER (WHERE type::text LIKE 'deferred%'))
     FROM procrastinate.procrastinate_events WHERE job_id = :woken""")
 _ASKED = text("SELECT traceparent FROM jobs WHERE id = :id")
 
@@ -57,18 +58,21 @@ class Traced:
             self._visit.end()
 
     async def _asked(self, visit: Visit, job_id: str | None) -> str | None:
-        if job_id is None:
-            return None
-        async with visit.tools.db.as_user(visit.lease.user_id) as session:
-            found: str | None = await session.scalar(_ASKED, {"id": job_id})
+        found: str | None = None
+        if job_id is not None:
+            with suppress(SQLAlchemyError):  # no step fails because of what is told of it
+                async with visit.tools.db.as_user(visit.lease.user_id) as session:
+                    found = await session.scalar(_ASKED, {"id": job_id})
         return found
 
     async def _begin(self, visit: Visit, asked: str | None) -> Span:
         """From when the visit was begun, before it was known whether anything is due."""
         ago, before = time.monotonic() - self._began, None
         if self._woken is not None:
-            async with visit.tools.db.as_app() as session:
-                waited = await session.scalar(_WAITED, {"woken": self._woken})
+            waited = None
+            with suppress(SQLAlchemyError):
+                async with visit.tools.db.as_app() as session:
+                    waited = await session.scalar(_WAITED, {"woken": self._woken})
             if waited is not None:
                 before = traces.begin("wake-up", asked, seconds_ago=ago + float(waited), **_account(visit))
                 before.end(time.time_ns() - int(ago * 1e9))
