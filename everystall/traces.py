@@ -6,6 +6,7 @@ asked for, a header, a parameter of a query, an error's words, or anything that 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,7 @@ def sent(settings: Settings, process: str) -> Iterator[None]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try that fails is a warning of its own
     known = {"service.name": f"everystall-{process}", "service.version": __version__}
     # no global one: what libraries would tell by it is not picked
     provider = TracerProvider(resource=Resource.create(known), shutdown_on_exit=False)
