@@ -94,10 +94,10 @@ def sent(settings: Settings, process: str) -> Iterator[None]:
 
 
 def begin(
-    name: str, parent: Span | str | None = None, *, seconds_ago: float = 0.0, link: str | None = None,
-    asked: bool = False, **known: object,
+    name: str, parent: Span | str | None = None, known: Mapping[str, object] | None = None, *,
+    seconds_ago: float = 0.0, link: str | None = None, asked: bool = False,
 ) -> Span:  # fmt: skip
-    """A span that the caller ends, with these ids and codes of ours. `parent`, `link`: a span of ours, or
+    """A span that the caller ends. `known`: ids and codes of ours. `parent`, `link`: a span of ours, or
     another's traceparent. `asked`: by somebody outside. Only while `on()`."""
     from opentelemetry.trace import SpanKind
 
@@ -106,7 +106,7 @@ def begin(
         name,
         context=_context(parent),
         kind=SpanKind.SERVER if asked else SpanKind.INTERNAL,
-        attributes={key: str(value) for key, value in known.items() if value is not None},
+        attributes={key: str(value) for key, value in (known or {}).items() if value is not None},
         links=[one for one in [_link(link)] if one is not None],
         start_time=time.time_ns() - int(seconds_ago * 1e9),
     )
