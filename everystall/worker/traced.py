@@ -1,7 +1,7 @@
 """The spans of one visit: the wake-up that it waited for, itself, and each of its steps.
 
-A step goes on with the trace of the request that made its job. The visit belongs to that of the job that waits
-longest as it begins; a step of another job belongs to that job's trace, and names the visit.
+A step goes on with the trace of the request that made its job. The visit belongs to that of the job that
+waits longest as it begins; a step of another job belongs to that job's trace, and names the visit.
 """
 
 from __future__ import annotations
