@@ -138,6 +138,9 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "webhook_allow_private",
     ),
     "Browsers know this installation by it; another one ends all pushes.": ("vapid_private_key",),
+    "What is sent there is laid on as a process starts, and a key goes with it.": (
+        "otel_exporter_otlp_endpoint", "otel_exporter_otlp_headers",
+    ),
     "Read by everystall up, which looks after backups without the database.": ("backup_days",),
 }  # fmt: skip
 #: Seconds after which what was chosen is read again.

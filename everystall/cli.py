@@ -688,6 +688,7 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
     import structlog
     import uvicorn
 
+    from everystall import traces
     from everystall.installation import first_owner_link
     from everystall.web.app import create_app
     from everystall.web.protocol import Protocol
@@ -727,7 +728,8 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
             proxy_headers=False,  # create_app's
         )
     )  # fmt: skip
-    async with web_app.router.lifespan_context(web_app):
-        if say_first:
-            _say_first(await first_owner_link(settings))
-        await server.serve()
+    with traces.sent(settings, "web"):
+        async with web_app.router.lifespan_context(web_app):
+            if say_first:
+                _say_first(await first_owner_link(settings))
+            await server.serve()

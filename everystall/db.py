@@ -12,6 +12,7 @@ import re
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, ExceptionContext, Row, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from everystall.absence import Absence, lets_nobody_in, why_of
 from everystall.errors import Misconfigured
@@ -47,6 +48,11 @@ SET_UP = (
 )
 #: Where Supabase's poolers speak for a transaction at a time: the shared one, and the project's own.
 _TRANSACTION_POOLER, _SUPABASE = 6543, (".supabase.com", ".supabase.co")
+#: What to do where it is behind.
+MIGRATE = (
+    "Run `everystall migrate` once, with DATABASE_ADMIN_URL set; `everystall up` does it by itself. Until "
+    "then the version that was here works on."
+)
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
 _MIGRATING = 0x65766572
 
@@ -122,6 +128,7 @@ class Database:
                 version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
                 wrong = (await connection.execute(text(_PAST_THE_WALL))).scalars().all()
                 ready = (await connection.execute(text(_READY))).scalar_one()
+                behind = await find_lag(connection) if ready else None
         except (DBAPIError, OSError) as e:
             refused = unreachable(self.engine.url, e)
             new = "" if lets_nobody_in(e) else f" Is it new? {SET_UP}"
@@ -141,9 +148,34 @@ class Database:
                 action=SET_UP,
             )
 
+        if behind is not None:
+            raise Misconfigured(f"The database at {where} {behind}, so nothing was started.", action=MIGRATE)
+
     async def close(self) -> None:
         await self.absence.close()
         await self.engine.dispose()
+
+
+async def find_lag(connection: AsyncConnection | AsyncSession) -> str | None:
+    """What to say of a database that this version's migrations have not been applied to; one that is newer
+    is none of those. Asked by the login role."""
+    there = await connection.scalar(text("SELECT to_regproc('everystall.migration') IS NOT NULL"))
+    at = await connection.scalar(text("SELECT everystall.migration()")) if there else None
+    if at is not None and at >= newest():
+        return None
+    return f"is of an older version ({at or 'before 0068'}; this one needs {newest()})"
+
+
+@cache
+def newest() -> str:
+    """This version's newest migration: their names begin with numbers of four digits."""
+    return max(path.name[:4] for path in _folder().glob("versions/[0-9]*.py"))
+
+
+def _folder() -> Path:
+    here = Path(__file__).resolve().parent
+    beside = [here / "migrations", here.parent / "migrations"]  # in the wheel; in the repository
+    return next((path for path in beside if path.is_dir()), beside[-1])
 
 
 def _refuse_ended(raw: Any, *_: Any) -> None:
@@ -305,11 +337,9 @@ END
 $$
 """
 
-#: What the login role needs, and the newest column that a migration made.
+#: What the login role needs.
 _READY = f"""
-SELECT EXISTS (SELECT FROM pg_attribute
-               WHERE attrelid = to_regclass('public.sales') AND attname = 'cost_cents')
-   AND EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
                WHERE n.nspname = 'everystall' AND f.proname = 'know_photo_store'
                  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(f.oid, 'EXECUTE'))
    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -424,10 +454,8 @@ def clear(connection: Connection) -> None:
 
 def migrations(connection: Connection) -> Config:
     """Alembic's configuration for this open connection; env.py takes the connection from it."""
-    here = Path(__file__).resolve().parent
-    beside = [here / "migrations", here.parent / "migrations"]  # in the wheel; in the repository
     config = Config()
-    config.set_main_option("script_location", str(next((p for p in beside if p.is_dir()), beside[-1])))
+    config.set_main_option("script_location", str(_folder()))
     config.attributes["connection"] = connection
     return config
 

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 import structlog
 
-from everystall import sentry
+from everystall import sentry, traces
 from everystall.absence import ends_with_it
 from everystall.settings import Settings
 
@@ -38,7 +38,7 @@ def set_up(settings: Settings) -> None:
         )
         before = []
     structlog.configure(
-        processors=[*shared, sentry.report, *before, last],
+        processors=[*shared, sentry.report, traces.report, *before, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

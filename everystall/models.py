@@ -862,6 +862,7 @@ class TakeDown(Owned, Base):
         Index("take_downs_by_publication", "user_id", "publication_id"),
         Index("take_downs_by_sale", "user_id", "sale_id"),
         Index("take_downs_late", "asked_at", postgresql_where=text("gone_at IS NULL AND told_at IS NULL")),
+        Index("take_downs_open", "asked_at", postgresql_where=text("gone_at IS NULL")),
     )
 
 
@@ -996,6 +997,8 @@ class Job(Owned, Base):
     idempotency_key: Mapped[str | None]
     #: Of what was asked for with the key, so that the key is good for nothing else.
     request_hash: Mapped[str | None]
+    #: W3C Trace Context of the request that asked, where traces are sent (everystall/traces.py).
+    traceparent: Mapped[str | None]
     status: Mapped[str] = mapped_column(server_default="running")
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]

@@ -14,7 +14,7 @@ from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 from pydantic import (
@@ -32,8 +32,10 @@ from everystall.errors import Misconfigured
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
             "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY", "OPENROUTER_API_KEY",
-            "OIDC_CLIENT_SECRET", "SUPABASE_JWT_SECRET")  # fmt: skip
+            "OIDC_CLIENT_SECRET", "SUPABASE_JWT_SECRET", "OTEL_EXPORTER_OTLP_HEADERS")  # fmt: skip
 
+#: A header of OTEL_EXPORTER_OTLP_HEADERS.
+_PAIR = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*([!-+\--~]+)\s*")
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
 
@@ -78,6 +80,14 @@ def _a_dsn(value: SecretStr | None) -> SecretStr | None:
         usable = False
     if not usable or not parts.path.rpartition("/")[2].isdigit():
         raise ValueError("is written as https://key@sentry.example.com/1")
+    return value
+
+
+def _pairs(value: SecretStr | None) -> SecretStr | None:
+    if value is None or not value.get_secret_value():
+        return None
+    if not all(_PAIR.fullmatch(one) for one in value.get_secret_value().split(",")):
+        raise ValueError("is written as name=value,name=value, the values as in an address (%20 for a space)")
     return value
 
 
@@ -225,6 +235,11 @@ class Settings(BaseSettings):
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: Annotated[SecretStr | None, AfterValidator(_a_dsn)] = None
 
+    #: Who takes traces, by OTLP over http (docs/operations.md): `/v1/traces` below it; none = nobody.
+    otel_exporter_otlp_endpoint: str | None = None
+    #: What is sent with them, a key of theirs mostly: name=value,name=value.
+    otel_exporter_otlp_headers: Annotated[SecretStr | None, AfterValidator(_pairs)] = None
+
     @field_validator("everystall_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -288,6 +303,27 @@ class Settings(BaseSettings):
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
             raise ValueError("is an https address, or one of this machine: the key goes there")
         return value.rstrip("/")
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _a_collector(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "http://127.0.0.1:4318")
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(
+                "is written as http://127.0.0.1:4318; a key stands in OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return value.rstrip("/") if value else None
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """Those of OTEL_EXPORTER_OTLP_HEADERS."""
+        said = self.otel_exporter_otlp_headers
+        pairs = [_PAIR.fullmatch(one) for one in said.get_secret_value().split(",")] if said else []
+        return {found[1].lower(): unquote(found[2]) for found in pairs if found is not None}
 
     @field_validator("public_url")
     @classmethod

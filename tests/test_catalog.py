@@ -19,7 +19,7 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "end_forgetting", "hold_photos", "known_targets", "remember_look", "note_heal",
              "healed_locators", "healed_picture", "reject_locator", "take_locators",
              "begin_sign_in", "look_at_sign_in", "take_sign_in", "identity_of",
-             "join_by_identity", "sign_in_from_supabase"}  # fmt: skip
+             "join_by_identity", "sign_in_from_supabase", "migration", "trouble_numbers"}  # fmt: skip
 #: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
             "accounts_appear", "accounts_move", "accounts_visited", "sales_move",

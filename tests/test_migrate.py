@@ -12,11 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
-from everystall.db import Database, driver_url, migrate
+from everystall.db import Database, driver_url, migrate, newest
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
-HEAD = "0067"
+HEAD = "0068"
 
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):
@@ -60,6 +60,25 @@ async def test_a_second_migrate_changes_nothing(database_urls):
     database = Database(database_urls.login)
     await database.check_login()
     await database.close()
+
+
+async def test_a_database_of_an_older_version_is_refused_by_both_numbers_until_it_is_migrated(
+    empty_database, monkeypatch
+):
+    upgrade = command.upgrade
+    for at in ("0063", HEAD):
+        with monkeypatch.context() as before:
+            before.setattr(command, "upgrade", lambda config, _, at=at: upgrade(config, at))
+            await asyncio.to_thread(migrate, empty_database.admin, empty_database.login)
+        database = Database(empty_database.login)
+        if at == HEAD:
+            await database.check_login()
+        else:
+            with pytest.raises(Misconfigured, match=f"older version .*needs {HEAD}") as refused:
+                await database.check_login()
+            assert "everystall migrate" in refused.value.action
+        await database.close()
+    assert newest() == HEAD
 
 
 @pytest.mark.longer

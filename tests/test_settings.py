@@ -16,7 +16,10 @@ SECRET = "postgresql://everystall:hunter2-hunter2@db.example.com/everystall"
 WHSEC = "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="
 SMTP = f"smtps://postman:{quote(SECRET, safe='')}@mail.example.com?from=shop@example.com"
 DSN = "https://hunter2hunter2@sentry.example.com/7"
-FORMS = {"WEBHOOK_SECRET": WHSEC, "SMTP_URL": SMTP, "SENTRY_DSN": DSN}
+OTLP = f"x-key={quote(SECRET, safe='')},x-team=7"
+FORMS = {
+    "WEBHOOK_SECRET": WHSEC, "SMTP_URL": SMTP, "SENTRY_DSN": DSN, "OTEL_EXPORTER_OTLP_HEADERS": OTLP,
+}  # fmt: skip
 VALUES = {name: FORMS.get(name, SECRET) for name in _SECRETS}
 
 
@@ -128,6 +131,10 @@ def test_what_the_caller_gives_wins_over_the_file(monkeypatch, tmp_path):
         ("OIDC_ISSUER", "hunter2.example"),
         ("OIDC_ISSUER", "https://hunter2@id.example.com"),
         ("OIDC_DOMAINS", "@example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "hunter2.collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://hunter2@collector.example.com"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=hunter2,\nx: hunter2"),
         ("WORKER_PLACE", "At Home"),
         ("WORKER_PLACE", "-attic"),
         ("WEBHOOK_SECRET", "whsec_c2hvcnQtaHVudGVyMg=="),

@@ -22,7 +22,7 @@ from sqlalchemy import and_, case, func, literal_column, or_, select, text, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall import engine
+from everystall import engine, traces
 from everystall.errors import (
     BadRequest,
     Conflict,
@@ -295,6 +295,7 @@ async def _insert_job(
             listing_id=listing_id,
             idempotency_key=idempotency_key,
             request_hash=request_hash,
+            traceparent=traces.traceparent(),
         )
         .on_conflict_do_nothing(index_elements=["user_id", "idempotency_key"])
         .returning(Job.id)

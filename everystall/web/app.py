@@ -68,6 +68,7 @@ from everystall.web.limits import Limited, Limits
 from everystall.web.listening import Listening
 from everystall.web.pages import PAGES
 from everystall.web.render import Files
+from everystall.web.traced import Traced
 
 #: `/api/listings/post` stands before `/api/listings/{listingId}`, `…/relist` before `…/{action}`.
 ROUTERS = (
@@ -145,6 +146,7 @@ def create_app(
     app.mount("/static", Files())
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)
+    app.add_middleware(Traced)
     app.add_middleware(Edge, settings=settings)
     # who is behind a proxy is taken from X-Forwarded-For, if the proxy is one that we know
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy import text
 
 from everystall import __version__
+from everystall.db import find_lag
 from everystall.web.deps import AllParts
 from everystall.web.shapes import Shape
 
@@ -20,6 +21,7 @@ class Health(Shape):
 
 
 class Ready(Shape):
+    #: It can answer requests now: its database is there, and of this version at least.
     ready: bool
     #: ok, or what is wrong with it
     database: str
@@ -36,6 +38,7 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(parts: AllParts, response: Response) -> Ready:
     seen, database = None, "ok"
+    lag: str | None = None
     try:
         async with parts.database.as_app() as session:
             seen = (
@@ -43,8 +46,11 @@ async def readyz(parts: AllParts, response: Response) -> Ready:
                     text("SELECT max(last_heartbeat) FROM procrastinate.procrastinate_workers")
                 )
             ).scalar_one()
+            lag = await find_lag(session)
     except Exception as e:  # whatever it is, this process cannot work now; the log of the cause is elsewhere
         database = f"does not answer ({type(e).__name__})"
+    else:
+        database = lag or database
     ready = database == "ok"
     response.status_code = 200 if ready else 503
     return Ready(ready=ready, database=database, worker_seen_at=seen)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -12,11 +16,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from sqlalchemy.pool import QueuePool
 
 from everystall import __version__
+from everystall.backup.shelf import Shelf
 from everystall.errors import NotAllowed, Unauthenticated
 from everystall.settings import Settings, is_loopback
-from everystall.web.deps import AllParts
+from everystall.web.deps import AllParts, Parts
 from everystall.web.numbers import WINDOWS, Now, Window
 
 router = APIRouter(include_in_schema=False)
@@ -28,10 +34,11 @@ _PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-p
 @router.get("/metrics")
 async def show_metrics(request: Request, parts: AllParts) -> Response:
     _check(request, parts.settings)
-    now = await parts.numbers.now()
+    now = await parts.numbers.now(parts.settings.model_budget_cents)
     windows = {name: await parts.numbers.window(name) for name in WINDOWS}
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(now, windows))
+    registry.register(await asyncio.to_thread(_Machine, parts))
     return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
@@ -85,6 +92,19 @@ class _Figures(Collector):
                      [((name, state), number) for name, (whole, waiting) in now.accounts.items()
                       for state, number in (("fine", whole - waiting),
                                             ("needs_seller", waiting))])  # fmt: skip
+        yield _gauge("everystall_blind_accounts", "Accounts whose sales are not seen.", [], [((), now.blind)])
+        yield _gauge(
+            "everystall_late_take_downs",
+            "Sold elsewhere, and not known to be gone after five minutes.",
+            [],
+            [((), now.late)],
+        )
+        yield _gauge(
+            "everystall_sellers_without_budget",
+            "Sellers who used up what a model may cost this month.",
+            [],
+            [((), now.spent)],
+        )
         yield _gauge("everystall_healed_locators", "Targets that were found again on pages that changed.",
                      ["marketplace", "state"], now.healed.items())  # fmt: skip
 
@@ -109,6 +129,37 @@ class _Figures(Collector):
                      ["marketplace", "window", "code"],
                      [((one.marketplace, window, one.code), one.number)
                       for window, found in self._windows.items() for one in found.failures])  # fmt: skip
+
+
+class _Machine(Collector):
+    """Of this web's own process and folders: its connections, its disks, the backups that lie here."""
+
+    def __init__(self, parts: Parts) -> None:
+        pool = parts.database.engine.pool
+        assert isinstance(pool, QueuePool)
+        self._connections = {"used": pool.checkedout(), "at_most": pool.size()}
+        folders = {"home": parts.settings.everystall_home}
+        place = urlsplit(parts.settings.photos_location)
+        if place.scheme in ("", "file"):
+            folders["photos"] = Path(unquote(place.path))
+        self._disks = {what: shutil.disk_usage(where) for what, where in folders.items() if where.is_dir()}
+        shelf = Shelf(parts.settings)
+        kept, state = shelf.find(), shelf.state()
+        self._made = kept[0].made.timestamp() if kept else None
+        self._failed = state is not None and (state.what, state.step) == ("backup", "failed")
+        self._kept_here = bool(kept) or shelf.is_looked_after()
+
+    def collect(self) -> Iterable[Metric]:
+        yield _gauge("everystall_database_connections", "Connections of this web's pool.", ["state"],
+                     [((state,), number) for state, number in self._connections.items()])  # fmt: skip
+        yield _gauge("everystall_disk_bytes", "Of the disks where home and photos lie.", ["what", "state"],
+                     [((what, state), number) for what, disk in self._disks.items()
+                      for state, number in (("free", disk.free), ("size", disk.total))])  # fmt: skip
+        if self._kept_here:
+            yield _gauge("everystall_backup_failed", "The last backup failed.", [], [((), self._failed)])
+        if self._made is not None:
+            yield _gauge("everystall_backup_timestamp_seconds", "When the newest backup here was made.", [],
+                         [((), self._made)])  # fmt: skip
 
 
 def _gauge(

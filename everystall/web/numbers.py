@@ -106,6 +106,11 @@ class Now:
     accounts: Mapping[str, tuple[int, int]]
     #: (marketplace, state) → locators that were found again on pages that changed
     healed: Mapping[tuple[str, str], int]
+    #: Accounts whose sales are not seen, what is to be gone since five minutes and more, and sellers who used
+    #: up what a model may cost them in a month.
+    blind: int
+    late: int
+    spent: int
 
     @property
     def running(self) -> int:
@@ -132,11 +137,12 @@ class Numbers:
                 self._windows[name] = known
             return known[1]
 
-    async def now(self) -> Now:
+    async def now(self, budget_cents: int) -> Now:
+        """`budget_cents`: what a model may cost a seller in a month."""
         async with self._reading:
             if self._now is None or time.monotonic() - self._now[0] > 2:
                 async with self._database.as_app() as session:
-                    self._now = time.monotonic(), await _now(session)
+                    self._now = time.monotonic(), await _now(session, budget_cents)
             return self._now[1]
 
     async def without_workers(self) -> bool:
@@ -178,7 +184,7 @@ def _bars(found: Mapping[datetime, tuple[int, int]], hours: int, step: int) -> l
     return [Bar(at, *found.get(at, (0, 0))) for at in begins]
 
 
-async def _now(session: AsyncSession) -> Now:
+async def _now(session: AsyncSession, budget_cents: int) -> Now:
     queue = (await session.execute(text("SELECT * FROM everystall.queue_numbers()"))).one()
     wakes = await session.execute(
         text("SELECT queue_name, count(*) FILTER (WHERE status = 'todo') AS waiting, "
@@ -193,6 +199,8 @@ async def _now(session: AsyncSession) -> Now:
     healed = await session.execute(
         text("SELECT marketplace, state, count(*) AS number FROM everystall.healed_locators() GROUP BY 1, 2")
     )
+    asked = text("SELECT * FROM everystall.trouble_numbers(:budget)")
+    trouble = (await session.execute(asked, {"budget": max(1, budget_cents * 10_000)})).one()
     return Now(
         queue.due, queue.urgent, queue.oldest,
         {row.queue_name: (row.waiting, row.doing) for row in wakes},
@@ -200,4 +208,5 @@ async def _now(session: AsyncSession) -> Now:
                 row.seen_at, row.away) for row in workers],
         {row.marketplace: (row.accounts, row.waiting) for row in accounts},
         {(row.marketplace, row.state): row.number for row in healed},
+        trouble.blind, trouble.late, trouble.spent,
     )  # fmt: skip

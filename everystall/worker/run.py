@@ -17,7 +17,7 @@ import procrastinate
 import structlog
 from sqlalchemy import text
 
-from everystall import engine
+from everystall import engine, traces
 from everystall.absence import ends_with_it
 from everystall.browser import remote
 from everystall.browser.chromium import find_chromium
@@ -71,6 +71,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         raise Misconfigured("The worker was given no database.")
     url = settings.database_url.get_secret_value()
     async with AsyncExitStack() as stack:
+        stack.enter_context(traces.sent(settings, "worker"))
         db = Database(url, tells_operator=settings.notifications_webhook_enabled)
         stack.push_async_callback(db.close)
         await db.check_login()
@@ -157,11 +158,11 @@ def make_app(
     """The engine's app with our tasks on it."""
     app, fetch = engine.make_app(url, tools.db.absence), fetcher or Fetcher()
 
-    @app.task(name="visit")
-    async def visit_(connection_id: str, lane: str) -> None:
+    @app.task(name="visit", pass_context=True)
+    async def visit_(context: procrastinate.JobContext, connection_id: str, lane: str) -> None:
         try:
             with ends_with_it(), tools.presence.visiting():
-                await visit(tools, UUID(connection_id), lane)
+                await visit(tools, UUID(connection_id), lane, context.job.id)
         except LeaseLost:
             log.warning("visit.lease_lost", connection_id=connection_id)
 

@@ -66,6 +66,7 @@ from everystall.worker import (
 from everystall.worker.lease import Lease
 from everystall.worker.presence import Presence
 from everystall.worker.seats import Seats
+from everystall.worker.traced import Traced
 
 log = structlog.get_logger()
 
@@ -216,8 +217,9 @@ def _refused(error: DBAPIError) -> Misconfigured:
     )
 
 
-async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
-    """The body of the task: take the lease, work, hand back. Ends at once if somebody else is there."""
+async def visit(tools: Tools, connection_id: UUID, lane: str, woken: int | None = None) -> None:
+    """The body of the task: take the lease, work, hand back. Ends at once if somebody else is there.
+    `woken`: the engine's number of the wake-up."""
     log.info("visit.at", at="claim", connection_id=str(connection_id))
     lease = await Lease.take(tools.db, tools.settings, connection_id)
     if lease is None:
@@ -226,7 +228,7 @@ async def visit(tools: Tools, connection_id: UUID, lane: str) -> None:
         user_id=str(lease.user_id), connection_id=str(connection_id), fence=lease.fence, lane=lane
     ):
         async with lease:
-            working = asyncio.create_task(Visit(tools, lease, lane).run())
+            working = asyncio.create_task(Visit(tools, lease, lane, Traced(woken)).run())
             lost = asyncio.create_task(lease.lost.wait())
             try:
                 await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -242,9 +244,11 @@ class Visit:
     """One visit. The steps are functions in watch.py, publish.py, revise.py, reconcile.py, relist.py,
     delist.py and failures.py; they take it as an argument."""
 
-    def __init__(self, tools: Tools, lease: Lease, lane: str) -> None:
+    def __init__(self, tools: Tools, lease: Lease, lane: str, traced: Traced | None = None) -> None:
         self.tools = tools
         self.lease = lease
+        self.lane = lane
+        self._traced = traced or Traced(None)
         self.urgent = lane == "urgent"
         #: It may take an import's steps; no other does, so that those never fill the slots for all else.
         self.reading = lane == "reading"
@@ -305,12 +309,14 @@ class Visit:
                         continue
                     done = not self.urgent
                     break
-                await self._do(due)
+                async with self._traced.step(self, due):
+                    await self._do(due)
                 steps += 1
                 if steps >= BUDGET_STEPS or time.monotonic() - began > budget:
                     break
         finally:
             await self._close()
+            self._traced.end()
         if not done:
             await self._wake_for_the_rest()
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from everystall.backup.making import make_on_shelf
+from everystall.backup.shelf import Shelf, State
 from everystall.db import Database
+from everystall.vault.keyring import Keyring
 from everystall.web.deps import Parts
 from everystall.web.numbers import Numbers
+from tests.test_alerts import RULES
 
 HTML = {"accept": "text/html"}
 TOKEN = "a-token-for-the-metrics"
@@ -213,3 +219,78 @@ async def test_many_who_ask_at_once_cost_one_reading(site, alice):
     await posted(site, alice, "poshmark")
     assert await numbers.window("24h") is first
     assert (await Numbers(site.database).window("24h")).posts["poshmark"].live == 1
+
+
+async def test_metrics_have_what_alerts_are_made_of(site, alice, bob):
+    """What the rules of deploy/alerts.yaml name, labels and all; of all sellers, and nobody's name."""
+    await posted(site, alice, "poshmark")
+    await posted(site, bob, "mercari", state="reconciling")
+    for code in ("page_changed", "browser_ended"):
+        await site.rows("SELECT everystall.note_failure('poshmark', 'post', :code)", code=code)
+    await site.rows(
+        "SELECT everystall.note_heal('ebay', 'the title', '/sell', '#a', true, 'agent', '{}', '{}', NULL)"
+    )
+    await site.rows(
+        "UPDATE connections SET watch_told_at = now(), blind_since = now() WHERE user_id = :id",
+        id=alice.user_id,
+    )
+    await site.rows(
+        "UPDATE connections SET blind_since = now(), needs_you = '{\"reason\": \"disconnected\"}' "
+        "WHERE user_id = :id", id=bob.user_id,
+    )  # fmt: skip
+    for seller, cents in ((alice, 301), (bob, 299)):
+        await site.rows(
+            "INSERT INTO model_answers (user_id, kind, content_hash, cost) VALUES (:id, 'copy', 'x', :cost)",
+            id=seller.user_id, cost=cents * 10_000,
+        )  # fmt: skip
+    await site.rows(
+        """WITH p AS (UPDATE publications SET wanted = 'ended', put = 'live', state = 'ending'
+                      RETURNING id, user_id, connection_id, listing_id, marketplace),
+                s AS (INSERT INTO sales (user_id, connection_id, order_id, listing_id, title, quantity)
+                      SELECT user_id, connection_id, 'o1', listing_id, 'x', 1 FROM p RETURNING id, user_id)
+           INSERT INTO take_downs (user_id, sale_id, publication_id, marketplace, asked_at, told_at)
+           SELECT p.user_id, s.id, p.id, p.marketplace,
+                  now() - make_interval(mins => CASE WHEN p.user_id = :id THEN 6 ELSE 4 END), now()
+           FROM p JOIN s USING (user_id)""",
+        id=alice.user_id,
+    )
+    shelf = Shelf(site.settings)
+    shelf.tell(State("backup", "failed", message="no room"))
+    chosen(site, metrics_token=SecretStr(TOKEN))
+    answer = await program(site, token=TOKEN).get("/metrics")
+    found = figures(answer)
+    assert (found["everystall_blind_accounts",], found["everystall_late_take_downs",]) == (1, 1)
+    assert found["everystall_sellers_without_budget",] == 1
+    assert found["everystall_database_connections", ("state", "at_most")] == 20
+    assert found["everystall_disk_bytes", ("state", "free"), ("what", "home")] > 0
+    assert found["everystall_backup_failed",] == 1
+    for hidden in ("alice", "bob@", "example.com", str(site.settings.everystall_home)):
+        assert hidden not in answer.text
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    for name, rule in RULES.items():
+        named = re.findall(r"(everystall_\w+)(?:\{([^}]*)\})?", rule["expr"])
+        assert named or name == "EverystallDown", name
+        for metric, labels in named:
+            if metric == "everystall_backup_timestamp_seconds":
+                continue  # there is no backup here
+            assert metric in families, (name, metric)
+            for label, sign, value in re.findall(r'(\w+)(=~|!~|=)"([^"]*)"', labels):
+                values = {one.labels[label] for one in families[metric].samples}
+                if sign == "=":
+                    assert value in values, (name, metric, label)
+                elif sign == "=~":
+                    assert any(re.fullmatch(value, one) for one in values), (name, metric, label)
+
+
+async def test_the_newest_backup_here_is_a_figure(site, database_urls):
+    chosen(site, metrics_token=SecretStr(TOKEN))
+    before = figures(await program(site, token=TOKEN).get("/metrics"))
+    assert not {name for name, *_ in before if "backup" in name}
+    shelf = Shelf(site.settings)
+    shelf.make()
+    keyring = Keyring.load(site.settings)
+    settings = site.settings.model_copy(update={"database_admin_url": SecretStr(database_urls.admin)})
+    await asyncio.to_thread(make_on_shelf, settings, keyring, "asked")
+    found = figures(await program(site, token=TOKEN).get("/metrics"))
+    assert abs(found["everystall_backup_timestamp_seconds",] - time.time()) < 60
+    assert found["everystall_backup_failed",] == 0

@@ -200,6 +200,21 @@ async def test_not_ready_while_the_database_is_away(site):
     await app.state.parts.database.close()
 
 
+async def test_not_ready_over_a_database_of_an_older_version_and_ready_over_a_newer_one(site):
+    """As one that is put back under a running web; and a web that is still to be replaced by a newer one."""
+    client = site.client()
+    (known,) = await site.rows("SELECT version_num AS at FROM alembic_version")
+    for at, status in (("0067", 503), ("9901", 200), (known["at"], 200)):
+        await site.rows("UPDATE alembic_version SET version_num = :at", at=at)
+        ready = await client.get("/readyz")
+        assert ready.status_code == status, at
+        assert ("0067" in ready.json()["database"]) == (status == 503)
+        assert (await client.get("/healthz")).status_code == 200
+    await site.rows("ALTER FUNCTION everystall.migration() RENAME TO other")
+    ready = await client.get("/readyz")
+    assert (ready.status_code, "before 0068" in ready.json()["database"]) == (503, True)
+
+
 async def test_who_runs_a_container_asks_for_its_health_by_any_name_and_for_nothing_else(site):
     parts = site.app.state.parts
     for listen, health in (("127.0.0.1", 421), ("0.0.0.0", 200)):

@@ -91,7 +91,10 @@ class Lane:
 async def show_activity(
     request: Request, parts: AllParts, who: PageOwner, window: Literal["24h", "7d"] = "24h"
 ) -> HTMLResponse:
-    found, now = await parts.numbers.window(window), await parts.numbers.now()
+    found, now = (
+        await parts.numbers.window(window),
+        await parts.numbers.now(parts.settings.model_budget_cents),
+    )
     markets = _markets(found.posts, now)
     live, stopped = (sum(getattr(one.posts, name) for one in markets) for name in ("live", "stopped"))
     async with opened(request, parts, who) as page:
