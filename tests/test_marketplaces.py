@@ -1,5 +1,5 @@
-"""Every place that a marketplace has to stand in, and the places in which none may be named. Who adds one runs
-this first and is told what is missing (docs/adding-a-marketplace.md)."""
+"""Every place that a marketplace has to stand in, and the places in which none may be named. Who adds one
+runs this first and is told what is missing (docs/adding-a-marketplace.md)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_its_form_and_its_adapter_are_whole(name):
     form, adapter = get_form(name), get_adapter(name)
     wanted = [*inspect.get_annotations(base.Form), *_verbs(base.Form)]
     assert [one for one in wanted if not hasattr(form, one)] == []
-    assert form.LABEL == MARKETPLACES[name]
+    assert MARKETPLACES[name] == form.LABEL
     for verb in _verbs(base.Adapter):
         given = inspect.signature(getattr(type(adapter), verb)).parameters
         assert list(given) == list(inspect.signature(getattr(base.Adapter, verb)).parameters), verb
