@@ -41,7 +41,8 @@ def start(request: pytest.FixtureRequest, stall: Stall, tmp_path: Path) -> Itera
         "EVERYSTALL_HOME": str(settings.everystall_home), "EVERYSTALL_PORT": str(free_port()),
         "DATABASE_URL": settings.database_url.get_secret_value(), "DATABASE_ADMIN_URL": stall.admin_url,
         "LOG_FORMAT": request.param,
-        **{f"{name.upper()}_URL": settings.base_url(name) for name in MARKETPLACES}, "PACE_SECONDS": "0", "SETTLE_SECONDS": "4", "LEASE_SECONDS": "4",
+        **{f"{name.upper()}_URL": settings.base_url(name) for name in MARKETPLACES},
+        "PACE_SECONDS": "0", "SETTLE_SECONDS": "4", "LEASE_SECONDS": "4",
         "LEASE_RENEW_SECONDS": "1", "GUARD_SECONDS": "3", "WEBHOOK_ALLOW_PRIVATE": "true",
         "NOTIFICATIONS_WEBHOOK_ENABLED": "true",
     }  # fmt: skip

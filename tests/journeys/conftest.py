@@ -28,6 +28,7 @@ from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.driver import Driver
 from everystall.content.photos import Photos
 from everystall.db import Database
+from everystall.inventory.sample import DEFAULTS
 from everystall.marketplaces import MARKETPLACES
 from everystall.sandbox.testing import Sandbox, sign_in, start_in_thread
 from everystall.settings import Settings
@@ -53,13 +54,7 @@ SHIRT = {
     "shipsFromZip": "94110",
     "shippingPayer": "buyer",
     "specifics": {},
-    "overrides": {
-        "ebay": {
-            "payment_policy": "Immediate payment",
-            "return_policy": "30 days, buyer pays",
-            "shipping_policy": "Ground, buyer pays",
-        }
-    },
+    "overrides": DEFAULTS,
 }
 
 
