@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from everystall import logs
 from everystall.db import Database
 from everystall.errors import BadRequest, EverystallError
+from everystall.marketplaces import MARKETPLACES
 from everystall.settings import Settings
 
 log = structlog.get_logger()
@@ -114,7 +115,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "everystall_port", "everystall_listen", "trusted_proxies", "public_url", "everystall_root_path",
     ),
     "Sign-ins, or a key, are sent there.": (
-        "poshmark_url", "mercari_url", "ebay_url", "openrouter_url", "browser_cdp_url",
+        *(f"{name}_url" for name in MARKETPLACES), "openrouter_url", "browser_cdp_url",
     ),
     "Photos would be sought where they are not: they are moved while nothing runs.": (
         "photos_url", "photos_s3_endpoint", "photos_s3_region", "photos_s3_key_id", "photos_s3_key_secret",

@@ -323,7 +323,8 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Where it listens, on 127.0.0.1.", min=1, max=65535)] = 8730,
     with_parent: WithParent = False,
 ) -> None:
-    """Serve the practice marketplaces: http://poshmark.localhost:PORT and so on."""
+    """Serve the practice marketplaces: http://NAME.localhost:PORT for each."""
+    from everystall.marketplaces import MARKETPLACES
     from everystall.processes import end_with_parent, is_free
 
     if not is_free(port):
@@ -331,9 +332,7 @@ def sandbox(
     if with_parent:
         end_with_parent()
     else:
-        typer.echo(
-            f"http://poshmark.localhost:{port}  http://mercari.localhost:{port}  http://ebay.localhost:{port}"
-        )
+        typer.echo("  ".join(f"http://{name}.localhost:{port}" for name in MARKETPLACES))
         typer.echo('Any user name with the password "practice" signs in. Ctrl-C ends it.')
     from everystall.sandbox import serve
 

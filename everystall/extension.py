@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -79,6 +80,14 @@ def marketplaces_js(*, practice: bool = False, homes: Mapping[str, str] | None =
     return f"{_HEAD}{json.dumps(marketplaces(practice=practice, homes=homes), indent=2)};\n"
 
 
+def sources() -> dict[Path, str]:
+    """Those of the sources that the forms say, as they should be."""
+    script, manifest = source() / "lib" / "marketplaces.js", source() / "manifest.json"
+    hosts = json.dumps([host for one in marketplaces(practice=False).values() for host in one["hosts"]])
+    said = re.sub(r'(?<="optional_host_permissions": )\[[^]]*\]', lambda _: hosts, manifest.read_text())
+    return {script: marketplaces_js(), manifest: said}
+
+
 def manifest(store: Store, *, practice: bool = False) -> dict[str, Any]:
     """What one store gets: without the other's words, each of which only warns there."""
     made: dict[str, Any] = json.loads((source() / "manifest.json").read_text())
@@ -131,10 +140,10 @@ def main() -> None:
     parser.add_argument("--practice", action="store_true", help="for the practice marketplaces")
     parser.add_argument("--into", type=Path, default=Path("dist"))
     given = parser.parse_args()
-    kept = source() / "lib" / "marketplaces.js"
-    if not kept.exists() or kept.read_text() != marketplaces_js():
-        kept.write_text(marketplaces_js())
-        sys.stdout.write(f"{kept} written anew: the marketplaces' hosts or cookies changed.\n")
+    for kept, made in sources().items():
+        if not kept.exists() or kept.read_text() != made:
+            kept.write_text(made)
+            sys.stdout.write(f"{kept} written anew: the marketplaces' hosts or cookies changed.\n")
     suffix = "-practice" if given.practice else ""
     for store in STORES:
         unpacked = unpack(given.into / f"everystall-{store}{suffix}", store, practice=given.practice)

@@ -349,6 +349,18 @@ async def test_a_click_that_the_page_did_not_take_leaves_the_outcome_open(page, 
     assert time.monotonic() - began < 2.5
 
 
+async def test_the_question_before_a_draft_is_deleted_is_answered_yes_if_that_was_said(page, stall):
+    stall.show("/", """<button id=draft onclick="document.title = confirm('Sure?')">Delete</button>
+        <button id=other onclick="document.title = confirm('Other?')">Other</button>""")  # fmt: skip
+    draft = Target("the button that deletes the draft", ("#draft",), effect="draft", heal=False)
+    other = Target("another button", ("#other",))
+    await page.goto("/")
+    for target, yes, answer in ((draft, False, "false"), (draft, True, "true"), (other, True, "false"),
+                                (draft, False, "false")):  # fmt: skip
+        await page.click(target, accept_dialog=yes)
+        assert await page.read("() => document.title") == answer
+
+
 async def test_a_question_is_answered_no_but_for_the_one_behind_a_commit(page, stall):
     stall.show("/", """<button id=publish onclick="
         document.title = [confirm('Sure?'), confirm('Really?')].join()">Delete</button>

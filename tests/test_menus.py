@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from everystall.inventory.sample import DEFAULTS
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.base import ListingFacts, Money, Package, PhotoFacts
 from everystall.marketplaces.taxonomy import CATEGORIES
 
 ALL = pytest.mark.parametrize("place", MARKETPLACES)
-POLICIES = {"payment_policy": "P", "return_policy": "R", "shipping_policy": "S"}
 
 
 def shirt(place, **own):
@@ -20,7 +20,7 @@ def shirt(place, **own):
         price=Money(amount=2500), shipping_payer="buyer", ships_from_zip="97205",
         package=Package(weight_oz=12, length_in=12, width_in=9, height_in=2),
         photos=(PhotoFacts(sha256="0" * 64, width=800, height=800, content_type="image/jpeg"),),
-        overrides={place: {**(POLICIES if place == "ebay" else {}), **own}},
+        overrides={place: {**DEFAULTS.get(place, {}), **own}},
     )  # fmt: skip
 
 

@@ -225,13 +225,19 @@ class Page:
         async with self._acting(target):
             await found.press(key, timeout=self._milliseconds)
 
-    async def click(self, target: Target) -> None:
-        """For what only the seller can see. A commit target goes through `commit`."""
+    async def click(self, target: Target, *, accept_dialog: bool = False) -> None:
+        """For what only the seller can see. A commit target goes through `commit`.
+
+        `accept_dialog`: the question that this asks is answered yes, for a draft that is deleted."""
         if target.effect == "commit":
             raise PageChanged(f"“{target.intent}” would publish: it is clicked by commit only.")
-        await self._do(
-            target, f"press {target.intent}", lambda found: found.click(timeout=self._milliseconds)
-        )
+        self._accept_dialog = accept_dialog and target.effect == "draft"
+        try:
+            await self._do(
+                target, f"press {target.intent}", lambda found: found.click(timeout=self._milliseconds)
+            )
+        finally:
+            self._accept_dialog = False
 
     async def hover(self, target: Target) -> None:
         found = await self._find(target)
@@ -703,7 +709,8 @@ class Page:
                 self._lacks_part = True
 
     async def _on_dialog(self, dialog: Dialog) -> None:
-        """No is the answer, but for leaving a half-filled form, and for the question after a commit."""
+        """No is the answer, but for leaving a half-filled form, and for the question behind a commit or
+        behind the deletion of a draft."""
         yes = dialog.type == "beforeunload" or self._accept_dialog
         if dialog.type != "beforeunload":
             self.dialogs.append(dialog.message[:200])

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from everystall.demo.own_browser import connect, own_browser, pair, sign_in, until
 from everystall.demo.stage import LISTING, PHOTOS, Stage, set_up
+from everystall.inventory.sample import takers
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import command
 
@@ -75,8 +76,8 @@ async def perform(stage: Stage, console: Console) -> dict[str, Any]:
     listing_id = stage.new_listing()
     console.print(f'Wrote "{LISTING["title"]}", {len(PHOTOS)} photographs.', soft_wrap=True)
     started = time.monotonic()
-    job_id = str(stage.post(listing_id, list(MARKETPLACES))["jobId"])
-    console.print(f"Posted to all: {job_id}\n")
+    job_id = str(stage.post(listing_id, takers())["jobId"])
+    console.print(f"Posted to all that take it: {job_id}\n")
     job = follow(stage, job_id, console)
     seconds = round(time.monotonic() - started, 2)
     publications = stage.call("GET", f"/api/listings/{listing_id}/publications")
@@ -145,11 +146,11 @@ def _told(pair: Mapping[str, Any], publications: Sequence[Mapping[str, Any]]) ->
 
 
 def is_good(result: Mapping[str, Any]) -> bool:
-    """All three are live, and whatever the live pages show is what was meant."""
+    """It is live wherever it has a place, and whatever the live pages show is what was meant."""
     publications = result["publications"]
     live = [each for each in publications if each["state"] == "live"]
     equal = [each for each in live if each["read_back"] and all(each["read_back"].values())]
-    return len(equal) == len(publications) == len(MARKETPLACES)
+    return len(equal) == len(publications) == len(takers())
 
 
 def table_of(publications: Sequence[Mapping[str, Any]]) -> Table:

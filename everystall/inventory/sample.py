@@ -3,8 +3,12 @@ photos are in the public domain (demo/photos/CREDITS.md)."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+from everystall.marketplaces import MARKETPLACES, get_form
+from everystall.marketplaces.base import ListingFacts, PhotoFacts
 
 PHOTOS = sorted((Path(__file__).parents[1] / "demo" / "photos").glob("*.jpg"))
 
@@ -37,3 +41,17 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "shipping_policy": "Ground, buyer pays",
     }
 }
+
+
+def takers() -> list[str]:
+    """The marketplaces that have a place for it: one of clothes alone has none."""
+    photo = PhotoFacts(sha256="0" * 64, width=900, height=900, content_type="image/jpeg")
+    listing = ListingFacts.model_validate({**_snake(LISTING), "photos": (photo,)})
+    return [name for name in MARKETPLACES if get_form(name).compose(listing, DEFAULTS.get(name, {}))[0]]
+
+
+def _snake(told: Any) -> Any:
+    """The API's names as ours: "shipsFromZip" → "ships_from_zip"."""
+    if not isinstance(told, dict):
+        return told
+    return {re.sub(r"(?=[A-Z])", "_", name).lower(): _snake(value) for name, value in told.items()}

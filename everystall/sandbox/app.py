@@ -34,10 +34,10 @@ from everystall.sandbox.core import (
     World,
 )
 
-#: The sites, by folder. One that is not there (or has no `site`) is left out.
-SITES = ("poshmark", "mercari", "ebay")
-
 _HERE = Path(__file__).parent
+
+#: The sites: each folder here that somebody can sign in to.
+SITES = tuple(sorted(path.parent.name for path in _HERE.glob("*/signin.py")))
 
 
 class Failed(Exception):
@@ -319,14 +319,7 @@ class Hosts:
         self.world = world
         self.sites: dict[str, Site] = {}
         for name in SITES:
-            try:
-                module = import_module(f"everystall.sandbox.{name}")
-            except ModuleNotFoundError as e:
-                if e.name != f"everystall.sandbox.{name}":
-                    raise
-                continue
-            if hasattr(module, "site"):
-                self.sites[name] = module.site(world)
+            self.sites[name] = import_module(f"everystall.sandbox.{name}").site(world)
         self._control = control(world)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

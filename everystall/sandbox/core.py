@@ -4,9 +4,9 @@ It stands apart: it imports nothing of Everystall and is never reachable but on 
 
 How to add a site (see `poshmark/` for a whole one)
 ---------------------------------------------------
-A folder `everystall/sandbox/<name>/` whose `__init__.py` has `site(world: World) -> Site`, and a line in
-`app.SITES`. `signin.py` there has `async def sign_in(page, base_url, username) -> None`, which signs in
-through the site's own page (a Playwright page; password `world.PASSWORD`).
+A folder `everystall/sandbox/<name>/` whose `__init__.py` has `site(world: World) -> Site`. `signin.py` there
+has `async def sign_in(page, base_url, username) -> None`, which signs in through the site's own page (a
+Playwright page; password `world.PASSWORD`). Such a folder is all: nothing lists the sites.
 
     def site(world):
         return Site(world, "poshmark", "Poshmark", routes=[Route("/login", login), …],

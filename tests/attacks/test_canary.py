@@ -19,7 +19,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from everystall.marketplaces import get_adapter
+from everystall.marketplaces import MARKETPLACES, get_adapter
 from everystall.processes import free_port
 from tests.journeys.conftest import Seller, Stall
 from tests.receiver import Receiver
@@ -41,8 +41,8 @@ def start(request: pytest.FixtureRequest, stall: Stall, tmp_path: Path) -> Itera
         "EVERYSTALL_HOME": str(settings.everystall_home), "EVERYSTALL_PORT": str(free_port()),
         "DATABASE_URL": settings.database_url.get_secret_value(), "DATABASE_ADMIN_URL": stall.admin_url,
         "LOG_FORMAT": request.param,
-        "POSHMARK_URL": settings.poshmark_url, "MERCARI_URL": settings.mercari_url,
-        "EBAY_URL": settings.ebay_url, "PACE_SECONDS": "0", "SETTLE_SECONDS": "4", "LEASE_SECONDS": "4",
+        **{f"{name.upper()}_URL": settings.base_url(name) for name in MARKETPLACES},
+        "PACE_SECONDS": "0", "SETTLE_SECONDS": "4", "LEASE_SECONDS": "4",
         "LEASE_RENEW_SECONDS": "1", "GUARD_SECONDS": "3", "WEBHOOK_ALLOW_PRIVATE": "true",
         "NOTIFICATIONS_WEBHOOK_ENABLED": "true",
     }  # fmt: skip

@@ -16,6 +16,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from everystall.demo.own_browser import connect, own_browser, row_of, until
 from everystall.demo.stage import DEFAULTS, Stage
+from everystall.inventory.sample import takers
 from everystall.marketplaces import MARKETPLACES
 from everystall.processes import free_port
 from tests.extension.conftest import Clock, Own, Paired, Way, eventually
@@ -49,7 +50,7 @@ async def test_a_seller_pairs_connects_three_and_posts(own: Own, new_seller: Cal
             own.call("PATCH", f"/api/connections/{profile}", json={"defaults": DEFAULTS[name]})
     (paired,) = own.call("GET", "/api/extensions")["extensions"]
     assert paired["name"] == "Chrome on Linux"
-    job = own.stage.post(own.stage.new_listing(), list(MARKETPLACES))["jobId"]
+    job = own.stage.post(own.stage.new_listing(), takers())["jobId"]
     await eventually(lambda: own.call("GET", f"/api/jobs/{job}")["status"] != "running", seconds=120)
     results = own.call("GET", f"/api/jobs/{job}")["automationResults"]
     assert [each["state"] for each in results] == ["live"] * 3, results

@@ -28,6 +28,8 @@ from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.driver import Driver
 from everystall.content.photos import Photos
 from everystall.db import Database
+from everystall.inventory.sample import DEFAULTS
+from everystall.marketplaces import MARKETPLACES
 from everystall.sandbox.testing import Sandbox, sign_in, start_in_thread
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
@@ -36,7 +38,7 @@ from everystall.web.app import create_app
 from everystall.web.tokens import hash_of, new_token
 from everystall.worker.visit import Tools, visit
 
-ALL = ("poshmark", "mercari", "ebay")
+ALL = tuple(MARKETPLACES)
 SHIRT = {
     "title": "Linen shirt, hardly worn",
     "description": "A light linen shirt. Worn twice, washed cold, no flaws that I can see.",
@@ -52,13 +54,7 @@ SHIRT = {
     "shipsFromZip": "94110",
     "shippingPayer": "buyer",
     "specifics": {},
-    "overrides": {
-        "ebay": {
-            "payment_policy": "Immediate payment",
-            "return_policy": "30 days, buyer pays",
-            "shipping_policy": "Ground, buyer pays",
-        }
-    },
+    "overrides": DEFAULTS,
 }
 
 
@@ -236,9 +232,7 @@ async def stall(
         everystall_home=tmp_path / "home",
         database_url=login_url,
         database_admin_url=admin_url,
-        poshmark_url=practice.url("poshmark"),
-        mercari_url=practice.url("mercari"),
-        ebay_url=practice.url("ebay"),
+        **{f"{name}_url": practice.url(name) for name in ALL},
         pace_seconds=0,
         settle_seconds=4,
     )

@@ -14,14 +14,10 @@ from everystall.inventory import publications
 from everystall.marketplaces import get_adapter
 from everystall.models import Publication
 from everystall.sandbox.core import PASSWORD
-from everystall.sandbox.ebay.site import cookies as ebay_cookies
-from everystall.sandbox.mercari.site import cookies as mercari_cookies
-from everystall.sandbox.poshmark import session_cookies as poshmark_cookies
 from tests.journeys.conftest import Seller, Stall
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
-COOKIES = {"poshmark": poshmark_cookies, "mercari": mercari_cookies, "ebay": ebay_cookies}
 #: Longer than any of these tests takes.
 FOR_EVER = 3600
 
@@ -36,7 +32,7 @@ def _signed_in(stall: Stall, marketplace: str, name: str) -> dict[str, Any]:
     """What a browser has after signing in, without starting one."""
     session = stall.sandbox.world.sign_in(marketplace, name, PASSWORD)
     assert session is not None
-    cookies = COOKIES[marketplace](session)
+    cookies = stall.sandbox.hosts.sites[marketplace].cookies(session)
     return {
         "cookies": [
             {"name": one.name, "value": one.value, "domain": f"{marketplace}.localhost", "path": one.path,

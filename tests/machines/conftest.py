@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 
 from everystall.db import migrate
 from everystall.embedded import Server
+from everystall.marketplaces import MARKETPLACES
 from everystall.sandbox.core import PASSWORD
 from everystall.sandbox.testing import Sandbox, start_in_thread
 from everystall.web.tokens import hash_of, new_token
@@ -112,7 +113,7 @@ class Network:
             "DAILY_CAP": "100000",
             **{name: value for name, value in os.environ.items() if name == "CHROMIUM"},
             **self.s3.settings(),
-            **{f"{name.upper()}_URL": self.sandbox.url(name) for name in ("poshmark", "mercari", "ebay")},
+            **{f"{name.upper()}_URL": self.sandbox.url(name) for name in MARKETPLACES},
             **more,
         }
 

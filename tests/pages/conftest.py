@@ -26,6 +26,7 @@ from sqlalchemy import text
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.content.photos import Photos
 from everystall.db import Database
+from everystall.marketplaces import MARKETPLACES
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
@@ -232,9 +233,7 @@ async def house(
         everystall_root_path=ROOT,
         database_url=database_urls.login,
         database_admin_url=database_urls.admin,
-        poshmark_url="http://poshmark.localhost:1",
-        mercari_url="http://mercari.localhost:1",
-        ebay_url="http://ebay.localhost:1",
+        **{f"{name}_url": f"http://{name}.localhost:1" for name in MARKETPLACES},
     )
     settings.everystall_home.mkdir(mode=0o700)
     database, admin = Database(database_urls.login), Database(database_urls.admin)
