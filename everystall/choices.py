@@ -114,7 +114,8 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "everystall_port", "everystall_listen", "trusted_proxies", "public_url", "everystall_root_path",
     ),
     "Sign-ins, or a key, are sent there.": (
-        "poshmark_url", "mercari_url", "ebay_url", "openrouter_url", "browser_cdp_url",
+        "poshmark_url", "mercari_url", "ebay_url", "openrouter_url", "browser_cdp_url", "browser_use_api_key",
+        "browser_use_url",
     ),
     "Photos would be sought where they are not: they are moved while nothing runs.": (
         "photos_url", "photos_s3_endpoint", "photos_s3_region", "photos_s3_key_id", "photos_s3_key_secret",

@@ -31,7 +31,7 @@ from everystall.errors import Misconfigured
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
             "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY", "OPENROUTER_API_KEY",
-            "OIDC_CLIENT_SECRET")  # fmt: skip
+            "OIDC_CLIENT_SECRET", "BROWSER_USE_API_KEY")  # fmt: skip
 
 #: A place's name: what a worker calls where it stands, and an account where it is to be visited from.
 PLACE = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     chromium: Path | None = None
     #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
     browser_cdp_url: SecretStr | None = None
+    #: Or one of Browser Use Cloud's for each visit, hired with this key; and where that is.
+    browser_use_api_key: SecretStr | None = None
+    browser_use_url: str = "https://api.browser-use.com/api/v3"
     #: Where this worker stands: it visits accounts of this place, and those that have none.
     worker_place: str | None = None
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site). Imports of
@@ -218,6 +221,11 @@ class Settings(BaseSettings):
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: Annotated[SecretStr | None, AfterValidator(_a_dsn)] = None
 
+    @property
+    def browser_elsewhere(self) -> bool:
+        """Visits are in a browser that this machine did not start."""
+        return self.browser_cdp_url is not None or self.browser_use_api_key is not None
+
     @field_validator("everystall_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -268,9 +276,14 @@ class Settings(BaseSettings):
             raise ValueError("is written as http://10.0.0.5:8740: a host of this machine, and a port")
         return value.rstrip("/") if value else None
 
-    @field_validator("openrouter_url")
+    @field_validator("browser_cdp_url", "browser_use_api_key")
     @classmethod
-    def _a_model(cls, value: str) -> str:
+    def _nothing_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_validator("openrouter_url", "browser_use_url")
+    @classmethod
+    def _takes_a_key(cls, value: str) -> str:
         try:
             parts = urlsplit(value)
             _ = parts.port
