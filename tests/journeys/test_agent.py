@@ -24,6 +24,7 @@ from everystall.browser.session import Browser, open_browser
 from everystall.content.model import Model
 from everystall.errors import LeaseLost, PageChanged
 from everystall.marketplaces import get_adapter
+from everystall.worker import agents
 from tests.browser_shop import shop
 from tests.journeys.conftest import Seller, Stall
 from tests.model_server import Asked, ModelServer
@@ -52,17 +53,22 @@ def turn(*actions: Mapping[str, object]) -> str:
 
 async def _posted(stall: Stall, seller: Seller, profile: str, marketplace: str, **fields: object) -> dict:
     job = await stall.post(seller, await stall.listing(seller, **fields), [marketplace])
-    return await stall.until_done(seller, job["jobId"], profile, seconds=120)
+    return await stall.until_done(seller, job["jobId"], profile, seconds=600)
 
 
 @pytest.fixture
-async def model(stall):
+async def model(stall, monkeypatch):
+    """With time: an agent's process is seconds of a processor until it asks first, and on a busy machine its
+    two minutes were over before it had cleared a way; what is late after its acts is a question to the
+    seller."""
+    monkeypatch.setattr(agents, "Agent", partial(agents.Agent, most_seconds=900.0))
     async with ModelServer() as server:
         settings = stall.settings.model_copy(update={
             "openrouter_url": server.url, "openrouter_api_key": SecretStr(server.key),
-            "openrouter_fallback_model": "",
+            "openrouter_fallback_model": "", "locator_seconds": 6, "page_seconds": 60,
+            "commit_click_seconds": 20,
         })  # fmt: skip
-        stall.tools = dataclasses.replace(stall.tools, agent=Model(settings))
+        stall.tools = dataclasses.replace(stall.tools, agent=Model(settings), settings=settings)
         yield server
 
 
@@ -280,7 +286,7 @@ async def test_what_an_agent_pressed_may_still_be_on_its_way_and_is_waited_for(
     target = import_module(f"everystall.marketplaces.{marketplace}.pages").LIST
     slow = partial(stall.sandbox.fault, marketplace, "slow", seconds=6, path=SENDS[marketplace], times=1)
     hasty = Hasty(get_adapter(marketplace), target, slow)
-    settings = stall.settings.model_copy(update={"settle_seconds": 20})
+    settings = stall.tools.settings.model_copy(update={"settle_seconds": 20})
     stall.tools = dataclasses.replace(stall.tools, get_adapter=lambda _: hasty, settings=settings)
     job = await stall.post(alice, await stall.listing(alice), [marketplace])
     job = await stall.until_done(alice, job["jobId"], hers, seconds=120)
