@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from playwright.async_api import async_playwright
 from benchmarks import heal
 from everystall.browser import agent
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.browser.heal import Healing
 from everystall.browser.targets import Target
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import PhotoFile
@@ -174,7 +176,7 @@ async def _drive(cdp_url: str, page: heal.KnowingPage, script: Script, folder: P
     cdp = await page.raw.context.new_cdp_session(page.raw)
     here = (await cdp.send("Target.getTargetInfo"))["targetInfo"]["targetId"]
     process = await asyncio.create_subprocess_exec(
-        agent.PYTHON, heal.ROOT / "benchmarks" / "whole_agent.py", cwd=folder, limit=agent.MOST_LINE,
+        agent.PYTHON, agent.HOME / "whole.py", cwd=folder, limit=agent.MOST_LINE,
         env={"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
@@ -206,7 +208,7 @@ async def _record(bench: heal.Bench) -> list[tuple[str, Target, str]]:
     """The steps on the unchanged site."""
     async with bench._page(None, kind=Recorder) as page:
         assert isinstance(page, Recorder)
-        if said := await bench._publish(page, heal.Healing(), bench.example.DRAFT):
+        if said := await bench._publish(page, Healing(), bench.example.DRAFT):
             raise RuntimeError(said)
         return page.did
 
@@ -270,7 +272,7 @@ async def play(many: int, strengths: Sequence[int]) -> None:
 
 def _forms(marketplace: str) -> str:
     """Where the adapter begins."""
-    pages = heal.import_module(f"everystall.marketplaces.{marketplace}.pages")
+    pages = import_module(f"everystall.marketplaces.{marketplace}.pages")
     return str(next(getattr(pages, name) for name in ("SELL", "CREATE", "PRELIST") if hasattr(pages, name)))
 
 

@@ -1,5 +1,5 @@
-"""A whole form by browser-use as it comes, for `make bench-agent`: run by agent/'s Python, its own tools.
-Only the model is asked of whoever started it, by lines of JSON as agent/agent.py has them.
+"""A whole form by browser-use as it comes, for `make bench-agent`: with its own tools. Only the
+model is asked of whoever started it, by lines of JSON as agent.py has them.
 
     → {"cdp_url", "target_id", "task", "files", "steps"}
     ← {"do": "model", "messages", "schema"}      → {"text"}
@@ -12,9 +12,7 @@ import os
 import sys
 from typing import Any
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agent"))
-
-from agent import QUIET, Worker  # type: ignore[import-not-found]
+from agent import QUIET, Worker
 
 os.environ.update(QUIET)
 
