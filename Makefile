@@ -122,6 +122,10 @@ bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: 
 bench-heal: $(VENV)/ready-dev chromium  ## what is found again on sites that changed, 200 seeds per strength (hours); writes docs/healing.md
 	@$(PY) -m benchmarks.heal $(ARGS)
 
+.PHONY: bench-agent
+bench-agent: $(VENV)/ready-dev agent/.venv/ready chromium  ## a whole browser-use agent on the same pages, 15 per strength; writes docs/healing.md
+	@$(PY) -m benchmarks.whole $(ARGS)
+
 .PHONY: bench-live
 bench-live: $(VENV)/ready chromium  ## from a step to the screen with 200 pages open and 50 jobs (three minutes); writes docs/live.md
 	@$(PY) -m benchmarks.open_pages $(ARGS)

@@ -26,6 +26,7 @@ QUIET = {
     "BROWSER_USE_CLOUD_HINTS": "false", "BROWSER_USE_DISABLE_EXTENSIONS": "1",
     "BROWSER_USE_SETUP_LOGGING": "false", "BROWSER_USE_CONFIG_DIR": os.path.join(os.getcwd(), "config"),
     "SKIP_LLM_API_KEY_VERIFICATION": "true",
+    "PYTHON_DOTENV_DISABLED": "true",  # Everystall's .env is above it
 }  # fmt: skip
 #: Its own tools that act on nothing.
 HARMLESS = ("done", "wait", "scroll")
@@ -74,6 +75,11 @@ def keep_in(host: str, port: int) -> set[str]:
 
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = {host, *(str(one[4][0]) for one in found)}
+    ask = socket.getaddrinfo
+    # a name that has many addresses keeps those
+    socket.getaddrinfo = lambda there, way, *a, **more: (
+        found if (there, str(way)) == (host, str(port)) else ask(there, way, *a, **more)
+    )
     sys.addaudithook(watch)
     return refused
 

@@ -333,7 +333,10 @@ class Bench:
 
     @asynccontextmanager
     async def _page(
-        self, rename: Rename | None, setting: DriftSetting | None = None
+        self,
+        rename: Rename | None,
+        setting: DriftSetting | None = None,
+        kind: type[KnowingPage] = KnowingPage,
     ) -> AsyncIterator[KnowingPage]:
         """Of a new world, signed in, with the drift."""
         world, site = self.sandbox.world, self.sandbox.hosts.sites[self.marketplace]
@@ -354,8 +357,8 @@ class Bench:
             await context.add_cookies(cookies)  # type: ignore[arg-type]
             context.set_default_timeout(self.settings.locator_seconds * 1000)
             context.set_default_navigation_timeout(self.settings.page_seconds * 1000)
-            yield KnowingPage(await context.new_page(), rename, site=self.adapter.site, base_url=base_url,
-                              settings=self.settings)  # fmt: skip
+            yield kind(await context.new_page(), rename, site=self.adapter.site, base_url=base_url,
+                       settings=self.settings)  # fmt: skip
         finally:
             await context.close()
 

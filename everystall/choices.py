@@ -116,6 +116,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Sign-ins, or a key, are sent there.": (
         *(f"{name}_url" for name in MARKETPLACES), "openrouter_url", "browser_cdp_url",
+        "browser_use_api_key", "browser_use_url",
     ),
     "Photos would be sought where they are not: they are moved while nothing runs.": (
         "photos_url", "photos_s3_endpoint", "photos_s3_region", "photos_s3_key_id", "photos_s3_key_secret",

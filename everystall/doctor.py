@@ -130,8 +130,9 @@ def _folder(settings: Settings, say: Say) -> str:
 
 
 def _chromium(settings: Settings, say: Say) -> str:
-    if settings.browser_cdp_url is not None:
-        return f"{asyncio.run(remote.find_version(settings))} answers at BROWSER_CDP_URL"
+    if settings.browser_elsewhere:
+        where = "at BROWSER_CDP_URL" if settings.browser_cdp_url is not None else "to BROWSER_USE_API_KEY"
+        return f"{asyncio.run(remote.find_version(settings))} answers {where}"
     path = find_chromium(settings)
     version = _run([str(path), "--version"]).strip().splitlines()[-1:]
     with tempfile.TemporaryDirectory(prefix="everystall-doctor-") as profile:

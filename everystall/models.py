@@ -731,8 +731,9 @@ class Attempt(Owned, Base):
     outcome: Mapped[str | None]
     #: When we last let something happen that may publish: our click, or an act of an agent's in the form.
     armed_at: Mapped[datetime | None]
-    #: {clicked, reason, message, passes}: it was stopped after acts of an agent. `clicked`: we did, too; the
-    #: others are told once nothing came of it. `passes`: by itself.
+    #: {clicked, reason, message, passes}: an agent acted, and no click of ours was promised after it.
+    #: `clicked`: it came to one all the same. The others, of what stopped it, are told once nothing came of
+    #: it. `passes`: by itself.
     stopped: Mapped[dict[str, Any] | None]
     answered_at: Mapped[datetime | None]
     #: The seller pressed "Post again": the next look that finds nothing makes this one unresolved.

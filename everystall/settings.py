@@ -32,7 +32,8 @@ from everystall.errors import Misconfigured
 _SECRETS = ("DATABASE_URL", "DATABASE_ADMIN_URL", "SESSION_ENCRYPTION_KEY", "SESSION_ENCRYPTION_PASSPHRASE",
             "REDIS_URL", "WEBHOOK_SECRET", "PHOTOS_S3_KEY_SECRET", "BROWSER_CDP_URL", "BACKUP_PASSPHRASE",
             "METRICS_TOKEN", "SENTRY_DSN", "SMTP_URL", "VAPID_PRIVATE_KEY", "OPENROUTER_API_KEY",
-            "OIDC_CLIENT_SECRET", "SUPABASE_JWT_SECRET", "OTEL_EXPORTER_OTLP_HEADERS")  # fmt: skip
+            "OIDC_CLIENT_SECRET", "SUPABASE_JWT_SECRET", "OTEL_EXPORTER_OTLP_HEADERS",
+            "BROWSER_USE_API_KEY")  # fmt: skip
 
 #: A header of OTEL_EXPORTER_OTLP_HEADERS.
 _PAIR = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*([!-+\--~]+)\s*")
@@ -150,6 +151,9 @@ class Settings(BaseSettings):
     chromium: Path | None = None
     #: A Chromium that runs elsewhere, by its DevTools address (http://, ws:// or wss://), instead of our own.
     browser_cdp_url: SecretStr | None = None
+    #: Or one of Browser Use Cloud's for each visit, hired with this key; and where that is.
+    browser_use_api_key: SecretStr | None = None
+    browser_use_url: str = "https://api.browser-use.com/api/v3"
     #: Where this worker stands: it visits accounts of this place, and those that have none.
     worker_place: str | None = None
     #: Visits at once in one worker; each has a Chromium of its own (about 400 MB on a real site). Imports of
@@ -234,11 +238,15 @@ class Settings(BaseSettings):
     supabase_owner: UUID | None = None
     #: Where errors are reported to (the extra `[sentry]`); none = nowhere.
     sentry_dsn: Annotated[SecretStr | None, AfterValidator(_a_dsn)] = None
-
     #: Who takes traces, by OTLP over http (docs/operations.md): `/v1/traces` below it; none = nobody.
     otel_exporter_otlp_endpoint: str | None = None
     #: What is sent with them, a key of theirs mostly: name=value,name=value.
     otel_exporter_otlp_headers: Annotated[SecretStr | None, AfterValidator(_pairs)] = None
+
+    @property
+    def browser_elsewhere(self) -> bool:
+        """Visits are in a browser that this machine did not start."""
+        return self.browser_cdp_url is not None or self.browser_use_api_key is not None
 
     @field_validator("everystall_home")
     @classmethod
@@ -290,9 +298,14 @@ class Settings(BaseSettings):
             raise ValueError("is written as http://10.0.0.5:8740: a host of this machine, and a port")
         return value.rstrip("/") if value else None
 
-    @field_validator("openrouter_url")
+    @field_validator("browser_cdp_url", "browser_use_api_key")
     @classmethod
-    def _a_model(cls, value: str) -> str:
+    def _nothing_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_validator("openrouter_url", "browser_use_url")
+    @classmethod
+    def _takes_a_key(cls, value: str) -> str:
         try:
             parts = urlsplit(value)
             _ = parts.port

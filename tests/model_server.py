@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ Said = Mapping[str, Any] | str | int
 class ModelServer:
     """`answer`: what is said, to all or by the question. `cost`: dollars for each; None: it does not say."""
 
-    answer: Said | Callable[[Asked], Said] = 500
+    answer: Said | Callable[[Asked], Said | Awaitable[Said]] = 500
     cost: float | None = 0.002
     #: Whether it says what was used.
     tells: bool = True
@@ -78,7 +78,8 @@ class ModelServer:
             if headers.get("authorization") != f"Bearer {self.key}":
                 said: Said = 401
             else:
-                said = self.answer(asked) if callable(self.answer) else self.answer
+                answer = self.answer(asked) if callable(self.answer) else self.answer
+                said = answer if isinstance(answer, int | str | Mapping) else await answer
             status = said if isinstance(said, int) else 200
             out = json.dumps(self._reply(asked, said)).encode()
             writer.write(

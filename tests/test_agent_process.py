@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import tomllib
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from playwright.async_api import Dialog
 from playwright.async_api import Error as PlaywrightError
+from pydantic import SecretStr
 
 from everystall.browser import agent
 from everystall.browser.session import open_browser
 from everystall.browser.targets import Site
 from everystall.settings import Settings
 from tests.browser_shop import shop
+from tests.cloud_server import CloudServer
+from tests.elsewhere import chromium_elsewhere
 
 pytestmark = [pytest.mark.browser, pytest.mark.longer]
 
@@ -48,11 +51,19 @@ class Talk:
         return self.asked[-1]
 
 
-@pytest.fixture(scope="module")
-async def talk(tmp_path_factory):
+@pytest.fixture(scope="module", params=["own", "hired"])
+async def talk(request, tmp_path_factory):
+    """In a browser of ours, and in one of Browser Use Cloud's (here another Chromium, over its port)."""
     settings = Settings(_env_file=None, everystall_home=tmp_path_factory.mktemp("home"), page_seconds=60)
     site = Site(obstacles=(), domains=())
-    with shop() as stall:
+    async with AsyncExitStack() as stack:
+        if request.param == "hired":
+            there = stack.enter_context(chromium_elsewhere(tmp_path_factory.mktemp("elsewhere")))
+            there = there.replace("ws://", "http://").partition("/devtools")[0]
+            server = await stack.enter_async_context(CloudServer(there))
+            more = {"browser_use_url": server.url, "browser_use_api_key": SecretStr(server.key)}
+            settings = settings.model_copy(update=more)
+        stall = stack.enter_context(shop())
         stall.show("/sell", PAGE)
         stall.show("/theirs", "<title>Another seller's secret page</title>")
         async with open_browser(site=site, base_url=stall.url(), storage=None, settings=settings,
@@ -201,6 +212,35 @@ print(json.dumps([
     tried(lambda: socket.getaddrinfo("telemetry.localhost", 443)),
     sorted(refused),
 ]))
+"""
+
+
+def test_it_reads_no_settings_of_ours_and_watches_no_errors(tmp_path):
+    """browser-use loads each .env above its own folder, which is Everystall's with all its secrets, and its
+    telemetry takes over uncaught errors."""
+    secrets = tmp_path / ".env"
+    secrets.write_text("OPENROUTER_API_KEY=s3cret\nANONYMIZED_TELEMETRY=true\n")
+    said = subprocess.run(
+        [agent.PYTHON, "-I", "-c", _IMPORT.format(home=agent.HOME, secrets=secrets)],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env={"HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert json.loads(said.stdout) == [None, True, []]
+    assert {path.name for path in tmp_path.iterdir()} <= {".env", "config"}
+
+
+_IMPORT = """
+import json, os, sys
+sys.path.insert(0, "{home}")
+import agent
+os.environ.update(agent.QUIET)
+before = sys.excepthook
+refused = agent.keep_in("127.0.0.1", 1)
+import dotenv.main
+dotenv.main.find_dotenv = lambda *_, **__: "{secrets}"  # where its own search would find ours
+from browser_use import Agent, BrowserSession, Tools
+from browser_use.telemetry.service import ProductTelemetry
+ProductTelemetry()
+print(json.dumps([os.environ.get("OPENROUTER_API_KEY"), sys.excepthook is before, sorted(refused)]))
 """
 
 

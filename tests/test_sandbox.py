@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,6 +111,24 @@ def test_a_slow_page_is_slow(site):
     began = time.monotonic()
     assert ask(site, "/").status_code == 200
     assert time.monotonic() - began >= 0.3
+
+
+def test_who_hangs_up_on_a_slow_site_is_served_all_the_same(site):
+    """It has the whole request: a page that goes away meanwhile takes nothing back."""
+    site.fault("poshmark", "slow", seconds=0.5, path="/login", times=1)
+    body = f"login_form[username_email]=carol&login_form[password]={PASSWORD}"
+    head = (
+        f"POST /login HTTP/1.1\r\nHost: poshmark.localhost:{site.port}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        connection.sendall((head + body).encode())
+        time.sleep(0.2)
+    end = time.monotonic() + 5
+    while not (signed_in := [one for one in site.world._sessions if one.account.name == "carol"]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert len(signed_in) == 1
 
 
 def test_an_unknown_fault_is_refused(site):

@@ -30,8 +30,7 @@ _TELLING = re.compile(r"\[err\]\s*(.+)|<(process did exit: [^>]+)>")
 @contextmanager
 def starting(*, elsewhere: bool = False) -> Iterator[None]:
     """Until a browser is there nothing was asked of a marketplace: whatever keeps it from starting is no word
-    of theirs. Raises BrowserNotStarted, with the cause in the log. `elsewhere`: it is that of
-    BROWSER_CDP_URL."""
+    of theirs. Raises BrowserNotStarted, with the cause in the log. `elsewhere`: it is none of ours."""
     ours = "Everystall's own browser did not start"
     try:
         yield
@@ -45,7 +44,8 @@ def starting(*, elsewhere: bool = False) -> Iterator[None]:
             raise BrowserNotStarted(
                 "The browser that Everystall works with, on another machine, did not start: it does not "
                 "answer, or not in time.",
-                action="Whoever runs Everystall looks whether it runs and has memory left (BROWSER_CDP_URL).",
+                action="Whoever runs Everystall looks whether it runs and has memory left (BROWSER_CDP_URL), "
+                "or whether one can be hired (BROWSER_USE_API_KEY).",
             ) from e
         if isinstance(cause, PlaywrightTimeout | TimeoutError):
             said = "in time: the machine that Everystall runs on is too slow or short of memory."

@@ -58,7 +58,7 @@ _MOVED_ON = re.compile(r"context was destroyed|navigat|detached|interrupted", re
 #: part that the page itself gave up, or that its own rules forbid.
 _PARTS = ("script", "fetch", "xhr")
 _CUT_OFF = re.compile(
-    r"ERR_(CONNECTION|EMPTY|INCOMPLETE|CONTENT_LENGTH|TIMED_OUT|NETWORK|NAME_NOT|ADDRESS|INTERNET)"
+    r"ERR_(CONNECTION|SOCKS|EMPTY|INCOMPLETE|CONTENT_LENGTH|TIMED_OUT|NETWORK|NAME_NOT|ADDRESS|INTERNET)"
 )
 #: Of a photo that a page shows, in bytes.
 MOST_FETCHED = 30_000_000

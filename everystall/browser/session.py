@@ -42,6 +42,7 @@ from playwright.async_api import Page as RawPage
 from everystall.browser import identity, remote
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.driver import starting
+from everystall.browser.gate import Gate
 from everystall.browser.guard import Deadline, Guard
 from everystall.browser.page import Page, translated
 from everystall.browser.targets import Site
@@ -130,6 +131,8 @@ class Browser:
     _wall: Wall
     #: Where others may attach to it by CDP; none: nobody may.
     cdp_url: str | None = None
+    #: All its ways out, where others may attach to it.
+    _gate: Gate | None = None
     #: Hosts that sockets may be opened to; none: any. And whether they are looked at: once they are, they are
     #: for as long as the browser lives.
     _listed: Sequence[str] | None = None
@@ -138,8 +141,9 @@ class Browser:
     @asynccontextmanager
     async def only_listed(self) -> AsyncIterator[None]:
         """Meanwhile nothing is requested of a host that the adapter does not list, and no page opens a socket
-        to one; a pop-up asks for nothing at all. Not reached: what a new worker fetches at once, workers'
-        sockets, shared workers, what speculation rules prefetch, WebRTC (docs/healing.md)."""
+        to one; a pop-up asks for nothing at all. Where there is a gate nothing at all gets there; without one
+        (a browser that runs elsewhere) these do: what a new worker fetches at once, workers' sockets, shared
+        workers, what speculation rules prefetch, connections in advance, WebRTC (docs/healing.md)."""
         listed = (urlsplit(self.base_url).hostname or "", *self.site.domains, *self.site.parts)
 
         async def decide(route: Route) -> None:
@@ -153,6 +157,8 @@ class Browser:
                     log.warning("browser.host_refused", host=url.hostname)
                     await route.abort("blockedbyclient")
 
+        if self._gate is not None:
+            self._gate.only(lambda host: _within(host, listed))
         with translated():
             if not self._sockets_asked:
                 await self._context.route_web_socket("**/*", self._decide_socket)
@@ -164,6 +170,8 @@ class Browser:
             yield
         finally:
             self._listed = None
+            if self._gate is not None:
+                self._gate.only(None)
             with suppress(PlaywrightError):
                 await self._wall.only(None)
                 await self._context.unroute("**/*", decide)
@@ -216,24 +224,30 @@ async def open_browser(
 ) -> AsyncIterator[Browser]:
     """A signed-in browser that ends with the block. With a deadline it is started under the guard; one that
     runs elsewhere (remote.py) has none. `attachable`: every program of this machine may attach to it; never
-    to one that runs elsewhere, which several visits share.
+    to one that several visits share (BROWSER_CDP_URL).
 
     Raises BrowserNotStarted: it did not start this time, or there is none."""
     given = storage or Storage()
     async with AsyncExitStack() as stack:
         if playwright is None:
             playwright = await stack.enter_async_context(async_playwright())
-        if settings.browser_cdp_url is not None:
+        if settings.browser_elsewhere:
             there = remote.open_context(
                 playwright, settings, user_agent=given.user_agent, time_zone=given.time_zone
             )
-            context = await stack.enter_async_context(there)
+            context, own_address = await stack.enter_async_context(there)
             with starting(elsewhere=True):
                 browser = await _prepare(context, site, base_url, given, settings, deadline)
+            browser.cdp_url = own_address if attachable else None
             yield browser
             return
         with starting():
             chromium = find_chromium(settings)
+        host = urlsplit(base_url).hostname or ""
+        practice = bool(_walls(host))
+        gate = Gate(lambda asked: not practice or bool(_walls(asked))) if attachable else None
+        if gate is not None:
+            await stack.enter_async_context(gate)
         folder = await stack.enter_async_context(living_folder(_profiles(settings)))
         program, env, guard = chromium, _quiet_env(folder, given.time_zone), None
         if deadline is not None:
@@ -252,8 +266,7 @@ async def open_browser(
                 args=[
                     *LAUNCH_ARGS,
                     *_languages(given),
-                    *_walls(urlsplit(base_url).hostname or ""),
-                    *(["--remote-debugging-port=0"] if attachable else []),
+                    *(["--remote-debugging-port=0", *gate.args] if gate is not None else _walls(host)),
                 ],
                 env=cast("Any", env),
                 user_agent=given.user_agent,
@@ -266,8 +279,8 @@ async def open_browser(
             if guard is not None:
                 await guard.connected()
             browser = await _prepare(context, site, base_url, given, settings, deadline)
-            if attachable:
-                browser.cdp_url = _address_of(folder / "profile")
+            if gate is not None:
+                browser.cdp_url, browser._gate = _address_of(folder / "profile"), gate
         yield browser
 
 
@@ -280,7 +293,7 @@ async def _prepare(
     context.set_default_navigation_timeout(settings.page_seconds * 1000)
     page = Page(raw, site=site, base_url=base_url, settings=settings, deadline=deadline)
     host = urlsplit(base_url).hostname or ""
-    stays_here = settings.browser_cdp_url is not None and bool(_walls(host))
+    stays_here = settings.browser_elsewhere and bool(_walls(host))
     with translated(deadline):
         await _add_cookies(context, given.cookies)
         if given.local or given.session:
@@ -288,7 +301,7 @@ async def _prepare(
         cdp = await context.new_cdp_session(raw)
         if given.user_agent:
             # ours was started with the languages (_languages); one that runs elsewhere is told per page
-            spoken = given.languages if settings.browser_cdp_url is not None else ()
+            spoken = given.languages if settings.browser_elsewhere else ()
             await cdp.send("Emulation.setUserAgentOverride", identity.override(given.user_agent, spoken))
         wall = Wall(cdp, page, (host, *site.domains), stays_here)
         await wall.stand()

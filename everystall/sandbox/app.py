@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import socket
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -187,11 +188,12 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        receive = _Kept(receive)
         request = Request(scope, receive)
         token = self.token_of(request.cookies)
         session = self.world.session(self.marketplace, token)
         try:
-            response = await self._before(request, session)
+            response = await self._before(request, session, receive)
             if response is not None:
                 await response(scope, receive, _closing(send))
                 return
@@ -204,7 +206,7 @@ class Site:
         except Reset:
             await _cut(send)
 
-    async def _before(self, request: Request, session: Session | None) -> Response | None:
+    async def _before(self, request: Request, session: Session | None, sent: _Kept) -> Response | None:
         """The faults that strike before the site itself is asked."""
         path = request.url.path
         if _is_static(request):
@@ -218,6 +220,7 @@ class Site:
             raise Failed(503 if down.status == 500 else down.status)
         slow = take(self.marketplace, name, "any", kind="slow", path=path)
         if slow is not None:
+            await sent.whole()
             await asyncio.sleep(0.5 if slow.seconds is None else slow.seconds)
         many = take(self.marketplace, name, "any", kind="too_many", path=path)
         if many is not None:
@@ -361,6 +364,25 @@ def _is_page(request: Request) -> bool:
 
 def _is_static(request: Request) -> bool:
     return request.url.path.startswith(("/practice/", "/static/"))
+
+
+class _Kept:
+    """What was received is there again for whoever asks later: a site that is slow has the whole request,
+    and serves it though its sender hung up."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: deque[Message] = deque()
+
+    async def whole(self) -> None:
+        more = True
+        while more:
+            message = await self._receive()
+            self._messages.append(message)
+            more = message.get("more_body", False)
+
+    async def __call__(self) -> Message:
+        return self._messages.popleft() if self._messages else await self._receive()
 
 
 def _closing(send: Send) -> Send:

@@ -330,20 +330,19 @@ async def _look_later(
     visit: Visit, session: AsyncSession, publication: Publication, error: EverystallError, tries: int,
     wait: timedelta,
 ) -> None:  # fmt: skip
-    """We clicked and cannot look. Past the settle window the seller hears of it; we go on trying."""
-    past = await session.execute(
-        text("""SELECT 1 FROM attempts WHERE publication_id = :id AND outcome IS NULL
+    """We clicked, or an agent acted in the form, and we cannot look. Past the settle window the seller hears
+    of it; we go on trying."""
+    asked = await session.execute(
+        text("""SELECT stopped FROM attempts WHERE publication_id = :id AND outcome IS NULL
                 AND armed_at < now() - make_interval(secs => :seconds)"""),
         {"id": publication.id, "seconds": visit.tools.settings.settle_seconds},
     )
-    if past.first() is not None and publication.needs_you is None and publication.wanted == "live":
-        why = (
-            "and does not answer now" if error.fate != "operator" else f"and we cannot look: {error.message}"
-        )
-        said = (
-            f"{visit.label} did not say whether the listing was posted, {why.rstrip('.')}. We clicked "
-            "once, will not click again by ourselves, and go on looking."
-        )
+    past = asked.first()
+    if past is not None and publication.needs_you is None and publication.wanted == "live":
+        now = f"{visit.label} does not answer now."
+        if error.fate == "operator":
+            now = f"We cannot look there now: {error.message}"
+        said = f"{reconcile.did(visit, past.stopped)} {now} We go on trying."
         await _flag(visit, session, publication, "unresolved", said, None)
     await change(session, publication, tries=tries, next_try_at=func.now() + wait, state="reconciling")
 

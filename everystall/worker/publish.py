@@ -280,6 +280,7 @@ async def _arm(visit: Visit, plan: Plan, filled: Filled) -> None:
         twin = plan.acted_at is None and await _waits_for_twin(visit, session, publication, attempt)
         if not twin:
             attempt.draft_id = filled.draft_id or plan.draft_id
+            attempt.stopped = None
             connection.last_post_at = func.clock_timestamp()
             read_back = compare(plan.draft, filled.fields) | dict.fromkeys(filled.missing, False)
             await _promise(visit, session, plan, publication, attempt, tries=0, read_back=read_back)
@@ -297,6 +298,7 @@ async def _arm_for_an_act(visit: Visit, plan: Plan) -> None:
         publication, attempt, _ = await _lock(visit, session, plan)
         twin = plan.acted_at is None and await _waits_for_twin(visit, session, publication, attempt)
         if not twin:
+            attempt.stopped = {"clicked": False}  # also if we are killed before we can say more
             await _promise(visit, session, plan, publication, attempt)
             plan.acted_at = time.monotonic()
     if twin:

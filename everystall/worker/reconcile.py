@@ -536,17 +536,21 @@ async def let_twins_go_on(session: AsyncSession, one: Attempt | Publication) -> 
 
 
 def _in_question(visit: Visit, attempt: Attempt) -> str:
-    stopped = attempt.stopped or {"clicked": True}
-    said = (
-        f"{visit.label} did not say whether the listing was posted, and we do not see it there. We clicked "
-        "once, will not click again by ourselves, and go on looking."
-    )
-    if not stopped["clicked"]:
-        said = (
-            "An agent acted in the form, and it came to no click of ours. It may have posted the listing. We "
-            "do not see it there, will not post it by ourselves, and go on looking."
+    said = f"{did(visit, attempt.stopped)} We do not see it there, and go on looking."
+    return f"{said} {(attempt.stopped or {}).get('message', '')}".rstrip() + _words_of(visit, attempt)
+
+
+def did(visit: Visit, stopped: Mapping[str, Any] | None) -> str:
+    """What of ours may have posted it (`Attempt.stopped`), and that nothing else will."""
+    if stopped is not None and not stopped["clicked"]:
+        return (
+            "An agent acted in the form, and it came to no click of ours. It may have posted the listing; we "
+            "will not post it by ourselves."
         )
-    return f"{said} {stopped.get('message', '')}".rstrip() + _words_of(visit, attempt)
+    return (
+        f"{visit.label} did not say whether the listing was posted. We clicked once, and will not click "
+        "again by ourselves."
+    )
 
 
 def _words_of(visit: Visit, attempt: Attempt) -> str:

@@ -76,7 +76,7 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         stack.push_async_callback(db.close)
         await db.check_login()
         keyring = Keyring.load(settings)
-        if settings.browser_cdp_url is not None:
+        if settings.browser_elsewhere:
             await remote.find_version(settings)
         else:
             find_chromium(settings)  # better no worker than one that fails every visit

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -285,6 +286,41 @@ def start_worker(stall: Stall, tmp_path: Path) -> Iterator[Callable[..., None]]:
     yield start
     for process in running:
         process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def workers(stall: Stall, tmp_path: Path) -> Iterator[Any]:
+    """Start `everystall worker` on the stage's database and data folder; or what Python is told instead."""
+    settings, running = stall.settings, []
+
+    def start(*program: str, **more: str) -> subprocess.Popen[bytes]:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EVERYSTALL_TEST")},
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "EVERYSTALL_HOME": str(settings.everystall_home),
+            "DATABASE_URL": settings.database_url.get_secret_value(),
+            "PACE_SECONDS": "0",
+            "LEASE_SECONDS": "4",
+            "LEASE_RENEW_SECONDS": "1",
+            "GUARD_SECONDS": "3",
+            "SETTLE_SECONDS": "6",
+            **more,
+        }
+        log = open(tmp_path / f"worker-{len(running)}.log", "wb")  # noqa: SIM115  (the child's)
+        process = subprocess.Popen(
+            [sys.executable, *(program or ("-m", "everystall", "worker"))],
+            env=env, stdout=log, stderr=log, cwd=tmp_path,
+        )  # fmt: skip
+        log.close()
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
         process.wait(10)
 
 

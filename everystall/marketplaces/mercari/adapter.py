@@ -235,6 +235,11 @@ async def _choose_brand(page: Page, brand: str | None) -> None:
     )
 
 
+#: In the dialogs of the parcel: of what is filled in there the form shows only a part once they are closed.
+_PARCEL_DIALOGS = (on.ZIP, on.ZIP_SAVE, on.POUNDS, on.OUNCES, *on.FITS.values(), *on.SIDES.values(),
+                   on.WEIGHT_NEXT, on.CARRIER_SAVE)  # fmt: skip
+
+
 async def _choose_shipping(page: Page, shipping: Mapping[str, Any], names: Set[str]) -> None:
     """Of these: where it is sent from, the label, and who pays."""
     if "shipping.ships_from_zip" in names:
@@ -245,6 +250,7 @@ async def _choose_shipping(page: Page, shipping: Mapping[str, Any], names: Set[s
             await page.click(on.ZIP_SAVE)
     if names - {"shipping.ships_from_zip", "shipping.payer"}:
         await _choose_label(page, shipping)
+    page.sealed = _PARCEL_DIALOGS
     if "shipping.payer" in names:
         payer = shipping["payer"]
         if await page.first(on.FREE_SHIPPING[payer], on.PAYER) == 0:

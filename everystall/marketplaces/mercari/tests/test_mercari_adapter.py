@@ -143,6 +143,34 @@ async def test_nothing_is_clicked_when_arming_says_no(page, mercari):
     assert listings(mercari) == []
 
 
+async def test_the_parcels_dialogs_are_sealed_once_they_are_filled_in(page, mercari):
+    """The form shows a part of what stands in them: whoever opened one again could change the rest unseen."""
+    shown = []
+
+    async def is_sealed():
+        return any([await page.has(one) for one in page.sealed])
+
+    async def look(read):
+        await read()
+        shown.append(await is_sealed())
+        for opens, shows in ((on.SHIPS_FROM, on.ZIP), (on.SHIPPING, on.POUNDS)):
+            await page.click(opens)
+            await page.wait_for(shows)
+            shown.append(await is_sealed())
+            if opens is on.SHIPS_FROM:
+                await page.click(on.ZIP_SAVE)
+        await page.fill(on.POUNDS, "1")
+        await page.check(on.FITS[True], True)
+        await page.click(on.WEIGHT_NEXT)
+        await page.wait_for(on.CARRIER_SAVE)
+        shown.append(await is_sealed())
+        raise NotWanted
+
+    with pytest.raises(NotWanted):
+        await post(page, arm=look)
+    assert shown == [False, True, True, True]
+
+
 @pytest.mark.extended
 async def test_twelve_photos_keep_their_order(page, mercari):
     photos = [photo(place) for place in range(12)]

@@ -1,0 +1,322 @@
+"""`make bench-agent`: a whole browser-use agent in place of us, on the pages of `make bench-heal` after the
+same drifts, with the same model that errs: what it costs, beside healing. Writes docs/healing.md.
+
+make bench-agent                          15 seeds of each strength, from 1201 on
+make bench-agent ARGS="--many 3"          three of each
+make bench-agent ARGS=--page              only write the page
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import async_playwright
+
+from benchmarks import heal
+from everystall.browser import agent
+from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
+from everystall.browser.heal import Healing
+from everystall.browser.targets import Target
+from everystall.marketplaces import MARKETPLACES
+from everystall.marketplaces.base import PhotoFile
+from everystall.sandbox import drift
+from everystall.sandbox.core import DriftSetting
+from everystall.settings import Settings
+
+RESULTS = heal.RESULTS.with_name("whole.jsonl")
+BEGIN, END = "<!-- make bench-agent writes this -->\n", "<!-- to there -->\n"
+FIRST = 1201
+#: Of a run. Its own limit is 500 steps.
+MOST_STEPS, MOST_SECONDS = 60, 900
+#: Times that it waits for what is not on the page.
+PATIENCE = 3
+
+
+@dataclass
+class Whole:
+    """One form, filled in by an agent alone."""
+
+    marketplace: str
+    strength: int
+    seed: int
+    #: live · wrong · stop
+    ended: str
+    steps: int
+    #: Of all prompts together, the schemas too; in 1000 bytes.
+    kilobytes: float
+    seconds: float
+    said: str
+    commit: str = ""
+
+
+class Recorder(heal.KnowingPage):
+    """What the adapter does on the unchanged site, in browser-use's words."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.did: list[tuple[str, Target, str]] = []
+
+    async def fill(self, target: Target, text: str) -> None:
+        self.did.append(("input", target, text))
+        await super().fill(target, text)
+
+    async def type(self, target: Target, text: str) -> None:
+        self.did.append(("input", target, text))
+        await super().type(target, text)
+
+    async def click(self, target: Target) -> None:
+        self.did.append(("click", target, ""))
+        await super().click(target)
+
+    async def check(self, target: Target, on: bool) -> None:
+        if await self.is_checked(target) != on:
+            self.did.append(("click", target, ""))
+        await super().check(target, on)
+
+    async def select(self, target: Target, label: str) -> None:
+        self.did.append(("select_dropdown", target, label))
+        await super().select(target, label)
+
+    async def set_files(self, target: Target, files: Sequence[PhotoFile]) -> None:
+        self.did += [("upload_file", target, one.name) for one in files]
+        await super().set_files(target, files)
+
+    async def commit(self, target: Target, *, accept_dialog: bool = False) -> None:
+        self.did.append(("click", target, ""))
+        await super().commit(target, accept_dialog=accept_dialog)
+
+
+@dataclass
+class Script:
+    """The model: it knows each step and errs as heal.Oracle does, without noticing it."""
+
+    page: heal.KnowingPage
+    did: Sequence[tuple[str, Target, str]]
+    files: Path
+    chance: random.Random
+    steps: int = 0
+    characters: int = 0
+    place: int = 0
+    waited: int = 0
+
+    async def __call__(self, messages: Sequence[Any], schema: Any) -> str:
+        self.steps += 1
+        self.characters += len(json.dumps(messages)) + len(json.dumps(schema))
+        if self.place >= len(self.did):
+            return _turn("done", text="It is listed.", success=True)
+        dice = self.chance.random()
+        if dice < heal.GARBAGE:
+            return "the second one, I think"
+        if dice < heal.GARBAGE + heal.NONE:
+            return _turn("wait", seconds=1)
+        do, target, value = self.did[self.place]
+        index = await self._index(target)
+        if index is None:
+            self.waited += 1
+            if self.waited > PATIENCE:
+                return _turn("done", text=f"It is not there: {target.intent}.", success=False)
+            return _turn("wait", seconds=1)
+        if dice < heal.GARBAGE + heal.NONE + heal.WRONG:
+            index += self.chance.choice((-2, -1, 1, 2))
+        self.place, self.waited = self.place + 1, 0
+        more = {"input": {"text": value}, "select_dropdown": {"text": value},
+                "upload_file": {"path": str(self.files / value)}}.get(do, {})  # fmt: skip
+        return _turn(do, index=index, **more)
+
+    async def _index(self, target: Target) -> int | None:
+        """As browser-use counts: the node's own number in Chromium."""
+        try:
+            found = await self.page.right(target) or await self.page.right(target, "attached")
+            if found is None:
+                return None
+            await found.evaluate(
+                """(one) => {
+                for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
+                (one.offsetParent || one.type === "file" ? one : one.labels?.[0] ?? one)
+                  .setAttribute("evs-mark", ""); }""",
+                timeout=3000,
+            )
+            cdp = await self.page.raw.context.new_cdp_session(self.page.raw)
+            try:
+                root = (await cdp.send("DOM.getDocument"))["root"]["nodeId"]
+                asked = {"nodeId": root, "selector": "[evs-mark]"}
+                node = (await cdp.send("DOM.querySelector", asked))["nodeId"]
+                told = await cdp.send("DOM.describeNode", {"nodeId": node})
+                return int(told["node"]["backendNodeId"])
+            finally:
+                await cdp.detach()
+        except PlaywrightError:
+            return None
+
+
+def _turn(do: str, **what: Any) -> str:
+    if do == "done":
+        what["files_to_display"] = []
+    told = {"thinking": "", "evaluation_previous_goal": "", "memory": "", "next_goal": ""}
+    return json.dumps(told | {"action": [{do: what}]})
+
+
+async def _drive(cdp_url: str, page: heal.KnowingPage, script: Script, folder: Path) -> str:
+    """Why it ended."""
+    cdp = await page.raw.context.new_cdp_session(page.raw)
+    here = (await cdp.send("Target.getTargetInfo"))["targetInfo"]["targetId"]
+    process = await asyncio.create_subprocess_exec(
+        agent.PYTHON, agent.HOME / "whole.py", cwd=folder, limit=agent.MOST_LINE,
+        env={"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    task = "List this thing on the marketplace whose form is open, with its photos, and publish it.\n"
+    files = [str(path) for path in sorted(folder.glob("*.jpg"))]
+    task += "\n".join(f"- {target.intent}: {value}" for _, target, value in script.did if value)
+    told = {"cdp_url": cdp_url, "target_id": here, "task": task, "files": files, "steps": MOST_STEPS}
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            process.stdin.write(json.dumps(told).encode() + b"\n")
+            while line := await process.stdout.readline():
+                asked = json.loads(line)
+                if asked["do"] == "end":
+                    return str(asked["why"])
+                said = await script(asked["messages"], asked["schema"])
+                process.stdin.write(json.dumps({"text": said}).encode() + b"\n")
+        return "it ended without a word"
+    except TimeoutError:
+        return "out of time"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _record(bench: heal.Bench) -> list[tuple[str, Target, str]]:
+    """The steps on the unchanged site."""
+    async with bench._page(None, kind=Recorder) as page:
+        assert isinstance(page, Recorder)
+        if said := await bench._publish(page, Healing(), bench.example.DRAFT):
+            raise RuntimeError(said)
+        return page.did
+
+
+async def _run(bench: heal.Bench, cdp_url: str, did: Any, form: str, seed: int, strength: int) -> Whole:
+    words = heal.changed(bench.marketplace, seed, strength)
+
+    def rename(text: str) -> str:
+        return drift.apply(text, words, seed, strength)
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for one in bench.example.PHOTOS:
+            (folder / one.name).write_bytes(one.data)
+        async with bench._page(rename, DriftSetting(seed, strength, words)) as page:
+            script = Script(page, did, folder, random.Random(f"{bench.marketplace}:{seed}:{strength}"))
+            began = time.monotonic()
+            await page.raw.goto(bench.sandbox.url(bench.marketplace) + form)
+            said = await _drive(cdp_url, page, script, folder)
+            seconds = time.monotonic() - began - page.spent
+    live = bench._live()
+    ended = "stop" if not live else "live" if live == [bench.expected] else "wrong"
+    return Whole(bench.marketplace, strength, seed, ended, script.steps, round(script.characters / 1000, 1),
+                 round(seconds, 1), said, bench.commit)  # fmt: skip
+
+
+async def play(many: int, strengths: Sequence[int]) -> None:
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    played = {(one.strength, one.seed) for one in results()}
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(_env_file=None, everystall_home=Path(home), locator_seconds=heal.PATIENCE,
+                            page_seconds=3 * heal.PATIENCE, commit_click_seconds=heal.PATIENCE)  # fmt: skip
+        async with async_playwright() as playwright:
+            for place, marketplace in enumerate(MARKETPLACES):
+                seeds = [seed for seed in range(FIRST, FIRST + many) if seed % len(MARKETPLACES) == place]
+                left = [(seed, one) for seed in seeds for one in strengths if (one, seed) not in played]
+                if not left:
+                    continue
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    port = free.getsockname()[1]
+                browser = await playwright.chromium.launch(
+                    executable_path=find_chromium(settings), chromium_sandbox=os.geteuid() != 0,
+                    args=[*LAUNCH_ARGS, heal.LOOPBACK, f"--remote-debugging-port={port}"],
+                )  # fmt: skip
+                bench = heal.Bench(marketplace, browser, settings)
+                try:
+                    if not await bench.learn():
+                        raise RuntimeError(f"{marketplace} did not take a listing unchanged")
+                    did = await _record(bench)
+                    form = _forms(marketplace)
+                    for seed, strength in left:
+                        one = await _run(bench, f"http://127.0.0.1:{port}", did, form, seed, strength)
+                        with RESULTS.open("a") as file:
+                            file.write(json.dumps(asdict(one)) + "\n")
+                        sys.stdout.write(f"{one}\n")
+                        sys.stdout.flush()
+                finally:
+                    bench.sandbox.stop()
+                    await browser.close()
+
+
+def _forms(marketplace: str) -> str:
+    """Where the adapter begins."""
+    pages = import_module(f"everystall.marketplaces.{marketplace}.pages")
+    return str(next(getattr(pages, name) for name in ("SELL", "CREATE", "PRELIST") if hasattr(pages, name)))
+
+
+def results() -> list[Whole]:
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    found = [Whole(**json.loads(line)) for line in lines]
+    return list({(one.marketplace, one.strength, one.seed): one for one in found}.values())
+
+
+def write(found: Sequence[Whole]) -> str:
+    """What stands on the page of these results."""
+    if not found:
+        return "Not measured yet.\n"
+    commits = ", ".join(f"{many} on {name}" for name, many in Counter(one.commit for one in found).items())
+    lines = [
+        f"Forms: {commits}. Halves are of those that ended live.\n",
+        "| drift | forms | live and correct | wrong | stopped | requests, one a step | kB of prompts "
+        "| seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for strength, what in heal.STRENGTHS.items():
+        these = [one for one in found if one.strength == strength]
+        ended = Counter(one.ended for one in these)
+        live = [one for one in these if one.ended == "live"]
+        lines.append(
+            f"| {strength}: {what} | {len(these)} | {ended['live']} | {ended['wrong']} | {ended['stop']} | "
+            f"{heal._half([one.steps for one in live])} | {heal._half([one.kilobytes for one in live])} | "
+            f"{heal._half([one.seconds for one in live])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench-agent", description=__doc__)
+    parser.add_argument("--many", type=int, default=15, help="seeds of each strength")
+    parser.add_argument("--strengths", type=int, nargs="+", default=list(heal.STRENGTHS))
+    parser.add_argument("--page", action="store_true", help="play nothing, write the page")
+    given = parser.parse_args()
+    if not given.page:
+        asyncio.run(play(given.many, given.strengths))
+    text = heal.PAGE.read_text()
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    heal.PAGE.write_text(f"{head}{BEGIN}\n{write(results())}\n{END}{tail}")
+
+
+if __name__ == "__main__":
+    main()
