@@ -453,12 +453,6 @@ class Settings(BaseSettings):
             raise ValueError("PASSWORD_SIGN_IN is false, and no OIDC_ISSUER lets anybody in")
         return self
 
-    @model_validator(mode="after")
-    def _of_a_project(self) -> Self:
-        if self.supabase_url is None and (self.supabase_jwt_secret or self.supabase_owner):
-            raise ValueError("SUPABASE_JWT_SECRET and SUPABASE_OWNER need SUPABASE_URL")
-        return self
-
     @property
     def oidc_let_in(self) -> Sequence[str]:
         """The domains of OIDC_DOMAINS."""

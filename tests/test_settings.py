@@ -172,6 +172,26 @@ def test_the_domains_that_join_by_a_provider(monkeypatch):
     assert list(load().oidc_let_in) == ["shop.example", "other.example"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUPABASE_URL", "other.supabase.co"), ("SUPABASE_URL", "http://other.supabase.co"),
+        ("SUPABASE_URL", "https://other.supabase.co/auth/v1"), ("SUPABASE_URL", "https://u:p@x.supabase.co"),
+        ("SUPABASE_JWT_SECRET", "short"), ("SUPABASE_OWNER", "you@example.com"),
+    ],
+)  # fmt: skip
+def test_a_project_is_named_by_its_address_and_its_owner_by_number(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=name) as caught:
+        load()
+    assert value not in _all_that_is_said(caught.value)
+
+
+def test_a_project_on_this_machine_is_asked_by_http(monkeypatch):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:54321/")
+    assert load().supabase_url == "http://127.0.0.1:54321"
+
+
 @pytest.mark.parametrize("value", ["/srv/photos", "~/photos", "file:///srv/photos", "s3://bucket/path"])
 def test_folders_from_the_root_and_addresses_are_photo_stores(monkeypatch, value):
     monkeypatch.setenv("PHOTOS_URL", value)
