@@ -79,9 +79,9 @@ class Recorder(heal.KnowingPage):
         self.did.append(("input", target, text))
         await super().type(target, text)
 
-    async def click(self, target: Target) -> None:
+    async def click(self, target: Target, *, accept_dialog: bool = False) -> None:
         self.did.append(("click", target, ""))
-        await super().click(target)
+        await super().click(target, accept_dialog=accept_dialog)
 
     async def check(self, target: Target, on: bool) -> None:
         if await self.is_checked(target) != on:
