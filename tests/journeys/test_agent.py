@@ -58,8 +58,8 @@ async def _posted(stall: Stall, seller: Seller, profile: str, marketplace: str, 
 
 @pytest.fixture
 async def model(stall, monkeypatch):
-    """With time: on a busy machine (load 35) an agent's process took 17 seconds until it reached the browser, of
-    two minutes for a listing; and what is late after its acts is a question to the seller."""
+    """With time: on a busy machine (load 35) an agent's process took 17 seconds until it reached the browser,
+    of two minutes for a listing; and what is late after its acts is a question to the seller."""
     monkeypatch.setattr(agents, "Agent", partial(agents.Agent, most_seconds=900.0))
     async with ModelServer() as server:
         settings = stall.settings.model_copy(update={
