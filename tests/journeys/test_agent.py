@@ -355,11 +355,11 @@ from everystall.worker import run
 @asynccontextmanager
 async def trapped(**given):
     async with open_browser(**given) as browser:
-        await browser.page.raw.context.add_init_script(sys.argv[1])
+        await browser.page.raw.context.add_init_script(trap)
         yield browser
 
 run.Tools = partial(run.Tools, open_browser=trapped)
-sys.argv[1:] = ["worker"]
+trap, sys.argv[1:] = sys.argv[1], ["worker"]
 cli.main()
 """
 
