@@ -58,6 +58,13 @@ class Worker:
         return dict(json.loads(line))
 
 
+class Ends(asyncio.StreamReaderProtocol):
+    """With whoever started us, killed or not, whatever we wait for."""
+
+    def eof_received(self) -> bool:
+        os._exit(1)
+
+
 def keep_in(host: str, port: int) -> set[str]:
     """From here on nothing but the browser is reached. Returns what was tried all the same."""
     refused: set[str] = set()
@@ -225,9 +232,7 @@ async def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no line of ours
     reader = asyncio.StreamReader(limit=2**24)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
+    await asyncio.get_running_loop().connect_read_pipe(lambda: Ends(reader), sys.stdin)
     worker = Worker(reader, out)
     task = await worker.hear()
     there = urlsplit(task["cdp_url"])

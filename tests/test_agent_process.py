@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import subprocess
+import time
 import tomllib
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -213,6 +214,30 @@ print(json.dumps([
     sorted(refused),
 ]))
 """
+
+
+async def test_it_ends_with_whoever_started_it_whatever_it_waits_for():
+    """As a worker that is killed: here it waits for a browser that never answers."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    task = {"cdp_url": f"ws://127.0.0.1:{port}/x", "target_id": "x", "task": "", "rules": "", "steps": 1}
+    async with agent._process() as (reader, writer):
+        writer.write(json.dumps(task).encode() + b"\n")
+        async with asyncio.timeout(120):
+            await asked.wait()
+        writer.close()
+        began = time.monotonic()
+        async with asyncio.timeout(120):
+            assert await reader.read() == b""  # not even a word of why
+        assert time.monotonic() - began < 5
+    server.close()
 
 
 def test_it_reads_no_settings_of_ours_and_watches_no_errors(tmp_path):

@@ -188,19 +188,19 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        receive = _Kept(receive)
-        request = Request(scope, receive)
+        kept = _Kept(receive)
+        request = Request(scope, kept)
         token = self.token_of(request.cookies)
         session = self.world.session(self.marketplace, token)
         try:
-            response = await self._before(request, session, receive)
+            response = await self._before(request, session, kept)
             if response is not None:
                 await response(scope, receive, _closing(send))
                 return
             if session is not None and not session.alive:
                 session = None
             scope["sandbox.visit"] = Visit(self, self.world, session)
-            await self._run(request, session, token, scope, receive, send)
+            await self._run(request, session, token, scope, kept, send)
         except Failed as e:
             await self._error(request, e.status)(scope, receive, _closing(send))
         except Reset:
