@@ -15,7 +15,6 @@ from playwright.async_api import Playwright, async_playwright
 
 from everystall.browser.page import Page
 from everystall.browser.session import Storage, open_browser
-from everystall.errors import ChallengeShown, SessionExpired
 from everystall.inventory.sample import DEFAULTS
 from everystall.marketplaces import MARKETPLACES, get_adapter, get_form
 from everystall.marketplaces.base import Draft, ListingFacts, Money, Package, PhotoFacts, PhotoFile, Published
@@ -155,43 +154,3 @@ async def test_what_sells_is_an_order_and_what_is_cancelled_says_so(there: There
     there.sandbox.cancel(there.name, order)
     (again,) = await there.adapter.find_sales(there.page, known=none, since=NEVER)
     assert (again.order_id, again.cancelled) == (sale.order_id, True)
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"), [("session_expired", SessionExpired), ("captcha", ChallengeShown)]
-)
-async def test_what_a_person_has_to_answer_stops_each_verb(there: There, fault: str, error: type) -> None:
-    live = (await there.post(there.draft())).remote_id
-    for verb in (
-        lambda: there.adapter.check_session(there.page),
-        lambda: there.adapter.find_active(there.page),
-        lambda: there.adapter.find_sales(there.page, known=frozenset(), since=NEVER),
-        lambda: there.post(there.draft(title="Another")),
-        lambda: there.adapter.delist(there.page, live),
-    ):
-        there.sandbox.fault(there.name, fault)
-        with pytest.raises(error):
-            await verb()
-        there.sandbox.clear_faults()
-        await there.page.raw.context.clear_cookies()
-        await sign_in_at(there.page.raw.context, there.sandbox.url(there.name), there.name, "ada")
-    assert there.ledger() == [(live, "live")]
-
-
-@pytest.mark.parametrize("fault", ["error_after", "reset_after", "odd_answer"])
-async def test_an_answer_that_settles_nothing_is_left_to_be_found(there: There, fault: str) -> None:
-    there.sandbox.fault(there.name, fault)
-    draft = there.draft()
-    assert (await there.post(draft)).remote_id is None
-    rows = await there.adapter.find_active(there.page)
-    assert [(one.title, one.price, one.state) for one in rows] == [(draft.title, draft.price, "live")]
-    assert there.count("published") == 1
-
-
-async def test_a_page_that_proves_nothing_is_unknown(there: There) -> None:
-    live = (await there.post(there.draft())).remote_id
-    nobody = live[:-6] + "000000"
-    assert (await there.adapter.read(there.page, nobody)).state == "unknown"
-    there.sandbox.fault(there.name, "login_wall")
-    with pytest.raises(SessionExpired):
-        await there.adapter.check_session(there.page)
