@@ -16,7 +16,7 @@ from everystall.db import Database, driver_url, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
-HEAD = "0063"
+HEAD = "0064"
 
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):
