@@ -462,10 +462,10 @@ async def verify(
     for done, (kind, user_id, id) in enumerate(secrets, len(keys) + len(sessions) + 1):
         try:
             async with as_user.as_user(user_id) as session:
-                row = await session.scalar(select(kind.table).where(kind.id == id))
-                if row is not None:
-                    key = await session.scalar(select(UserKey).where(UserKey.version == row.dek_version))
-                    for _, secret in _open(keyring, key, kind, row):
+                held = await session.scalar(select(kind.table).where(kind.id == id))
+                if held is not None:
+                    key = await session.scalar(select(UserKey).where(UserKey.version == held.dek_version))
+                    for _, secret in _open(keyring, key, kind, held):
                         secret.wipe()
                     found.secrets += 1
         except EverystallError as e:

@@ -333,6 +333,36 @@ async def test_a_new_password_is_written_down_and_told(site, ann, ben):
     assert (await ben.get("/api/account/sign-in-changes")).json()["changes"] == []
 
 
+async def test_each_form_of_the_page_asks_for_the_proof_and_says_where_it_is_refused(site, ann, ben):
+    page = {"accept": "text/html"}
+
+    async def sent(person: Person, path: str, **form: str) -> Any:
+        form = {"csrf": person.csrf, **form}
+        return await person.client.post(f"/account/sign-in/{path}", data=form, headers=page)
+
+    for path in ("second-factor", "passkeys"):
+        refused = await sent(ann, path, name="Phone", password="a guess of somebody")
+        assert refused.status_code == 401, path
+        assert "do not belong together" in refused.text, path
+    assert 'value="Phone"' in refused.text  # what was typed stays
+    begun = await sent(ann, "second-factor", password=PASSWORD)
+    assert begun.status_code == 200
+    assert "Type the code that it shows now" in begun.text
+    secret, _ = await switched_on(ann)
+    for path in ("second-factor/codes", "second-factor/off"):
+        assert (await sent(ann, path, password=PASSWORD)).status_code == 401
+    renewed = await sent(ann, "second-factor/codes", password=PASSWORD, code=code_of(secret))
+    assert renewed.status_code == 200
+    assert "Keep these recovery codes" in renewed.text
+    _, code, *_ = renewed.text.split("<code>")
+    assert (await sent(ben, "second-factor/off", password=PASSWORD)).status_code == 404
+    gone = await sent(ann, "second-factor/off", password=PASSWORD, code=code.partition("<")[0])
+    assert (gone.status_code, gone.headers["location"]) == (303, "/account/sign-in?said=second-factor-off")
+    assert (await sent(ann, f"passkeys/{ben.user_id}/remove", password=PASSWORD)).status_code == 404
+    assert (await sent(ann, f"provider/{ben.user_id}/disconnect", password=PASSWORD)).status_code == 404
+    assert await site.rows("SELECT * FROM totps") == []
+
+
 async def test_who_has_no_password_changes_nothing_by_a_token_or_an_old_sign_in(site, alice, ben):
     """Alice has a token of the operator's only."""
     refused = await alice.post(BASE, {})
