@@ -163,7 +163,7 @@ async def _count_code(parts: Parts, user_id: UUID) -> int:
     doubled = func.power(2, func.least(Totp.tries - FREE_TRIES, 20))  # 20: fits into an interval
     rest = func.least(doubled, LONGEST_REST) * literal_column("interval '1 minute'")
     async with parts.database.as_user(user_id) as session:
-        counted = await session.scalar(
+        counted: int | None = await session.scalar(
             update(Totp)
             .where(func.coalesce(Totp.rests_until, func.now()) <= func.now())
             .values(
