@@ -18,7 +18,6 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from everystall import logs
 from everystall.db import Database
 from everystall.errors import BadRequest, EverystallError
 from everystall.marketplaces import MARKETPLACES
@@ -80,11 +79,10 @@ GROUPS: Final[Mapping[str, Mapping[str, Choice]]] = {
         "openrouter_fallback_model": Choice("And behind it", "Asked where that one does not answer usably."),
         "model_budget_cents": Choice("The model may cost", "Per seller and month; docs/content.md.", "cents"),
     },
-    "Mail, reports and figures": {
+    "Mail and figures": {
         "smtp_url": Choice(
             "Mail server", "smtps://user:password@mail.example.com?from=shop@example.com", secret=True
         ),
-        "sentry_dsn": Choice("Sentry", "Its DSN: where errors are reported to.", secret=True),
         "metrics_token": Choice(
             "Token for /metrics", "16 characters or more; without it only this machine reads them.",
             secret=True,
@@ -136,8 +134,8 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_domains", "password_sign_in",
         "supabase_url", "supabase_jwt_secret", "supabase_owner",
     ),
-    "Opens this machine's network to sellers: for who may write the environment to decide.": (
-        "webhook_allow_private",
+    "Opens this machine's network, or may lead into it: for who may write the environment to decide.": (
+        "webhook_allow_private", "sentry_dsn",
     ),
     "Browsers know this installation by it; another one ends all pushes.": ("vapid_private_key",),
     "What is sent there is laid on as a process starts, and a key goes with it.": (
@@ -189,13 +187,11 @@ class Following:
         if chosen == self._chosen:  # most times
             return
         self._chosen, before = chosen, parts.settings
-        newer = self.began.model_copy(update=self._update(chosen))
+        newer = self.began.choosing(self._update(chosen))
         if newer == before:
             return
         parts.settings = newer
         self._tell(newer)
-        if newer.sentry_dsn != before.sentry_dsn:
-            logs.report_to(newer)
 
     def _update(self, chosen: Mapping[str, Any]) -> dict[str, Value]:
         update: dict[str, Value] = {}

@@ -518,7 +518,7 @@ def rotate(
 
 @keys.command()
 def verify() -> None:
-    """Open every sealed session, and name what does not open. Each opening is in its seller's audit."""
+    """Open everything sealed, and name what does not open. Each session's is in its seller's audit."""
     from everystall.installation import admin, opened
     from everystall.vault import rotation
     from everystall.vault.keyring import Keyring
@@ -533,7 +533,10 @@ def verify() -> None:
         found = asyncio.run(work())
         for line in found.broken:
             typer.echo(line, err=True)
-        typer.echo(f"{found.keys} data keys and {found.sessions} sessions open; {len(found.broken)} do not.")
+        typer.echo(
+            f"{found.keys} data keys, {found.sessions} sessions, {found.secrets} other secrets and "
+            f"{found.settings} secret settings open; {len(found.broken)} do not."
+        )
         if not found.sound:
             raise typer.Exit(FAILED)
 

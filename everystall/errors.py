@@ -236,6 +236,16 @@ class CodeWrong(LogInFailed):
     )
 
 
+class CodesRest(CodeWrong):
+    """Too many wrong codes were given."""
+
+    code = "codes_rest"
+    action = (
+        "Wait, or use a recovery code or a passkey. Was it not you? Then somebody knows your password: "
+        "change it, where you are signed in."
+    )
+
+
 class PasskeyRefused(LogInFailed):
     """That passkey signs nobody in here."""
 

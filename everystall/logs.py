@@ -51,16 +51,12 @@ def set_up(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    if settings.sentry_dsn is not None:
-        report_to(settings)
-
-
-def report_to(settings: Settings) -> None:
-    """Errors are reported there from now on, or to nobody any more."""
-    if find_spec("sentry_sdk") is not None:
-        sentry.start(settings.sentry_dsn.get_secret_value() if settings.sentry_dsn is not None else "")
-    elif settings.sentry_dsn is not None:
+    if settings.sentry_dsn is None:
+        return
+    if find_spec("sentry_sdk") is None:
         log.warning("sentry.not_installed", action="pip install 'everystall[sentry]', or unset SENTRY_DSN")
+    else:
+        sentry.start(settings.sentry_dsn.get_secret_value())
 
 
 @contextmanager

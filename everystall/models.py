@@ -141,6 +141,9 @@ class Totp(Owned, Base):
     sealed: Mapped[bytes]
     #: The step of 30 seconds whose code was taken last; none of it or before it is taken again.
     last_step: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    #: Codes that were tried since one was right, and until when none is looked at.
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    rests_until: Mapped[datetime | None]
     made_at: Mapped[datetime] = _now()
 
 

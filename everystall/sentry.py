@@ -31,7 +31,7 @@ class _Reports:
 
 
 def start(dsn: str) -> None:
-    """Nobody is told for an empty one."""
+    """Somebody is told from now on."""
     import sentry_sdk
     from sentry_sdk.integrations.atexit import AtexitIntegration
 
@@ -49,7 +49,7 @@ def start(dsn: str) -> None:
         send_default_pii=False,
         server_name="",
     )
-    _Reports.on = bool(dsn)
+    _Reports.on = True
 
 
 def report(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

@@ -20,6 +20,7 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
+    #: Names of those that an owner chose while everything runs: not by who may write the environment.
+    _chosen: frozenset[str] = PrivateAttr(frozenset())
     #: The data folder: embedded database, key ring, photos. Made with mode 0700.
     everystall_home: Path = Field(default_factory=lambda: _default_home())
     #: Where the web listens.
@@ -369,6 +372,16 @@ class Settings(BaseSettings):
         if path and not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,5}", path):
             raise ValueError("is a path such as /everystall: letters, digits, . _ ~ - between strokes")
         return path
+
+    def choosing(self, chosen: Mapping[str, Any]) -> Settings:
+        """These, but for what an owner chose."""
+        newer = self.model_copy(update=chosen)
+        newer._chosen = frozenset(chosen)
+        return newer
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        return self._chosen
 
     @property
     def address(self) -> str:

@@ -537,7 +537,7 @@ async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing,
 
 
 async def test_no_service_leads_into_our_own_network_by_name_redirect_or_file(
-    db, vault, tmp_path, settings, outgoing, alice, tell
+    db, vault, tmp_path, settings, outgoing, alice, tell, post_office
 ):
     outside = settings.model_copy(update={"webhook_allow_private": False})
     for url in ("json://127.0.0.1/x", "ntfys://localhost/x", "gotify://[::1]/token", "xml://192.168.0.7/x",
@@ -554,6 +554,19 @@ async def test_no_service_leads_into_our_own_network_by_name_redirect_or_file(
         outcome = await services.send(f"json://localhost:{inside.port}/x", "t", "b", outside)
         assert outcome.error == "refused_address"
         assert inside.connections == 0
+    # nor does a mail server that an owner chose, where the environment does not allow it
+    async with Receiver() as inside:
+        for near in (f"smtp+plain://127.0.0.1:{inside.port}", f"smtp+plain://localhost:{inside.port}",
+                     f"smtp+plain://2130706433:{inside.port}"):  # fmt: skip
+            theirs = outside.choosing({"smtp_url": _secret(f"{near}?from=shop@example.com")})
+            outcome = await services.send_mail("ann@example.com", "t", "b", theirs)
+            assert outcome.error == "server_near"
+        assert inside.connections == 0
+        assert "SMTP_URL" in channels.said_of_error("server_near")
+    # the environment's is, wherever it stands; and one that it lets an owner choose
+    for allowed in (outside, settings.choosing({"smtp_url": settings.smtp_url})):
+        assert (await services.send_mail("ann@example.com", "t", "b", allowed)).delivered
+    assert len(post_office[0].got) == 2
     letter = tmp_path / "letter.json"  # some services take the path of a template
     letter.write_text('{"text": "a secret of this machine"}')
     gate = Gate("any")

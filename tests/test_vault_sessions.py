@@ -605,6 +605,30 @@ async def test_verify_opens_every_row_and_names_what_does_not_open(place):
     assert any("k7" in line for line in found.broken)
 
 
+async def test_verify_opens_the_secret_settings_and_each_sellers_other_secrets(place, alice):
+    bob = await place.user("bob")
+    for name in ("smtp_url", "openrouter_api_key"):
+        sealed = json.dumps(place.vault.seal_setting(name, CANARY))
+        await place.sql("INSERT INTO everystall.chosen_settings VALUES (:name, CAST(:v AS jsonb)), "
+                        "('job_days', '90') ON CONFLICT DO NOTHING", name=name, v=sealed)  # fmt: skip
+    for user in (alice, bob):
+        async with place.db.as_user(user) as session:
+            session.add(await place.vault.seal_totp(session, user, b"ABCDEFGH"))
+    found = await rotation.verify(place.admin, place.keyring, place.settings)
+    assert (found.settings, found.secrets, found.broken) == (2, 2, [])
+    await place.sql("UPDATE everystall.chosen_settings SET value = jsonb_set(value, '{sealed}', '\"AAAA\"') "
+                    "WHERE name = 'smtp_url'")  # fmt: skip
+    # another seller's in one's place
+    await place.sql("UPDATE totps SET sealed = (SELECT sealed FROM totps WHERE user_id = :a) "
+                    "WHERE user_id = :b", a=alice, b=bob)  # fmt: skip
+    found = await rotation.verify(place.admin, place.keyring, place.settings)
+    assert (found.settings, found.secrets) == (1, 1)
+    setting, secret = sorted(found.broken, key=lambda line: not line.startswith("setting"))
+    assert setting.startswith("setting SMTP_URL: ")
+    assert secret.startswith(f"secret of second factor {bob}: ")
+    assert CANARY not in str(found.broken)
+
+
 async def test_one_broken_row_does_not_stop_the_rotation_of_the_others(place):
     made = await _many(place, 3)
     await place.sql("UPDATE user_keys SET wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1) "

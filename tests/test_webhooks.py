@@ -650,7 +650,7 @@ async def test_a_rotation_of_the_keys_loses_no_secret(
         await rotation.rotate(admin, keyring, settings, **{how: True})
         await rotation.rotate(admin, keyring, settings, retire=was)
         found = await rotation.verify(admin, keyring, settings)
-        assert (found.webhooks, found.broken) == (1, [])
+        assert (found.secrets, found.broken) == (1, [])
         await _happens(db, alice)
         await mail.deliver()
     receiver.got[0].verified_by(old)

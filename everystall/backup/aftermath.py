@@ -88,6 +88,52 @@ def keep_healed(connection: Connection) -> None:
             connection.execute(text(kept))
 
 
+#: What signs somebody in: table → what it is known by, and since when it is. There is one second factor each.
+_WAYS: Final = {
+    "passkeys": ("id", "created_at"),
+    "identities": ("id", "created_at"),
+    "totps": ("user_id", "made_at"),
+    "api_tokens": ("token_hash", "created_at"),
+}
+#: Removed here since the backup: it stays so. What an earlier restore took away was not removed by anybody.
+_REMOVED: Final = """
+DELETE FROM {table} w USING pg_temp.known_users u
+WHERE w.user_id = u.id AND (u.restored_to IS NULL OR w.{since} < u.restored_to)
+  AND NOT EXISTS (SELECT FROM pg_temp.known_{table} k WHERE k.known = w.{known})
+"""
+#: What came back nobody removed, as far as this machine knows; whether its seller did, they alone can say.
+_TOLD: Final = """
+WITH back AS (
+    SELECT u.id AS user_id, concat_ws(', ', (SELECT 'A second factor' FROM totps t WHERE t.user_id = u.id),
+        (SELECT 'passkeys: ' || string_agg(p.name, ', ' ORDER BY p.created_at, p.id) FROM passkeys p
+         WHERE p.user_id = u.id HAVING count(*) > 0),
+        (SELECT 'at a provider: ' || string_agg(coalesce(i.email, i.issuer), ', ' ORDER BY i.created_at, i.id)
+         FROM identities i WHERE i.user_id = u.id HAVING count(*) > 0)) AS about
+    FROM users u
+), written AS (
+    INSERT INTO sign_in_changes (user_id, what, about)
+    SELECT user_id, 'restored', about FROM back WHERE about <> '' RETURNING user_id, about
+), happened AS (
+    INSERT INTO events (user_id, type, data)
+    SELECT user_id, 'account.sign_in_changed', jsonb_build_object('what', 'restored', 'about', about)
+    FROM written RETURNING user_id, id
+)
+INSERT INTO notices (user_id, event_id) SELECT user_id, id FROM happened
+"""
+
+
+def keep_ways(connection: Connection) -> None:
+    """By what people who are here now sign in, before the tables go; for `settle`."""
+    kept = "CREATE TEMPORARY TABLE known_{} ON COMMIT DROP AS SELECT {} FROM public.{}"
+    if connection.execute(text("SELECT to_regclass('public.users')")).scalar_one() is None:
+        return
+    restored = "CAST(to_jsonb(users) ->> 'restored_to' AS timestamptz) AS restored_to"
+    connection.execute(text(kept.format("users", f"id, {restored}", "users")))
+    for table, (known, _) in _WAYS.items():
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f"public.{table}"}).scalar_one():
+            connection.execute(text(kept.format(table, f"{known} AS known", table)))
+
+
 def settle(connection: Connection, made: datetime, fence: int, revoked: list[bytes]) -> None:
     """`made`: when the archive was. Of what was here before: the highest `fence` of a lease, so that no
     worker of then can write, and the hashes of tokens that were `revoked`, so that none lives again."""
@@ -97,6 +143,12 @@ def settle(connection: Connection, made: datetime, fence: int, revoked: list[byt
     if connection.execute(text("SELECT to_regclass('pg_temp.known_locators')")).scalar_one():
         for statement in _HEALED:
             connection.execute(text(statement))
+    for table, (known, since) in _WAYS.items():
+        if connection.execute(
+            text("SELECT to_regclass(:name)"), {"name": f"pg_temp.known_{table}"}
+        ).scalar_one():
+            connection.execute(text(_REMOVED.format(table=table, known=known, since=since)))
+    connection.execute(text(_TOLD))
     connection.execute(
         text("UPDATE connections SET lease_fence = greatest(lease_fence, :fence) + 1"), {"fence": fence}
     )

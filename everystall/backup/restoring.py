@@ -148,6 +148,7 @@ def _restore(
     store = _known_store(connection) or runner.run(photos.find_id()) or uuid4()
     numbers, fence, revoked = _remembered(connection)
     aftermath.keep_healed(connection)
+    aftermath.keep_ways(connection)
     db.clear(connection)
     db.upgrade(connection, login, about["head"])
     ours = {row[0]: list(row[1]) for row in connection.execute(text(archive.TABLES))}

@@ -34,7 +34,8 @@ class Refused(OSError):
 
 
 class Gate:
-    """What this process may still do. `reach`: internet · nearby (and this machine's own network) · any."""
+    """What this process may still do. `reach`: internet · public (the same, at any port) · nearby (and this
+    machine's own network) · any."""
 
     def __init__(self, reach: str) -> None:
         self.refused = False

@@ -229,6 +229,8 @@ _WRONG: Final = {
     "unreachable": "It could not be reached. We try again for half a day.",
     "timeout": "It did not answer in time. We try again for half a day.",
     "no_server": "This Everystall has no mail server now. Whoever runs it sets SMTP_URL.",
+    "server_near": "The mail server that was chosen under Settings is in a private network, where we do not "
+    "send. Whoever runs this Everystall sets SMTP_URL.",
     "unusable": "Its URL is not usable any more. Remove it and add it anew.",
     "status": "The browser's push service refused it. Turn it off and on again in that browser.",
     "redirect": "The browser's push service has moved. Turn it off and on again in that browser.",

@@ -114,13 +114,29 @@ async def send(url: str, title: str, body: str, settings: Settings) -> Outcome:
 
 
 async def send_mail(address: str, title: str, body: str, settings: Settings) -> Outcome:
-    """By the operator's mail server, wherever that is."""
+    """By the mail server. The environment's may be anywhere; one that an owner chose goes by the rules for
+    sellers' services, but at any port."""
     if settings.smtp_url is None:
         return Outcome(None, "no_server")
     given = {**_mail_server(settings.smtp_url.get_secret_value()), "targets": [address]}
     request = {"do": "send", "title": title, "body": body, "given": given}
     mail = Service("E-mail", "email", "NotifyEmail")
-    return _outcome(await _carry(request, mail, settings, reach="any"))
+    reach = "any"
+    if "smtp_url" in settings.chosen:
+        reach = "nearby" if settings.webhook_allow_private else "public"
+    said = await _carry(request, mail, settings, reach=reach)
+    return Outcome(None, "server_near") if said == "refused_address" else _outcome(said)
+
+
+def check_mail_server(url: str, settings: Settings) -> None:
+    """Of one that an owner chooses. Raises ChannelRefused for what is near as it is written; where its name
+    leads is looked at when it is dialled."""
+    host = urlsplit(url).hostname or ""
+    if _is_near(host) and not settings.webhook_allow_private:
+        raise ChannelRefused(
+            f"{host[:80]} is this machine's or a private network's: who may write the environment sets "
+            "SMTP_URL there."
+        )
 
 
 def _mail_server(url: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Outcome:
 
     status: int | None
     #: status · redirect · refused_address · unreachable · timeout · broken · not_signed; of a channel also
-    #: gone · not_taken · unusable · no_server
+    #: gone · not_taken · unusable · no_server · server_near
     error: str | None
 
     @property

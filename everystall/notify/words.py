@@ -225,6 +225,8 @@ SIGN_IN_CHANGES: Final = {
     "second_factor_on": "The second factor was switched on",
     "second_factor_off": "The second factor was switched off",
     "second_factor_reset": "The second factor was taken off by somebody else",
+    "codes_guessed": "Wrong codes were given after your password",
+    "restored": "A backup was restored, and what signs you in is as it was then",
     "recovery_codes": "New recovery codes were made",
     "recovery_code_used": "A recovery code was used",
     "passkey_added": "A passkey was added",
@@ -232,12 +234,17 @@ SIGN_IN_CHANGES: Final = {
     "provider_connected": "An identity provider was connected",
     "provider_disconnected": "An identity provider was disconnected",
 }
+#: Of those, what its seller may know nothing of.
+ALARMING: Final = ("second_factor_reset", "codes_guessed")
 
 
 def _sign_in(data: Mapping[str, Any], names: _Names) -> _Said:
     about = f"{data['about']}. " if data.get("about") else ""
-    text = f"{about}It was not you? Change your password, and sign out the browsers that you do not know."
-    tone = "bad" if data["what"] == "second_factor_reset" else "warn"
+    then = "It was not you? Change your password, and sign out the browsers that you do not know."
+    if data["what"] == "restored":
+        then = "Remove what you had removed since, and make new recovery codes: none of before is good."
+    text = f"{about}{then}"
+    tone = "bad" if data["what"] in ALARMING else "warn"
     return SIGN_IN_CHANGES[data["what"]], text, "/account/sign-in#history", tone
 
 

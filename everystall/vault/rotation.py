@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -65,17 +66,51 @@ class AsUser:
 
 @dataclass
 class Verified:
-    """What `verify` found: how many data keys, sessions and webhooks' secrets open, and which do not, with
-    the reason."""
+    """What `verify` found: how many data keys, sessions, sellers' other secrets and secret settings open, and
+    which do not, with the reason."""
 
     keys: int = 0
     sessions: int = 0
-    webhooks: int = 0
+    secrets: int = 0
+    settings: int = 0
     broken: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         return not self.broken
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of what a data key seals besides sessions: rows with a `dek_version`, each bound to its user,
+    and to its own id where a user has several."""
+
+    name: str
+    table: Any
+    seal: Callable[..., bytes]
+    unseal: Callable[..., envelope.SecretBytes]
+    several: bool = True
+    columns: Sequence[str] = ("sealed",)
+
+    @property
+    def id(self) -> Any:
+        return self.table.id if self.several else self.table.user_id
+
+    def id_of(self, row: Any) -> UUID:
+        found: UUID = row.id if self.several else row.user_id
+        return found
+
+    def bound_to(self, row: Any) -> tuple[UUID, ...]:
+        return (row.user_id, row.id) if self.several else (row.user_id,)
+
+
+KINDS: Final = (
+    Kind("webhook", WebhookEndpoint, envelope.seal_webhook, envelope.unseal_webhook,
+         columns=("sealed", "previous_sealed")),
+    Kind("mailbox", Mailbox, envelope.seal_mailbox, envelope.unseal_mailbox, several=False),
+    Kind("channel", Channel, envelope.seal_channel, envelope.unseal_channel),
+    Kind("second factor", Totp, envelope.seal_totp, envelope.unseal_totp, several=False),
+)  # fmt: skip
 
 
 # ---- at start -------------------------------------------------------------------------------------
@@ -231,10 +266,8 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
         if newest.kid != keyring.current:
             version += 1
             await make_data_key(session, keyring, user_id, version)
-    await _reseal_webhooks(as_user, keyring, user_id, version)
-    await _reseal_mailbox(as_user, keyring, user_id, version)
-    await _reseal_channels(as_user, keyring, user_id, version)
-    await _reseal_totp(as_user, keyring, user_id, version)
+    for kind in KINDS:
+        await _reseal_secrets(as_user, keyring, kind, user_id, version)
     old = MarketplaceSession.dek_version < version
     broken: list[UUID] = []
     while True:
@@ -260,7 +293,7 @@ async def _reencrypt_user(admin: AsyncEngine, keyring: Keyring, settings: Settin
         still = union_all(
             *(
                 select(table.dek_version).where(table.user_id == user_id)
-                for table in (MarketplaceSession, WebhookEndpoint, Mailbox, Channel, Totp)
+                for table in (MarketplaceSession, *(kind.table for kind in KINDS))
             )
         )
         await connection.execute(
@@ -297,73 +330,44 @@ async def _reseal(
             row.dek_version = version
 
 
-@contextmanager
-def _both(
-    keyring: Keyring, user_id: UUID, old: UserKey, new: UserKey
-) -> Iterator[tuple[bytearray, bytearray]]:
-    """Two of the user's data keys, while in the block."""
-    with (
-        keyring.unwrap(old.wrapped, old.kid, user_id, old.version) as old_key,
-        keyring.unwrap(new.wrapped, new.kid, user_id, new.version) as new_key,
-    ):
-        yield old_key, new_key
-
-
-async def _reseal_webhooks(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
-    """The secrets of the user's webhooks under the new data key."""
+async def _reseal_secrets(as_user: AsUser, keyring: Keyring, kind: Kind, user_id: UUID, version: int) -> None:
+    """The user's secrets of this kind under the new data key."""
     async with as_user.as_user(user_id) as session:
         keys = {key.version: key for key in await session.scalars(select(UserKey))}
+        new = keys[version]
         rows = await session.scalars(
-            select(WebhookEndpoint).where(WebhookEndpoint.dek_version < version).with_for_update()
+            select(kind.table).where(kind.table.dek_version < version).with_for_update()
         )
         for row in rows:
-            old, new = keys[row.dek_version], keys[version]
             try:
-                with _both(keyring, user_id, old, new) as (old_key, new_key):
-                    sealed = [
-                        _under(new_key, envelope.unseal_webhook(old_key, one, user_id, row.id), row)
-                        for one in filter(None, (row.sealed, row.previous_sealed))
-                    ]
+                with keyring.unwrap(new.wrapped, new.kid, user_id, version) as key:
+                    sealed = {
+                        column: _under(key, plain, kind, row)
+                        for column, plain in _open(keyring, keys.get(row.dek_version), kind, row)
+                    }
             except SealBroken:
-                log.error("keys.webhook_broken", webhook_id=str(row.id))
+                log.error("keys.secret_broken", kind=kind.name, id=str(kind.id_of(row)))
                 continue
-            row.sealed, row.dek_version = sealed[0], version
-            row.previous_sealed = sealed[1] if len(sealed) > 1 else None
+            for column, value in sealed.items():
+                setattr(row, column, value)
+            row.dek_version = version
 
 
-async def _reseal_mailbox(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
-    """The password of the user's mailbox under the new data key."""
-    async with as_user.as_user(user_id) as session:
-        keys = {key.version: key for key in await session.scalars(select(UserKey))}
-        rows = await session.scalars(select(Mailbox).where(Mailbox.dek_version < version).with_for_update())
-        for row in rows:
-            old, new = keys[row.dek_version], keys[version]
-            try:
-                with (
-                    _both(keyring, user_id, old, new) as (old_key, new_key),
-                    envelope.unseal_mailbox(old_key, row.sealed, user_id) as plain,
-                ):
-                    row.sealed, row.dek_version = envelope.seal_mailbox(new_key, plain, user_id), version
-            except SealBroken:
-                log.error("keys.mailbox_broken")
+def _open(
+    keyring: Keyring, key: UserKey | None, kind: Kind, row: Any
+) -> Iterator[tuple[str, envelope.SecretBytes]]:
+    """Which column, and what was sealed in it. `key`: the data key of the row's version. Or SealBroken."""
+    if key is None:
+        raise SealBroken
+    with keyring.unwrap(key.wrapped, key.kid, key.user_id, key.version) as data_key:
+        for column in kind.columns:
+            if (sealed := getattr(row, column)) is not None:
+                yield column, kind.unseal(data_key, sealed, *kind.bound_to(row))
 
 
-async def _reseal_channels(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
-    """Where the user is told, under the new data key."""
-    async with as_user.as_user(user_id) as session:
-        keys = {key.version: key for key in await session.scalars(select(UserKey))}
-        rows = await session.scalars(select(Channel).where(Channel.dek_version < version).with_for_update())
-        for row in rows:
-            old, new = keys[row.dek_version], keys[version]
-            try:
-                with (
-                    _both(keyring, user_id, old, new) as (old_key, new_key),
-                    envelope.unseal_channel(old_key, row.sealed, user_id, row.id) as plain,
-                ):
-                    row.sealed = envelope.seal_channel(new_key, plain, user_id, row.id)
-                    row.dek_version = version
-            except SealBroken:
-                log.error("keys.channel_broken", channel_id=str(row.id))
+def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, kind: Kind, row: Any) -> bytes:
+    with secret as plain:
+        return kind.seal(data_key, plain, *kind.bound_to(row))
 
 
 async def _reseal_settings(admin: AsyncEngine, keyring: Keyring) -> None:
@@ -389,28 +393,6 @@ async def _reseal_settings(admin: AsyncEngine, keyring: Keyring) -> None:
             )
 
 
-async def _reseal_totp(as_user: AsUser, keyring: Keyring, user_id: UUID, version: int) -> None:
-    """What the user's one-time codes are made of, under the new data key."""
-    async with as_user.as_user(user_id) as session:
-        keys = {key.version: key for key in await session.scalars(select(UserKey))}
-        rows = await session.scalars(select(Totp).where(Totp.dek_version < version).with_for_update())
-        for row in rows:
-            old, new = keys[row.dek_version], keys[version]
-            try:
-                with (
-                    _both(keyring, user_id, old, new) as (old_key, new_key),
-                    envelope.unseal_totp(old_key, row.sealed, user_id) as plain,
-                ):
-                    row.sealed, row.dek_version = envelope.seal_totp(new_key, plain, user_id), version
-            except SealBroken:
-                log.error("keys.totp_broken", user_id=str(user_id))
-
-
-def _under(data_key: envelope.Readable, secret: envelope.SecretBytes, row: WebhookEndpoint) -> bytes:
-    with secret as plain:
-        return envelope.seal_webhook(data_key, plain, row.user_id, row.id)
-
-
 async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
     """Destroys a ring key for good. Refused while a data key needs it; no data key can be made while we
     count. Backups taken before it was rewrapped stay sealed for ever without it: that is the point."""
@@ -429,9 +411,9 @@ async def retire_key(admin: AsyncEngine, keyring: Keyring, kid: str) -> None:
 async def verify(
     admin: AsyncEngine, keyring: Keyring, settings: Settings, *, progress: Progress = _silent
 ) -> Verified:
-    """`everystall keys verify`: unwraps every data key, opens every webhook's secret, and every session
-    that has not expired, as its owner and with an audit row. Names what does not open; changes nothing
-    else."""
+    """`everystall keys verify`: unwraps every data key, and opens every secret setting, all secrets of
+    sellers, and every session that has not expired; these two as their owner, sessions with an audit row.
+    Names what does not open; changes nothing else."""
     found = Verified()
     as_user = AsUser(admin)
     vault = Vault(as_user, keyring, settings)
@@ -449,8 +431,18 @@ async def verify(
                 .order_by(MarketplaceSession.user_id, MarketplaceSession.id)
             )
         ]
-        webhooks = (await connection.execute(select(WebhookEndpoint.user_id, WebhookEndpoint.id))).all()
-    total = len(keys) + len(sessions) + len(webhooks)
+        secrets = [
+            (kind, user_id, id)
+            for kind in KINDS
+            for user_id, id in await connection.execute(select(kind.table.user_id, kind.id))
+        ]
+        chosen = (
+            await connection.execute(
+                text("SELECT name, value FROM everystall.chosen_settings "
+                     "WHERE jsonb_typeof(value) = 'object' ORDER BY name")
+            )
+        ).all()  # fmt: skip
+    total = len(keys) + len(sessions) + len(secrets) + len(chosen)
     for done, row in enumerate(keys, 1):
         try:
             keyring.unwrap(row.wrapped, row.kid, row.user_id, row.version).wipe()
@@ -467,15 +459,24 @@ async def verify(
         except EverystallError as e:
             found.broken.append(f"session {row_id}: {e.message}")
         progress(done, total)
-    for done, (user_id, row_id) in enumerate(webhooks, len(keys) + len(sessions) + 1):
+    for done, (kind, user_id, id) in enumerate(secrets, len(keys) + len(sessions) + 1):
         try:
             async with as_user.as_user(user_id) as session:
-                endpoint = await session.get(WebhookEndpoint, row_id)
-                for secret in await vault.open_webhook(session, endpoint, previous=True) if endpoint else ():
-                    secret.wipe()
-            found.webhooks += 1
+                held = await session.scalar(select(kind.table).where(kind.id == id))
+                if held is not None:
+                    key = await session.scalar(select(UserKey).where(UserKey.version == held.dek_version))
+                    for _, secret in _open(keyring, key, kind, held):
+                        secret.wipe()
+                    found.secrets += 1
         except EverystallError as e:
-            found.broken.append(f"secret of webhook {row_id}: {e.message}")
+            found.broken.append(f"secret of {kind.name} {id}: {e.message}")
+        progress(done, total)
+    for done, (name, value) in enumerate(chosen, total - len(chosen) + 1):
+        try:
+            keyring.open_setting(name, value).wipe()
+            found.settings += 1
+        except EverystallError as e:
+            found.broken.append(f"setting {name.upper()}: {e.message}")
         progress(done, total)
     return found
 

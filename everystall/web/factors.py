@@ -2,12 +2,14 @@
 one. And what is kept of each change in how somebody signs in.
 
 A code is taken once. Tries at one are counted as those at a password are, together with them, and a right
-password alone forgets none.
+password alone forgets none. Those at the app's six digits are counted for themselves, too: per account, for
+as long as none is right.
 """
 
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -19,12 +21,13 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Request
 from pydantic import Field
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import (
     BadRequest,
     CodeNeeded,
+    CodesRest,
     CodeWrong,
     Conflict,
     NotFound,
@@ -57,6 +60,13 @@ router = APIRouter(prefix="/api", tags=["account"])
 #: Seconds that a code is shown (RFC 6238); clocks may be one step apart.
 STEP: Final = 30
 RECOVERY_CODES: Final = 10
+#: Codes of the app that may be wrong in a row, whoever gave them; after each more, none is looked at for a
+#: minute, two, four … up to so many. Who has the password alone thus guesses six a day, of a million of which
+#: three are right: one in 150 within a year.
+FREE_TRIES: Final = 5
+LONGEST_REST: Final = 240
+#: And its seller is told: after the first that is followed by a rest, and after ten more each.
+TOLD_EACH: Final = 10
 #: Who has no password signed in at most so long ago.
 FRESH: Final = timedelta(minutes=10)
 #: As browsers show them, without those that look alike. 16 of 32 are 80 bits.
@@ -123,16 +133,53 @@ async def is_on(session: AsyncSession) -> bool:
 
 async def check_code(parts: Parts, request: Request, email: str, code: str) -> UUID:
     """After the password: a code of the app, or a recovery code; neither is good again. Whose. Raises
-    CodeWrong, after too many tries too."""
+    CodeWrong, after too many tries too, and CodesRest."""
     network = asked_from(request.scope)
     counted = await count_try(parts.database, email, network)
     if counted is None:
         raise CodeWrong
-    async with parts.database.as_user(counted[0]) as session:
-        if not await _takes(parts, session, counted[0], code):
-            raise CodeWrong
-        await forget_tries(session, counted[0], network)
-    return counted[0]
+    user_id = counted[0]
+    plain = "".join(code.split()).replace("-", "").lower()
+    of_app = len(plain) == 6 and plain.isascii() and plain.isdigit()
+    tries = await _count_code(parts, user_id) if of_app else 0
+    async with parts.database.as_user(user_id) as session:
+        right = await (
+            _takes(parts, session, user_id, plain) if of_app else _takes_recovery(session, user_id, plain)
+        )
+        if right:
+            await forget_tries(session, user_id, network)
+            await session.execute(update(Totp).values(tries=0, rests_until=None))
+        elif tries > FREE_TRIES and (tries - FREE_TRIES) % TOLD_EACH == 1:
+            await note(session, user_id, "codes_guessed", f"{tries} in a row")
+    if not right:
+        raise CodeWrong
+    return user_id
+
+
+async def _count_code(parts: Parts, user_id: UUID) -> int:
+    """Counts a code of the app before it is looked at, in a transaction of its own; how many were tried since
+    one was right. Of many at once each is counted. A recovery code is none of them: it is not to be guessed,
+    and so nobody who guesses is in its owner's way. Raises CodesRest."""
+    doubled = func.power(2, func.least(Totp.tries - FREE_TRIES, 20))  # 20: fits into an interval
+    rest = func.least(doubled, LONGEST_REST) * literal_column("interval '1 minute'")
+    async with parts.database.as_user(user_id) as session:
+        counted: int | None = await session.scalar(
+            update(Totp)
+            .where(func.coalesce(Totp.rests_until, func.now()) <= func.now())
+            .values(
+                tries=Totp.tries + 1,
+                rests_until=case((Totp.tries >= FREE_TRIES, func.now() + rest)),
+            )
+            .returning(Totp.tries)
+        )
+        if counted is not None:
+            return counted
+        until = await session.scalar(select(Totp.rests_until))
+    if until is None:  # it was taken off this moment
+        raise CodeWrong
+    minutes = math.ceil((until - datetime.now(UTC)).total_seconds() / 60)
+    wait = f"{minutes} minutes" if minutes > 1 else "a minute"
+    raise CodesRest(f"Too many wrong codes were given. The next is looked at in {wait}.")
 
 
 async def step_up(
@@ -182,18 +229,19 @@ async def check_way_in(parts: Parts, session: AsyncSession, user: User) -> None:
 
 
 async def _takes(parts: Parts, session: AsyncSession, user_id: UUID, code: str) -> bool:
-    plain = "".join(code.split()).replace("-", "").lower()
-    if len(plain) == 6 and plain.isascii() and plain.isdigit():
-        row = await session.scalar(select(Totp))
-        step = await _step_of(parts, session, row, plain) if row is not None else None
-        if step is None:
-            return False
-        # of two who come with the same code one is first
-        later = update(Totp).where(Totp.user_id == user_id, Totp.last_step < step).values(last_step=step)
-        return (await session.execute(later.returning(Totp.user_id))).first() is not None
+    row = await session.scalar(select(Totp))
+    step = await _step_of(parts, session, row, code) if row is not None else None
+    if step is None:
+        return False
+    # of two who come with the same code one is first
+    later = update(Totp).where(Totp.user_id == user_id, Totp.last_step < step).values(last_step=step)
+    return (await session.execute(later.returning(Totp.user_id))).first() is not None
+
+
+async def _takes_recovery(session: AsyncSession, user_id: UUID, code: str) -> bool:
     used = await session.execute(
         update(RecoveryCode)
-        .where(RecoveryCode.code_hash == hash_of(plain), RecoveryCode.used_at.is_(None))
+        .where(RecoveryCode.code_hash == hash_of(code), RecoveryCode.used_at.is_(None))
         .values(used_at=func.now())
         .returning(RecoveryCode.user_id)
     )

@@ -135,7 +135,9 @@ async def _account_of(parts: Parts, known: Known) -> UUID:
         ) from None
     if made is None:
         raise NotAllowed(
-            f"Nobody has invited {email} to this Everystall.", action="Ask its owner for an invitation."
+            f"Nobody has invited {email} to this Everystall.",
+            action="Ask its owner for an invitation. Nobody joins before there is an owner: whoever runs it "
+            "opens the first start's link.",
         )
     return made
 

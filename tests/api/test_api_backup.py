@@ -371,6 +371,78 @@ async def test_over_something_else_it_is_as_it_was_and_nothing_is_posted_a_secon
     assert here.everything()["listings"] == changed["listings"]
 
 
+def ways_of(place: Installation, seller: Any) -> dict[str, list[str]]:
+    """What signs a seller in, and what was written down and told of it."""
+    found = place.rows(
+        """SELECT 'passkey' AS what, name FROM passkeys WHERE user_id = %(id)s
+           UNION ALL SELECT 'provider', email FROM identities WHERE user_id = %(id)s
+           UNION ALL SELECT 'code', last_step::text FROM totps WHERE user_id = %(id)s
+           UNION ALL SELECT 'token', name FROM api_tokens WHERE user_id = %(id)s AND name LIKE 'program%%'
+           UNION ALL SELECT 'recovery', 'one' FROM recovery_codes WHERE user_id = %(id)s
+           UNION ALL SELECT 'browser', name FROM api_tokens WHERE user_id = %(id)s AND kind = 'browser'
+           UNION ALL SELECT 'written', about FROM sign_in_changes WHERE user_id = %(id)s AND what = 'restored'
+           UNION ALL SELECT 'told', data ->> 'about' FROM events JOIN notices ON event_id = id
+               WHERE events.user_id = %(id)s AND data ->> 'what' = 'restored' ORDER BY 1, 2""",
+        id=seller.user_id,
+    )  # fmt: skip
+    return {
+        what: [row["name"] for row in found if row["what"] == what] for what in {r["what"] for r in found}
+    }
+
+
+@pytest.mark.longer
+async def test_what_was_taken_from_a_sign_in_since_stays_away_and_what_comes_back_is_told(
+    house, here, there, alice, bob, tmp_path
+):
+    for number, seller in enumerate((alice, bob)):
+        await house.rows(
+            "INSERT INTO passkeys (user_id, name, credential_id, public_key, sign_count) "
+            "VALUES (:id, 'Phone', 'one', 'key', 0), (:id, 'Stolen', 'two', 'key', 0)", id=seller.user_id,
+        )  # fmt: skip
+        await house.rows(
+            "INSERT INTO identities (user_id, issuer, subject, email) "
+            "VALUES (:id, 'https://id.example.com', :n, 'at@example.com')", id=seller.user_id, n=str(number),
+        )  # fmt: skip
+        await house.rows("INSERT INTO totps (user_id, dek_version, sealed) VALUES (:id, 1, 'x')",
+                         id=seller.user_id)  # fmt: skip
+        await house.rows("INSERT INTO recovery_codes (user_id, code_hash) VALUES (:id, 'hash')",
+                         id=seller.user_id)  # fmt: skip
+        await house.rows("INSERT INTO api_tokens (user_id, name, token_hash, kind) VALUES "
+                         "(:id, 'program', :a, 'api'), (:id, 'program of old', :b, 'api'), "
+                         "(:id, 'Firefox', :c, 'browser')", id=seller.user_id,
+                         **{word: f"{word}{number}".encode() for word in "abc"})  # fmt: skip
+    await closed(house)
+    await here.make(file := tmp_path / "all.everystall")
+
+    for statement in ("DELETE FROM passkeys WHERE name = 'Stolen' AND user_id = :id",
+                      "DELETE FROM identities WHERE user_id = :id", "DELETE FROM totps WHERE user_id = :id",
+                      "DELETE FROM api_tokens WHERE name = 'program of old' AND user_id = :id",
+                      "INSERT INTO passkeys (user_id, name, credential_id, public_key, sign_count) "
+                      "VALUES (:id, 'New', 'three', 'key', 0)"):  # fmt: skip
+        await house.rows(statement, id=alice.user_id)
+    await closed(house)
+    _, point = await here.put_back(file)
+    hers = "passkeys: Phone"
+    all_of_it = "A second factor, passkeys: Phone, Stolen, at a provider: at@example.com"
+    assert ways_of(here, alice) == {
+        "passkey": ["Phone"], "token": ["program"], "written": [hers], "told": [hers]
+    }  # fmt: skip
+    everything = {
+        "passkey": ["Phone", "Stolen"], "provider": ["at@example.com"], "code": ["0"],
+        "token": ["program", "program of old"], "written": [all_of_it], "told": [all_of_it],
+    }  # fmt: skip
+    assert ways_of(here, bob) == everything
+
+    # what that took away nobody removed: undone, it is back
+    await closed(house)
+    await here.put_back(point)
+    assert ways_of(here, alice)["passkey"] == ["New", "Phone"]
+
+    # where nobody is, nobody can say
+    await there.put_back(file, PASSPHRASE)
+    assert ways_of(there, alice) == ways_of(there, bob) == everything
+
+
 @pytest.mark.longer
 async def test_sittings_are_over_and_what_waited_to_be_told_is_not_sent(house, here, alice, bob, tmp_path):
     for seller in (alice, bob):

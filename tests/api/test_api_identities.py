@@ -12,7 +12,8 @@ import pytest
 from joserfc.jwk import OctKey, RSAKey
 from pydantic import SecretStr
 
-from everystall.web import identities
+from everystall.errors import Conflict
+from everystall.web import identities, invitations
 from tests.api.conftest import ADDRESS, COOKIE, OURS, PASSWORD, Person, Site
 from tests.oidc_provider import CLIENT, SECRET, Provider, running
 
@@ -131,6 +132,37 @@ async def test_nobody_new_comes_in_uninvited_unless_their_domain_is_let_in(site,
     assert (await comes_by(site)).status_code == 403
     await invite(site, ann, "fay@elsewhere.example")
     provider.person = who("21", "fay@elsewhere.example", verified=False)
+    assert (await comes_by(site)).status_code == 403
+
+
+async def test_nobody_joins_by_it_before_there_is_an_owner(site, provider, ben):
+    """Ben is a seller whom the operator made; who joined first could choose a password, and the first start's
+    link would be good no more."""
+    told(site, oidc_domains="shop.example")
+    provider.person = who("9", "dora@shop.example")
+    refused = await comes_by(site)
+    assert refused.status_code == 403
+    assert "before there is an owner" in refused.text
+    assert await account_of(refused, site) is None
+    assert await site.rows("SELECT * FROM identities") == []
+    # that a seller has a password takes nobody the first start's link
+    token = await invitations.first_owner(site.database)
+    assert token is not None
+    # nor does it hand an account over to which somebody signs in by a provider
+    await site.rows("INSERT INTO users (email) VALUES ('eve@shop.example')")
+    await site.rows(
+        "INSERT INTO identities (user_id, issuer, subject) SELECT id, :issuer, '10' FROM users "
+        "WHERE email = 'eve@shop.example'", issuer=provider.issuer,
+    )  # fmt: skip
+    with pytest.raises(Conflict):
+        await invitations.accept(site.database, token, "eve@shop.example", PASSWORD)
+    owner = await invitations.accept(site.database, token, "olga@shop.example", PASSWORD)
+    roles = {row["email"]: row["role"] for row in await site.rows("SELECT email, role FROM users")}
+    assert {email for email, role in roles.items() if role == "owner"} == {"olga@shop.example"}
+    assert await invitations.first_owner(site.database) is None
+    assert await account_of(await comes_by(site), site) == "dora@shop.example"
+    await site.rows("DELETE FROM users WHERE id = :id", id=owner)
+    provider.person = who("11", "fay@shop.example")
     assert (await comes_by(site)).status_code == 403
 
 

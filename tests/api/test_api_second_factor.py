@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import count
 from typing import Any
 
 import pyotp
@@ -20,6 +21,7 @@ from everystall.web.passwords import check_password
 from tests.api.conftest import OURS, PASSWORD, Person, Site
 
 BASE = "/api/account/second-factor"
+_networks = count(1)
 
 
 def code_of(secret: str, steps: int = 0) -> str:
@@ -132,8 +134,84 @@ async def test_of_a_thousand_codes_at_once_few_are_looked_at(site, ann, ben, mon
 
     good = {code_of(secret, step) for step in (-1, 0, 1, 2)}
     await asyncio.gather(*(guess(n) for n in range(1000) if f"{n:06}" not in good))
-    assert len(looked) == 10
+    assert len(looked) == factors.FREE_TRIES + 1
     assert await check_password(site.database, ben.email, PASSWORD, "10.9.9.0/24") == ben.user_id
+
+
+async def guesses(site: Site, person: Person, code: str) -> str:
+    """What is answered to a right password and this code, from a network of its own."""
+    address = f"10.{next(_networks)}.0.1"
+    return str((await sign_in(site, person.email, address, code=code)).json().get("error"))
+
+
+async def rest_of(site: Site, person: Person) -> tuple[int, float]:
+    """Codes tried since one was right, and minutes until the next is looked at."""
+    (row,) = await site.rows(
+        "SELECT tries, extract(epoch FROM rests_until - now()) / 60 AS minutes FROM totps "
+        "WHERE user_id = :id", id=person.user_id,
+    )  # fmt: skip
+    return row["tries"], float(row["minutes"] or 0)
+
+
+async def rested(site: Site) -> None:
+    await site.rows("UPDATE totps SET rests_until = now() WHERE rests_until IS NOT NULL")
+
+
+async def test_wrong_codes_of_whatever_networks_and_days_are_followed_by_growing_rests(site, ann, ben):
+    secret, _ = await switched_on(ann)
+    his, _ = await switched_on(ben)
+    for _ in range(factors.FREE_TRIES):
+        assert await guesses(site, ann, "000000") == "code_wrong"
+    assert await rest_of(site, ann) == (5, 0)
+    told = "SELECT user_id, what, about FROM sign_in_changes WHERE what = 'codes_guessed'"
+    assert await site.rows(told) == []
+    for minutes in (1, 2, 4, 8, 16, 32, 64, 128, 240, 240):
+        assert await guesses(site, ann, "000000") == "code_wrong"
+        assert (await rest_of(site, ann))[1] == pytest.approx(minutes, abs=0.5)
+        # meanwhile none is looked at, the right one neither, and that it was tried counts for nothing
+        before = (await rest_of(site, ann))[0]
+        assert await guesses(site, ann, code_of(secret)) == "codes_rest"
+        assert (await rest_of(site, ann))[0] == before
+        await rested(site)
+    assert await site.rows(told) == [{"user_id": ann.user_id, "what": "codes_guessed", "about": "6 in a row"}]
+    (notice,) = await site.rows("SELECT n.user_id, e.data FROM notices n JOIN events e ON e.id = n.event_id "
+                                "WHERE e.data ->> 'what' = 'codes_guessed'")  # fmt: skip
+    assert notice["user_id"] == ann.user_id
+    assert "Wrong codes were given after your password" in (await ann.get("/account/sign-in")).text
+    assert await guesses(site, ann, "000000") == "code_wrong"
+    assert len(await site.rows(told)) == 2  # ten later once more
+    # nobody else is in its way, and a right one ends it
+    assert await guesses(site, ben, code_of(his)) == "None"
+    await rested(site)
+    assert await guesses(site, ann, code_of(secret)) == "None"
+    assert await rest_of(site, ann) == (0, 0)
+    assert await rest_of(site, ben) == (0, 0)
+
+
+async def test_who_guesses_is_not_in_the_way_of_a_recovery_code_or_an_owners_reset(site, ann, ben):
+    secret, codes = await switched_on(ann)
+    for _ in range(6):
+        await guesses(site, ann, "000000")
+    answer = await sign_in(site, ann.email, address="10.7.7.7", code=code_of(secret))
+    assert answer.json()["error"] == "codes_rest"
+    assert "The next is looked at in a minute." in answer.json()["message"]
+    assert await guesses(site, ann, codes[0]) == "None"
+    assert await rest_of(site, ann) == (0, 0)
+    for _ in range(6):
+        await guesses(site, ann, "000000")
+    # who has her name alone counts for nothing
+    client = site.client(address="10.8.8.8")
+    body = {"email": ann.email, "password": "a guess of somebody", "code": "000000"}
+    assert (await client.post("/api/sign-in", json=body, headers=OURS)).json()["error"] == "log_in_failed"
+    assert (await rest_of(site, ann))[0] == 6
+    (row,) = await site.rows(
+        "INSERT INTO invitations (user_id, email, token_hash, expires_at, used_at, joined_id) VALUES "
+        "(:ben, :email, 'x', now() + interval '1 day', now(), :ann) RETURNING id",
+        ben=ben.user_id, email=ann.email, ann=ann.user_id,
+    )  # fmt: skip
+    assert (await ben.post(f"/api/invitations/{row['id']}/reset-second-factor")).status_code == 200
+    secret, _ = await switched_on(ann)
+    assert await guesses(site, ann, code_of(secret)) == "None"
 
 
 async def test_nothing_of_it_changes_without_password_and_code(site, ann, ben):
@@ -254,6 +332,36 @@ async def test_a_new_password_is_written_down_and_told(site, ann, ben):
     assert told["user_id"] == ann.user_id
     assert "The password was changed" in (await ann.get("/account/sign-in")).text
     assert (await ben.get("/api/account/sign-in-changes")).json()["changes"] == []
+
+
+async def test_each_form_of_the_page_asks_for_the_proof_and_says_where_it_is_refused(site, ann, ben):
+    page = {"accept": "text/html"}
+
+    async def sent(person: Person, path: str, **form: str) -> Any:
+        form = {"csrf": person.csrf, **form}
+        return await person.client.post(f"/account/sign-in/{path}", data=form, headers=page)
+
+    for path in ("second-factor", "passkeys"):
+        refused = await sent(ann, path, name="Phone", password="a guess of somebody")
+        assert refused.status_code == 401, path
+        assert "do not belong together" in refused.text, path
+    assert 'value="Phone"' in refused.text  # what was typed stays
+    begun = await sent(ann, "second-factor", password=PASSWORD)
+    assert begun.status_code == 200
+    assert "Type the code that it shows now" in begun.text
+    secret, _ = await switched_on(ann)
+    for path in ("second-factor/codes", "second-factor/off"):
+        assert (await sent(ann, path, password=PASSWORD)).status_code == 401
+    renewed = await sent(ann, "second-factor/codes", password=PASSWORD, code=code_of(secret))
+    assert renewed.status_code == 200
+    assert "Keep these recovery codes" in renewed.text
+    _, code, *_ = renewed.text.split("<code>")
+    assert (await sent(ben, "second-factor/off", password=PASSWORD)).status_code == 404
+    gone = await sent(ann, "second-factor/off", password=PASSWORD, code=code.partition("<")[0])
+    assert (gone.status_code, gone.headers["location"]) == (303, "/account/sign-in?said=second-factor-off")
+    assert (await sent(ann, f"passkeys/{ben.user_id}/remove", password=PASSWORD)).status_code == 404
+    assert (await sent(ann, f"provider/{ben.user_id}/disconnect", password=PASSWORD)).status_code == 404
+    assert await site.rows("SELECT * FROM totps") == []
 
 
 async def test_who_has_no_password_changes_nothing_by_a_token_or_an_old_sign_in(site, alice, ben):

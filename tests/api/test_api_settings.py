@@ -165,6 +165,31 @@ async def test_a_secret_is_sealed_shown_to_nobody_and_followed_at_once(site, own
     assert parts.model.ready
 
 
+async def test_a_mail_server_in_our_own_network_is_for_the_environment_to_name(site, owner):
+    parts = site.app.state.parts
+    for host in ("127.0.0.1", "[::1]", "localhost", "10.0.0.5", "192.168.1.2", "169.254.169.254",
+                 "relay.local", "[::ffff:10.0.0.5]", "[fd00::1]", "0.0.0.0"):  # fmt: skip
+        page = await save(owner, smtp_url=f"smtp://post:canary-of-a-word@{host}:25?from=shop@example.com")
+        assert page.status_code == 422, host
+        assert "sets SMTP_URL there" in page.text, host
+        assert "canary" not in page.text
+    assert await site.rows("SELECT * FROM everystall.chosen_settings") == []
+    assert "smtp_url" not in parts.settings.chosen
+    # what is said nowhere of it, is looked at as it is dialled
+    assert (await save(owner, smtp_url=SMTP)).status_code == 303
+    assert parts.settings.chosen == {"smtp_url"}
+    # an environment that allows it, does
+    parts.settings = parts.following.began = site.settings.model_copy(update={"webhook_allow_private": True})
+    near = "smtp+plain://10.0.0.5:25?from=shop@example.com"
+    assert (await save(owner, smtp_url=near)).status_code == 303
+    assert parts.settings.smtp_url.get_secret_value() == near
+    # where errors are reported to nobody chooses here
+    await save(owner, sentry_dsn="https://key@10.0.0.5/1", watch_seconds="90")
+    assert parts.settings.sentry_dsn is None
+    with pytest.raises(ValueError, match="sentry_dsn"):
+        await choose_here(site, owner, sentry_dsn=SecretStr("https://key@10.0.0.5/1"))
+
+
 async def test_a_secret_that_another_key_sealed_is_left_out_and_the_others_count(site, owner):
     await choose_here(site, owner, smtp_url=SecretStr(SMTP), job_days=100)
     await site.rows("UPDATE everystall.chosen_settings SET value = jsonb_set(value, '{sealed}', '\"AAAA\"') "

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +14,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from everystall.choices import CHANGEABLE, GROUPS, KEPT, LONGEST, Value, checked, choose
-from everystall.errors import BadRequest
+from everystall.errors import BadRequest, ChannelRefused
+from everystall.notify import services
 from everystall.settings import Settings, sources
 from everystall.web.deps import AllParts, PageOwner, Parts, SignedIn
 from everystall.web.pages.opened import go, opened
@@ -102,7 +102,9 @@ async def change_settings(request: Request, parts: AllParts, who: PageOwner) -> 
         numeric = not secret and _is_number(name)
         try:
             found = checked(name, value.replace(",", ".") if numeric else value) if value else None
-        except BadRequest as refused:
+            if name == "smtp_url" and isinstance(found, SecretStr):
+                services.check_mail_server(found.get_secret_value(), parts.settings)
+        except (BadRequest, ChannelRefused) as refused:
             errors[name] = refused.message
         else:
             values[name] = None if found == Settings.model_fields[name].default else found
@@ -174,8 +176,6 @@ def _changeable(
     hint = choice.hint
     if default is not None:
         hint += f" Empty: {_said(default)}."
-    if name == "sentry_dsn" and find_spec("sentry_sdk") is None:
-        hint += " The package is not installed here: pip install 'everystall[sentry]'."
     if parts.following.fixed(name):
         source = come_from.get(name, "the start")
     else:

@@ -7,9 +7,11 @@ secret, recovery codes) stands in the answer to the form that made it.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from everystall.errors import (
@@ -23,10 +25,10 @@ from everystall.errors import (
     SignInAgain,
     SignInOver,
 )
-from everystall.notify.words import SIGN_IN_CHANGES
+from everystall.notify.words import ALARMING, SIGN_IN_CHANGES
 from everystall.web import factors, identities, passkeys
 from everystall.web.account import Name
-from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn, as_id
+from everystall.web.deps import AllParts, PageSeller, as_id
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 from everystall.web.provider import provider_of
 from everystall.web.shapes import Body
@@ -39,8 +41,50 @@ LongText = Annotated[str, Form(max_length=20_000)]
 REFUSED = (BadRequest, CodeNeeded, Conflict, LogInFailed, NotFound, SignInAgain, SignInOver)
 
 
+T = TypeVar("T")
+
+
 class _Named(Body):
     name: Name
+
+
+class _Form:
+    """One that proves once more that it is you, and what is answered to it."""
+
+    def __init__(
+        self, request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
+    ) -> None:
+        self.asked = (parts, request, who)
+        self.password, self.code = password, code
+
+    async def answer(
+        self,
+        where: str,
+        work: Awaitable[T],
+        then: Callable[[T], Mapping[str, Any]] | Response,
+        **given: str,
+    ) -> Response:
+        """What it asks for is done, and shows this once what it made, or leads on; refused, the page says so
+        at the form `where`, with what was `given`."""
+        try:
+            made = await work
+        except REFUSED as error:
+            return await self.refuse(where, error, **given)
+        if isinstance(then, Response):
+            return then
+        async with self._opened() as page:
+            return await _show(page, **then(made))
+
+    async def refuse(self, where: str, error: EverystallError, **given: str) -> HTMLResponse:
+        async with self._opened() as page:
+            return await _show(page, where=where, error=error, given=given)
+
+    def _opened(self) -> AbstractAsyncContextManager[Opened]:
+        parts, request, who = self.asked
+        return opened(request, parts, who)
+
+
+ProvingForm = Annotated[_Form, Depends()]
 
 
 @router.get("")
@@ -49,13 +93,9 @@ async def show(page: OpenedPage) -> HTMLResponse:
 
 
 @router.post("/second-factor")
-async def begin(request: Request, parts: AllParts, who: PageSeller, password: Text = "") -> Response:
-    try:
-        made = await factors.begin(parts, request, who, password)
-    except REFUSED as error:
-        return await _refused(request, parts, who, "second-factor", error)
-    async with opened(request, parts, who) as page:
-        return await _show(page, begun=_app(made))
+async def begin(form: ProvingForm) -> Response:
+    work = factors.begin(*form.asked, form.password)
+    return await form.answer("second-factor", work, lambda made: {"begun": _app(made)})
 
 
 @router.post("/second-factor/confirm")
@@ -71,42 +111,26 @@ async def confirm(page: OpenedPage, ticket: Text = "", code: Text = "") -> Respo
 
 
 @router.post("/second-factor/codes")
-async def renew(
-    request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
-) -> Response:
-    try:
-        codes = await factors.renew(parts, request, who, password, code)
-    except REFUSED as error:
-        return await _refused(request, parts, who, "codes", error)
-    async with opened(request, parts, who) as page:
-        return await _show(page, codes=codes)
+async def renew(form: ProvingForm) -> Response:
+    work = factors.renew(*form.asked, form.password, form.code)
+    return await form.answer("codes", work, lambda codes: {"codes": codes})
 
 
 @router.post("/second-factor/off")
-async def switch_off(
-    request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
-) -> Response:
-    try:
-        await factors.remove(parts, request, who, password, code)
-    except REFUSED as error:
-        return await _refused(request, parts, who, "off", error)
-    return go("/account/sign-in", "second-factor-off")
+async def switch_off(form: ProvingForm) -> Response:
+    work = factors.remove(*form.asked, form.password, form.code)
+    return await form.answer("off", work, go("/account/sign-in", "second-factor-off"))
 
 
 @router.post("/passkeys")
-async def begin_passkey(
-    request: Request, parts: AllParts, who: PageSeller, name: Text = "", password: Text = "", code: Text = ""
-) -> Response:
+async def begin_passkey(form: ProvingForm, name: Text = "") -> Response:
     try:
         named = _Named.model_validate({"name": name.strip()}).name
-        asked = await passkeys.begin(parts, request, who, named, password, code)
     except ValueError:
         error = BadRequest("A passkey's name has 1 to 100 letters.", action="Call it as you call the device.")
-        return await _refused(request, parts, who, "passkey", error, name=name)
-    except REFUSED as refused:
-        return await _refused(request, parts, who, "passkey", refused, name=name)
-    async with opened(request, parts, who) as page:
-        return await _show(page, asked={"options": json.dumps(asked.options), "ticket": asked.ticket})
+        return await form.refuse("passkey", error, name=name)
+    work = passkeys.begin(*form.asked, named, form.password, form.code)
+    return await form.answer("passkey", work, _asked, name=name)
 
 
 @router.post("/passkeys/add")
@@ -119,45 +143,23 @@ async def add_passkey(page: OpenedPage, ticket: Text = "", credential: LongText 
 
 
 @router.post("/passkeys/{id}/remove")
-async def remove_passkey(
-    id: str, request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
-) -> Response:
-    try:
-        await passkeys.remove(parts, request, who, as_id(id), password, code)
-    except REFUSED as error:
-        return await _refused(request, parts, who, f"passkey-{id}", error)
-    return go("/account/sign-in", "passkey-removed", "passkeys")
+async def remove_passkey(id: str, form: ProvingForm) -> Response:
+    work = passkeys.remove(*form.asked, as_id(id), form.password, form.code)
+    return await form.answer(f"passkey-{id}", work, go("/account/sign-in", "passkey-removed", "passkeys"))
 
 
 @router.post("/provider")
-async def connect(
-    request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
-) -> Response:
-    try:
-        link = await identities.begin_connecting(parts, request, who, password, code)
-    except REFUSED as error:
-        return await _refused(request, parts, who, "provider", error)
-    async with opened(request, parts, who) as page:
-        # a form may lead to no other site (form-action), a link may
-        return await _show(page, link=link)
+async def connect(form: ProvingForm) -> Response:
+    work = identities.begin_connecting(*form.asked, form.password, form.code)
+    # a form may lead to no other site (form-action), a link may
+    return await form.answer("provider", work, lambda link: {"link": link})
 
 
 @router.post("/provider/{id}/disconnect")
-async def disconnect(
-    id: str, request: Request, parts: AllParts, who: PageSeller, password: Text = "", code: Text = ""
-) -> Response:
-    try:
-        await identities.disconnect(parts, request, who, as_id(id), password, code)
-    except REFUSED as error:
-        return await _refused(request, parts, who, f"provider-{id}", error)
-    return go("/account/sign-in", "disconnected-provider", "provider")
-
-
-async def _refused(
-    request: Request, parts: Parts, who: SignedIn, where: str, error: EverystallError, **given: str
-) -> HTMLResponse:
-    async with opened(request, parts, who) as page:
-        return await _show(page, where=where, error=error, given=given)
+async def disconnect(id: str, form: ProvingForm) -> Response:
+    work = identities.disconnect(*form.asked, as_id(id), form.password, form.code)
+    there = go("/account/sign-in", "disconnected-provider", "provider")
+    return await form.answer(f"provider-{id}", work, there)
 
 
 async def _show(
@@ -182,11 +184,16 @@ async def _show(
         identities=await identities.find(session),
         changes=await factors.changes(session),
         words=SIGN_IN_CHANGES,
+        alarming=ALARMING,
         where=where,
         error=error,
         given=given or {},
         **{"begun": None, "codes": None, "asked": None, "link": None, **once},
     )
+
+
+def _asked(made: passkeys.OptionsOut) -> dict[str, Any]:
+    return {"asked": {"options": json.dumps(made.options), "ticket": made.ticket}}
 
 
 def _app(made: factors.Begun) -> dict[str, Any]:
