@@ -55,7 +55,8 @@ async def work(site: Site, number: int) -> list[tuple[str, str]]:
             return
         async with visit.lease.transaction() as session:
             publication = await visit.locked(session, due.publication_id)
-            await change(session, publication, put="live", put_revision=1, state="live")
+            revision = publication.wanted_revision
+            await change(session, publication, put="live", put_revision=revision, state="live")
 
     tools = idle_tools(site.database, site.settings)
     tools.step, mail = step, Mail(tools.db, tools.vault, site.settings)
