@@ -105,7 +105,7 @@ async def there(
 ) -> AsyncIterator[There]:  # fmt: skip
     name = request.param
     sandbox.reset()
-    settings = Settings(_env_file=None, everystall_home=tmp_path, page_seconds=10)
+    settings = Settings(_env_file=None, everystall_home=tmp_path, page_seconds=20, locator_seconds=10)
     async with open_browser(
         site=get_adapter(name).site, base_url=sandbox.url(name), storage=Storage(), settings=settings,
         playwright=driver,
