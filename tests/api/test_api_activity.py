@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import httpx
 import pytest
@@ -132,6 +133,20 @@ async def test_that_no_worker_runs_is_known_two_minutes_after_the_last_sign_of_o
         ago = f"now() - interval '{seconds} s'"
         await site.rows(f"UPDATE everystall.workers SET seen_at = {ago}")
         assert await known(after=1000) is gone
+    await database.close()
+
+
+async def test_while_the_database_was_away_no_worker_could_say_that_it_lives(site, database_urls):
+    database = Database(database_urls.login)
+    asked = Numbers(database)
+    asked._worker_seen -= 600
+    await site.rows("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 7, 'home', '1', 5, 2); ")
+    await site.rows("UPDATE everystall.workers SET seen_at = now() - interval '10 minutes'")
+    found = {}
+    for ago in (5, 60, 130):
+        database.absence.back_at = time.monotonic() - ago
+        found[ago] = await asked.without_workers()
+    assert found == {5: False, 60: False, 130: True}
     await database.close()
 
 
