@@ -33,7 +33,8 @@ class Absence:
     def __init__(self, url: str, where: str) -> None:
         self._url, self._where = url, where
         self._looking: asyncio.Task[None] | None = None
-        self._back_at = -AFTER_SECONDS
+        #: By time.monotonic(): when it was back.
+        self.back_at = -AFTER_SECONDS
 
     @property
     def suspected(self) -> bool:
@@ -70,9 +71,9 @@ class Absence:
                 again = 2 * seconds
             await asyncio.sleep(LOOK_SECONDS)
         if again:
-            self._back_at = time.monotonic()
-            log.info("database.back", database=self._where, seconds=round(self._back_at - began, 1))
-        elif began - self._back_at > AFTER_SECONDS:  # one was ended, or all by a restart that is over
+            self.back_at = time.monotonic()
+            log.info("database.back", database=self._where, seconds=round(self.back_at - began, 1))
+        elif began - self.back_at > AFTER_SECONDS:  # one was ended, or all by a restart that is over
             log.warning("database.connection_lost", database=self._where, error=error)
 
     async def _try(self) -> str | None:

@@ -38,46 +38,58 @@ class Choice:
     secret: bool = False
 
 
-#: By what they are about.
+#: By what they are about. Each label says what it is without its group: the log of changes shows it alone.
 GROUPS: Final[Mapping[str, Mapping[str, Choice]]] = {
     "Posting": {
         "pace_seconds": Choice(
-            "Pace", "Between two posts on one account. Empty: each marketplace's own.", "seconds"
+            "Time between two posts", "On one account. Empty: each marketplace's own.", "seconds"
         ),
         "daily_cap": Choice(
-            "Daily cap", "New ones per account and day. Empty: each marketplace's own.", "listings"
+            "New posts a day", "On each account. Empty: each marketplace's own.", "listings"
         ),
         "settle_seconds": Choice(
-            "Look by ourselves", "After a click of which nobody knows what it did; then you are asked.",
-            "seconds",
+            "Look for an unclear post by ourselves",
+            "After a click of which nobody knows what it did; then you are asked.", "seconds",
         ),
-        "locator_seconds": Choice("A field may take", "To turn up on a marketplace's page.", "seconds"),
-        "page_seconds": Choice("A page may take", "Longer where a line or a marketplace is slow.", "seconds"),
+        "locator_seconds": Choice(
+            "Wait for a field of a page", "Until it turns up on a marketplace's page.", "seconds"
+        ),
+        "page_seconds": Choice(
+            "Wait for a page to load", "Longer where a line or a marketplace is slow.", "seconds"
+        ),
     },
     "Looking for sales": {
         "watch_seconds": Choice(
-            "Look for sales", "While an account holds what is live elsewhere too.", "seconds"
+            "Look for sales on cross-listed accounts",
+            "That often while an account holds what is live elsewhere too.", "seconds",
         ),
         "watch_alone_seconds": Choice(
-            "Look for sales, else", "While it holds nothing that is elsewhere.", "seconds"
+            "Look for sales on other accounts", "That often while it holds nothing that is elsewhere.",
+            "seconds",
         ),
         "watch_night_seconds": Choice(
-            "At night at least", "From 0:00 to 6:00 of the seller; 0: as by day.", "seconds"
+            "Look for sales at night",
+            "No more often than that from 0:00 to 6:00 of the seller; 0: as by day.", "seconds",
         ),
     },
     "Sign-ins": {
         "session_days": Choice(
-            "A sign-in stays usable", "After its last capture, or a visit that proved it.", "days"
+            "Use a marketplace sign-in for", "After its last capture, or a visit that proved it.", "days"
         ),
-        "consent_days": Choice("And ends in any case", "After the seller's last own hand-over.", "days"),
+        "consent_days": Choice(
+            "Ask for a new sign-in after", "Used or not: so long after the seller's own last hand-over.",
+            "days",
+        ),
     },
     "Language model": {
-        "openrouter_api_key": Choice(
-            "Key for OpenRouter", "Without it all goes without a model.", secret=True
+        "openrouter_api_key": Choice("OpenRouter key", "Without it all goes without a model.", secret=True),
+        "openrouter_model": Choice("Language model", "It sees pictures and calls tools."),
+        "openrouter_fallback_model": Choice(
+            "Second language model", "Asked where the first does not answer usably."
         ),
-        "openrouter_model": Choice("Model", "It sees pictures and calls tools."),
-        "openrouter_fallback_model": Choice("And behind it", "Asked where that one does not answer usably."),
-        "model_budget_cents": Choice("The model may cost", "Per seller and month; docs/content.md.", "cents"),
+        "model_budget_cents": Choice(
+            "Budget for the language model", "Per seller and month; docs/content.md.", "cents"
+        ),
     },
     "Mail and figures": {
         "smtp_url": Choice(
@@ -89,12 +101,12 @@ GROUPS: Final[Mapping[str, Mapping[str, Choice]]] = {
         ),
     },
     "How long things are kept": {
-        "event_days": Choice("Keep events", "And the log of the webhooks that told of them.", "days"),
+        "event_days": Choice("Keep events for", "And the log of the webhooks that told of them.", "days"),
         "job_days": Choice(
-            "Keep finished jobs", "With them go their Idempotency-Keys, and imports.", "days"
+            "Keep finished jobs for", "With them go their Idempotency-Keys, and imports.", "days"
         ),
         "evidence_days": Choice(
-            "Keep pictures of failures", "What a page looked like when a step failed.", "days"
+            "Keep pictures of failures for", "What a page looked like when a step failed.", "days"
         ),
     },
 }  # fmt: skip

@@ -166,7 +166,7 @@ async def test_a_seller_is_told_of_a_place_without_a_worker_and_it_goes_on_when_
 @pytest.mark.parametrize(
     ("stands", "said", "button"),
     [
-        ({}, "It is not live there, and is posted then.", ("give_up", "Do not post it")),
+        ({}, "It is not live there, and waits.", ("give_up", "Do not post it")),
         ({"state": "reconciling", "looking": True}, "It was sent there and may be live: we look then.",
          ("give_up", "Take it down if it is there")),
         ({"state": "reconciling", "looking": True, "wanted": "ended"}, "look then, and take it down.", None),

@@ -499,7 +499,7 @@ def _stands(publication: Publication) -> str:
     if publication.looking:
         ends = publication.wanted == "ended"
         return f"It was sent there and may be live: we look then{', and take it down' if ends else ''}."
-    return "It is not live there, and is posted then."
+    return "It is not live there, and waits."
 
 
 async def release_all(session: AsyncSession, connection: Connection, reason: str) -> None:

@@ -155,7 +155,9 @@ class Numbers:
                 )
             if ago is not None:
                 self._worker_seen = max(self._worker_seen, time.monotonic() - float(ago))
-        return time.monotonic() - self._worker_seen > NONE_SECONDS
+        # while the database was away, no worker could say that it lives
+        since = max(self._worker_seen, self._database.absence.back_at)
+        return time.monotonic() - since > NONE_SECONDS
 
 
 async def _window(session: AsyncSession, hours: int, step: int) -> Window:

@@ -141,6 +141,20 @@ async def test_that_no_worker_runs_is_known_two_minutes_after_the_last_sign_of_o
     await database.close()
 
 
+async def test_while_the_database_was_away_no_worker_could_say_that_it_lives(site, database_urls):
+    database = Database(database_urls.login)
+    asked = Numbers(database)
+    asked._worker_seen -= 600
+    await site.rows("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 7, 'home', '1', 5, 2); ")
+    await site.rows("UPDATE everystall.workers SET seen_at = now() - interval '10 minutes'")
+    found = {}
+    for ago in (5, 60, 130):
+        database.absence.back_at = time.monotonic() - ago
+        found[ago] = await asked.without_workers()
+    assert found == {5: False, 60: False, 130: True}
+    await database.close()
+
+
 async def test_prometheus_reads_the_same_figures(site, alice, bob):
     await posted(site, alice, "poshmark", seconds=10)
     await posted(site, bob, "poshmark", state="reconciling")

@@ -43,12 +43,13 @@ async def test_an_owner_changes_a_setting_and_who_did_it_is_written_down(site, o
     assert (settings.watch_seconds, settings.pace_seconds, settings.event_days) == (120, None, 30)
     assert settings.public_url == site.settings.public_url
     page = await owner.get("/settings", headers=HTML)
-    assert "Look for sales: its default → 120" in page.text
+    assert "Look for sales on cross-listed accounts: its default → 120" in page.text
     assert "olga@example.com" in page.text
     assert page.text.count(" → ") == 1  # what stayed as it was is no change
     await save(owner, watch_seconds="")
     assert site.app.state.parts.settings.watch_seconds == 75
-    assert "Look for sales: 120 → its default" in (await owner.get("/settings", headers=HTML)).text
+    page = await owner.get("/settings", headers=HTML)
+    assert "Look for sales on cross-listed accounts: 120 → its default" in page.text
 
 
 async def test_what_cannot_be_is_said_at_the_field_and_nothing_is_saved(site, owner):
@@ -276,3 +277,9 @@ async def test_a_form_of_ours_shows_its_origin_and_one_of_anothers_is_refused(si
     theirs = {**HTML, "origin": "https://elsewhere.example"}
     refused = await owner.client.post("/settings/connection", data={"csrf": owner.csrf}, headers=theirs)
     assert refused.status_code == 403
+
+
+def test_what_a_setting_is_called_says_what_it_is_without_its_group():
+    labels = [choice.label for choice in CHANGEABLE.values()]
+    assert len(set(labels)) == len(labels)
+    assert [one for one in labels if len(one.split()) < 2 or one.split()[0] in ("A", "And", "At")] == []

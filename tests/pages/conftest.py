@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,6 +137,17 @@ class House:
         return page
 
 
+async def in_order(answer: httpx.Response) -> None:
+    """No page, in whatever state it is sent, leaves a level of headings out: who hears it goes by them."""
+    if not answer.headers.get("content-type", "").startswith("text/html"):
+        return
+    html = (await answer.aread()).decode()
+    if "<h1" in html:  # else it is a part of one
+        levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", html)]
+        steps = [(before, level) for before, level in pairwise([0, *levels]) if level > before + 1]
+        assert not steps, (str(answer.url), levels)
+
+
 class Visitor:
     """Somebody's pages as plain forms, where nothing needs a browser."""
 
@@ -164,8 +176,9 @@ async def visiting(house: House, name: str) -> AsyncIterator[Visitor]:
     headers = {"Accept": "text/html", "Origin": house.url, "Sec-Fetch-Site": "same-origin"}
     cookies = {cookie_name(house.settings): await house.cookie(name)}
     async with httpx.AsyncClient(
-        base_url=house.url, headers=headers, cookies=cookies, follow_redirects=True, timeout=60
-    ) as client:
+        base_url=house.url, headers=headers, cookies=cookies, follow_redirects=True, timeout=60,
+        event_hooks={"response": [in_order]},
+    ) as client:  # fmt: skip
         yield Visitor(client)
 
 

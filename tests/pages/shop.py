@@ -50,6 +50,25 @@ THINGS: list[tuple[str, str, str, str, str, str | None, int, int, str]] = [
     ("jacket", "#5a6348", "Barbour Bedale waxed jacket, olive", "Barbour", "men.coats.rain", "L", 18500,
      66, ""),
 ]  # fmt: skip
+#: What sold before, each a listing of its own: the latest first.
+PAST: list[tuple[str, str, str, str, str, str | None, int]] = [
+    ("jacket", "#3d5a80", "Levi's trucker jacket, mid wash", "Levi's", "men.coats.bombers", "M", 7200),
+    ("bag", "#6d2e3a", "Coach Willis satchel, burgundy", "Coach", "women.bags.totes", None, 14500),
+    ("boot", "#7b4a2b", "Frye Melissa boots, cognac", "Frye", "women.shoes.boots", "8.5", 12800),
+    ("watch", "#b08d57", "Fossil Minimalist watch, brass", "Fossil", "men.accessories.watches", None, 5600),
+    ("shirt", "#7c3f2c", "Pendleton board shirt, umber", "Pendleton", "men.shirts.casual", "L", 6400),
+    ("dress", "#2f6f73", "Anthropologie midi dress, teal", "Anthropologie", "women.dresses.midi", "8", 5800),
+    ("bowl", "#3f9aa5", "Fiesta mixing bowl, turquoise", "Fiesta", "home.kitchen.bakeware", None, 3800),
+    ("jeans", "#22304a", "Wrangler 13MWZ jeans, rigid", "Wrangler", "men.jeans.straight", "34x32", 4600),
+    ("bag", "#44505c", "Filson field bag, slate", "Filson", "women.bags.totes", None, 16500),
+    ("jacket", "#7d7461", "L.L.Bean field coat, khaki", "L.L.Bean", "men.coats.bombers", "XL", 9400),
+    ("shirt", "#a9b8a0", "Faherty legend shirt, sage", "Faherty", "men.shirts.casual", "M", 5200),
+    ("boot", "#4a3a30", "Red Wing Iron Ranger boots", "Red Wing", "women.shoes.boots", "9", 17800),
+    ("dress", "#d08a9b", "Sézane wrap dress, rose", "Sézane", "women.dresses.midi", "4", 8600),
+    ("watch", "#3a3f47", "Seiko 5 watch, black dial", "Seiko", "men.accessories.watches", None, 8900),
+    ("bowl", "#b5523b", "Le Creuset bowl, flame", "Le Creuset", "home.kitchen.bakeware", None, 4200),
+    ("jeans", "#5a6b86", "Madewell perfect vintage jean", "Madewell", "women.jeans.straight", "28", 5400),
+]  # fmt: skip
 COLOURS = (
     "brown", "red", "navy", "blue", "brown", "silver", "black", "yellow", "green", "beige", "blue", "green",
 )  # fmt: skip
@@ -203,17 +222,13 @@ async def _sold(house: House, user: UUID, shop: Shop) -> None:
         (1.4, "mercari", 7, shop.listings["Pyrex"], ("ebay",)),
     ]
     for number in range(64):
-        orders.append(
-            (
-                3 + number * 5 + by_chance.random() * 4,
-                by_chance.choice(marketplaces),
-                by_chance.randrange(len(THINGS)),
-                None,
-                (),
-            )
-        )
+        days, on = 3 + number * 5 + by_chance.random() * 4, by_chance.choice(marketplaces)
+        thing = len(THINGS) + number if number < len(PAST) else by_chance.randrange(len(THINGS))
+        id = await _gone(house, user, shop, number, days, on) if number < len(PAST) else None
+        orders.append((days, on, thing, id, ()))
+    things = [one[:7] for one in THINGS] + PAST
     for number, (days, marketplace, thing, id, elsewhere) in enumerate(orders):
-        _, _, title, _, category, _, price, _, _ = THINGS[thing]
+        _, _, title, _, category, _, price = things[thing]
         (sale,) = await house.rows(
             "INSERT INTO sales (user_id, connection_id, listing_id, order_id, title, price_cents, "
             "quantity, category, "
@@ -234,4 +249,16 @@ async def _sold(house: House, user: UUID, shop: Shop) -> None:
                 sale=sale["id"], listing=id, other=other, began=ago(days=days, seconds=-27),
                 gone=ago(days=days, seconds=-41 - 9 * place),
             )  # fmt: skip
-    await house.rows("UPDATE listings SET quantity_sold = 1 WHERE title LIKE 'Dr.%' OR title LIKE 'Pyrex%'")
+    await house.rows("UPDATE listings SET quantity_sold = 1 WHERE id IN (SELECT listing_id FROM sales)")
+
+
+async def _gone(house: House, user: UUID, shop: Shop, number: int, days: float, marketplace: str) -> str:
+    """One of PAST, sold there so long ago."""
+    thing, colour, title, brand, category, size, price = PAST[number]
+    id = await listing(
+        house, user, [photo(thing, colour)], title=title, brand=brand, category=category, size=size,
+        price_cents=price, sku=f"EV-{1190 - number}", location=None, cost_cents=price // 400 * 100,
+        created_at=ago(days=days + 69 + number),
+    )  # fmt: skip
+    await publication(house, user, id, shop.accounts[marketplace], state="sold", put="sold", wanted="ended")
+    return id

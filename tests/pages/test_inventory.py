@@ -548,6 +548,25 @@ async def test_a_head_orders_the_table_and_what_is_ticked_stays(house):
 
 @pytest.mark.longer
 @DESK_AND_PHONE
+async def test_the_bar_of_the_selected_lies_over_nothing_that_cannot_be_reached(house):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await fill(house, alice)
+    await write(house, bob, "Sandals of Bob")
+    page = await house.signed_in("alice")
+    await page.goto("/inventory")
+    await page.set_viewport_size({"width": page.viewport_size["width"], "height": 560})
+    await page.locator("tbody input[type=checkbox]").first.check()
+    bar = page.locator(".bulk")
+    await bar.get_by_text("1 selected").wait_for()
+    await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    await page.wait_for_function("scrollY + innerHeight >= document.documentElement.scrollHeight - 1")
+    over = (await bar.bounding_box())["y"]
+    for what in ("tbody tr:last-child", ".foot"):
+        box = await page.locator(what).bounding_box()
+        assert box["y"] + box["height"] <= over, what
+
+
+@DESK_AND_PHONE
 @BOTH
 async def test_what_was_deleted_comes_back_by_undo_or_later(house, scripts):
     alice, bob = await house.person("alice"), await house.person("bob")
@@ -609,6 +628,9 @@ async def test_how_ordered_heads_columns_and_an_undo_look(house, scheme, width):
     if width > 760:
         await page.get_by_text("Columns", exact=True).click()
     await passes(page, "inventory-ordered")
+    await page.keyboard.press("?")
+    await page.get_by_role("dialog", name="Keys on this page").wait_for()
+    await passes(page, "inventory-keys")
     await page.goto(f"/listings/{made['Madewell transport tote']}")
     await page.get_by_text("Delete this listing").click()
     await page.get_by_role("button", name="Delete it", exact=True).click()

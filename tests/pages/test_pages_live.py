@@ -18,7 +18,7 @@ from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 
 from everystall.models import Publication
-from everystall.web import live
+from everystall.web import live, numbers
 from everystall.web.pages.states import word_of
 from tests.pages.conftest import House, sign_in, visiting
 from tests.pages.standing import account, listing, publication
@@ -558,3 +558,20 @@ async def test_a_time_is_said_by_the_server_as_the_pages_script_says_it(house: H
         served = await (await page.request.get(f"/listings/{id}", headers={"Accept": "text/html"})).text()
         (there,) = re.findall(r'id="saved"[^>]*>Saved <time[^>]*>([^<]+)<', served)
         assert await said.text_content() == there
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_that_no_worker_runs_goes_from_an_open_page_seconds_after_one_does(house: House, monkeypatch):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    for who in (alice, bob):
+        on = await account(house, who, "ebay", f"{who}"[:8])
+        await publication(house, who, await listing(house, who), on, state="live", put="live")
+    monkeypatch.setattr(numbers, "NONE_SECONDS", -1.0)
+    pages = [await house.signed_in(name) for name in ("alice", "bob")]
+    for page in pages:
+        assert await page.locator("[data-live=status]").get_attribute("data-every") == "30"
+        await page.get_by_text("No worker of Everystall runs now").wait_for()
+    monkeypatch.setattr(numbers, "NONE_SECONDS", 1e9)
+    for page in pages:
+        await page.get_by_text("No worker of Everystall runs now").wait_for(state="detached", timeout=15_000)

@@ -25,9 +25,10 @@ from tests.pages.plain.test_import_page import CUP, MUG
 from tests.pages.shop import LIVE, open_shop
 from tests.pages.standing import attempt, listing, publication
 from tests.pages.test_pages_activity import busy
+from tests.pages.test_pages_content import model as model
 from tests.pages.test_pages_look import look
 from tests.pages.test_pages_notifications import happens, may_send
-from tests.pages.test_pages_signing_in import adds, device, leaves, sets_up, told
+from tests.pages.test_pages_signing_in import adds, begins, device, leaves, sets_up, told
 from tests.pages.test_pages_sitting import desk as desk
 from tests.test_incoming import VENDOO, file
 
@@ -147,7 +148,10 @@ async def test_the_ways_to_sign_in(house, width, host):
     page = await alices(house, width)
     await device(page)
     await adds(page, "Her phone")
+    await begins(page)
+    await pictured(page, "second-factor")
     await sets_up(page)
+    await pictured(page, "recovery-codes")
     await page.goto("/account/sign-in")
     await pictured(page, "signing-in")
     await leaves(page)
@@ -191,11 +195,21 @@ async def test_what_is_for_sale(house, width):
     for title in ("Timex Weekender", "Barbour Bedale"):
         await page.get_by_label(f"Select {title}").check()
     await pictured(page, "inventory")
+    if width > 760:  # a phone has no columns
+        await page.get_by_text("Columns", exact=True).click()
+        await pictured(page, "inventory-columns")
+        await page.get_by_text("Columns", exact=True).click()
     await page.get_by_role("button", name="Reprice").click()
     await page.get_by_label("Per cent, or dollars").fill("-10")
     await page.get_by_role("button", name="Look", exact=True).click()
     await page.get_by_role("button", name="Look again").wait_for()
     await pictured(page, "inventory-reprice")
+    await page.goto("/inventory")
+    for title in ("Madewell transport tote", "Agolde 90s jean"):
+        await page.get_by_label(f"Select {title}").check()
+    await page.get_by_role("button", name="Mark as sold").click()
+    await page.get_by_role("textbox", name="Where").fill("The flea market")
+    await pictured(page, "bulk-sold")
     await page.goto("/inventory?look=grid")
     await pictured(page, "inventory-grid")
     await page.goto(f"/listings/{shop.listings['Everlane']}")
@@ -228,14 +242,40 @@ async def test_what_is_for_sale(house, width):
     await _twin(house, alice, shop)
     await page.goto("/inventory/matches")
     await pictured(page, "matches")
-    for title in ("Fossil watch, brass", "Frye boots, cognac", "Coach satchel, burgundy"):
-        id = await listing(house, alice, title=title, sku=None)
+    for thing, colour, title in (
+        ("watch", "#8c8f94", "Casio F-91W watch"), ("boot", "#5b3a29", "Ariat paddock boots, brown"),
+        ("bag", "#7a8b5a", "Baggu crescent bag, moss"),
+    ):  # fmt: skip
+        id = await listing(house, alice, [photo(thing, colour)], title=title, sku=None)
         await page.goto(f"/listings/{id}")
         await page.get_by_text("Delete this listing").click()
         await page.get_by_role("button", name="Delete it", exact=True).click()
         await page.get_by_text("is deleted.").wait_for()
     await page.goto("/inventory/deleted")
     await pictured(page, "deleted")
+
+
+@WIDTHS
+async def test_what_a_model_helps_with(house, model, width):
+    real(house)
+    alice = await house.person("alice", "owner")
+    photos = [photo("shirt", "#5c83b5"), photo("shirt", "#5c83b5", "#d9e0e4", 5)]
+    bare = await listing(house, alice, photos, title=None, brand=None, size=None, category=None)
+    whole = await listing(
+        house, alice, photos, description="A linen shirt. Worn twice, washed cold. Chest 20 in. Small stain "
+        "on the left cuff.",
+    )  # fmt: skip
+    page = await alices(house, width)
+    await page.goto(f"/listings/{bare}/content")
+    await page.get_by_label("What you know of it").fill("levi's shirt, sz M")
+    await pictured(page, "content")
+    await page.get_by_role("button", name="Read the photos").click()
+    await page.get_by_text("Such shirts bring $20 to $30 used.").wait_for()
+    await pictured(page, "reading")
+    await page.goto(f"/listings/{whole}/content")
+    await page.get_by_role("button", name="Rewrite for eBay").click()
+    await page.locator("ins").first.wait_for()
+    await pictured(page, "copy")
 
 
 async def _twin(house, user, shop):
@@ -359,7 +399,7 @@ async def test_what_runs_it(house, width):
     await page.goto("/activity")
     await pictured(page, "activity")
     await page.goto("/settings")
-    await page.get_by_label("Look for sales", exact=True).fill("90")
+    await page.get_by_label("Look for sales on cross-listed accounts").fill("90")
     await page.get_by_role("button", name="Save").click()
     await pictured(page, "settings")
     await page.goto("/settings/connection")

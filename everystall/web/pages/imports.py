@@ -17,10 +17,11 @@ from everystall.inventory.connections import find_sign_ins
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Import, Listing, ListingPhoto
 from everystall.web import archives, browsers, imports, live_imports
-from everystall.web.deps import AllParts, Parts, SignedIn, as_id, of_unread_form
+from everystall.web.deps import AllParts, Deserted, Parts, SignedIn, as_id, of_unread_form
 from everystall.web.edge import IMPORT, refusal
 from everystall.web.imports import After, ImportOut
 from everystall.web.live_imports import LiveImportOut
+from everystall.web.numbers import START_ONE
 from everystall.web.pages.opened import Opened, OpenedPage, go, opened
 
 router = APIRouter()
@@ -60,8 +61,8 @@ class Outlook:
 
 
 @router.get("/inventory/import")
-async def show_import(page: OpenedPage) -> HTMLResponse:
-    return await _show(page)
+async def show_import(deserted: Deserted, page: OpenedPage) -> HTMLResponse:
+    return await _show(page, deserted)
 
 
 @router.get("/inventory/import/file")
@@ -71,8 +72,9 @@ async def lead_back() -> Response:
 
 
 async def _show(
-    page: Opened, *, outlook: Outlook | None = None, error: EverystallError | None = None, at: str = ""
-) -> HTMLResponse:
+    page: Opened, deserted: bool, *, outlook: Outlook | None = None, error: EverystallError | None = None,
+    at: str = "",
+) -> HTMLResponse:  # fmt: skip
     latest = select(Import).order_by(Import.created_at.desc()).limit(LATEST)
     return page.show(
         "import.html",
@@ -85,6 +87,7 @@ async def _show(
         sources=await _sources(page.session),
         latest=(await page.session.scalars(latest)).all(),
         formats=FORMATS,
+        start_one=START_ONE if deserted else None,
     )
 
 
@@ -108,7 +111,7 @@ async def _sources(session: AsyncSession) -> list[Source]:
 
 
 @router.post("/inventory/import/file")
-async def take_file(request: Request, parts: AllParts) -> Response:
+async def take_file(request: Request, parts: AllParts, deserted: Deserted) -> Response:
     """Looks at it, or brings it in. Nothing of a file is read while another one of the same account is."""
     who = await of_unread_form(request, parts)
     try:
@@ -119,13 +122,13 @@ async def take_file(request: Request, parts: AllParts) -> Response:
         if error.status == 403:  # not from our form
             raise
         async with opened(request, parts, who) as page:
-            return await _show(page, error=error, at="file")
+            return await _show(page, deserted, error=error, at="file")
     finally:
         await request.close()
     if told.import_id is not None:
         return go(f"/inventory/import/{told.import_id}")
     async with opened(request, parts, who) as page:
-        return await _show(page, outlook=Outlook(told))
+        return await _show(page, deserted, outlook=Outlook(told))
 
 
 async def _take(request: Request, parts: Parts, who: SignedIn) -> ImportOut:
@@ -144,25 +147,26 @@ async def _take(request: Request, parts: Parts, who: SignedIn) -> ImportOut:
 
 
 @router.get("/inventory/import/{id}")
-async def show_file(id: str, page: OpenedPage, after: After = 0) -> HTMLResponse:
+async def show_file(id: str, deserted: Deserted, page: OpenedPage, after: After = 0) -> HTMLResponse:
     """How far it is, and what is to be known of its rows."""
     told = await imports.get_import(as_id(id), page.session, after)
     return page.show(
-        "import_file.html", told=told, after=after, source=FORMATS.get(told.format, told.format), id=id
-    )
+        "import_file.html", told=told, after=after, source=FORMATS.get(told.format, told.format), id=id,
+        start_one=START_ONE if deserted else None,
+    )  # fmt: skip
 
 
 # ---- what is live on an account ----------------------------------------------------------------------
 
 
 @router.post("/connections/{id}/import")
-async def bring_live(id: str, page: OpenedPage) -> Response:
+async def bring_live(id: str, deserted: Deserted, page: OpenedPage) -> Response:
     try:
         await live_imports.import_live(id, page.session)
     except NotFound:
         raise
     except Refused as error:
-        return await _show(page, error=error, at="live")
+        return await _show(page, deserted, error=error, at="live")
     return go("/inventory/import", "live-import", f"from-{id}")
 
 

@@ -404,6 +404,7 @@ async def _show(
         error=error,
         at=at,
         chosen=chosen,
+        deserted=deserted,
     )
 
 

@@ -4,7 +4,7 @@
 // first module: it compares what the server said then with what it says now, before the others touch the page.
 //
 // <div data-live="BLOCK" data-every="SECONDS"> holds the block; data-from is the address that has it, if not this
-// page's; data-about the listings that it is of (ids, or * for all of the seller's), or one of OTHERS. In it
+// page's; data-soon in it asks for seconds of its own while it is there; data-about the listings that it is of (ids, or * for all of the seller's), or one of OTHERS. In it
 // <… data-key="…"> are put in one by one, so that a form that is being filled in stays as it is; one within another
 // is put in where the other is in use. data-seq counts up with what is shown, and an older one never replaces a newer.
 // The keyed children of <… data-rows="NAME"> come and go one by one, too. data-say is what a screen reader is told
@@ -121,7 +121,7 @@ const asking = [];
 
 for (const root of parts) {
   const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)])), heard = sayings(root);
-  const every = Number(root.dataset.every) * 1000;
+  const every = () => Number(root.querySelector("[data-soon]")?.dataset.soon ?? root.dataset.every) * 1000;
   const about = (root.dataset.about ?? "").split(" ");
   /** Each step of any listing is told to a list of all: it asks every two seconds at most. */
   const apart = about.includes("*") ? 2000 : 100;
@@ -144,7 +144,7 @@ for (const root of parts) {
       away.hidden = false;
     } finally {
       under = false;
-      timer = setTimeout(ask, again ? Math.max(100, rest()) : every);
+      timer = setTimeout(ask, again ? Math.max(100, rest()) : every());
       again = false;
     }
   };
@@ -155,7 +155,7 @@ for (const root of parts) {
     timer = setTimeout(ask, rest());
   };
   document.addEventListener("visibilitychange", ask);
-  timer = setTimeout(ask, every);
+  timer = setTimeout(ask, every());
   if (root.dataset.about) asking.push({ about, hear });
 }
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from everystall.web.browsers import cookie_name
-from tests.pages.conftest import House
+from tests.pages.conftest import House, in_order
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,10 @@ async def reader(house: House) -> AsyncIterator[Callable[[str], Awaitable[Reader
         )  # fmt: skip
         headers = {"Origin": house.url, "Accept": "text/html"}
         cookies = {cookie_name(house.settings): token}
-        client = httpx.AsyncClient(base_url=house.url, headers=headers, cookies=cookies, timeout=60)
+        client = httpx.AsyncClient(
+            base_url=house.url, headers=headers, cookies=cookies, timeout=60,
+            event_hooks={"response": [in_order]},
+        )  # fmt: skip
         clients.append(client)
         return Reader(house, UUID(str(row["user_id"])), client)
 

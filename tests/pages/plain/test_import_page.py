@@ -8,6 +8,7 @@ import zipfile
 
 import httpx
 
+from everystall.web import numbers
 from tests.bringing import bring_in
 from tests.pages.conftest import EVIL
 from tests.pages.plain.conftest import plain
@@ -154,3 +155,18 @@ async def test_what_a_marketplace_says_is_text(house, reader):
         page = (await alice.get(path)).text
         assert "<img src=x" not in page
         assert "&lt;img src=x" in page
+
+
+async def test_that_no_worker_runs_is_said_where_one_would_bring_it_in(house, reader, monkeypatch):
+    alice, bob = await reader("alice"), await reader("bob")
+    for who in (alice, bob):
+        await account(house, who.id, "ebay", f"{who.id}"[:8])
+    there = await alice.done(FILE, {"file": ("mine.csv", file(VENDOO, MUG))}, do="take")
+    told = "No worker of Everystall runs now: nothing comes in. Nothing is lost"
+    for seconds, times in ((1e9, 0), (-1.0, 1)):
+        monkeypatch.setattr(numbers, "NONE_SECONDS", seconds)
+        for who, path in ((alice, there), (alice, "/inventory/import"), (bob, "/inventory/import")):
+            assert (await who.text(path)).count(told) == times, path
+    await bring_in(house.database, asyncio.Event())
+    assert told not in await alice.text(there)  # it is through
+    assert (await bob.get(there)).status_code == 404

@@ -8,6 +8,7 @@ import re
 from sqlalchemy import event
 
 from everystall.web.pages import inventory
+from tests.pages.plain.conftest import plain
 from tests.pages.standing import listing
 
 
@@ -116,3 +117,15 @@ async def test_kept_views_say_how_many_they_hold_after_the_page(house, reader, m
     assert await numbers(bob, **part) == ([("All shirts", "1"), ("None", "0"), ("One", "1")], False)
     monkeypatch.setattr(inventory, "PATIENCE", -1)  # nothing is waited for
     assert await numbers(alice, **part) == ([("All shirts", ""), ("None", ""), ("One", "")], False)
+
+
+async def test_how_many_are_sold_is_said_once(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    for quantity, sold in ((1, 1), (3, 1), (3, 3), (2, 0)):
+        await listing(house, alice.id, title=f"{quantity} and {sold}", quantity=quantity, quantity_sold=sold)
+    page = (await alice.get("/inventory")).text
+    stock = dict(re.findall(r'aria-label="Select ([^"]+)".*?<td class="c-qty[^>]*>(.*?)</td>', page, re.S))
+    assert {title: plain(cell) for title, cell in stock.items()} == {
+        "1 and 1": "1 sold", "3 and 1": "3 1 sold", "3 and 3": "3 all sold", "2 and 0": "2",
+    }  # fmt: skip
+    assert "1 and 1" not in await bob.text("/inventory")
