@@ -1,5 +1,4 @@
-"""The main pages of a shop in full swing, from a phone to a wide screen: nothing moves sideways, nothing is
-cut, and no line of words is longer than is read well."""
+"""The main pages of a shop in full swing, from a phone to a wide screen: none of them moves sideways."""
 
 from __future__ import annotations
 
@@ -30,30 +29,11 @@ PAGES = {
     "connection-check": "/settings/connection", "extension": "/extension", "reference": "/api/docs",
 }  # fmt: skip
 
-#: What is wrong with how a page lies: but for what is meant to move sideways in itself, and says so.
-WRONG = """() => {
-  const root = document.documentElement, found = new Set();
-  if (root.scrollWidth > root.clientWidth) found.add(`sideways by ${root.scrollWidth - root.clientWidth}`);
-  const all = [...document.querySelectorAll('main *')].filter(one =>
-    one.checkVisibility({ visibilityProperty: true })
-    && !one.closest('.vh, .scrolls, .views, .bulk, pre, svg'));
-  for (const one of all) {
-    const box = one.getBoundingClientRect(), said = (one.innerText ?? '').slice(0, 60);
-    if (!box.width || !said.trim()) continue;
-    if (box.right > root.clientWidth + 1 || box.left < -1) found.add(`cut: ${said}`);
-    if (one.matches('.chip, .num, .btn, .filters a, dt, dd') && one.scrollWidth > one.clientWidth + 1
-        && getComputedStyle(one).display !== 'inline') found.add(`too long: ${said}`);
-    if (!one.matches('p') || one.querySelector('.btn, input')) continue;
-    const words = document.createRange();
-    words.selectNodeContents(one);
-    const line = Math.max(0, ...[...words.getClientRects()].map(rect => rect.width));
-    if (line > 56 * parseFloat(getComputedStyle(one).fontSize)) found.add(`hard to read: ${said}`);
-  }
-  return [...found];
-}"""
+#: Pixels by which a page is wider than its window.
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-async def test_every_page_lies_well_at_every_width(house):
+async def test_no_page_scrolls_sideways_at_any_width(house):
     alice = await house.person("alice", "owner")
     await house.person("bob")
     shop = await open_shop(house, alice)
@@ -69,7 +49,8 @@ async def test_every_page_lies_well_at_every_width(house):
         await page.wait_for_load_state("networkidle")
         for width in WIDTHS:
             await page.set_viewport_size({"width": width, "height": 900})
-            wrong += [f"{name} at {width}: {one}" for one in await page.evaluate(WRONG)]
+            if (by := await page.evaluate(SIDEWAYS)) > 0:
+                wrong.append(f"{name} at {width} by {by}")
             if folder := os.environ.get("EVERYSTALL_TEST_SHOTS"):
                 await page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
         if "/listings/" in path:
