@@ -6,6 +6,7 @@ asked for, a header, a parameter of a query, an error's words, or anything that 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,7 @@ def sent(settings: Settings, process: str) -> Iterator[None]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try that fails is a warning of its own
     known = {"service.name": f"everystall-{process}", "service.version": __version__}
     # no global one: what libraries would tell by it is not picked
     provider = TracerProvider(resource=Resource.create(known), shutdown_on_exit=False)
@@ -92,10 +94,10 @@ def sent(settings: Settings, process: str) -> Iterator[None]:
 
 
 def begin(
-    name: str, parent: Span | str | None = None, *, seconds_ago: float = 0.0, link: str | None = None,
-    asked: bool = False, **known: object,
+    name: str, parent: Span | str | None = None, known: Mapping[str, object] | None = None, *,
+    seconds_ago: float = 0.0, link: str | None = None, asked: bool = False,
 ) -> Span:  # fmt: skip
-    """A span that the caller ends, with these ids and codes of ours. `parent`, `link`: a span of ours, or
+    """A span that the caller ends. `known`: ids and codes of ours. `parent`, `link`: a span of ours, or
     another's traceparent. `asked`: by somebody outside. Only while `on()`."""
     from opentelemetry.trace import SpanKind
 
@@ -104,7 +106,7 @@ def begin(
         name,
         context=_context(parent),
         kind=SpanKind.SERVER if asked else SpanKind.INTERNAL,
-        attributes={key: str(value) for key, value in known.items() if value is not None},
+        attributes={key: str(value) for key, value in (known or {}).items() if value is not None},
         links=[one for one in [_link(link)] if one is not None],
         start_time=time.time_ns() - int(seconds_ago * 1e9),
     )

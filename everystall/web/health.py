@@ -37,7 +37,8 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(parts: AllParts, response: Response) -> Ready:
-    seen, lag, database = None, None, "ok"
+    seen, database = None, "ok"
+    lag: str | None = None
     try:
         async with parts.database.as_app() as session:
             seen = (

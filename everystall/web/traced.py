@@ -24,10 +24,9 @@ class Traced:
         if untold or not traces.on():
             await self.app(scope, receive, send)
             return
-        span = traces.begin(
-            scope["method"], Headers(scope=scope).get("traceparent"), asked=True,
-            request_id=get_contextvars().get("request_id"), **{"http.request.method": scope["method"]},
-        )  # fmt: skip
+        number = get_contextvars().get("request_id")
+        known = {"http.request.method": scope["method"], "request_id": number}
+        span = traces.begin(scope["method"], Headers(scope=scope).get("traceparent"), known, asked=True)
         with traces.part(span) as part:
 
             async def send_told(message: Message) -> None:

@@ -1,17 +1,18 @@
 """The spans of one visit: the wake-up that it waited for, itself, and each of its steps.
 
-A step goes on with the trace of the request that made its job. The visit belongs to the trace of its first
-step; a step of another job belongs to that job's trace, and names the visit.
+A step goes on with the trace of the request that made its job. The visit belongs to that of the job that
+waits longest as it begins; a step of another job belongs to that job's trace, and names the visit.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from everystall import traces
 
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 #: Seconds from the wake-up to its being taken, by the database's clock.
 _WAITED = text("""
     SELECT extract(epoch FROM max(at) FILTER (WHERE type = 'started')
-                            - max(at) FILTER (WHERE type LIKE 'deferred%'))
+                            - max(at) FILTER (WHERE type::text LIKE 'deferred%'))
     FROM procrastinate.procrastinate_events WHERE job_id = :woken""")
 _ASKED = text("SELECT traceparent FROM jobs WHERE id = :id")
+#: Of the account's jobs that wait, the one that was asked first.
+_AWAITED = text("""
+    SELECT j.traceparent FROM publications p
+    JOIN listing_automation_results r ON r.publication_id = p.id AND r.finished_at IS NULL
+    JOIN jobs j ON j.user_id = r.user_id AND j.id = r.job_id
+    WHERE p.connection_id = :id AND p.unsettled AND j.traceparent IS NOT NULL
+    ORDER BY r.created_at, r.id LIMIT 1""")
 
 
 class Traced:
@@ -40,42 +48,43 @@ class Traced:
         if not traces.on():
             yield
             return
-        asked = await self._asked(visit, due.job_id)
+        asked = None if due.job_id is None else await self._find(visit, _ASKED, due.job_id)
         if self._visit is None:
-            self._visit = await self._begin(visit, asked)
+            first = asked or await self._find(visit, _AWAITED, visit.lease.connection_id)
+            self._visit = await self._begin(visit, first)
         own = traces.traceparent_of(self._visit)
         others = asked is not None and not traces.same(asked, own)
-        span = traces.begin(
-            due.kind, asked if others else self._visit, link=own if others else None,
-            job_id=due.job_id, publication_id=due.publication_id, **_account(visit),
-        )  # fmt: skip
-        with traces.part(span):
+        about = {"job_id": due.job_id, "publication_id": due.publication_id, **_account(visit)}
+        parent = asked if others else self._visit
+        with traces.part(traces.begin(due.kind, parent, about, link=own if others else None)):
             yield
 
     def end(self) -> None:
         if self._visit is not None:
             self._visit.end()
 
-    async def _asked(self, visit: Visit, job_id: str | None) -> str | None:
-        if job_id is None:
-            return None
-        async with visit.tools.db.as_user(visit.lease.user_id) as session:
-            found: str | None = await session.scalar(_ASKED, {"id": job_id})
+    async def _find(self, visit: Visit, asked: TextClause, id: object) -> str | None:
+        found: str | None = None
+        with suppress(SQLAlchemyError):  # no step fails because of what is told of it
+            async with visit.tools.db.as_user(visit.lease.user_id) as session:
+                found = await session.scalar(asked, {"id": id})
         return found
 
     async def _begin(self, visit: Visit, asked: str | None) -> Span:
         """From when the visit was begun, before it was known whether anything is due."""
-        ago, before = time.monotonic() - self._began, None
+        ago = time.monotonic() - self._began
+        before: Span | None = None
         if self._woken is not None:
-            async with visit.tools.db.as_app() as session:
-                waited = await session.scalar(_WAITED, {"woken": self._woken})
+            waited = None
+            with suppress(SQLAlchemyError):
+                async with visit.tools.db.as_app() as session:
+                    waited = await session.scalar(_WAITED, {"woken": self._woken})
             if waited is not None:
-                before = traces.begin("wake-up", asked, seconds_ago=ago + float(waited), **_account(visit))
+                woken = ago + float(waited)
+                before = traces.begin("wake-up", asked, _account(visit), seconds_ago=woken)
                 before.end(time.time_ns() - int(ago * 1e9))
-        return traces.begin(
-            "visit", before or asked, seconds_ago=ago, fence=visit.lease.fence, lane=visit.lane,
-            **_account(visit),
-        )  # fmt: skip
+        about = {"lane": visit.lane, "fence": visit.lease.fence, **_account(visit)}
+        return traces.begin("visit", before or asked, about, seconds_ago=ago)
 
 
 def _account(visit: Visit) -> dict[str, object]:
