@@ -293,9 +293,16 @@ async def storing() -> AsyncIterator[Storage]:
             return Response(headers={"etag": '"x"'})
         if request.method == "POST":  # many at once
             assert "delete" in request.query_params
+            said = ""
             for name in re.findall(r"<Key>([^<]+)</Key>", body.decode()):
-                storage.kept.pop(name, None)
-            return Response("<DeleteResult></DeleteResult>", media_type="application/xml")
+                if storage.kept.pop(name, None) is not None:
+                    said += f"<Deleted><Key>{name}</Key></Deleted>"
+                else:
+                    said += (
+                        f"<Error><Key>{name}</Key><Code>AccessDenied</Code><Message>You do not have "
+                        "permission to delete this object or the object doesn't exist</Message></Error>"
+                    )
+            return Response(f"<DeleteResult>{said}</DeleteResult>", media_type="application/xml")
         if request.method == "DELETE":
             storage.kept.pop(key, None)
             return Response(status_code=204)

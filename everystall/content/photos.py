@@ -308,8 +308,7 @@ class Photos:
             async for found in obstore.list(self._store, prefix=f"renditions/{sha256}/"):
                 names += [each["path"] for each in found]
             for name in names:
-                with suppress(FileNotFoundError):
-                    await obstore.delete_async(self._store, name)
+                await self._remove(name)
         except (BaseError, OSError) as e:
             raise self._no_store(e, "written") from None
 
@@ -453,11 +452,21 @@ class Photos:
                     if gone == most:
                         return gone
                     gone += 1
-                    with suppress(FileNotFoundError):
-                        await obstore.delete_async(self._store, one["path"])
+                    await self._remove(one["path"])
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder / place, ignore_errors=True)
         return gone
+
+    async def _remove(self, name: str) -> None:
+        """Quiet if it is not there."""
+        try:
+            await obstore.delete_async(self._store, name)
+        except FileNotFoundError:
+            pass
+        except BaseError:
+            with suppress(FileNotFoundError):  # which Supabase's Storage, until lately, calls AccessDenied
+                await obstore.head_async(self._store, name)
+                raise
 
     def meets(self, folder: Path) -> bool:
         """Whether this store is that folder, lies in it, or around it."""

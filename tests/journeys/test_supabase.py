@@ -47,7 +47,7 @@ async def test_a_person_of_supabases_posts_by_their_token_and_another_sees_nothi
         profile = await stall.connect(seller, "mercari")
         listing = await stall.listing(seller)
         asked = await stall.post(seller, listing, ["mercari"])
-        job = await stall.until_done(seller, asked["jobId"], profile)
+        job = await stall.until_done(seller, asked["jobId"], profile, seconds=120)
         assert job["status"] == "done", job
         (item,) = stall.live("mercari")
         assert item["fields"]["title"] == SHIRT["title"]
