@@ -147,7 +147,7 @@ class _Machine(Collector):
         kept, state = shelf.find(), shelf.state()
         self._made = kept[0].made.timestamp() if kept else None
         self._failed = state is not None and (state.what, state.step) == ("backup", "failed")
-        self._kept_here = bool(kept) or shelf.is_looked_after()
+        self._kept_here = bool(kept) or state is not None or shelf.is_looked_after()
 
     def collect(self) -> Iterable[Metric]:
         yield _gauge("everystall_database_connections", "Connections of this web's pool.", ["state"],

@@ -102,7 +102,8 @@ async def test_what_was_found_again_on_pages_is_counted_for_the_owner_and_in_met
                 m=marketplace, l=locator,
             )  # fmt: skip
     page = await owner.get("/activity", headers=HTML)
-    assert re.search(r'pages that changed</dt><dd><a href="/activity/healed">3</a> <small>2 on t', page.text)
+    said = r'Pages that changed</dt><dd><a href="/activity/healed">3 found again</a> <small>2 on trial'
+    assert re.search(said, page.text)
     assert "by an agent" in (await owner.get("/activity/healed", headers=HTML)).text
     for other in (await site.person("sam"), alice):
         for path in ("/activity", "/activity/healed"):
