@@ -85,7 +85,7 @@ def test_an_unknown_command_is_a_plain_refusal():
     assert "No such command" in shown.stderr
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp_path: Path):
     home, port = str(tmp_path / "home"), str(free_port())
     env = {**clean(), "EVERYSTALL_HOME": home, "EVERYSTALL_PORT": port}
@@ -192,7 +192,7 @@ def test_web_and_worker_end_well_by_ctrl_c_or_sigterm_once_they_serve(tmp_path: 
             assert (code, "Traceback" in log) == (0, False), f"{command} {number.name}: {log}"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_in_a_container_the_web_listens_on_all_addresses(tmp_path: Path):
     port = free_port()
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(port)}
@@ -270,7 +270,7 @@ def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_pa
         assert keys[1] not in refused.stderr
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_a_first_start_without_the_key_does_not_keep_the_key_out(tmp_path: Path):
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
     key = base64.b64encode(bytes(range(32))).decode()
@@ -318,7 +318,7 @@ def test_the_doctor_says_nothing_of_a_database_that_it_did_not_reach(tmp_path, m
     assert "hosts" not in shown
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_the_doctor_says_what_it_makes_before_it_does_and_each_row_as_it_is_done(tmp_path: Path):
     home = tmp_path / "home"
     env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(free_port()), "COLUMNS": "300"}
@@ -355,7 +355,7 @@ def test_the_doctor_tells_that_the_key_is_another_databases(database_urls, tmp_p
     assert "knows the ring key" in doctor._database(right, print)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_practice_is_an_everystall_of_its_own_beside_the_real_one(tmp_path: Path):
     home = tmp_path / "home"
     port = free_port()

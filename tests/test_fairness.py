@@ -148,7 +148,7 @@ async def _later(admin, *ids):
 
 
 @pytest.mark.longer
-@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.extended), 3])
 async def test_six_accounts_of_one_seller_do_not_come_before_anothers_only_one(
     db, admin, database_urls, alice, bob, make_connection, tmp_path, slots
 ):

@@ -146,7 +146,7 @@ async def test_it_moves_to_an_owner_who_is_no_superuser(here, there, server, ali
             connection.execute(f"DROP ROLE {owner}")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_goes_wrong_leaves_the_other_database_empty_and_this_one_in_use(
     here, there, db, alice, monkeypatch
 ):

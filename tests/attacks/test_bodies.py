@@ -76,7 +76,7 @@ async def test_400_mb_are_refused_everywhere_and_cost_no_memory(estate: Estate, 
     assert answers(f"http://127.0.0.1:{port}/readyz")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_many_at_once_cost_no_memory_either(estate: Estate, web: tuple[int, int]):
     port, pid = web
     before = _highest(pid)
@@ -100,7 +100,7 @@ HEADS = {
 }
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_heads_and_trailers_without_end_are_cut_short(web: tuple[int, int]):
     port, pid = web
     before = _highest(pid)

@@ -76,7 +76,7 @@ async def test_what_is_no_small_object_never_gets_into_the_queue(admin: Any, arg
         )
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_poison_goes_away_and_the_work_goes_on(stall: Stall, tmp_path: Path):
     alice, bob = stall.sellers["alice"], stall.sellers["bob"]
     hers, his = await stall.connect(alice, "mercari"), await stall.connect(bob, "mercari")

@@ -71,7 +71,7 @@ async def _connected_where_tokens_rotate(own: Own, *, grace_seconds: float) -> A
     return tab
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_servers_copy_follows_the_sellers_browser(own: Own):
     tab = await _connected_where_tokens_rotate(own, grace_seconds=60)
 
@@ -155,7 +155,7 @@ async def test_a_capture_says_what_the_browser_says_and_keeps_the_storage_when_n
         await dialogs[0].dismiss()
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_it_goes_on_after_its_worker_was_stopped(own: Own):
     await own.connect("poshmark")
     await own.a_minute_passes("poshmark")

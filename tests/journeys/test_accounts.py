@@ -201,7 +201,7 @@ async def test_who_lost_the_lease_writes_nothing(stall: Stall, alice: Seller):
     assert [row["seq"] for row in await stall.rows("SELECT seq FROM user_marketplace_sessions")] == [1]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_it_is_the_same(
     stall: Stall, alice: Seller
 ):
@@ -236,7 +236,7 @@ async def test_a_session_under_another_name_posts_nothing_until_the_seller_says_
     assert (account["account_name"], account["needs_you"]) == ("alice-renamed", None)
 
 
-@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("newer", [False, pytest.param(True, marks=pytest.mark.extended)])
 @pytest.mark.longer
 async def test_a_log_out_that_is_told_during_a_visit_is_looked_at_in_it(
     stall: Stall, alice: Seller, newer: bool

@@ -198,7 +198,13 @@ class Errs:
         raise self.ends
 
 
-@pytest.mark.parametrize("ends", [PageChanged("It stopped."), LeaseLost()], ids=["stopped", "lost"])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param(PageChanged("It stopped."), id="stopped"),
+        pytest.param(LeaseLost(), id="lost", marks=pytest.mark.extended),
+    ],
+)
 async def test_what_an_agent_published_by_mistake_is_found_and_not_posted_again(
     stall, alice, bob, marketplace, model, ends
 ):
@@ -237,6 +243,7 @@ async def test_where_it_is_not_seen_after_an_agents_acts_the_seller_is_asked_and
     assert errs.times == 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("marketplace", ["ebay", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_where_its_draft_lies_there_nothing_was_published_and_the_stop_is_told(
     stall, alice, marketplace, model
@@ -279,6 +286,7 @@ class Hasty:
         return await self.adapter.publish(page, draft, photos, after_an_act, drafted)
 
 
+@pytest.mark.extended
 async def test_what_an_agent_pressed_may_still_be_on_its_way_and_is_waited_for(
     stall, alice, marketplace, model
 ):
@@ -310,6 +318,7 @@ class Away(Errs):
             self.down()
 
 
+@pytest.mark.extended
 async def test_where_nobody_can_look_after_an_agents_acts_the_seller_hears_that_it_was_no_click_of_ours(
     stall, alice, marketplace, model
 ):
@@ -396,7 +405,7 @@ async def _told(stall: Stall, publishes: bool, pair: Mapping[str, Any], status: 
     assert len(stall.events("mercari", "published")) == publishes
 
 
-@pytest.mark.parametrize("publishes", [True, False])
+@pytest.mark.parametrize("publishes", [True, pytest.param(False, marks=pytest.mark.extended)])
 async def test_a_worker_that_is_killed_after_an_agents_act_leaves_one_listing_at_most(
     stall, alice, bob, model, workers, publishes
 ):
@@ -430,7 +439,8 @@ async def test_a_worker_that_is_killed_after_an_agents_act_leaves_one_listing_at
     assert (await bob.client.get(f"/api/jobs/{job['jobId']}")).status_code == 404
 
 
-@pytest.mark.parametrize("publishes", [True, False])
+@pytest.mark.extended
+@pytest.mark.parametrize("publishes", [pytest.param(True, marks=pytest.mark.extended), False])
 async def test_an_agent_that_is_killed_after_its_act_leaves_one_listing_at_most(
     stall, alice, bob, model, publishes
 ):
@@ -462,6 +472,7 @@ async def test_an_agent_that_is_killed_after_its_act_leaves_one_listing_at_most(
     assert (await bob.client.get(f"/api/jobs/{job['jobId']}")).status_code == 404
 
 
+@pytest.mark.extended
 async def test_where_there_is_no_agent_the_stop_says_so(stall, alice, marketplace):
     hers = await stall.connect(alice, marketplace)
     seed, strength = DRIFT[marketplace]

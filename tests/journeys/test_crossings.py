@@ -34,7 +34,7 @@ async def _live(stall: Stall, seller: Seller, profile: str, marketplace: str = "
     return listing
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_session_that_does_not_say_whose_it_is_never_posts_for_another_account(
     stall: Stall, alice: Seller
 ):
@@ -52,7 +52,7 @@ async def test_a_session_that_does_not_say_whose_it_is_never_posts_for_another_a
         assert job["automationResults"][0]["needsYou"]["reason"] == "session_expired"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_it_is_there_takes_back_post_again(stall: Stall, alice: Seller):
     """Asked to post again, then told where it is, while its page is not to be seen yet: no second click."""
     _impatient(stall)
@@ -116,7 +116,7 @@ async def test_what_was_seen_sold_is_not_posted_again(stall: Stall, alice: Selle
     assert (sale["data"]["remoteId"], sale["data"]["quantity"]) == (sold["listing_id"], 1)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller):
     profile = await _connect(stall, alice, "mercari")
     job = await stall.post(alice, await stall.listing(alice), ["mercari"])
@@ -129,7 +129,7 @@ async def test_disconnecting_tells_what_waited_there(stall: Stall, alice: Seller
     assert len(stall.live("mercari")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("why", [pytest.param("session_expired", marks=pytest.mark.extended), "disconnected"])
 async def test_taking_down_where_nobody_can_go_says_so_at_once_and_happens_later(
     stall: Stall, alice: Seller, why: str
@@ -272,7 +272,7 @@ async def test_kept_before_the_take_down_began_nobody_goes_there_and_after_it_is
     assert stall.live("mercari") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_job_of_which_one_pair_was_taken_back_is_cancelled(stall: Stall, alice: Seller):
     mercari, _ = await _connect(stall, alice, "mercari"), await _connect(stall, alice, "poshmark")
     job = await stall.post(alice, await stall.listing(alice), ["mercari", "poshmark"])

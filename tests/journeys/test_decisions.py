@@ -88,7 +88,7 @@ async def _unresolved(
     return profile
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice)
     (item,) = stall.live("mercari")
@@ -101,7 +101,7 @@ async def test_the_right_address_settles_it(stall: Stall, alice: Seller):
     assert len(stall.events("mercari", "published")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -138,7 +138,7 @@ async def test_it_is_there_outweighs_the_proof_that_a_discarded_draft_is(
     assert stall.events("ebay", "published") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("what", ["nobody's", pytest.param("another listing's", marks=pytest.mark.extended)])
 async def test_a_wrong_address_is_not_believed_and_blinds_no_later_look(
     stall: Stall, alice: Seller, what: str
@@ -172,7 +172,7 @@ async def test_a_wrong_address_is_not_believed_and_blinds_no_later_look(
     assert len(published) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_giving_up_what_is_not_there_ends_in_cancelled(stall: Stall, alice: Seller):
     profile = await _unresolved(stall, alice, there=False)
     assert await _press(stall, alice, "give_up") == 200

@@ -100,9 +100,15 @@ async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketp
 
 
 @pytest.mark.longer
-@pytest.mark.longer
 @pytest.mark.parametrize(
-    ("name", "behind"), [("ebay", 0.0), ("ebay", 1.5), ("ebay", 3600.0), ("poshmark", 0.0)]
+    ("name", "behind"),
+    [
+        ("ebay", 1.5),
+        *(
+            pytest.param(*one, marks=pytest.mark.extended)
+            for one in (("ebay", 0.0), ("ebay", 3600.0), ("poshmark", 0.0))
+        ),
+    ],
 )  # Mercari keeps no draft of a click
 async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeated(
     stall, alice, name, behind, monkeypatch
@@ -133,7 +139,7 @@ async def test_a_draft_that_goes_live_as_it_is_discarded_is_found_and_not_repeat
     assert (job["status"], reason) == (("needs_you", "unresolved") if behind > 60 else ("done", None)), job
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_killed_as_a_draft_was_discarded_it_is_not_posted_again_and_the_seller_is_asked(
     stall, alice, monkeypatch
 ):
@@ -155,7 +161,7 @@ async def test_killed_as_a_draft_was_discarded_it_is_not_posted_again_and_the_se
     assert stall.events("ebay", "published") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_lists_that_were_read_too_early_are_read_again_before_it_is_posted_anew(
     stall, alice, monkeypatch
 ):
@@ -200,7 +206,7 @@ async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, 
     assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="reset_before", times=1)
@@ -250,7 +256,7 @@ async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
     assert await stall.tools.photos.evidence(alice.user_id, row["needs_you"]["evidence"]["screenshot"])
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_orders_that_cannot_be_read_are_told_with_a_picture_of_each_sellers_own(stall, alice, bob):
     """Once: a look that fails again takes no other."""
     hers, his = await stall.connect(alice, "poshmark"), await stall.connect(bob, "poshmark")
@@ -514,7 +520,7 @@ async def test_what_is_asked_after_eight_busy_tries_has_a_picture(stall, alice):
     assert await stall.tools.photos.evidence(alice.user_id, row["evidence"]["screenshot"])
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_database_that_is_read_only_for_a_moment_asks_the_seller_nothing(stall, alice):
     """As a server that just became a standby says it, in the middle of a visit."""
     profile, job = await _posted(stall, alice, "mercari")
@@ -611,7 +617,7 @@ async def test_another_layout_of_the_same_site_works(stall, alice, marketplace):
     assert job["status"] == "done", job
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_second_visit_goes_on_with_what_the_first_rotated(stall, alice, marketplace):
     stall.sandbox.sessions(marketplace, alice.name, rotate=True, grace_seconds=0.5)
     profile, job = await _posted(stall, alice, marketplace)

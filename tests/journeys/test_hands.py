@@ -55,7 +55,7 @@ async def test_what_was_ended_by_hand_is_told_and_stays_ended_and_elsewhere_it_s
     assert [row["user_id"] for row in told] == [alice.user_id]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
@@ -72,7 +72,7 @@ async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
 
 
 @pytest.mark.longer
-@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("noticed", [True, pytest.param(False, marks=pytest.mark.extended)])
 async def test_of_what_was_raised_by_hand_none_stays_for_sale_once_what_is_here_is_sold(
     stall: Stall, alice: Seller, bob: Seller, noticed: bool
 ):

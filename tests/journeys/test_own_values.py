@@ -26,7 +26,7 @@ POLICIES = {
 @pytest.mark.longer
 @pytest.mark.parametrize(
     "marketplace",
-    ["ebay", *(pytest.param(name, marks=pytest.mark.longer) for name in ("poshmark", "mercari"))],
+    ["ebay", *(pytest.param(name, marks=pytest.mark.extended) for name in ("poshmark", "mercari"))],
 )
 async def test_each_own_value_is_what_the_marketplace_has(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
@@ -60,7 +60,7 @@ async def test_each_own_value_is_what_the_marketplace_has(
         assert len(kept[profile][name]) > 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_policy_that_the_account_does_not_have_is_named_and_what_it_has_is_kept(
     stall: Stall, alice: Seller
 ):

@@ -56,7 +56,9 @@ async def test_a_marketplace_that_asks_to_wait_is_left_alone_by_the_whole_accoun
 
 
 @pytest.mark.longer
-@pytest.mark.parametrize("at", ["upload", "click", "orders", "list"])
+@pytest.mark.parametrize(
+    "at", ["click", *(pytest.param(one, marks=pytest.mark.extended) for one in ("upload", "orders", "list"))]
+)
 async def test_whichever_answer_asks_for_a_rest_is_heard(stall, alice, at):
     """An upload's, the click's, that to a look at the orders or at the list of what is live."""
     profile = await stall.connect(alice, "mercari")
@@ -86,7 +88,7 @@ async def test_whichever_answer_asks_for_a_rest_is_heard(stall, alice, at):
     assert len(stall.events("mercari", "published")) == before + 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_is_to_be_taken_down_waits_for_the_rest_and_says_so(stall, alice):
     profile = await stall.connect(alice, "mercari")
     listing = await stall.listing(alice, 1)
@@ -124,8 +126,8 @@ async def _rest(stall: Stall) -> float:
     return row["s"] or 0.0
 
 
-@pytest.mark.longer
-@pytest.mark.parametrize("why", ["incomplete", "down"])
+@pytest.mark.extended
+@pytest.mark.parametrize("why", ["incomplete", pytest.param("down", marks=pytest.mark.extended)])
 async def test_a_listing_that_turns_out_not_to_be_posted_leaves_its_turn_to_the_next(stall, alice, why):
     """And where it is the marketplace that does not answer, the next one waits for its own."""
     stall.tools = dataclasses.replace(
@@ -173,7 +175,7 @@ async def test_a_page_that_says_too_fast_stops_the_posts_and_asks_the_seller(sta
     assert len(stall.events("mercari", "refused")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_visit_whose_budget_is_spent_goes_behind_those_who_wait(stall, alice, bob, monkeypatch):
     """Though somebody woke its account meanwhile, before the other came."""
     hers, _ = await _two_posts(stall, alice)

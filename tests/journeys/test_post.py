@@ -68,7 +68,7 @@ async def test_nothing_that_the_seller_wrote_is_dropped_without_a_word(stall: St
     assert row["read_back"]["specifics.Era"] is False
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_several_listings_for_one_account_share_one_visit(stall: Stall, alice: Seller):
     profile = await stall.connect(alice, "mercari")
     for n in range(3):
@@ -80,7 +80,7 @@ async def test_several_listings_for_one_account_share_one_visit(stall: Stall, al
     assert len(opened) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_second_post_of_the_same_revision_posts_nothing(stall: Stall, alice: Seller):
     profile = await stall.connect(alice, "poshmark")
     listing = await stall.listing(alice)
@@ -122,7 +122,7 @@ async def test_a_listing_edited_while_it_is_filled_in_goes_live_as_edited(stall:
     assert item["fields"]["title"] == "Linen shirt, as edited"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_posting_pauses_and_goes_on(stall: Stall, alice: Seller):
     profile = await stall.connect(alice, "mercari")
     assert (await alice.client.post(f"/api/connections/{profile}/pause")).status_code == 200
@@ -133,7 +133,7 @@ async def test_posting_pauses_and_goes_on(stall: Stall, alice: Seller):
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_delete_with_end_takes_it_down_everywhere_and_then_forgets_it(stall: Stall, alice: Seller):
     profiles = [await stall.connect(alice, name) for name in ALL]
     listing = await stall.listing(alice)

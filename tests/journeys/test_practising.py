@@ -121,6 +121,7 @@ class Person:
         return page
 
 
+@pytest.mark.extended
 def test_the_owner_changes_to_practice_and_back_and_is_told_when_it_cannot_be(up: Up):
     token = up.first_link.partition("token=")[2]
     alice = Person(up, "/first", token=token, email="alice@example.com")

@@ -51,6 +51,7 @@ def rows(said: str, name: str) -> list[str]:
     return [line.removeprefix(name).strip() for line in lines]
 
 
+@pytest.mark.extended
 async def test_a_form_is_filled_in_and_never_published(stall, alice, bob, marketplace, doctor):
     hers, his = await stall.connect(alice, marketplace), await stall.connect(bob, marketplace)
     await stall.listing(bob, title="A coat of his")
@@ -118,6 +119,7 @@ async def test_without_a_listing_or_an_account_nobody_goes_there(stall, alice, b
     assert await stall.rows("SELECT * FROM vault_audit") == []
 
 
+@pytest.mark.extended
 async def test_an_account_that_rests_or_waits_for_its_seller_is_left_alone(stall, alice, bob, doctor):
     hers, his = await stall.connect(alice, "mercari"), await stall.connect(bob, "mercari")
     for seller in (alice, bob):

@@ -127,7 +127,14 @@ async def test_sold_elsewhere_while_it_is_down_it_stays_down(
 
 @pytest.mark.longer
 @pytest.mark.parametrize(
-    "moment", ["before the click", "after the click", "while it is down", "while it is filled in"]
+    "moment",
+    [
+        "after the click",
+        *(
+            pytest.param(moment, marks=pytest.mark.extended)
+            for moment in ("before the click", "while it is down", "while it is filled in")
+        ),
+    ],
 )
 async def test_killed_anywhere_it_goes_on(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch, moment: str

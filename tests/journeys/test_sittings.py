@@ -261,7 +261,7 @@ async def test_who_signs_in_as_somebody_else_is_told_so_and_nothing_is_kept(
     assert kept[-1]["origin"] == "worker"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_sign_in_to_an_account_that_is_here_already_becomes_its_own(
     stall: Stall, alice: Seller, dashboard: Dashboard
 ):
@@ -281,8 +281,8 @@ async def test_a_sign_in_to_an_account_that_is_here_already_becomes_its_own(
     "how",
     [
         "the worker stops",
-        pytest.param("nobody comes", marks=pytest.mark.longer),
-        pytest.param("its seller closes it", marks=pytest.mark.longer),
+        pytest.param("nobody comes", marks=pytest.mark.extended),
+        pytest.param("its seller closes it", marks=pytest.mark.extended),
     ],
 )
 @pytest.mark.longer
@@ -360,7 +360,7 @@ async def _seat(dashboard: Dashboard) -> Seat:
     return seat
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_is_asked_again_while_the_seller_looks_on_is_handed_over_too(
     stall: Stall, alice: Seller, dashboard: Dashboard
 ):

@@ -36,7 +36,7 @@ async def test_a_worker_posts_what_was_asked_for_and_ends_at_sigterm(stall, alic
     assert rows == [{"lease_until": None}]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_an_account_is_posted_from_its_place_by_a_browser_that_runs_elsewhere(
     stall, alice, bob, workers, tmp_path
 ):

@@ -53,7 +53,7 @@ def _at_work(network: Network, *states: str) -> bool:
     )
 
 
-@pytest.mark.longer
+@extended
 async def test_what_one_host_was_asked_for_another_posts_with_photos_from_the_store(network, workers):
     a, b = network.hosts.others
     worker = workers(b)

@@ -15,7 +15,9 @@ from tests.pages.conftest import DESK_AND_PHONE, PASSWORD, ROOT, furnish, sign_i
 
 pytestmark = pytest.mark.browser
 BOTH = pytest.mark.parametrize(
-    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+    "scripts",
+    [True, pytest.param(False, marks=pytest.mark.extended)],
+    ids=["with-scripts", "without-scripts"],
 )
 
 

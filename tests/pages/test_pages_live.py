@@ -274,7 +274,7 @@ _WATCHED = """
 
 @pytest.mark.browser
 @pytest.mark.longer
-@pytest.mark.parametrize("seed", [11, 12, 13])
+@pytest.mark.parametrize("seed", [11, *(pytest.param(seed, marks=pytest.mark.extended) for seed in (12, 13))])
 async def test_lines_cut_at_any_moment_leave_what_the_database_says_and_never_something_older(
     house: House, seed: int
 ):

@@ -14,7 +14,9 @@ from tests.pages.test_pages_look import LOOKS, look, passes
 
 pytestmark = pytest.mark.browser
 BOTH = pytest.mark.parametrize(
-    "scripts", [True, pytest.param(False, marks=pytest.mark.longer)], ids=["with-scripts", "without-scripts"]
+    "scripts",
+    [True, pytest.param(False, marks=pytest.mark.extended)],
+    ids=["with-scripts", "without-scripts"],
 )
 HTML = {"Accept": "text/html"}
 #: Not "Take it down if it is there".

@@ -32,7 +32,7 @@ from tests.pages.test_pages_signing_in import adds, begins, device, leaves, sets
 from tests.pages.test_pages_sitting import desk as desk
 from tests.test_incoming import VENDOO, file
 
-pytestmark = [pytest.mark.browser, pytest.mark.longer]
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 #: Bytes and pixels that a picture may have at most: the repository keeps them.
 MOST, HIGHEST = 70_000, 1_800
 #: Of its pixels so many may differ from the picture that is there: hours and dates do.
