@@ -231,7 +231,7 @@ async def test_an_answer_to_the_pages_own_request_that_asks_for_a_rest_is_heard(
     stall.show("/api/listing", "", status=429, Retry_After="120")
     await page.goto("/")
     await page.click(Target("the save button", ("#save",)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not stall.paths(host) or "/api/listing" not in stall.paths(host):
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)

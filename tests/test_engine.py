@@ -529,7 +529,7 @@ async def test_a_stopped_worker_takes_nothing_new_and_lets_what_runs_finish(db, 
 
     async with _worker(database_urls.login, body, visits=1):
         await _wake(db, [first])
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 30)
         await _wake(db, [second])
     assert done == [first]
     assert [job["args"]["connection_id"] for job in await _jobs(admin, "todo")] == [str(second)]
@@ -628,7 +628,7 @@ async def test_the_end_of_what_was_handed_on_meanwhile_is_no_error(db, admin, da
 
     async with _worker(database_urls.login, body):
         await _wake(db, [uuid4()])
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 30)
         await admin.execute("DELETE FROM procrastinate.procrastinate_jobs")
         with structlog.testing.capture_logs() as logs:
             release.set()
@@ -650,7 +650,7 @@ async def test_a_stopping_worker_keeps_what_it_still_does(db, admin, database_ur
 
     async with _worker(database_urls.login, body, grace=20) as app:
         await _wake(db, [account])
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 30)
         (lanes,) = [task for task in asyncio.all_tasks() if task.get_name() == "the lanes"]
         lanes.cancel()
         for _ in range(10):

@@ -66,7 +66,7 @@ async def test_each_account_is_visited_by_the_workers_of_its_place_and_those_of_
         await asyncio.sleep(0.2)  # both listen
         for _ in range(5):
             await _wake(db, home.id, shop.id, anywhere.id, lane=lane)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(await _waiting(admin)) > 1:
                     await asyncio.sleep(0.02)
     assert {place for place, id in visited if id == home.id} == {"home"}

@@ -185,7 +185,7 @@ async def stop_worker(own: Own, tab: Any) -> None:
         return [str(one["targetId"]) for one in targets if one["type"] == "service_worker"]
 
     assert await running()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while left := await running():
             for worker in left:
                 with suppress(PlaywrightError):  # it went meanwhile
@@ -386,7 +386,7 @@ async def test_a_hostile_page_and_a_hostile_extension_get_nothing(paired: Paired
             "(url) => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }",
             popup_url,
         )
-        async with asyncio.timeout(10):  # the browser puts a page of its own there
+        async with asyncio.timeout(60):  # the browser puts a page of its own there
             while not [frame for frame in page.frames if frame.url.startswith("chrome-error:")]:
                 await asyncio.sleep(0.05)
         assert not [frame for frame in page.frames if frame.url.startswith("chrome-extension:")]

@@ -91,7 +91,7 @@ class House:
         service worker, unless `service_workers` is "allow"."""
         how = {"service_workers": "block", **self.device, **how}
         context = await self.browser.new_context(base_url=self.url, **how)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         context.on("page", _below_the_root)
         context.on("console", self._hear)
         context.on("weberror", lambda e: self.complaints.append(str(e.error)))

@@ -156,7 +156,7 @@ async def test_a_kept_view_stays_open_while_it_is_searched(house):
     box = page.get_by_role("searchbox")
     for typed, offered in (("zzzz", "Save this view"), ("", "Rename or delete this view")):
         await box.fill(typed)
-        await page.locator("#results").get_by_text(offered).wait_for(timeout=10_000)
+        await page.locator("#results").get_by_text(offered).wait_for(timeout=30_000)
         assert "kept=" in page.url
         await page.reload()
         assert [text.rstrip("0123456789 \n") for text in await marked.all_inner_texts()] == ["What I sell"]

@@ -290,7 +290,7 @@ async def test_a_push_is_shown_and_leads_to_what_it_is_about_and_offline_there_i
         }"""
     )
     assert await tap() == [["focused", f"{house.url}/sales"]]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await house.rows("SELECT 1 AS one FROM notices WHERE read_at IS NULL"):
             await asyncio.sleep(0.05)
     kept = await running.evaluate(
