@@ -63,7 +63,7 @@ simulate: $(VENV)/ready-dev  ## thousands of interleavings of a publication's li
 
 .PHONY: test-postgres
 test-postgres: $(VENV)/ready-dev $(NODE)  ## the database tests on Debian's PostgreSQL 15 (installed when root)
-	@$(PY) -m tests.on_debian_postgres $(ARGS)
+	@$(PY) -m tests.on_debian_postgres -n 3 --dist worksteal $(ARGS)
 
 .PHONY: test-machines
 test-machines: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## webs and workers on several hosts, each a network namespace (as root)

@@ -72,7 +72,10 @@ def template(server: Urls) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         try:
             urls = server.named(name)
+            # roles belong to the whole server, which the processes of one run may share
+            connection.execute("SELECT pg_advisory_lock(6849)")
             migrate(urls.admin, urls.login)
+            connection.execute("SELECT pg_advisory_unlock(6849)")
             yield name
         finally:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -44,7 +44,7 @@ def main() -> int:
     password.write_text(secret)
     run("initdb", "-U", "tester", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8",
         "--no-sync")  # fmt: skip
-    options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
+    options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off -c max_connections=300"
     run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         version = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True)
