@@ -58,6 +58,35 @@ class Worker:
         return dict(json.loads(line))
 
 
+class Model:
+    """Whom the worker asks, as browser-use wants it: the worker has the key, and blots what is secret."""
+
+    model = name = model_name = "everystall"
+    provider = "openai"
+    _verified_api_keys = True
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def ainvoke(self, messages: Any, output_format: Any = None, **_: Any) -> Any:
+        from browser_use.llm.openai.serializer import OpenAIMessageSerializer
+        from browser_use.llm.schema import SchemaOptimizer
+        from browser_use.llm.views import ChatInvokeCompletion, ChatInvokeUsage
+
+        said = await self._worker.ask(
+            do="model",
+            messages=OpenAIMessageSerializer.serialize_messages(messages),
+            schema=output_format and SchemaOptimizer.create_optimized_json_schema(output_format),
+        )
+        text, given, made = said["text"], said["tokens_in"], said["tokens_out"]
+        usage = ChatInvokeUsage(
+            prompt_tokens=given, completion_tokens=made, total_tokens=given + made,
+            prompt_cached_tokens=None, prompt_cache_creation_tokens=None, prompt_image_tokens=None,
+        )  # fmt: skip
+        answer = output_format.model_validate_json(text) if output_format else text
+        return ChatInvokeCompletion(completion=answer, usage=usage)
+
+
 class Ends(asyncio.StreamReaderProtocol):
     """With whoever started us, killed or not, whatever we wait for."""
 
@@ -99,9 +128,6 @@ async def work(worker: Worker, task: dict[str, Any]) -> str:
     from browser_use.browser.watchdogs.dom_watchdog import DOMWatchdog
     from browser_use.dom.serializer.serializer import DOMTreeSerializer
     from browser_use.dom.views import DEFAULT_INCLUDE_ATTRIBUTES, NodeType
-    from browser_use.llm.openai.serializer import OpenAIMessageSerializer
-    from browser_use.llm.schema import SchemaOptimizer
-    from browser_use.llm.views import ChatInvokeCompletion, ChatInvokeUsage
 
     serialize, attributes = DOMTreeSerializer.serialize_tree, DOMTreeSerializer._build_attributes_string
 
@@ -147,27 +173,6 @@ async def work(worker: Worker, task: dict[str, Any]) -> str:
 
         async def get_tabs(self) -> list[Any]:
             return [tab for tab in await super().get_tabs() if tab.target_id == task["target_id"]]
-
-    class Model:
-        """Whom the worker asks: it has the key, and blots what is secret."""
-
-        model = name = model_name = "everystall"
-        provider = "openai"
-        _verified_api_keys = True
-
-        async def ainvoke(self, messages: Any, output_format: Any = None, **_: Any) -> Any:
-            said = await worker.ask(
-                do="model",
-                messages=OpenAIMessageSerializer.serialize_messages(messages),
-                schema=output_format and SchemaOptimizer.create_optimized_json_schema(output_format),
-            )
-            text, given, made = said["text"], said["tokens_in"], said["tokens_out"]
-            usage = ChatInvokeUsage(
-                prompt_tokens=given, completion_tokens=made, total_tokens=given + made,
-                prompt_cached_tokens=None, prompt_cache_creation_tokens=None, prompt_image_tokens=None,
-            )  # fmt: skip
-            answer = output_format.model_validate_json(text) if output_format else text
-            return ChatInvokeCompletion(completion=answer, usage=usage)
 
     built_in = list(Tools().registry.registry.actions)
     tools = Tools(exclude_actions=[name for name in built_in if name not in HARMLESS])
@@ -215,7 +220,7 @@ async def work(worker: Worker, task: dict[str, Any]) -> str:
     await browser.event_bus.dispatch(SwitchTabEvent(target_id=task["target_id"]))
     worker.tell(do="ready")
     agent = Agent(
-        task["task"], Model(), browser=browser, tools=tools, flash_mode=True, use_vision=False,
+        task["task"], Model(worker), browser=browser, tools=tools, flash_mode=True, use_vision=False,
         use_judge=False, directly_open_url=False, enable_signal_handler=False, max_actions_per_step=3,
         max_failures=task["steps"], calculate_cost=False, message_compaction=False, available_file_paths=[],
         file_system_path=os.getcwd(), extend_system_message=task["rules"],

@@ -2,7 +2,7 @@
 model is asked of whoever started it, by lines of JSON as agent.py has them.
 
     → {"cdp_url", "target_id", "task", "files", "steps"}
-    ← {"do": "model", "messages", "schema"}      → {"text"}
+    ← {"do": "model", "messages", "schema"}      → {"text", "tokens_in", "tokens_out"}
     ← {"do": "end", "why"}
 """
 
@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from agent import QUIET, Worker
+from agent import QUIET, Model, Worker
 
 os.environ.update(QUIET)
 
@@ -20,23 +20,6 @@ os.environ.update(QUIET)
 async def work(worker: Worker, task: dict[str, Any]) -> str:
     from browser_use import Agent, BrowserSession
     from browser_use.browser.events import SwitchTabEvent
-    from browser_use.llm.openai.serializer import OpenAIMessageSerializer
-    from browser_use.llm.schema import SchemaOptimizer
-    from browser_use.llm.views import ChatInvokeCompletion
-
-    class Model:
-        model = name = model_name = "everystall"
-        provider = "openai"
-        _verified_api_keys = True
-
-        async def ainvoke(self, messages: Any, output_format: Any = None, **_: Any) -> Any:
-            said = await worker.ask(
-                do="model",
-                messages=OpenAIMessageSerializer.serialize_messages(messages),
-                schema=output_format and SchemaOptimizer.create_optimized_json_schema(output_format),
-            )
-            answer = output_format.model_validate_json(said["text"]) if output_format else said["text"]
-            return ChatInvokeCompletion(completion=answer, usage=None)
 
     browser = BrowserSession(
         cdp_url=task["cdp_url"], is_local=True, keep_alive=True, highlight_elements=False,
@@ -45,9 +28,9 @@ async def work(worker: Worker, task: dict[str, Any]) -> str:
     await browser.start()
     await browser.event_bus.dispatch(SwitchTabEvent(target_id=task["target_id"]))
     agent = Agent(
-        task["task"], Model(), browser=browser, use_vision=False, use_judge=False, directly_open_url=False,
-        enable_signal_handler=False, calculate_cost=False, available_file_paths=task["files"],
-        file_system_path=os.getcwd(),
+        task["task"], Model(worker), browser=browser, use_vision=False, use_judge=False,
+        directly_open_url=False, enable_signal_handler=False, calculate_cost=False,
+        available_file_paths=task["files"], file_system_path=os.getcwd(),
     )  # fmt: skip
     history = await agent.run(max_steps=task["steps"])
     return history.final_result() or "; ".join(filter(None, history.errors())) or "no more steps"

@@ -194,7 +194,8 @@ async def _drive(cdp_url: str, page: heal.KnowingPage, script: Script, folder: P
                 if asked["do"] == "end":
                     return str(asked["why"])
                 said = await script(asked["messages"], asked["schema"])
-                process.stdin.write(json.dumps({"text": said}).encode() + b"\n")
+                answer = {"text": said, "tokens_in": 0, "tokens_out": 0}  # nobody counts a script's
+                process.stdin.write(json.dumps(answer).encode() + b"\n")
         return "it ended without a word"
     except TimeoutError:
         return "out of time"

@@ -22,12 +22,13 @@ from everystall.browser.targets import Target
 from everystall.errors import LeaseLost, ModelAway, PageChanged, SessionExpired
 from everystall.marketplaces.base import PhotoFile
 from everystall.settings import Settings
-from tests import browser_shop
+from tests import browser_shop, ways_out
 from tests.browser_shop import NEXT, PUBLISH, TITLE
 
 pytestmark = [pytest.mark.browser, pytest.mark.longer]
 
 stall, browser = browser_shop.stall, browser_shop.browser
+elsewhere = ways_out.elsewhere
 BRAND = Target("the listing's brand", ("#brand", "input.brand"))
 SIZE = Target("the listing's size", ("#size", "select.size"))
 OFFERS = Target("whether there are offers", ("#offers", "input.offers"))
@@ -312,90 +313,13 @@ async def test_as_long_as_it_works_nothing_is_asked_of_hosts_that_are_not_listed
     assert {"/beacon", "/kept", "/ping"} <= {path for path, _ in stall.posted}
 
 
-class Elsewhere(asyncio.DatagramProtocol):
-    """A port of another host that counts: what each connection began with, and datagrams."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self.datagrams = 0
-        self.open = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        place = len(self.heard)
-        self.heard.append("connected")
-        self.open += 1
-        try:
-            if line := await reader.readline():
-                self.heard[place] = line.split()[1].decode() if b"HTTP/" in line else "something"
-            if self.heard[place] == "/kept-open":
-                await reader.read()
-                return
-            writer.write(
-                b"HTTP/1.1 204 Nothing\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n"
-            )
-            await writer.drain()
-        except OSError:
-            pass
-        finally:
-            self.open -= 1
-            writer.close()
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        self.datagrams += 1
-
-
-@pytest.fixture
-async def elsewhere():
-    made, loop = Elsewhere(), asyncio.get_running_loop()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    way, _ = await loop.create_datagram_endpoint(lambda: made, local_addr=("127.0.0.1", made.port))
-    yield made
-    way.close()
-    server.close()
-
-
-#: Each way that the browser has to another host, but for those of the test above.
-WAYS_OUT = """async () => {
-    const put = (tag, set, text) => {
-        const one = Object.assign(document.createElement(tag), set);
-        if (text) one.textContent = text;
-        document.body.append(one);
-        return one;
-    };
-    new Worker("/at-once.js");
-    new SharedWorker("/shared.js?" + Math.random());
-    for (const rel of ["preconnect", "dns-prefetch"]) put("link", {rel, href: "AWAY"});
-    put("script", {type: "speculationrules"},
-        JSON.stringify({prefetch: [{source: "list", urls: ["AWAY/speculated"], eagerness: "immediate"}]}));
-    put("img", {src: "/refused-by-the-rules.png"});
-    for (const name of ["one", "two"]) put("iframe", {name});
-    put("form", {action: "AWAY/form", method: "post", target: "one"}).submit();
-    put("form", {action: "AWAY/form-window", target: "_blank"}).submit();
-    put("a", {href: "AWAY/download", download: "x", target: "two"}).click();
-    try { new WebTransport("https://evil.localhost:PORT/transport"); } catch {}
-    const peer = new RTCPeerConnection({iceServers: [{urls: "stun:127.0.0.1:PORT"},
-        {urls: "turn:127.0.0.1:PORT?transport=udp", username: "a", credential: "b"},
-        {urls: "turn:127.0.0.1:PORT?transport=tcp", username: "a", credential: "b"}]});
-    peer.createDataChannel("x");
-    await peer.setLocalDescription(await peer.createOffer());
-    await new Promise((done) => setTimeout(done, 3000));
-    peer.close();
-}"""
-
-
 async def test_no_way_of_the_browsers_leads_to_another_host_meanwhile(helper, stall, elsewhere):
-    page, away = helper.browser.page, f"http://evil.localhost:{elsewhere.port}"
-    ways = WAYS_OUT.replace("AWAY", away).replace("PORT", str(elsewhere.port))
-    fetches = """fetch("AWAY/NAME", {mode: "no-cors"}); new WebSocket("WS/NAME-socket");
-        try { importScripts("AWAY/NAME-script"); } catch {}"""
-    fetches = fetches.replace("AWAY", away).replace("WS", away.replace("http", "ws"))
-    for name in ("at-once", "shared"):
-        stall.show(f"/{name}.js", fetches.replace("NAME", name).encode(), Content_Type="text/javascript")
-    stall.show("/sell", "<h1>Sell</h1>", Content_Security_Policy_Report_Only=(
-        f"img-src 'none'; report-uri {away}/report"))  # fmt: skip
+    page = helper.browser.page
+    ways = elsewhere.ways_from(stall)
     await page.goto("/sell")
-    await page.raw.evaluate(f"() => {{ window.kept = fetch('{away}/kept-open').catch(() => 'cut'); }}")
+    await page.raw.evaluate(
+        f"() => {{ window.kept = fetch('{elsewhere.url}/kept-open').catch(() => 'cut'); }}"
+    )
     async with asyncio.timeout(20):
         while "/kept-open" not in elsewhere.heard:
             await asyncio.sleep(0.05)
@@ -406,10 +330,8 @@ async def test_no_way_of_the_browsers_leads_to_another_host_meanwhile(helper, st
         assert (elsewhere.heard[before:], elsewhere.datagrams, elsewhere.open) == ([], 0, 0)
     await page.goto("/sell")
     await page.raw.evaluate(ways)
-    assert {
-        "/at-once", "/at-once-socket", "/at-once-script", "/shared", "/shared-socket", "/shared-script",
-        "/report", "/form", "/download", "connected",
-    } <= set(elsewhere.heard[before:])  # and so they do on the other rungs  # fmt: skip
+    asked = {*ways_out.REQUESTS, "/at-once-socket", "/shared-socket", "connected"}
+    assert asked <= set(elsewhere.heard[before:])  # and so they do on the other rungs
     assert elsewhere.datagrams == 0  # which never leave it
 
 

@@ -16,6 +16,7 @@ from everystall.doctor import _chromium
 from everystall.errors import BrowserNotStarted, Misconfigured
 from everystall.settings import Settings
 from everystall.worker.agents import why_absent
+from tests import ways_out
 from tests.browser_shop import shop
 from tests.cloud_server import CloudServer
 from tests.elsewhere import chromium_elsewhere
@@ -23,6 +24,7 @@ from tests.elsewhere import chromium_elsewhere
 pytestmark = [pytest.mark.browser, pytest.mark.longer]
 
 SITE = Site((), ("poshmark.localhost",))
+away = ways_out.elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,26 @@ async def test_each_visit_has_a_browser_of_its_own_and_gives_it_back(hiring, set
         ("POST", "/api/v3/browsers", {"timeout": cloud.MINUTES})
     ] * 2
     assert hiring.running == set()
+
+
+async def test_while_an_agent_works_there_no_request_gets_elsewhere(hiring, settings, away):
+    """Sockets of workers, connections in advance and WebRTC do: docs/healing.md."""
+    settings = settings.model_copy(update={"page_seconds": 60})
+    with shop() as stall:
+        ways = away.ways_from(stall)
+        async with open_browser(site=SITE, base_url=stall.url(), storage=None, settings=settings,
+                                attachable=True) as browser:  # fmt: skip
+            await browser.page.goto("/sell")
+            async with browser.only_listed():
+                before = len(away.heard)
+                await browser.page.raw.evaluate(ways)
+                await asyncio.sleep(1)
+                heard = set(away.heard[before:])
+                assert heard <= {"/at-once-socket", "/shared-socket", "connected", "something"}
+            before = len(away.heard)
+            await browser.page.goto("/sell")
+            await browser.page.raw.evaluate(ways)
+            assert set(ways_out.REQUESTS) <= set(away.heard[before:])  # and so they are on the other rungs
 
 
 async def test_it_is_given_back_whatever_ends_the_visit(hiring, settings):

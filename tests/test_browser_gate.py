@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
+import os
+import sys
 
 import pytest
 
@@ -122,3 +125,50 @@ async def test_with_it_all_connections_end(echo):
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await reader.readexactly(1)
     writer.close()
+
+
+#: As another user: all that a proxy is told at once, and then it waits for the answer, or is gone.
+STRANGER = """import json, os, socket, sys
+user, gate, port, waits = json.loads(sys.argv[1])
+os.setuid(user)
+with socket.socket() as way:
+    way.connect(("127.0.0.1", gate))
+    way.sendall(b"\\5\\1\\0\\5\\1\\0\\1\\x7f\\0\\0\\1" + port.to_bytes(2, "big") + b"hello")
+    if waits:
+        try:
+            sys.stdout.write(str(len(way.recv(100))))
+        except ConnectionError:
+            sys.stdout.write("0")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_program_of_another_user_is_not_let_in(waits):
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Gate(everybody) as gate:
+        there = next(arg for arg in gate.args if arg.startswith("--proxy-server="))
+
+        async def come(user: int) -> str:
+            told = json.dumps([user, int(there.rpartition(":")[2]), port, waits])
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-c", STRANGER, told, stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await process.communicate()
+            assert process.returncode == 0
+            await asyncio.sleep(0.3)
+            return said.decode()
+
+        assert await come(65534) == ("0" if waits else "")
+        assert heard == []
+        if waits:  # one that is gone is not asked who it was
+            assert int(await come(0)) > 0
+            assert heard == [b"hello"]
+    server.close()

@@ -45,8 +45,6 @@ PYTHON = HOME / ".venv" / "bin" / "python"
 MOST_STEPS, MOST_TOKENS, MOST_SECONDS = 12, 60_000, 120.0
 #: Of a line that it sends: a prompt.
 MOST_LINE = 2**22
-#: Milliseconds that an act may take.
-ACT = 3000
 #: What each act is done with.
 _KINDS = {"press": ("press", "check", "words"), "write": ("text",), "choose": ("select",),
           "upload_photos": ("file",)}  # fmt: skip
@@ -166,6 +164,8 @@ class Agent:
     most_steps: int = MOST_STEPS
     most_tokens: int = MOST_TOKENS
     most_seconds: float = MOST_SECONDS
+    #: Milliseconds that an act may take.
+    act_ms: float = 3000
     says: str = "An agent did not find a way either."
     #: What it took so far.
     steps: int = 0
@@ -275,7 +275,7 @@ class Agent:
         mark = f"evs-{secrets.token_hex(6)}"
         try:
             found = await _marked(page, cdp, node, mark)
-            look = await found.evaluate(f"(one) => ({TRAITS})([one])[0]", timeout=ACT)
+            look = await found.evaluate(f"(one) => ({TRAITS})([one])[0]", timeout=self.act_ms)
             if not look["enabled"] or not (look["visible"] or look["kind"] in ("file", "check")):
                 raise _Refused("This cannot be used: it is hidden or disabled.")
             for one in page.sealed:
@@ -301,13 +301,13 @@ class Agent:
 
     async def _do(self, page: Page, wish: Wish, found: Locator, do: str) -> None:
         if do == "press":
-            await found.click(timeout=ACT)
+            await found.click(timeout=self.act_ms)
         elif do == "write":
             if page.healing is not None:
                 page.healing.written.add(wish.value or "")
-            await found.fill(wish.value or "", timeout=ACT)
+            await found.fill(wish.value or "", timeout=self.act_ms)
         elif do == "choose":
-            await found.select_option(label=wish.value, timeout=ACT)
+            await found.select_option(label=wish.value, timeout=self.act_ms)
         else:
             files = [FilePayload(name=one.name, mimeType=one.content_type, buffer=one.data)
                      for one in self.photos]  # fmt: skip
@@ -324,13 +324,15 @@ class Agent:
             found, wish.target, layout, attached=attached, taken=taken
         ):  # fmt: skip
             raise _Refused(f"This does not look like {wish.target.intent}, or is something else's.")
-        if do != "upload_photos" and _is_one_of(await found.evaluate(SHOWN, timeout=ACT), self.fields):
+        if do != "upload_photos" and _is_one_of(
+            await found.evaluate(SHOWN, timeout=self.act_ms), self.fields
+        ):
             raise _Refused("This says already what the listing says: it is not written over.")
 
     async def _may_press(self, page: Page, found: Locator, look: Mapping[str, Any]) -> None:
         """Not what publishes: by its locators, its words, what it does, and its likeness to what did."""
         here = urlsplit(page.url)
-        for one in await found.evaluate(_PRESSED, timeout=ACT):
+        for one in await found.evaluate(_PRESSED, timeout=self.act_ms):
             if FINAL.search(one["said"]) or one["submits"]:
                 raise _Refused("This may publish or delete: only the program presses it. Request it.")
             there = urlsplit(one["href"])

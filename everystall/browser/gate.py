@@ -2,6 +2,9 @@
 
 What it keeps out is out of reach for all that is in the browser: workers of each kind, their sockets, what is
 prefetched or connected to in advance, WebRTC. It knows names of hosts and nothing of what is said to them.
+
+Programs of other users are not let in, by Linux's list of connections: a SOCKS proxy of Chromium's has no
+password, and its answer to one of an HTTP proxy is asked of each page, worker and socket over CDP.
 """
 
 from __future__ import annotations
@@ -9,8 +12,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
+import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -77,6 +84,9 @@ class Gate:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if not _is_ours(writer):
+                log.info("browser.stranger_refused")
+                return
             host, port = await _asked(reader, writer)
             if not self._may(host):
                 log.warning("browser.host_refused", host=host)
@@ -97,6 +107,25 @@ class Gate:
             pass  # the other side went, or speaks something else
         finally:
             writer.close()
+
+
+def _is_ours(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end is held by a program of this user's. Elsewhere than on Linux nobody knows."""
+    try:
+        lines = Path("/proc/net/tcp").read_text().splitlines()
+    except FileNotFoundError:
+        return True
+    ends = [_end(*writer.get_extra_info(name)) for name in ("peername", "sockname")]
+    for line in lines:
+        _, own, other, _, _, _, _, uid, _, inode, *_ = line.split()
+        if [own, other] == ends:
+            return uid == str(os.geteuid()) and inode != "0"  # one that is left behind counts as root's
+    return False
+
+
+def _end(host: str, port: int) -> str:
+    """As that list has it: the address's bytes as this machine's number."""
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
 
 
 async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, int]:

@@ -8,16 +8,66 @@ sees what passes through it. Its address may hold a key and is never shown.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, Playwright, async_playwright
+import structlog
+from playwright.async_api import Browser, BrowserContext, CDPSession, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from everystall.browser import cloud
 from everystall.browser.driver import starting
 from everystall.errors import Misconfigured
 from everystall.settings import Settings
+
+log = structlog.get_logger()
+
+#: Of requests that are asked about: all, or none.
+_ALL, _NONE = "*", "nothing://"
+
+
+@dataclass
+class Requests:
+    """Those of a whole browser, whoever in it asks: pages, workers of each kind from their first line on,
+    what is prefetched. A socket is none, nor is a connection."""
+
+    _cdp: CDPSession
+    _may: Callable[[str], bool] | None = None
+    _tasks: set[asyncio.Future[None]] = field(default_factory=set)
+
+    @classmethod
+    async def of(cls, browser: Browser) -> Self:
+        """Before its pages are opened: who asked before is not seen. Raises Playwright's error where it does
+        not let us."""
+        made = cls(await browser.new_browser_cdp_session())
+        made._cdp.on("Fetch.requestPaused", made._paused)
+        await made.only(None)
+        return made
+
+    async def only(self, may: Callable[[str], bool] | None) -> None:
+        """To these hosts, redirects included; None: to any, and nobody is asked."""
+        self._may = may
+        pattern = {"urlPattern": _NONE if may is None else _ALL}
+        await self._cdp.send("Fetch.enable", {"patterns": [pattern]})
+
+    def _paused(self, event: dict[str, Any]) -> None:
+        task = asyncio.ensure_future(self._decide(event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decide(self, event: dict[str, Any]) -> None:
+        url, told = urlsplit(event["request"]["url"]), {"requestId": event["requestId"]}
+        away = url.scheme in ("http", "https") and self._may is not None and not self._may(url.hostname or "")
+        with suppress(PlaywrightError):
+            if away:
+                log.warning("browser.host_refused", host=url.hostname)
+                await self._cdp.send("Fetch.failRequest", told | {"errorReason": "BlockedByClient"})
+            else:
+                await self._cdp.send("Fetch.continueRequest", told)
 
 
 @asynccontextmanager

@@ -131,8 +131,9 @@ class Browser:
     _wall: Wall
     #: Where others may attach to it by CDP; none: nobody may.
     cdp_url: str | None = None
-    #: All its ways out, where others may attach to it.
+    #: Where others may attach to it: all its ways out; of one that runs elsewhere its requests.
     _gate: Gate | None = None
+    _requests: remote.Requests | None = None
     #: Hosts that sockets may be opened to; none: any. And whether they are looked at: once they are, they are
     #: for as long as the browser lives.
     _listed: Sequence[str] | None = None
@@ -142,8 +143,8 @@ class Browser:
     async def only_listed(self) -> AsyncIterator[None]:
         """Meanwhile nothing is requested of a host that the adapter does not list, and no page opens a socket
         to one; a pop-up asks for nothing at all. Where there is a gate nothing at all gets there; without one
-        (a browser that runs elsewhere) these do: what a new worker fetches at once, workers' sockets, shared
-        workers, what speculation rules prefetch, connections in advance, WebRTC (docs/healing.md)."""
+        (a browser that runs elsewhere) these do: workers' sockets and those that were open before,
+        connections in advance, WebRTC (docs/healing.md)."""
         listed = (urlsplit(self.base_url).hostname or "", *self.site.domains, *self.site.parts)
 
         async def decide(route: Route) -> None:
@@ -160,6 +161,8 @@ class Browser:
         if self._gate is not None:
             self._gate.only(lambda host: _within(host, listed))
         with translated():
+            if self._requests is not None:
+                await self._requests.only(lambda host: _within(host, listed))
             if not self._sockets_asked:
                 await self._context.route_web_socket("**/*", self._decide_socket)
                 self._sockets_asked = True
@@ -175,6 +178,8 @@ class Browser:
             with suppress(PlaywrightError):
                 await self._wall.only(None)
                 await self._context.unroute("**/*", decide)
+                if self._requests is not None:
+                    await self._requests.only(None)
 
     async def _decide_socket(self, socket: WebSocketRoute) -> None:
         host = urlsplit(socket.url).hostname or ""
@@ -238,7 +243,12 @@ async def open_browser(
             context, own_address = await stack.enter_async_context(there)
             with starting(elsewhere=True):
                 browser = await _prepare(context, site, base_url, given, settings, deadline)
-            browser.cdp_url = own_address if attachable else None
+            if attachable and own_address and context.browser is not None:
+                try:
+                    browser._requests = await remote.Requests.of(context.browser)
+                    browser.cdp_url = own_address
+                except PlaywrightError:  # then nobody attaches
+                    log.warning("browser.requests_not_seen")
             yield browser
             return
         with starting():

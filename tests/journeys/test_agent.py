@@ -61,7 +61,7 @@ async def _posted(stall: Stall, seller: Seller, profile: str, marketplace: str, 
 async def model(stall, monkeypatch):
     """With time: on a busy machine (load 35) an agent's process took 17 seconds until it reached the browser,
     of two minutes for a listing; and what is late after its acts is a question to the seller."""
-    monkeypatch.setattr(agents, "Agent", partial(agents.Agent, most_seconds=900.0))
+    monkeypatch.setattr(agents, "Agent", partial(agents.Agent, most_seconds=900.0, act_ms=30_000))
     async with ModelServer() as server:
         settings = stall.settings.model_copy(update={
             "openrouter_url": server.url, "openrouter_api_key": SecretStr(server.key),
