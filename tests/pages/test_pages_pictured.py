@@ -83,7 +83,7 @@ async def pictured(page, name):
 def keep(data, path):
     """As small as it may be; the file that is there stays if it shows the same."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
-    few = picture.quantize(128, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE).convert("RGB")
+    few = picture.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).convert("RGB")
     fewer = picture.quantize(32, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
     for what, how in (  # few colours are crisp, and small but for photos; nothing but text needs a handful
         (few, {"lossless": True}), (picture, {"quality": 70}), (picture, {"quality": 40}),
@@ -174,6 +174,7 @@ async def test_the_beginning(house, width):
     for name in ("connections", "inventory", "needs-you", "sales"):
         await page.goto(f"/{name}")
         await pictured(page, f"{name}-first")
+    switch.look()
     switch.ask()
     await page.goto("/practice")
     await pictured(page, "practice")
@@ -199,7 +200,7 @@ async def test_what_is_for_sale(house, width):
     await page.goto("/needs-you")
     await pictured(page, "needs-you")
     await page.goto("/inventory?on=ebay")
-    await page.get_by_text("Filters", exact=True).click()
+    await page.locator(".seek-more summary").click()
     await pictured(page, "inventory-filters")
     await page.goto("/inventory")
     for title in ("Timex Weekender", "Barbour Bedale"):
