@@ -76,8 +76,8 @@ async def test_how_pricing_looks(house, scheme, width):
     await page.goto("/prices/drops")
     for label, value in (
         ("Each step takes away", "10"),
-        ("every so many days", "7"),
-        ("and never below", "12"),
+        ("Days between two steps", "7"),
+        ("Never below", "12"),
     ):
         await page.get_by_label(label).fill(value)
     await page.get_by_role("button", name="Let prices fall").click()
