@@ -1,7 +1,7 @@
 """`make test-machines`: the tests of several hosts, each a network namespace of its own on one bridge.
 
-Needs root, for namespaces belong to whoever owns the machine's network; `make e2e-all` runs the same tests over
-plain processes. Installs iproute2 where it is missing, and leaves neither namespace nor bridge behind.
+Needs root, for namespaces belong to whoever owns the machine's network; `make e2e-all` runs the same tests
+over plain processes. Installs iproute2 where it is missing, and leaves neither namespace nor bridge behind.
 """
 
 from __future__ import annotations
