@@ -1,6 +1,6 @@
 """`make bench-heal ARGS=--stills`: how much likeness finds again of what lost all its locators, on stills of
-one publish that are changed as a drift would change them, without a publish for each seed. A minute, not
-hours, to mend by: what a still cannot show (order, wrapping, other steps) is left to whole publishes.
+one publish that are changed as a drift would change them, without a publish for each seed. To mend
+by: what a still cannot show (order, wrapping, other steps) is left to whole publishes.
 
 Of each that was lost it is also asked where it is not there at all: then none is the only right answer.
 """
@@ -18,6 +18,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Locator
 
 from benchmarks import heal
+from everystall.browser.heal import Healing
 from everystall.browser.likeness import choose, usable
 from everystall.browser.looks import ANY, TRAITS, Look, impersonal, layout_of
 from everystall.browser.page import State
@@ -137,7 +138,7 @@ async def take(bench: heal.Bench) -> list[Still]:
     """Of a publish on the unchanged site, of the listing by which it did not learn."""
     async with bench._page(None, kind=Watched) as page:
         assert isinstance(page, Watched)
-        said = await bench._publish(page, heal.Healing(), bench.example.DRAFT)
+        said = await bench._publish(page, Healing(), bench.example.DRAFT)
     if said:
         raise RuntimeError(said)
     return page.stills
