@@ -5,7 +5,7 @@ make bench-heal                               seeds 1201 to 1400 of each strengt
 make bench-heal ARGS=--left                   what was not played yet
 make bench-heal ARGS="--seeds 1-5 --left"     a look: seeds up to 1200 are to mend by, and are not on the page
 make bench-heal ARGS="--seeds 7-7 --strengths 3"     one again
-make bench-heal ARGS=--stills                 strengths 1 and 2 by stills (stills.py): to mend by; writes nothing
+make bench-heal ARGS=--stills                 strengths 1 and 2 on stills (stills.py), to mend by
 make bench-heal ARGS=--page                   only write the page
 """
 
