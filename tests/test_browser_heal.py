@@ -98,7 +98,7 @@ async def test_what_says_more_than_its_value_is_found_by_that(learned, stall):
     page = learned()
     grade = Target("the condition {name}", ("#grade-{name}", 'label.grade:has-text("{name}")'))
     boxes = "<section><h2>Condition</h2>" + "".join(
-        f"<label class=grade><input type=radio name=grade><b>{one}</b> {hint}</label>"
+        f"<label class=grade><input type=radio name=grade><b>{one}</b><small>{hint}</small></label>"
         for one, hint in (("Good", "Small flaws"), ("Fair", "Many flaws"))
     )
     page.healing.begin(noting=True)

@@ -29,7 +29,8 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from everystall.browser.agent import Helper, Wish
 from everystall.browser.guard import Deadline
-from everystall.browser.heal import SHOWN, Healed, Healing, layout_of
+from everystall.browser.heal import Healed, Healing
+from everystall.browser.looks import SHOWN, layout_of
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.errors import (
     AccountLimited,
