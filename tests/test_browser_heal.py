@@ -158,6 +158,22 @@ async def test_what_another_target_was_found_as_is_not_taken(learned, stall):
     assert await page.value(BRAND) == "J. Crew"
 
 
+@pytest.mark.longer
+async def test_what_went_is_not_in_the_way_of_what_comes_in_its_place(learned, stall):
+    page = learned()
+    page.healing.looks = {(TITLE.key, "/sell"): page.healing.looks[TITLE.key, "/sell"]}
+    only = "<section><h2>What it is</h2><label>Title <input id=brand></label></section>"
+    stall.show("/sell", only)
+    await page.goto("/sell")
+    await page.fill(BRAND, "J. Crew")
+    there = await page.raw.evaluate("document.body.innerHTML")
+    await page.raw.evaluate("document.body.innerHTML = ''")
+    await page.wait_gone(BRAND)
+    await page.raw.evaluate("all => { document.body.innerHTML = all }", there)
+    await page.fill(TITLE, "Blue dress")
+    assert await page.raw.locator("input").input_value() == "Blue dress"
+
+
 async def test_what_publishes_is_never_looked_for_by_other_means_nor_taken_for_another(learned, stall):
     model = Scripted(lambda asked: ref_of(asked, 'button "List it now"'))
     page = learned(model=model)

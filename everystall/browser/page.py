@@ -326,6 +326,7 @@ class Page:
                 await self.look_out()
                 raise PageChanged(f"This did not go away: {target.intent}.")
             await asyncio.sleep(next(pause))
+        self._met.pop(target.key, None)  # what stands in its place later is another's
 
     async def first(self, *targets: Target, seconds: float | None = None) -> int:
         """Which of them shows first, as its place."""
