@@ -105,7 +105,7 @@ WHERE w.user_id = u.id AND (u.restored_to IS NULL OR w.{since} < u.restored_to)
 _TOLD: Final = """
 WITH back AS (
     SELECT u.id AS user_id, concat_ws(', ', (SELECT 'A second factor' FROM totps t WHERE t.user_id = u.id),
-        (SELECT 'passkeys: ' || string_agg(p.name, ', ' ORDER BY p.created_at, p.id) FROM passkeys p
+        (SELECT 'passkeys: ' || string_agg(p.name, ', ' ORDER BY p.created_at, p.name, p.id) FROM passkeys p
          WHERE p.user_id = u.id HAVING count(*) > 0),
         (SELECT 'at a provider: ' || string_agg(coalesce(i.email, i.issuer), ', ' ORDER BY i.created_at, i.id)
          FROM identities i WHERE i.user_id = u.id HAVING count(*) > 0)) AS about

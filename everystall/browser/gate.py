@@ -56,7 +56,8 @@ class Gate:
             f"--proxy-server=socks5://127.0.0.1:{port}",
             "--proxy-bypass-list=<-loopback>",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+            "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",  # as it was called before
+            "--webrtc-ip-handling-policy=disable_non_proxied_udp",
         ]
 
     def only(self, rule: Rule | None) -> None:

@@ -217,7 +217,7 @@ async def test_a_new_key_of_the_provider_is_asked_for(site, provider, ann, ben, 
     provider.person = who("7")
     assert (await connect(site, ben)).status_code == 303
     provider.key = RSAKey.generate_key(2048, {"kid": "two"})
-    monkeypatch.setattr("everystall.web.provider._KEYS_REST", 0.0)
+    monkeypatch.setattr("everystall.web.signing_keys._REST", 0.0)
     assert await account_of(await comes_by(site), site) == ben.email
 
 

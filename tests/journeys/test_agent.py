@@ -27,6 +27,7 @@ from everystall.marketplaces import get_adapter
 from everystall.worker import agents
 from tests.browser_shop import shop
 from tests.journeys.conftest import Seller, Stall
+from tests.journeys.test_heals import DRIFT
 from tests.model_server import Asked, ModelServer
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.longer]
@@ -463,7 +464,8 @@ async def test_an_agent_that_is_killed_after_its_act_leaves_one_listing_at_most(
 
 async def test_where_there_is_no_agent_the_stop_says_so(stall, alice, marketplace):
     hers = await stall.connect(alice, marketplace)
-    stall.sandbox.drift(marketplace, seed=1, strength=1)  # nobody posted before: nothing is remembered
+    seed, strength = DRIFT[marketplace]
+    stall.sandbox.drift(marketplace, seed=seed, strength=strength)  # nobody posted before: nothing is known
     job = await _posted(stall, alice, hers, marketplace)
     [pair] = job["automationResults"]
     assert "No agent looked after it: " in pair["needsYou"]["message"]

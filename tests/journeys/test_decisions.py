@@ -370,7 +370,7 @@ async def test_a_look_that_fails_is_not_repeated_at_once(
         raise error("Something that no look should meet.")
 
     monkeypatch.setattr(type(adapter), "find_active", fails_after_the_click)
-    await asyncio.wait_for(stall.visit(profile), 15)
+    await asyncio.wait_for(stall.visit(profile), 60)
     assert looks == 1
     assert len(await stall.rows("SELECT 1 AS one FROM vault_audit")) == 1
     (row,) = await stall.rows("SELECT looking, put, next_try_at > now() + interval '2 seconds' AS later "
