@@ -5,6 +5,7 @@ make bench-heal                               seeds 1201 to 1400 of each strengt
 make bench-heal ARGS=--left                   what was not played yet
 make bench-heal ARGS="--seeds 1-5 --left"     a look: seeds up to 1200 are to mend by, and are not on the page
 make bench-heal ARGS="--seeds 7-7 --strengths 3"     one again
+make bench-heal ARGS=--stills                 strengths 1 and 2 on stills (stills.py), to mend by
 make bench-heal ARGS=--page                   only write the page
 """
 
@@ -37,7 +38,8 @@ from playwright.async_api import Page as RawPage
 from benchmarks import commit
 from benchmarks.other_words import LABELS, NAMES
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
-from everystall.browser.heal import Healing, Look, Question
+from everystall.browser.heal import Healing, Question
+from everystall.browser.looks import Look
 from everystall.browser.page import Page, State, pauses
 from everystall.browser.targets import Target
 from everystall.errors import EverystallError, PageChanged
@@ -411,10 +413,9 @@ def _vocabulary(marketplace: str) -> drift.Vocabulary:
     raise LookupError(marketplace)
 
 
-async def play(seeds: range, strengths: Sequence[int], *, left: bool) -> None:
-    """Each result is kept at once. The sites are played beside each other."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    played = {run.key for run in results()} if left else set()
+@asynccontextmanager
+async def benches() -> AsyncIterator[list[Bench]]:
+    """One for each marketplace, in one browser."""
     async with AsyncExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory())
         settings = Settings(_env_file=None, everystall_home=Path(home), locator_seconds=PATIENCE,
@@ -425,22 +426,29 @@ async def play(seeds: range, strengths: Sequence[int], *, left: bool) -> None:
             chromium_sandbox=os.geteuid() != 0,
         )  # fmt: skip
         stack.push_async_callback(browser.close)
+        found = [Bench(marketplace, browser, settings) for marketplace in MARKETPLACES]
+        for bench in found:
+            stack.callback(bench.sandbox.stop)
+        yield found
 
-        async def one(place: int, marketplace: str) -> None:
-            bench = Bench(marketplace, browser, settings)
-            try:
-                for left in (2, 1, 0):
-                    if await bench.learn():
-                        break
-                    if not left:
-                        raise RuntimeError(f"{marketplace} did not take a listing unchanged")
-                for seed in (seed for seed in seeds if seed % len(MARKETPLACES) == place):
-                    for strength in strengths:
-                        await _play(bench, seed, strength, played)
-            finally:
-                bench.sandbox.stop()
 
-        await asyncio.gather(*(one(place, name) for place, name in enumerate(MARKETPLACES)))
+async def play(seeds: range, strengths: Sequence[int], *, left: bool) -> None:
+    """Each result is kept at once. The sites are played beside each other."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    played = {run.key for run in results()} if left else set()
+
+    async def one(place: int, bench: Bench) -> None:
+        for left in (2, 1, 0):
+            if await bench.learn():
+                break
+            if not left:
+                raise RuntimeError(f"{bench.marketplace} did not take a listing unchanged")
+        for seed in (seed for seed in seeds if seed % len(MARKETPLACES) == place):
+            for strength in strengths:
+                await _play(bench, seed, strength, played)
+
+    async with benches() as found:
+        await asyncio.gather(*(one(place, bench) for place, bench in enumerate(found)))
 
 
 async def _play(bench: Bench, seed: int, strength: int, played: set[tuple[str, int, int, str]]) -> None:
@@ -546,11 +554,18 @@ def main() -> None:
     parser.add_argument("--strengths", type=int, nargs="+", default=list(STRENGTHS))
     parser.add_argument("--left", action="store_true", help="only those that were not played yet")
     parser.add_argument("--page", action="store_true", help="play nothing, write the page")
+    parser.add_argument("--stills", action="store_true", help="on stills of one publish; writes nothing")
     given = parser.parse_args()
+    first, _, last = given.seeds.partition("-")
+    seeds = range(int(first), int(last) + 1)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if given.stills:
+        from benchmarks import stills  # which is made of this module
+
+        asyncio.run(stills.play(seeds, [one for one in given.strengths if one < 3]))
+        return
     if not given.page:
-        first, _, last = given.seeds.partition("-")
-        asyncio.run(play(range(int(first), int(last) + 1), given.strengths, left=given.left))
+        asyncio.run(play(seeds, given.strengths, left=given.left))
     text = PAGE.read_text()
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(f"{head}{BEGIN}\n{write(results())}\n{END}{tail}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import heal
+from benchmarks import heal, stills
 from benchmarks.other_words import LABELS
 from everystall.marketplaces import MARKETPLACES
+from everystall.marketplaces.mercari import pages as mercari
 from everystall.sandbox import drift
 
 RUN = heal.Run(
@@ -29,7 +30,8 @@ def test_the_same_seed_changes_the_same_and_a_greater_strength_more():
 
 
 def test_what_finds_again_reads_none_of_the_words_that_drift_uses():
-    source = Path(heal.ROOT / "everystall" / "browser" / "heal.py").read_text()
+    folder = heal.ROOT / "everystall" / "browser"
+    source = "".join((folder / f"{name}.py").read_text() for name in ("heal", "likeness", "looks"))
     assert not re.search(r"^(from|import) (benchmarks|everystall\.sandbox)", source, re.MULTILINE)
     words = {other for labels in LABELS.values() for others in labels.values() for other in others}
     words |= {
@@ -56,6 +58,28 @@ def test_what_publishes_at_mercari_is_renamed_in_the_page_as_in_its_locators():
     script = (heal.ROOT / "everystall" / "sandbox" / "mercari" / "static" / "sell.js").read_text()
     assert "ListButton" in script
     assert "ListButton" not in drift.apply(script, heal._vocabulary("mercari"), 1, 1)
+
+
+def test_a_still_is_changed_as_the_page_would_be_and_judged():
+    title = mercari.TITLE
+    was: dict[str, Any] = {
+        "kind": "text", "tag": "input", "type": "text", "role": "", "path": ["form"], "heading": "Details",
+        "place": "1of1", "label": "Title", "placeholder": "What are you selling?", "text": "", "id": "Title",
+        "name": "sellName", "classes": [], "data": ["data-testid=Title"], "visible": True, "enabled": True,
+        "near": [], "asks": [], "rank": "1of2", "steps": ["input:1of1"], "around": [],
+    }  # fmt: skip
+    words = drift.Vocabulary(names=["data-testid=Title", "sellName"], labels={"Title": ["Headline"]})
+    look = stills.Drifted(words, 1, 2).look(was, [])
+    assert (look["label"], look["id"], look["heading"]) == ("Headline", "Title", "Details")
+    assert look["name"] == drift.new_name("sellName", 1)
+    assert "Title" not in look["data"][0]
+
+    still = stills.Still(title, "/sell", "visible", [was | {"kind": "file"}, was], [[], []], 1, frozenset())
+    drifts = ((seed, heal.changed("mercari", seed, 1)) for seed in range(1, 40))
+    seed = next(seed for seed, words in drifts if stills.Drifted(words, seed, 1).loses(title))
+    for looks, ended in (({(title.key, "/sell"): was}, "right"), ({}, "unknown")):
+        counted, _ = stills.judge("mercari", looks, [still], mercari.LIST, (), seed, 1)
+        assert (counted["lost"], counted[ended], counted["WRONG"], counted["ANOTHER"]) == (1, 1, 0, 0)
 
 
 def test_only_publishes_that_lost_something_count_and_none_by_which_the_code_was_mended():

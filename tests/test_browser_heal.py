@@ -98,7 +98,7 @@ async def test_what_says_more_than_its_value_is_found_by_that(learned, stall):
     page = learned()
     grade = Target("the condition {name}", ("#grade-{name}", 'label.grade:has-text("{name}")'))
     boxes = "<section><h2>Condition</h2>" + "".join(
-        f"<label class=grade><input type=radio name=grade><b>{one}</b> {hint}</label>"
+        f"<label class=grade><input type=radio name=grade><b>{one}</b><small>{hint}</small></label>"
         for one, hint in (("Good", "Small flaws"), ("Fair", "Many flaws"))
     )
     page.healing.begin(noting=True)
@@ -156,6 +156,22 @@ async def test_what_another_target_was_found_as_is_not_taken(learned, stall):
     with pytest.raises(PageChanged):
         await page.fill(TITLE, "Blue dress")
     assert await page.value(BRAND) == "J. Crew"
+
+
+@pytest.mark.longer
+async def test_what_went_is_not_in_the_way_of_what_comes_in_its_place(learned, stall):
+    page = learned()
+    page.healing.looks = {(TITLE.key, "/sell"): page.healing.looks[TITLE.key, "/sell"]}
+    only = "<section><h2>What it is</h2><label>Title <input id=brand></label></section>"
+    stall.show("/sell", only)
+    await page.goto("/sell")
+    await page.fill(BRAND, "J. Crew")
+    there = await page.raw.evaluate("document.body.innerHTML")
+    await page.raw.evaluate("document.body.innerHTML = ''")
+    await page.wait_gone(BRAND)
+    await page.raw.evaluate("all => { document.body.innerHTML = all }", there)
+    await page.fill(TITLE, "Blue dress")
+    assert await page.raw.locator("input").input_value() == "Blue dress"
 
 
 async def test_what_publishes_is_never_looked_for_by_other_means_nor_taken_for_another(learned, stall):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
@@ -10,21 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everystall.browser.heal import (
-    ALIKE,
-    Healed,
-    Healing,
-    Look,
-    _refs,
-    _unfilled,
-    choose,
-    impersonal,
-    layout_of,
-    likeness,
-    nameless,
-    usable,
-    without,
-)
+from everystall.browser.heal import Healed, Healing, _refs, _unfilled
+from everystall.browser.likeness import ALIKE, _matched, choose, likeness, usable
+from everystall.browser.looks import Look, impersonal, layout_of, nameless, without
 from everystall.browser.targets import Target
 from everystall.worker import agents, heals
 
@@ -187,6 +176,91 @@ def test_likeness_is_between_nothing_and_all_and_the_same_from_both_sides(trait,
     assert likeness(TITLE, look(kind="text", tag="b", type="", path=[], place="")) < ALIKE
 
 
+# ---- by exclusion ---------------------------------------------------------------------------------
+
+WEIGHT = [
+    look(label=label, name=label.lower(), placeholder=short, heading="Package", place=f"{i}of4", near=["3f"],
+         asks=["inputmode=numeric"], rank=f"{i}of4", steps=[f"input:{i}of4", "div:1of1", "section:3of5"])
+    for i, (label, short) in enumerate(
+        (("Pounds", "lb"), ("Ounces", "oz"), ("Length", "in"), ("Width", "inch")), 1
+    )
+]  # fmt: skip
+
+
+def renamed(one: Look, **more: object) -> Look:
+    return look(**{**one, "label": "Q", "name": "x", "placeholder": "q"} | more)
+
+
+def test_what_lost_its_name_and_its_words_is_the_one_that_is_left_in_its_place():
+    for place, one in enumerate(WEIGHT):
+        rivals = [other for other in WEIGHT if other is not one]
+        now = [renamed(other) if other is one else other for other in WEIGHT]
+        assert likeness(one, now[place]) < ALIKE
+        assert found(one, now, *rivals) == place
+
+
+def test_all_of_a_row_may_lose_theirs_as_long_as_the_row_is_as_it_was():
+    now = [renamed(one, label=f"Q{i}") for i, one in enumerate(WEIGHT)]
+    for place, one in enumerate(WEIGHT):
+        assert found(one, now, *(other for other in WEIGHT if other is not one)) == place
+
+
+def test_in_a_row_that_lost_one_of_its_own_nobody_takes_its_place():
+    for gone, one in enumerate(WEIGHT):
+        left = [other for other in WEIGHT if other is not one]
+        now = [
+            renamed(
+                other, label=f"Q{i}", rank=f"{i}of3", place=f"{i}of3", steps=[f"input:{i}of3", "div:1of1"]
+            )
+            for i, other in enumerate(left, 1)
+        ]
+        assert found(one, now, *left) is None, gone
+        assert found(one, left, *left) is None, gone
+
+
+def test_what_another_target_needs_more_is_left_to_that():
+    one = WEIGHT[0]
+    left = renamed(one)
+    assert found(one, [left, *WEIGHT[1:]], *WEIGHT[1:]) == 0
+    twin = look(**one | {"label": "Load", "name": "load", "placeholder": "kg"})
+    assert found(one, [left, *WEIGHT[1:]], twin, *WEIGHT[1:]) is None
+
+
+def test_a_look_from_before_there_were_such_traits_counts_by_those_that_it_has():
+    old = {
+        trait: value for trait, value in WEIGHT[0].items() if trait not in ("near", "asks", "rank", "steps")
+    }
+    assert found(old, [renamed(WEIGHT[0]), *WEIGHT[1:]], *WEIGHT[1:]) is None
+    assert found(old, [look(**WEIGHT[0] | {"name": "x"}), *WEIGHT[1:]], *WEIGHT[1:]) == 0
+    healing = Healing(looks={("the pounds", "/sell"): old})
+    healing.noted["the pounds", "/sell"] = WEIGHT[0]
+    assert set(healing.changed()) == {("the pounds", "/sell")}  # and is written anew
+
+
+def test_what_is_switched_may_say_that_the_seller_pays_a_button_may_not():
+    free = look(kind="press", tag="button", text="Yes (Recommended)", heading="Free shipping?",
+                asks=["aria-pressed"], near=["11"], rank="1of2", steps=["button:1of2"])  # fmt: skip
+    no = look(**free | {"text": "No", "near": ["22"], "rank": "2of2", "steps": ["button:2of2"]})
+    assert found(free, [look(**free | {"text": "Yes, I pay"}), no], no) == 0
+    assert (
+        found(look(**free | {"asks": []}), [look(**free | {"text": "Yes, I pay", "asks": []}), no], no)
+        is None
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_the_assignment_is_the_best_that_there_is(fit):
+    best = max(
+        sum(fit[row][column] for row, column in enumerate(columns) if column is not None)
+        for columns in product((None, 0, 1, 2), repeat=len(fit))
+        if len({*columns} - {None}) == sum(one is not None for one in columns)
+    )
+    whole, matched = _matched([[float(score) for score in row] for row in fit])
+    assert whole == pytest.approx(best)
+    assert len({*matched} - {None}) == sum(one is not None for one in matched)
+
+
 # ---- nothing of a seller's ------------------------------------------------------------------------
 
 
@@ -200,6 +274,14 @@ def test_values_become_places_and_what_was_written_goes():
     assert (kept["heading"], kept["id"]) == ("", "")
     assert kept["data"] == ["data-size={name}"]
     assert "Linen" not in str(kept)
+
+
+def test_of_the_texts_beside_it_marks_are_kept_that_do_not_tell_them():
+    beside = ["Up to 80 characters", "Linen shirt, hardly worn", "Sold by Ann"]
+    kept = impersonal(look(near=beside), TARGET, {"Linen shirt, hardly worn"}, {"Ann"})
+    assert len(kept["near"]) == 2
+    assert all(len(mark) == 2 for mark in kept["near"])
+    assert kept["near"] == impersonal(look(near=[beside[0], "Sold by Bob"]), TARGET, (), {"Bob"})["near"]
 
 
 def test_an_id_that_is_made_up_for_each_page_says_nothing():

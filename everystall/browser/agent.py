@@ -28,7 +28,9 @@ import structlog
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import FilePayload, Locator
 
-from everystall.browser.heal import ALIKE, FINAL, SHOWN, TRAITS, Healed, impersonal, layout_of, likeness
+from everystall.browser.heal import Healed
+from everystall.browser.likeness import ALIKE, FINAL, likeness
+from everystall.browser.looks import SHOWN, TRAITS, impersonal, layout_of
 from everystall.browser.targets import Target
 from everystall.errors import EverystallError
 

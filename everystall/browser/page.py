@@ -29,7 +29,8 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from everystall.browser.agent import Helper, Wish
 from everystall.browser.guard import Deadline
-from everystall.browser.heal import SHOWN, Healed, Healing, layout_of
+from everystall.browser.heal import Healed, Healing
+from everystall.browser.looks import SHOWN, layout_of
 from everystall.browser.targets import Obstacle, Site, Target
 from everystall.errors import (
     AccountLimited,
@@ -325,6 +326,7 @@ class Page:
                 await self.look_out()
                 raise PageChanged(f"This did not go away: {target.intent}.")
             await asyncio.sleep(next(pause))
+        self._met.pop(target.key, None)  # what stands in its place later is another's
 
     async def first(self, *targets: Target, seconds: float | None = None) -> int:
         """Which of them shows first, as its place."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from everystall.browser import agent
 from everystall.browser.agent import Absent, Agent, Said
-from everystall.browser.heal import SHORT, nameless
+from everystall.browser.looks import SHORT, nameless
 from everystall.content import asking
 from everystall.content.model import Model
 from everystall.marketplaces import get_commits

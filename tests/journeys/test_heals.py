@@ -91,13 +91,15 @@ CALLED = {"poshmark": "Title", "mercari": "Title", "ebay": "Item title"}
 
 
 async def _only_a_model_knows_the_title(stall: Stall, marketplace: str) -> None:
-    """All its locators lose it, and what is remembered of it tells nothing."""
+    """All its locators lose it; what is remembered of it tells neither its words and names nor its place."""
     seed, strength = DRIFT[marketplace]
     stall.sandbox.drift(marketplace, seed=seed, strength=strength)
-    blank = dict.fromkeys(("label", "heading", "name", "id", "placeholder"), "") | {"data": []}
+    blank = dict.fromkeys(("label", "heading", "name", "id", "placeholder", "place"), "")
+    blank |= dict.fromkeys(("data", "classes", "path"), [])
     changed = await stall.rows(
-        "UPDATE everystall.looks SET look = look || CAST(:blank AS jsonb) WHERE target = :target RETURNING 1",
-        blank=json.dumps(blank), target="the listing's title",
+        "UPDATE everystall.looks SET look = (look || CAST(:blank AS jsonb)) - CAST(:untold AS text[])"
+        " WHERE target = :target RETURNING 1",
+        blank=json.dumps(blank), untold=["near", "asks", "rank", "steps"], target="the listing's title",
     )  # fmt: skip
     assert len(changed) == 1
 

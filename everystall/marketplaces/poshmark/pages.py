@@ -206,7 +206,11 @@ TAG = Target(
 )
 PRICE = Target(
     "the price, which opens the price dialog",
-    ('input[data-vv-name="listingPrice"]', 'section:has(h2:text-is("LISTING PRICE")) input:visible'),
+    (
+        'input[data-vv-name="listingPrice"]',
+        # not :visible: it is also read where the second step stands in front of the form
+        'section:has(h2:text-is("LISTING PRICE")) input:not([type="hidden"])',
+    ),
 )
 LISTING_PRICE = Target(
     "the price in the price dialog",

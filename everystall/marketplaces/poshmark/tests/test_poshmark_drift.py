@@ -17,6 +17,7 @@ from everystall.marketplaces.poshmark.tests.test_poshmark_adapter import DRAFT, 
 from everystall.sandbox import drift
 from everystall.sandbox.core import DriftSetting
 from everystall.sandbox.poshmark.words import VOCABULARY
+from everystall.worker.compare import compare, differing
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +82,15 @@ async def test_a_subcategory_is_read_where_its_box_has_another_name(page, site):
     page.healing = None
     _, filled = await _publish(page)
     assert filled.fields["category"] == DRAFT.category
+
+
+async def test_each_field_is_read_by_its_second_name_also_where_the_second_step_hides_the_form(page, site):
+    names = [f"data-vv-name={one}" for one in ("title", "description", "listingPrice", "sku")]
+    words = drift.Vocabulary(names=[*names, "data-test=size", "data-et-name=color"])
+    site.world.drifts["poshmark"] = DriftSetting(1, 1, words)
+    page.healing = None
+    _, filled = await _publish(page)
+    assert differing(compare(DRAFT, filled.fields)) == []
 
 
 def test_the_same_seed_changes_the_site_in_the_same_way():
