@@ -95,7 +95,7 @@ async def _only_a_model_knows_the_title(stall: Stall, marketplace: str) -> None:
     seed, strength = DRIFT[marketplace]
     stall.sandbox.drift(marketplace, seed=seed, strength=strength)
     blank = dict.fromkeys(("label", "heading", "name", "id", "placeholder", "place"), "")
-    blank |= dict.fromkeys(("data", "classes", "path"), [])
+    blank |= {trait: [] for trait in ("data", "classes", "path")}
     changed = await stall.rows(
         "UPDATE everystall.looks SET look = (look || CAST(:blank AS jsonb)) - CAST(:untold AS text[])"
         " WHERE target = :target RETURNING 1",
