@@ -36,7 +36,7 @@ ENV PATH=/srv/everystall/.venv/bin:$PATH \
     EVERYSTALL_LISTEN=0.0.0.0
 EXPOSE 8720
 USER 8720
-# of the web; a worker has no port, and tells the database that it lives
+# of the web; a worker's is at its WORKER_HEALTH_PORT (compose.yaml)
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", \
     "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8720/readyz', timeout=4)"]
 # tini: a browser that was killed leaves processes to whoever is the first one here

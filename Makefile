@@ -126,6 +126,10 @@ bench-heal: $(VENV)/ready-dev chromium  ## what is found again on sites that cha
 bench-agent: $(VENV)/ready-dev agent/.venv/ready chromium  ## a whole browser-use agent on the same pages, 15 per strength; writes docs/healing.md
 	@$(PY) -m benchmarks.whole $(ARGS)
 
+.PHONY: bench-archive
+bench-archive: $(VENV)/ready  ## a backup of 2 GB and its restore: time and memory (a minute, 6 GB of disk); writes docs/backup.md
+	@$(PY) -m benchmarks.archive $(ARGS)
+
 .PHONY: bench-live
 bench-live: $(VENV)/ready chromium  ## from a step to the screen with 200 pages open and 50 jobs (three minutes); writes docs/live.md
 	@$(PY) -m benchmarks.open_pages $(ARGS)

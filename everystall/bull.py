@@ -13,8 +13,8 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from redis import Redis, RedisError
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from everystall import traces
 from everystall.db import Database
 from everystall.errors import BadRequest, Conflict, EverystallError, Misconfigured, listed
 from everystall.inventory import jobs
@@ -80,12 +81,13 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
         await db.check_login()
-        async with taking(db, redis, settings.bull_queue) as work:
-            stopped = asyncio.create_task(stopping.wait())
-            log.info("bull.ready", queue=settings.bull_queue)
-            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            log.info("bull.stopping")
-            stopped.cancel()
+        with traces.sent(settings, "bull-intake"):
+            async with taking(db, redis, settings.bull_queue) as work:
+                stopped = asyncio.create_task(stopping.wait())
+                log.info("bull.ready", queue=settings.bull_queue)
+                await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                log.info("bull.stopping")
+                stopped.cancel()
     finally:
         await db.close()
     if not stopping.is_set():
@@ -135,7 +137,8 @@ class Intake:
         fails with our JSON."""
         with structlog.contextvars.bound_contextvars(bull_id=job.id):
             try:
-                posted = await self._post(job)
+                with _told_of(job):
+                    posted = await self._post(job)
             except (OperationalError, InterfaceError, PoolTimeout) as e:
                 log.warning("bull.waits", kind=type(getattr(e, "orig", e)).__name__)
                 return await self._put_back(job, token, AGAIN)
@@ -170,6 +173,27 @@ class Intake:
     async def _put_back(self, job: Job, token: str, seconds: float) -> dict[str, Any]:
         await job.moveToDelayed(round((time.time() + seconds) * 1000), token)
         raise DelayedError
+
+
+@contextmanager
+def _told_of(job: Job) -> Iterator[None]:
+    """In the block what is done about a job belongs to its producer's trace, where BullMQ brings that along;
+    later looks at one that goes on are none of its story."""
+    if job.progress or not traces.on():
+        yield
+        return
+    with traces.part(traces.begin("take in", _traceparent(job), asked=True)):
+        yield
+
+
+def _traceparent(job: Job) -> str | None:
+    """BullMQ's telemetry is a carrier of OpenTelemetry's, as JSON."""
+    try:
+        told = json.loads(job.opts.get("tm") or "{}")
+        said = told.get("traceparent")
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return said if isinstance(said, str) else None
 
 
 def _wish(data: Any) -> Wish:

@@ -134,6 +134,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Of one process or machine, not of the installation.": (
         "chromium", "worker_place", "worker_visits", "worker_urgent", "worker_sittings", "worker_url",
+        "worker_health_port",
         "log_format", "redis_url",
     ),
     "They keep two workers apart: all must have the same at any moment.": (

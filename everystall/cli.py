@@ -25,6 +25,8 @@ from everystall import __version__
 from everystall.errors import EverystallError, Misconfigured
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from everystall.backup.keeper import Keeper
     from everystall.processes import Children
     from everystall.settings import Settings
@@ -278,7 +280,7 @@ def web(with_parent: WithParent = False) -> None:
 
         end_with_parent()
     with opened(settings) as settings:
-        _run(_serve(settings, say_first=not with_parent))
+        _run("web", _serve(settings, alone=not with_parent))
 
 
 @app.command()
@@ -293,7 +295,7 @@ def worker(with_parent: WithParent = False) -> None:
     if with_parent:
         end_with_parent()
     with opened(settings) as settings:
-        _run(run(settings))
+        _run("worker", run(settings))
 
 
 @app.command()
@@ -315,7 +317,7 @@ def bull_intake(with_parent: WithParent = False) -> None:
     if with_parent:
         end_with_parent()
     with opened(settings) as settings:
-        _run(bull.run(settings))
+        _run("bull-intake", bull.run(settings))
 
 
 @app.command()
@@ -340,13 +342,20 @@ def sandbox(
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to this version: tables, policies, functions and roles."""
+def migrate(
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end of older programs that it would break.")
+    ] = False,
+) -> None:
+    """Bring the database to this version: tables, policies, functions and roles.
+
+    Programs of the version before go on meanwhile; where they could not, it is refused and says who runs.
+    """
     from everystall.installation import migrate as bring_up_to_date
     from everystall.installation import opened
 
     with opened(_settings(), prepared=False) as settings:
-        typer.echo(bring_up_to_date(settings))
+        typer.echo(bring_up_to_date(settings, partial(typer.echo, err=True) if wait else None))
 
 
 # ---- backups --------------------------------------------------------------------------------------
@@ -357,7 +366,8 @@ def backup(
     to: Annotated[
         str | None,
         typer.Option(
-            help="A file, or s3://bucket/folder/name by PHOTOS_S3_…, instead of EVERYSTALL_HOME/backups.",
+            help="A file, or s3://bucket/folder/name by PHOTOS_S3_…, instead of EVERYSTALL_HOME/backups. "
+            "s3://bucket/folder/ has it called by the time.",
             metavar="PLACE",
         ),
     ] = None,
@@ -366,7 +376,7 @@ def backup(
 ) -> None:
     """Write everything to one encrypted file: database, photos, key ring. Others may go on meanwhile."""
     from everystall.backup.making import make, make_on_shelf
-    from everystall.backup.remote import Remote, is_remote
+    from everystall.backup.remote import Remote, by_time, is_remote
     from everystall.installation import opened
     from everystall.processes import end_with_parent, forbid_core_dumps
     from everystall.vault.keyring import Keyring
@@ -376,6 +386,8 @@ def backup(
         end_with_parent()
     settings = _settings()
     passphrase = None
+    if to is not None and is_remote(to):
+        to = by_time(to)
     file = Path(to).absolute() if to is not None and not is_remote(to) else None
     if file is not None and file.exists():
         raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
@@ -607,9 +619,13 @@ def _settings() -> Settings:
     return loaded
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """As asyncio.run. Until `work` has handlers of its own a signal cancels it: an exception that is raised
-    in the midst of a task would be logged as a traceback too."""
+def _run(kind: str, work: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run, and the database knows this process by its kind. Until `work` has handlers of its own a
+    signal cancels it: an exception that is raised in the midst of a task would be logged as a traceback
+    too."""
+    from everystall.compatibility import name_process
+
+    name_process(kind)
     before = {number: signal.getsignal(number) for number in ENDING}
 
     async def cancelled_by_signals() -> None:
@@ -685,14 +701,16 @@ def _say_first(link: str | None) -> None:
         typer.echo(f"Nobody can sign in yet. Make the owner's account within a day:\n  {link}")
 
 
-async def _serve(settings: Settings, *, say_first: bool) -> None:
-    """The web until a signal. What start-up refuses comes out as it is, not as a traceback."""
+async def _serve(settings: Settings, *, alone: bool) -> None:
+    """The web until a signal. What start-up refuses comes out as it is, not as a traceback. `alone`: not one
+    of `up`'s, whose place nobody else could take."""
     import structlog
     import uvicorn
 
-    from everystall import traces
+    from everystall import systemd, traces
     from everystall.installation import first_owner_link
     from everystall.web.app import create_app
+    from everystall.web.draining import GRACE_SECONDS
     from everystall.web.protocol import Protocol
 
     class Server(uvicorn.Server):
@@ -710,14 +728,24 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
                 for number in ENDING:
                     loop.add_signal_handler(number, task.cancel)
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            seconds = web_app.state.draining.begin() if sig == signal.SIGTERM and alone else 0.0
+            if seconds:
+                structlog.get_logger().info("web.draining", seconds=seconds)
+                asyncio.get_running_loop().call_later(seconds, self.handle_exit, sig, frame)
+            else:
+                super().handle_exit(sig, frame)
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                systemd.tell(systemd.READY)
                 log = structlog.get_logger()
                 log.info("web.ready", address=settings.address, port=settings.everystall_port)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Who waits for something to be told is let go first."""
+            systemd.tell(systemd.STOPPING)
             await web_app.state.parts.captures.close()
             await web_app.state.parts.moves.close()
             await super().shutdown(sockets)
@@ -726,12 +754,12 @@ async def _serve(settings: Settings, *, say_first: bool) -> None:
     server = Server(
         uvicorn.Config(
             web_app, host=settings.everystall_listen, port=settings.everystall_port, lifespan="off",
-            log_level="warning", access_log=False, timeout_graceful_shutdown=5, http=Protocol,
+            log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, http=Protocol,
             proxy_headers=False,  # create_app's
         )
     )  # fmt: skip
     with traces.sent(settings, "web"):
-        async with web_app.router.lifespan_context(web_app):
-            if say_first:
+        async with web_app.router.lifespan_context(web_app), systemd.watched(lambda: True):
+            if alone:
                 _say_first(await first_owner_link(settings))
             await server.serve()

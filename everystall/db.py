@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import re
 import select
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +23,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import URL, Connection, ExceptionContext, Row, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, Row, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from everystall import compatibility, traces
 from everystall.absence import Absence, lets_nobody_in, why_of
-from everystall.errors import Misconfigured
+from everystall.compatibility import find_mismatch, folder
+from everystall.errors import Misconfigured, listed
 
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: Supabase's Data API logs in by this role, and becomes `authenticated` for whoever brings a user's token.
@@ -48,11 +49,10 @@ SET_UP = (
 )
 #: Where Supabase's poolers speak for a transaction at a time: the shared one, and the project's own.
 _TRANSACTION_POOLER, _SUPABASE = 6543, (".supabase.com", ".supabase.co")
-#: What to do where it is behind.
-MIGRATE = (
-    "Run `everystall migrate` once, with DATABASE_ADMIN_URL set; `everystall up` does it by itself. Until "
-    "then the version that was here works on."
-)
+#: So long a migration waits for a table, and who asks for that table next waits with it. (After 1 s
+#: PostgreSQL looks for deadlocks, and would end a seller's request.) Then it begins anew: how often, after
+#: how many seconds.
+LOCK_TIMEOUT, LOCK_TRIES, LOCK_AGAIN_SECONDS = "500ms", 120, 1.0
 #: Held while migrating, so that two `migrate` at once take turns. Any number, as long as it stays.
 _MIGRATING = 0x65766572
 
@@ -110,6 +110,8 @@ class Database:
             session.begin(),
         ):
             connection = await session.connection()
+            if (trace := traces.traceparent()) is not None:  # what is wished for remembers it (0069)
+                begin += f"; SELECT set_config('everystall.traceparent', '{trace}', true)"
             await connection.exec_driver_sql(begin, execution_options={"no_parameters": True})
             yield session
 
@@ -128,7 +130,7 @@ class Database:
                 version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
                 wrong = (await connection.execute(text(_PAST_THE_WALL))).scalars().all()
                 ready = (await connection.execute(text(_READY))).scalar_one()
-                behind = await find_lag(connection) if ready else None
+                mismatch = await find_mismatch(connection) if ready else None
         except (DBAPIError, OSError) as e:
             refused = unreachable(self.engine.url, e)
             new = "" if lets_nobody_in(e) else f" Is it new? {SET_UP}"
@@ -147,35 +149,14 @@ class Database:
                 f"The database at {where} has not been set up for {name!r}, or not for this version.",
                 action=SET_UP,
             )
-
-        if behind is not None:
-            raise Misconfigured(f"The database at {where} {behind}, so nothing was started.", action=MIGRATE)
+        if mismatch is not None:
+            raise Misconfigured(
+                f"The database at {where} {mismatch.said}, so nothing was started.", action=mismatch.action
+            )
 
     async def close(self) -> None:
         await self.absence.close()
         await self.engine.dispose()
-
-
-async def find_lag(connection: AsyncConnection | AsyncSession) -> str | None:
-    """What to say of a database that this version's migrations have not been applied to; one that is newer
-    is none of those. Asked by the login role."""
-    there = await connection.scalar(text("SELECT to_regproc('everystall.migration') IS NOT NULL"))
-    at = await connection.scalar(text("SELECT everystall.migration()")) if there else None
-    if at is not None and at >= newest():
-        return None
-    return f"is of an older version ({at or 'before 0068'}; this one needs {newest()})"
-
-
-@cache
-def newest() -> str:
-    """This version's newest migration: their names begin with numbers of four digits."""
-    return max(path.name[:4] for path in _folder().glob("versions/[0-9]*.py"))
-
-
-def _folder() -> Path:
-    here = Path(__file__).resolve().parent
-    beside = [here / "migrations", here.parent / "migrations"]  # in the wheel; in the repository
-    return next((path for path in beside if path.is_dir()), beside[-1])
 
 
 def _refuse_ended(raw: Any, *_: Any) -> None:
@@ -352,10 +333,15 @@ SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespa
 # ---- migrations -----------------------------------------------------------------------------------
 
 
+class InUse(Misconfigured):
+    """Programs are connected that do not work with what a migration makes."""
+
+
 def migrate(admin_url: str, login_url: str) -> str:
     """Brings the database to this version in one transaction: roles, tables, policies, functions, the
-    login role that `login_url` names. Safe to repeat. Returns what it did, in one line for a person.
-    `admin_url` is a superuser's, or one that owns the database and may create roles."""
+    login role that `login_url` names. Safe to repeat, and while programs run. Returns what it did, in one
+    line for a person. `admin_url` is a superuser's, or one that owns the database and may create roles.
+    Raises InUse while older programs are connected that would not work any more."""
     admin, login = driver_url(admin_url), driver_url(login_url)
     if not login.username or role_of(login) == role_of(admin):
         raise Misconfigured(
@@ -366,23 +352,79 @@ def migrate(admin_url: str, login_url: str) -> str:
         )
     engine = create_engine(admin, hide_parameters=True, connect_args={"connect_timeout": 10})
     try:
+        for _ in range(LOCK_TRIES):
+            with suppress(_Held):
+                before, head = _migrate(engine, login)
+                done = f"already at {head}" if before == head else f"now at {head}"
+                return f"The database at {place(admin)} is {done}; {role_of(login)} may log in."
+            time.sleep(LOCK_AGAIN_SECONDS)
+    except (DBAPIError, psycopg.Error) as e:
+        raise refusal(admin, e) or e from None
+    finally:
+        engine.dispose()
+    raise Misconfigured(
+        "Somebody holds a table that a migration changes, and did not let it go: the database is as it was.",
+        action="See who, as its owner (SELECT pid, application_name, xact_start, query FROM pg_stat_activity "
+        "ORDER BY xact_start): a backup, perhaps. Migrate again once that has ended.",
+    )
+
+
+class _Held(Exception):
+    """A table was not to be had at once. Who waits for one lets nobody else have it meanwhile."""
+
+
+def _migrate(engine: Engine, login: URL) -> tuple[str | None, str | None]:
+    """The migrations that the database was at and is at."""
+    try:
         with engine.begin() as connection:
             check_version(connection)
             begin(connection, login)
+            connection.execute(text("SELECT set_config('lock_timeout', :most, true)"), {"most": LOCK_TIMEOUT})
             connection.execute(text(f"SET ROLE {OWNER}"))
             before = MigrationContext.configure(connection).get_current_revision()
+            _check_unused(connection, login, before)
             head = upgrade(connection, login)
             for what, unless in (("vault_keys", "user_keys"), ("photo_store", "listing_photos")):
                 there = connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"everystall.{what}"})
                 if there is not None:
                     statement = _FORGET.format(what=what, unless=unless)
                     connection.execute(text(statement), {"login": role_of(login)})
+            return before, head
     except (DBAPIError, psycopg.Error) as e:
-        raise refusal(admin, e) or e from None
+        cause = getattr(e, "orig", None) or e
+        if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+            raise _Held from None
+        raise
+
+
+def check_unused(admin_url: str, login_url: str) -> None:
+    """Raises InUse as `migrate` would, before anything is done."""
+    engine = create_engine(driver_url(admin_url), connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect() as connection:
+            before = MigrationContext.configure(connection).get_current_revision()
+            _check_unused(connection, driver_url(login_url), before)
+    except DBAPIError:
+        pass  # who migrates comes to it next, and says so
     finally:
         engine.dispose()
-    done = f"already at {head}" if before == head else f"now at {head}"
-    return f"The database at {place(admin)} is {done}; {role_of(login)} may log in."
+
+
+def _check_unused(connection: Connection, login: URL, before: str | None) -> None:
+    scripts = ScriptDirectory.from_config(migrations(connection))
+    head = scripts.get_current_head()
+    if before is None or head is None:
+        return
+    oldest = compatibility.oldest_at(scripts, head, before)
+    if oldest is None:
+        return
+    if broken := compatibility.find_broken(connection, role_of(login), oldest):
+        raise InUse(
+            f"Migration {oldest} changes what programs of the version before work with, and such are "
+            f"connected: {listed(broken)}.",
+            action="Stop them and migrate again, or have it wait for their end: `everystall migrate --wait`. "
+            "The database is as it was.",
+        )
 
 
 def check_version(connection: Connection) -> None:
@@ -416,11 +458,14 @@ def upgrade(connection: Connection, login: URL, revision: str = "head") -> str |
     connection.execute(text(f"SET ROLE {OWNER}"))
     config = migrations(connection)
     command.upgrade(config, revision)
+    scripts = ScriptDirectory.from_config(config)
+    connection.execute(text(f"SET ROLE {ENGINE}"))
+    compatibility.keep(connection, scripts, revision)
     _let_in(connection, role_of(login))
     connection.execute(text(f"SET ROLE {OWNER}"))
     connection.execute(text(_NOT_BY_DATA_API))
     connection.execute(text("RESET ROLE"))
-    return ScriptDirectory.from_config(config).get_current_head()
+    return scripts.get_current_head()
 
 
 def knows(connection: Connection, revision: str) -> bool:
@@ -455,7 +500,7 @@ def clear(connection: Connection) -> None:
 def migrations(connection: Connection) -> Config:
     """Alembic's configuration for this open connection; env.py takes the connection from it."""
     config = Config()
-    config.set_main_option("script_location", str(_folder()))
+    config.set_main_option("script_location", str(folder()))
     config.attributes["connection"] = connection
     return config
 

@@ -11,10 +11,12 @@ loading before it loads anything itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -27,6 +29,10 @@ from everystall.switch import Asker
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+#: Seconds between two looks whether older programs have ended.
+WAIT_SECONDS: Final = 0.5
 
 
 @contextmanager
@@ -91,16 +97,18 @@ def prepare(settings: Settings) -> None:
     asyncio.run(check())
 
 
-def migrate(settings: Settings) -> str:
+def migrate(settings: Settings, wait: Callable[[str], None] | None = None) -> str:
     """Brings the database to this version, with a backup before where that changes somebody's data; says so
-    in one line. Raises Misconfigured: then the database is as it was."""
+    in one line. Raises Misconfigured: then the database is as it was. `wait`: while older programs are
+    connected that would not work any more, it is told so, and their end is waited for."""
     from everystall import db
     from everystall.backup.making import make_before_upgrade
 
     admin_url, login_url = _admin_url(settings), addresses(settings)["DATABASE_URL"]
+    _unused(partial(db.check_unused, admin_url, login_url), wait)
     made = make_before_upgrade(settings)
     try:
-        said = db.migrate(admin_url, login_url)
+        said = _unused(partial(db.migrate, admin_url, login_url), wait)
     except EverystallError:
         raise
     except Exception as e:  # whatever a migration stumbled over: its transaction is rolled back
@@ -112,6 +120,23 @@ def migrate(settings: Settings) -> str:
             action=f"Start the version that was here until now: it works on. Report what the log says.{kept}",
         ) from None
     return f"{said} What was here before is in {made}." if made is not None else said
+
+
+def _unused(do: Callable[[], T], wait: Callable[[str], None] | None) -> T:
+    """What comes of it once nobody is in its way any more; without `wait`, or InUse."""
+    from everystall import db
+
+    told = ""
+    while True:
+        try:
+            return do()
+        except db.InUse as e:
+            if wait is None:
+                raise
+            if e.message != told:
+                told = e.message
+                wait(told)
+        time.sleep(WAIT_SECONDS)
 
 
 @asynccontextmanager

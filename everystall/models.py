@@ -674,6 +674,8 @@ class Publication(Owned, Base):
     updated_at: Mapped[datetime] = _now()
     #: Counted up by the database with each change: which of two readings is the newer.
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    #: Kept by the database with each wish: the trace in which it was made.
+    traceparent: Mapped[str | None]
     __table_args__ = (
         _owned("publications"),
         _points_to("listings", "listing_id"),

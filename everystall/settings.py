@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     #: Where the web reaches this worker while a seller sits at its browser: http, a host and a port, where it
     #: then listens; none = a free port of 127.0.0.1.
     worker_url: str | None = None
+    #: Where this worker answers /healthz and /readyz, at EVERYSTALL_LISTEN; none = nowhere.
+    worker_health_port: int | None = Field(default=None, ge=1, le=65535)
     #: Seconds between two posts on one account; none = each marketplace's own human pace.
     pace_seconds: float | None = Field(default=None, ge=0)
     #: New listings per account and day; none = each marketplace's own.

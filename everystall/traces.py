@@ -67,7 +67,8 @@ def on() -> bool:
 
 @contextmanager
 def sent(settings: Settings, process: str) -> Iterator[None]:
-    """While in the block, the spans of this process (`web`, `worker`) are sent, if anybody takes them."""
+    """While in the block, the spans of this process (`web`, `worker`) are sent, if anybody takes them. It is
+    called so, unless OpenTelemetry's own variables say otherwise."""
     if settings.otel_exporter_otlp_endpoint is None:
         yield
         return
@@ -77,7 +78,9 @@ def sent(settings: Settings, process: str) -> Iterator[None]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try that fails is a warning of its own
-    known = {"service.name": f"everystall-{process}", "service.version": __version__}
+    known = {"service.version": __version__}
+    if str(Resource.create().attributes["service.name"]).startswith("unknown_service"):
+        known["service.name"] = f"everystall-{process}"
     # no global one: what libraries would tell by it is not picked
     provider = TracerProvider(resource=Resource.create(known), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(

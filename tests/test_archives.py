@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -32,6 +33,7 @@ from tests.s3_server import BUCKET, S3
 #: What old versions made (1: the commit before 5f359c4d, 2: before 0c4b703d): of two sellers, each with a
 #: listing that is live and has a photo, and a data key.
 OLD = sorted((Path(__file__).parent / "archives").glob("format-*.everystall"))
+ROOT = Path(__file__).parent.parent
 PASSPHRASE = "four stalls in the rain"
 LISTINGS = """
 SELECT u.email, l.id, l.title, l.price_cents, p.sha256 FROM users u JOIN listings l ON l.user_id = u.id
@@ -186,6 +188,57 @@ async def test_the_commands_take_an_object_stores_address(s3, database_urls, emp
     said = await asyncio.to_thread(run, empty_database, there.everystall_home, "restore", url)
     assert "2 photos" in said
     assert rows(there, LISTINGS) == rows(here, LISTINGS)
+
+
+@pytest.mark.longer
+async def test_each_night_one_goes_to_the_object_store_and_either_comes_back_elsewhere(
+    s3, database_urls, empty_database, tmp_path
+):
+    """By the very command of the timer's unit, which has the key by the environment and nobody to ask. Two
+    sellers; between the nights one of them writes a listing."""
+    here = settings_of(database_urls, tmp_path / "here", **stored(s3))
+    there = settings_of(empty_database, tmp_path / "there", **stored(s3))
+    await asyncio.to_thread(sell, here, 1, 1000)
+    unit = (ROOT / "deploy/systemd/everystall-backup.service").read_text()
+    (command,) = re.findall(r"^ExecStart=/srv/everystall/.venv/bin/everystall (.+)$", unit, re.M)
+    folder = f"s3://{BUCKET}/nights/"
+
+    def run(urls: Urls, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        env = {
+            "PATH": os.environ["PATH"], "DATABASE_URL": urls.login, "DATABASE_ADMIN_URL": urls.admin,
+            "EVERYSTALL_HOME": str(home), "BACKUP_PASSPHRASE": PASSPHRASE, "PBKDF2_ITERATIONS": "100000",
+            **s3.settings(), **more,
+        }  # fmt: skip
+        del env["PHOTOS_URL"]
+        return subprocess.run(
+            [sys.executable, "-m", "everystall", *arguments],
+            capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    nights, stood = [], []
+    for night in range(2):
+        stood.append(rows(here, LISTINGS))
+        asked = command.replace("${BACKUP_TO}", folder).split()
+        done = await asyncio.to_thread(run, database_urls, here.everystall_home, *asked)
+        assert done.returncode == 0, done.stderr
+        name = done.stdout.partition(": ")[0]
+        assert re.fullmatch(rf"{folder}\d{{8}}T\d{{6}}Z\.everystall", name), done.stdout
+        nights.append(name)
+        rows(here, f"UPDATE listings SET title = 'Changed after night {night}' RETURNING 1")
+        await asyncio.sleep(1)  # names tell seconds apart
+    assert nights[0] < nights[1]
+    assert not (here.everystall_home / "backups").exists(), "nothing of it lies on this disk"
+    away = {"PHOTOS_S3_ENDPOINT": "http://127.0.0.1:9"}
+    failed = await asyncio.to_thread(run, database_urls, here.everystall_home, *asked, **away)
+    assert (failed.returncode, "does not answer" in failed.stderr) == (1, True)
+    assert PASSPHRASE not in failed.stderr + failed.stdout
+    # another machine, with another key ring: each night is as it was
+    for name, then in zip(nights, stood, strict=True):
+        done = await asyncio.to_thread(run, empty_database, there.everystall_home, "restore", name)
+        assert done.returncode == 0, done.stderr
+        assert rows(there, LISTINGS) == then
+    assert stood[0] != stood[1]
+    assert originals(there) == originals(here)
 
 
 @pytest.mark.longer

@@ -19,11 +19,13 @@ FUNCTIONS = {"clean", "due", "expire", "take_lease", "owner_numbers", "sign_in",
              "end_forgetting", "hold_photos", "known_targets", "remember_look", "note_heal",
              "healed_locators", "healed_picture", "reject_locator", "take_locators",
              "begin_sign_in", "look_at_sign_in", "take_sign_in", "identity_of",
-             "join_by_identity", "sign_in_from_supabase", "migration", "trouble_numbers"}  # fmt: skip
-#: What runs with a change of a seller's rows: it counts and tells that they changed, and copies nothing.
+             "join_by_identity", "sign_in_from_supabase", "migration", "trouble_numbers",
+             "oldest_program", "wish_remembers"}  # fmt: skip
+#: What runs with a change of a seller's rows: it counts and tells that they changed, keeps in which trace
+#: they were wished for, and copies nothing of them.
 TRIGGERS = {"publication_counts", "publications_appear", "publications_move", "publications_go",
             "accounts_appear", "accounts_move", "accounts_visited", "sales_move",
-            "take_downs_move"}  # fmt: skip
+            "take_downs_move", "wish_remembers"}  # fmt: skip
 #: And who may call each, beside the login role.
 FOR_SELLERS = {"wake", "is_last_owner", "wake_messages", "wake_imports", "hold_photos"}
 #: Tables in which nothing is a seller's: only the listed functions reach them.

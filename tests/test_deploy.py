@@ -19,6 +19,7 @@ from everystall.cli import app
 from everystall.processes import STOP_SECONDS
 from everystall.settings import _SECRETS, Settings
 from everystall.web import health
+from everystall.web.draining import DRAIN_SECONDS, GRACE_SECONDS
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -30,7 +31,9 @@ UNITS = {path.stem: path.read_text() for path in (ROOT / "deploy/systemd").glob(
 PAGE = (ROOT / "docs/install.md").read_text()
 FILES = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
 #: Of others: the image's, PostgreSQL's, the platforms'.
-NOT_OURS = {"PATH", "PORT", "POSTGRES_DB", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "PGDATA"}
+NOT_OURS = {"BACKUP_TO", "PATH", "PORT", "PGDATA"} | {
+    "POSTGRES_DB", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"
+}  # fmt: skip
 OURS = {name.upper() for name in Settings.model_fields} | {f"{name}_FILE" for name in _SECRETS}
 PORT = Settings.model_fields["everystall_port"].default
 
@@ -64,7 +67,7 @@ def test_the_commands_that_they_name_exist():
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     texts = [DOCKERFILE, (ROOT / "compose.yaml").read_text(), *(path.read_text() for path in FILES), PAGE]
     # `["everystall", "web"]`, `[everystall, migrate]`, `exec everystall worker`, `…/bin/everystall up` …
-    starts = r"""(?:(?:exec |-- |bin/|= "|`|'|worker |migrate )everystall |\["?everystall"?, "?)([a-z]+)"""
+    starts = r"""(?:(?:exec |-- |bin/|= "|`|'|worker |migrate )everystall |\["?everystall"?, "?)([a-z-]+)"""
     named = {word for text in texts for word in re.findall(starts, text)}
     assert {"web", "worker", "migrate", "up", "doctor", "backup"} <= named <= set(commands)
 
@@ -103,11 +106,23 @@ def test_a_worker_has_the_time_that_its_visits_need_to_end():
     assert FLY["everystall"]["kill_signal"] == "SIGTERM"
 
 
-def test_only_who_migrates_has_the_superusers_address():
+def test_a_web_has_the_time_in_which_it_is_not_ready_any_more_and_finishes_what_it_was_asked():
+    times = {
+        "compose": int(COMPOSE["services"]["web"]["stop_grace_period"].removesuffix("s")),
+        "fly": FLY["everystall"]["kill_timeout"],
+        "render": next(s for s in RENDER["services"] if s["type"] == "web")["maxShutdownDelaySeconds"],
+        "railway": int(RAILWAY["web"]["deploy"]["drainingSeconds"]),
+        "systemd": int(re.findall(r"^TimeoutStopSec=(\d+)$", UNITS["everystall-web"], re.M)[0]),
+        "up": int(STOP_SECONDS),
+    }
+    assert {name: time for name, time in times.items() if time < DRAIN_SECONDS + GRACE_SECONDS} == {}
+
+
+def test_only_who_migrates_or_makes_backups_has_the_superusers_address():
     services = {name: json.dumps(service) for name, service in COMPOSE["services"].items()}
     services |= {service["name"]: json.dumps(service) for service in RENDER["services"]}
     having = {name for name, said in services.items() if "admin_url" in said.lower()}
-    assert having == {"migrate", "everystall-migrate"}
+    assert having == {"migrate", "everystall-migrate", "everystall-backup"}
     assert not any("ADMIN" in json.dumps(config) for config in FLY.values())
 
 
@@ -169,6 +184,7 @@ def test_systemd_knows_every_word_of_its_units(tmp_path: Path):
         assert program == ["/srv/everystall/.venv/bin/everystall"]
         (tmp_path / f"{name}.service").write_text(unit.replace(program[0], "/bin/true"))
     units = [str(tmp_path / f"{name}.service") for name in UNITS]
+    units += [shutil.copy(timer, tmp_path) for timer in (ROOT / "deploy/systemd").glob("*.timer")]
     said = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
     )

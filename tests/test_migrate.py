@@ -12,11 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
-from everystall.db import Database, driver_url, migrate, newest
+from everystall.compatibility import newest
+from everystall.db import Database, driver_url, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
-HEAD = "0068"
+HEAD = "0069"
 
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):

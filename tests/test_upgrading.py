@@ -37,6 +37,7 @@ ALTER TABLE listings ADD CONSTRAINT never CHECK (name IS NULL);
 MIGRATION = '''
 from alembic import op
 revision, down_revision, branch_labels, depends_on = "{revision}", "{before}", None, None
+backward_compatible = {compatible}
 def upgrade():
     statements = """RESET ROLE; SET LOCAL row_security = off; {statements}"""
     op.get_bind().exec_driver_sql(statements.replace("%", "%%"))
@@ -65,8 +66,8 @@ def settings(database_urls, tmp_path) -> Settings:
 
 @pytest.fixture
 def newer(database_urls, tmp_path, monkeypatch) -> Callable[..., None]:
-    """`newer(WORKS, FAILS)`: this program is of a version with these migrations more, until
-    `monkeypatch.undo`."""
+    """`newer(WORKS, FAILS)`: `installation.migrate` is of a version with these migrations more, until
+    `monkeypatch.undo`; all else is of this one."""
     ours, folder = db.migrations, tmp_path / "migrations"
     folder.mkdir()
 
@@ -77,13 +78,15 @@ def newer(database_urls, tmp_path, monkeypatch) -> Callable[..., None]:
         config.set_main_option("version_locations", f"{here}\n{folder}")
         return config
 
-    def newer(*statements: str) -> None:
+    def newer(*statements: str, backward_compatible: bool = False) -> None:
         engine = create_engine(db.driver_url(database_urls.admin))
         with engine.connect() as connection:
             before = db.revisions(connection)[1]
         engine.dispose()
-        for number, each in enumerate(statements):
-            made = MIGRATION.format(revision=f"99{number:02}", before=before, statements=each)
+        for number, each in enumerate(statements, len(list(folder.glob("*.py")))):
+            made = MIGRATION.format(
+                revision=f"99{number:02}", before=before, statements=each, compatible=backward_compatible
+            )
             (folder / f"{number}.py").write_text(made)
             before = f"99{number:02}"
         monkeypatch.setattr(db, "migrations", migrations)

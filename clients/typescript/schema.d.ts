@@ -4152,6 +4152,8 @@ export interface components {
         Ready: {
             /** Ready */
             ready: boolean;
+            /** Draining */
+            draining: boolean;
             /** Database */
             database: string;
             /** Workerseenat */

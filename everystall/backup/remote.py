@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
@@ -35,6 +36,11 @@ AT_ONCE: Final = 2
 def is_remote(place: str) -> bool:
     """Whether it is the address of an object store, and not a file."""
     return "://" in place
+
+
+def by_time(place: str) -> str:
+    """A folder's address with the name of one that begins now; one that has a name stays."""
+    return f"{place}{datetime.now(UTC):%Y%m%dT%H%M%SZ}.everystall" if place.endswith("/") else place
 
 
 class Remote:

@@ -63,6 +63,7 @@ from everystall.web import (
 from everystall.web import photos as listing_photos
 from everystall.web.addresses import Rooted
 from everystall.web.deps import Parts
+from everystall.web.draining import Draining
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
 from everystall.web.listening import Listening
@@ -147,7 +148,8 @@ def create_app(
     # the last is the outermost
     app.add_middleware(Limited, settings=settings)
     app.add_middleware(Traced)
-    app.add_middleware(Edge, settings=settings)
+    app.state.draining = Draining()
+    app.add_middleware(Edge, settings=settings, draining=app.state.draining)
     # who is behind a proxy is taken from X-Forwarded-For, if the proxy is one that we know
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     app.add_middleware(Rooted, root=settings.everystall_root_path)

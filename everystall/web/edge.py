@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from everystall.errors import EverystallError, TooLarge, WrongHost
 from everystall.settings import Settings, is_loopback
 from everystall.web.browsers import is_extension
+from everystall.web.draining import Draining
 from everystall.web.render import error_page, headers_of, wants_page
 
 MEGABYTE = 1024 * 1024
@@ -83,8 +84,9 @@ def refusal(path: str) -> TooLarge:
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, draining: Draining) -> None:
         self.app = app
+        self._draining = draining
         self._host = settings.public_host
         self._in_container = not is_loopback(settings.everystall_listen)
         self._always = (
@@ -115,6 +117,8 @@ class Edge:
                 for name, value in headers_of(headers).items():
                     headers.setdefault(name, value)
                 headers.update({**self._always, **cors, "x-request-id": number})
+                if self._draining.begun:  # what comes next goes to another web
+                    headers["connection"] = "close"
             await send(message)
 
         async def drain() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
 
 from everystall import __version__
-from everystall.db import find_lag
+from everystall.compatibility import Mismatch, find_mismatch
 from everystall.web.deps import AllParts
+from everystall.web.draining import Draining
 from everystall.web.shapes import Shape
 
 router = APIRouter(tags=["health"])
@@ -21,8 +22,10 @@ class Health(Shape):
 
 
 class Ready(Shape):
-    #: It can answer requests now: its database is there, and of this version at least.
+    #: It can answer requests now, and goes on: its database is there, of a version that it works with.
     ready: bool
+    #: It was told to end, and answers what still comes: ask another one.
+    draining: bool
     #: ok, or what is wrong with it
     database: str
     #: When a worker last said that it lives (one that was killed: before that); null: none runs. For
@@ -36,9 +39,11 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Ready}})
-async def readyz(parts: AllParts, response: Response) -> Ready:
+async def readyz(parts: AllParts, request: Request, response: Response) -> Ready:
+    draining: Draining = request.app.state.draining
+    draining.asked()
     seen, database = None, "ok"
-    lag: str | None = None
+    mismatch: Mismatch | None = None
     try:
         async with parts.database.as_app() as session:
             seen = (
@@ -46,11 +51,11 @@ async def readyz(parts: AllParts, response: Response) -> Ready:
                     text("SELECT max(last_heartbeat) FROM procrastinate.procrastinate_workers")
                 )
             ).scalar_one()
-            lag = await find_lag(session)
+            mismatch = await find_mismatch(session)
     except Exception as e:  # whatever it is, this process cannot work now; the log of the cause is elsewhere
         database = f"does not answer ({type(e).__name__})"
     else:
-        database = lag or database
-    ready = database == "ok"
+        database = mismatch.said if mismatch is not None else database
+    ready = database == "ok" and not draining.begun
     response.status_code = 200 if ready else 503
-    return Ready(ready=ready, database=database, worker_seen_at=seen)
+    return Ready(ready=ready, draining=draining.begun, database=database, worker_seen_at=seen)

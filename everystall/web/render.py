@@ -71,7 +71,12 @@ def headers_of(answer: Response | Mapping[str, str]) -> Mapping[str, str]:
 @cache
 def static(name: str) -> str:
     """The address of a file of static/, with a hash of what is in it: it may be kept for ever."""
-    return f"/static/{name}?v={hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}"
+    return f"/static/{name}?v={_version(FOLDER / name)}"
+
+
+@cache
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def said_time(at: datetime) -> str:
@@ -249,7 +254,8 @@ def _packed(path: Path) -> bytes:
 
 
 class Files(StaticFiles):
-    """static/, kept by browsers for a year where the address names what is in it."""
+    """static/, kept by browsers for a year where the address names what is in it. (A newer version's page may
+    ask an older web beside it for something else.)"""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)
@@ -264,6 +270,7 @@ class Files(StaticFiles):
             headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
             headers |= {name: response.headers[name] for name in ("etag", "last-modified")}
             response = Response(_packed(path), media_type=response.media_type, headers=headers)
-        named = b"v=" in scope["query_string"] or re.search(r"-\d+\.\d+\.\d+", path.name)
+        version = f"v={_version(path)}".encode()
+        named = scope["query_string"] == version or re.search(r"-\d+\.\d+\.\d+", path.name)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if named else "no-cache"
         return response

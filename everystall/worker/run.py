@@ -17,7 +17,7 @@ import procrastinate
 import structlog
 from sqlalchemy import text
 
-from everystall import engine, traces
+from everystall import engine, systemd, traces
 from everystall.absence import ends_with_it
 from everystall.browser import remote
 from everystall.browser.chromium import find_chromium
@@ -42,6 +42,7 @@ from everystall.vault import rotation
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
 from everystall.worker import agents, heals, places
+from everystall.worker.health import Health
 from everystall.worker.mailboxes import Mailboxes
 from everystall.worker.seats import Seats
 from everystall.worker.visit import Tools, visit
@@ -123,19 +124,27 @@ async def run(settings: Settings, *, ready: asyncio.Event | None = None) -> None
         if place is not None:
             await stack.enter_async_context(places.standing(db, place))
         await stack.enter_async_context(cleaning(app, tools))
+        health = Health(tools)
+        told = health.told(settings.everystall_listen, settings.worker_health_port)
+        await stack.enter_async_context(told)
+        await stack.enter_async_context(systemd.watched(health.alive))
         lanes = asyncio.create_task(engine.run_lanes(app, slots, place=place, grace_seconds=GRACE_SECONDS))
         stopped = asyncio.create_task(stopping.wait())
         log.info("worker.ready", place=place, **slots)
+        systemd.tell(systemd.READY)
         if ready is not None:
             ready.set()
         await asyncio.wait({lanes, stopped}, return_when=asyncio.FIRST_COMPLETED)
         log.info("worker.stopping")
+        systemd.tell(systemd.STOPPING)
         if not lanes.done():
             lanes.cancel()
         stopped.cancel()
         await asyncio.gather(lanes, stopped, return_exceptions=True)
         if not stopping.is_set():
             lanes.result()  # the lanes ended by themselves: say why
+        if (wrong := tools.presence.mismatch) is not None:
+            raise Misconfigured(f"The database {wrong.said}, so this worker ended.", action=wrong.action)
 
 
 def slots_of(settings: Settings) -> dict[str, int]:

