@@ -637,7 +637,7 @@ async def test_its_process_is_ended_in_time(helper, stall, plays):
     began = time.monotonic()
     with capture_logs() as logs, pytest.raises(PageChanged):
         await page.click(NEXT)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
     assert "agent.out_of_time" in [one["event"] for one in logs]
     _, env, pid = json.loads((plays.folder / "task").read_text())
     with pytest.raises(ProcessLookupError):
