@@ -1,4 +1,5 @@
-"""The main pages of a shop in full swing, from a phone to a wide screen: none of them moves sideways."""
+"""The main pages of a shop in full swing, from a phone to a wide screen: none of them moves sideways, and
+a thumb meets what it aims at."""
 
 from __future__ import annotations
 
@@ -32,8 +33,19 @@ PAGES = {
 #: Pixels by which a page is wider than its window.
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+#: Controls that are lower than a thumb is wide: 44 px, on a phone.
+THIN = """() => {
+  const high = one => one.getBoundingClientRect().height;
+  const all = document.querySelectorAll(
+    'main :is(button, summary, select, textarea, input:not([type=hidden]), .btn), nav a');
+  return [...all].filter(one => one.checkVisibility() && one.offsetWidth > 1).filter(one => {
+    const labels = [...(one.labels ?? [])];
+    return Math.max(high(one), ...labels.map(high)) < 43.5;
+  }).map(one => one.outerHTML.slice(0, 120) + ' ' + high(one));
+}"""
 
-async def test_no_page_scrolls_sideways_at_any_width(house):
+
+async def test_no_page_scrolls_sideways_at_any_width_and_a_thumb_meets_its_controls(house):
     alice = await house.person("alice", "owner")
     await house.person("bob")
     shop = await open_shop(house, alice)
@@ -51,6 +63,8 @@ async def test_no_page_scrolls_sideways_at_any_width(house):
             await page.set_viewport_size({"width": width, "height": 900})
             if (by := await page.evaluate(SIDEWAYS)) > 0:
                 wrong.append(f"{name} at {width} by {by}")
+            if width == 390:
+                wrong += [f"{name}: {one}" for one in await page.evaluate(THIN)]
             if folder := os.environ.get("EVERYSTALL_TEST_SHOTS"):
                 await page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
         if "/listings/" in path:
