@@ -1,5 +1,5 @@
 """`make bench-agent`: a whole browser-use agent in place of us, on the pages of `make bench-heal` after the
-same drifts, with the same model that errs: what it costs, beside healing. Writes docs/healing.md.
+same drifts, with a script in the model's place: what it costs, beside healing. Writes docs/healing.md.
 
 make bench-agent                          15 seeds of each strength, from 1201 on
 make bench-agent ARGS="--many 3"          three of each
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -31,6 +32,7 @@ from benchmarks import heal
 from everystall.browser import agent
 from everystall.browser.chromium import LAUNCH_ARGS, find_chromium
 from everystall.browser.heal import Healing
+from everystall.browser.page import pauses
 from everystall.browser.targets import Target
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import PhotoFile
@@ -43,8 +45,10 @@ BEGIN, END = "<!-- make bench-agent writes this -->\n", "<!-- to there -->\n"
 FIRST = 1201
 #: Of a run. Its own limit is 500 steps.
 MOST_STEPS, MOST_SECONDS = 60, 900
-#: Times that it waits for what is not on the page.
-PATIENCE = 3
+#: What it says after its last step.
+LISTED = "It is listed."
+#: Who is in the model's place, by whether it errs.
+BY = {False: "never errs", True: "errs, and does not notice"}
 
 
 @dataclass
@@ -61,6 +65,8 @@ class Whole:
     kilobytes: float
     seconds: float
     said: str
+    #: The script errs as heal.Oracle does; else never.
+    errs: bool = True
     commit: str = ""
 
 
@@ -103,23 +109,23 @@ class Recorder(heal.KnowingPage):
 
 @dataclass
 class Script:
-    """The model: it knows each step and errs as heal.Oracle does, without noticing it."""
+    """The model: it knows each step, and errs as heal.Oracle does without noticing it, or never."""
 
     page: heal.KnowingPage
     did: Sequence[tuple[str, Target, str]]
     files: Path
     chance: random.Random
+    errs: bool
     steps: int = 0
     characters: int = 0
     place: int = 0
-    waited: int = 0
 
     async def __call__(self, messages: Sequence[Any], schema: Any) -> str:
         self.steps += 1
         self.characters += len(json.dumps(messages)) + len(json.dumps(schema))
         if self.place >= len(self.did):
-            return _turn("done", text="It is listed.", success=True)
-        dice = self.chance.random()
+            return _turn("done", text=LISTED, success=True)
+        dice = self.chance.random() if self.errs else 1.0
         if dice < heal.GARBAGE:
             return "the second one, I think"
         if dice < heal.GARBAGE + heal.NONE:
@@ -127,18 +133,22 @@ class Script:
         do, target, value = self.did[self.place]
         index = await self._index(target)
         if index is None:
-            self.waited += 1
-            if self.waited > PATIENCE:
-                return _turn("done", text=f"It is not there: {target.intent}.", success=False)
-            return _turn("wait", seconds=1)
+            return _turn("done", text=f"It is not there: {target.intent}.", success=False)
         if dice < heal.GARBAGE + heal.NONE + heal.WRONG:
             index += self.chance.choice((-2, -1, 1, 2))
-        self.place, self.waited = self.place + 1, 0
+        self.place += 1
         more = {"input": {"text": value}, "select_dropdown": {"text": value},
                 "upload_file": {"path": str(self.files / value)}}.get(do, {})  # fmt: skip
         return _turn(do, index=index, **more)
 
     async def _index(self, target: Target) -> int | None:
+        """Once it is there, if it comes to that."""
+        end, pause = time.monotonic() + heal.PATIENCE, pauses()
+        while (found := await self._number(target)) is None and time.monotonic() < end:
+            await asyncio.sleep(next(pause))
+        return found
+
+    async def _number(self, target: Target) -> int | None:
         """As browser-use counts: the node's own number in Chromium."""
         try:
             found = await self.page.right(target) or await self.page.right(target, "attached")
@@ -149,7 +159,7 @@ class Script:
                 for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
                 (one.offsetParent || one.type === "file" ? one : one.labels?.[0] ?? one)
                   .setAttribute("evs-mark", ""); }""",
-                timeout=3000,
+                timeout=heal.PATIENCE * 1000,
             )
             cdp = await self.page.raw.context.new_cdp_session(self.page.raw)
             try:
@@ -214,7 +224,9 @@ async def _record(bench: heal.Bench) -> list[tuple[str, Target, str]]:
         return page.did
 
 
-async def _run(bench: heal.Bench, cdp_url: str, did: Any, form: str, seed: int, strength: int) -> Whole:
+async def _run(
+    bench: heal.Bench, cdp_url: str, did: Any, form: str, seed: int, strength: int, errs: bool
+) -> Whole:
     words = heal.changed(bench.marketplace, seed, strength)
 
     def rename(text: str) -> str:
@@ -225,7 +237,7 @@ async def _run(bench: heal.Bench, cdp_url: str, did: Any, form: str, seed: int, 
         for one in bench.example.PHOTOS:
             (folder / one.name).write_bytes(one.data)
         async with bench._page(rename, DriftSetting(seed, strength, words)) as page:
-            script = Script(page, did, folder, random.Random(f"{bench.marketplace}:{seed}:{strength}"))
+            script = Script(page, did, folder, random.Random(f"{bench.marketplace}:{seed}:{strength}"), errs)
             began = time.monotonic()
             await page.raw.goto(bench.sandbox.url(bench.marketplace) + form)
             said = await _drive(cdp_url, page, script, folder)
@@ -233,19 +245,20 @@ async def _run(bench: heal.Bench, cdp_url: str, did: Any, form: str, seed: int, 
     live = bench._live()
     ended = "stop" if not live else "live" if live == [bench.expected] else "wrong"
     return Whole(bench.marketplace, strength, seed, ended, script.steps, round(script.characters / 1000, 1),
-                 round(seconds, 1), said, bench.commit)  # fmt: skip
+                 round(seconds, 1), said, errs, bench.commit)  # fmt: skip
 
 
 async def play(many: int, strengths: Sequence[int]) -> None:
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    played = {(one.strength, one.seed) for one in results()}
+    played = {(one.seed, one.strength, one.errs) for one in results()}
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(_env_file=None, everystall_home=Path(home), locator_seconds=heal.PATIENCE,
                             page_seconds=3 * heal.PATIENCE, commit_click_seconds=heal.PATIENCE)  # fmt: skip
         async with async_playwright() as playwright:
             for place, marketplace in enumerate(MARKETPLACES):
                 seeds = [seed for seed in range(FIRST, FIRST + many) if seed % len(MARKETPLACES) == place]
-                left = [(seed, one) for seed in seeds for one in strengths if (one, seed) not in played]
+                all_of_them = itertools.product(seeds, strengths, BY)
+                left = [one for one in all_of_them if one not in played]
                 if not left:
                     continue
                 with socket.create_server(("127.0.0.1", 0)) as free:
@@ -260,8 +273,8 @@ async def play(many: int, strengths: Sequence[int]) -> None:
                         raise RuntimeError(f"{marketplace} did not take a listing unchanged")
                     did = await _record(bench)
                     form = _forms(marketplace)
-                    for seed, strength in left:
-                        one = await _run(bench, f"http://127.0.0.1:{port}", did, form, seed, strength)
+                    for seed, strength, errs in left:
+                        one = await _run(bench, f"http://127.0.0.1:{port}", did, form, seed, strength, errs)
                         with RESULTS.open("a") as file:
                             file.write(json.dumps(asdict(one)) + "\n")
                         sys.stdout.write(f"{one}\n")
@@ -280,7 +293,7 @@ def _forms(marketplace: str) -> str:
 def results() -> list[Whole]:
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
     found = [Whole(**json.loads(line)) for line in lines]
-    return list({(one.marketplace, one.strength, one.seed): one for one in found}.values())
+    return list({(one.strength, one.seed, one.errs): one for one in found}.values())
 
 
 def write(found: Sequence[Whole]) -> str:
@@ -289,20 +302,21 @@ def write(found: Sequence[Whole]) -> str:
         return "Not measured yet.\n"
     commits = ", ".join(f"{many} on {name}" for name, many in Counter(one.commit for one in found).items())
     lines = [
-        f"Forms: {commits}. Halves are of those that ended live.\n",
-        "| drift | forms | live and correct | wrong | stopped | requests, one a step | kB of prompts "
-        "| seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        f"Forms: {commits}. Halves are of those whose script came to its last step.\n",
+        "| drift | the script | forms | came to its last step | live and correct | wrong | stopped "
+        "| requests, one a step | kB of prompts | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for strength, what in heal.STRENGTHS.items():
-        these = [one for one in found if one.strength == strength]
-        ended = Counter(one.ended for one in these)
-        live = [one for one in these if one.ended == "live"]
-        lines.append(
-            f"| {strength}: {what} | {len(these)} | {ended['live']} | {ended['wrong']} | {ended['stop']} | "
-            f"{heal._half([one.steps for one in live])} | {heal._half([one.kilobytes for one in live])} | "
-            f"{heal._half([one.seconds for one in live])} |"
-        )
+        for errs, who in BY.items():
+            these = [one for one in found if (one.strength, one.errs) == (strength, errs)]
+            ended, through = Counter(one.ended for one in these), [one for one in these if one.said == LISTED]
+            lines.append(
+                f"| {strength}: {what} | {who} | {len(these)} | {len(through)} | {ended['live']} | "
+                f"{ended['wrong']} | {ended['stop']} | {heal._half([one.steps for one in through])} | "
+                f"{heal._half([one.kilobytes for one in through])} | "
+                f"{heal._half([one.seconds for one in through])} |"
+            )
     return "\n".join(lines) + "\n"
 
 
