@@ -20,8 +20,13 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
+#: Its own limits are of 8 to 30 seconds, which a busy machine takes (load 40): the worker ends it in time.
+SECONDS = {f"TIMEOUT_{what}Event": "600" for what in (
+    "BrowserStart", "BrowserConnected", "TabCreated", "SwitchTab", "AgentFocusChanged", "BrowserStateRequest",
+    "NavigationComplete", "Scroll", "ClickElement", "TypeText", "SelectDropdownOption", "UploadFile",
+)}  # fmt: skip
 #: Before anything of it is imported: no telemetry, no cloud, no news of versions, no settings of a person's.
-QUIET = {
+SETTINGS = SECONDS | {
     "ANONYMIZED_TELEMETRY": "false", "BROWSER_USE_CLOUD_SYNC": "false", "BROWSER_USE_VERSION_CHECK": "false",
     "BROWSER_USE_CLOUD_HINTS": "false", "BROWSER_USE_DISABLE_EXTENSIONS": "1",
     "BROWSER_USE_SETUP_LOGGING": "false", "BROWSER_USE_CONFIG_DIR": os.path.join(os.getcwd(), "config"),
@@ -251,5 +256,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.update(QUIET)
+    os.environ.update(SETTINGS)
     asyncio.run(main())

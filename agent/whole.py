@@ -12,9 +12,9 @@ import os
 import sys
 from typing import Any
 
-from agent import QUIET, Model, Worker
+from agent import SETTINGS, Model, Worker
 
-os.environ.update(QUIET)
+os.environ.update(SETTINGS)
 
 
 async def work(worker: Worker, task: dict[str, Any]) -> str:
