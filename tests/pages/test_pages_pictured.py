@@ -232,6 +232,8 @@ async def test_what_is_for_sale(house, width):
         "UPDATE publications SET started_at = now() - interval '21 s', updated_at = now() "
         "WHERE state = 'filling'"
     )
+    await house.rows("SELECT everystall.stand_worker(gen_random_uuid(), 'shed', 4711, NULL, '0.1.0', 5, 1)")
+    await page.wait_for_timeout(2_100)  # what was read of them is good for two seconds
     await page.goto(f"/listings/{shop.listings['Carhartt']}/stalls")
     await pictured(page, "stalls")
     await page.goto(f"/listings/{shop.listings['Carhartt']}/sold")
