@@ -68,12 +68,22 @@ def run(here: Place, *arguments: str) -> Took:
         "PATH": os.environ["PATH"], "PYTHONPATH": str(PAGE.parent.parent), "EVERYSTALL_HOME": str(here.home),
         "DATABASE_URL": here.login, "DATABASE_ADMIN_URL": here.admin, "BACKUP_PASSPHRASE": PASSPHRASE,
     }  # fmt: skip
-    began = time.monotonic()
+    began, highest = time.monotonic(), 0.0
     child = os.posix_spawn(sys.executable, [sys.executable, "-m", "everystall", *arguments], env)
-    _, status, used = os.wait4(child, 0)
+    # the kernel's own figure of a child's peak begins with its parent's
+    while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
+        highest = max(highest, peak(child))
+        time.sleep(0.1)
+    _, status, used = ended
     if status:
         sys.exit(f"everystall {arguments[0]} ended with {status}")
-    return Took(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Took(time.monotonic() - began, used.ru_utime + used.ru_stime, highest)
+
+
+def peak(pid: int) -> float:
+    """MB that a process had in memory at most; 0 of one that just ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def originals(here: Place) -> set[str]:

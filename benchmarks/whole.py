@@ -14,12 +14,14 @@ import itertools
 import json
 import os
 import random
+import re
 import socket
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +47,13 @@ BEGIN, END = "<!-- make bench-agent writes this -->\n", "<!-- to there -->\n"
 FIRST = 1201
 #: Of a run. Its own limit is 500 steps.
 MOST_STEPS, MOST_SECONDS = 60, 900
+#: Times that it waits for what is not shown.
+PATIENCE = 3
+#: Marks an element, and what is pressed in its place.
+_MARK = """(one) => {
+  for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
+  for (const e of [one, one.control, one.querySelector("input"), ...(one.labels ?? [])])
+    e?.setAttribute("evs-mark", ""); }"""
 #: What it says after its last step.
 LISTED = "It is listed."
 #: Who is in the model's place, by whether it errs.
@@ -119,6 +128,7 @@ class Script:
     steps: int = 0
     characters: int = 0
     place: int = 0
+    waited: int = 0
 
     async def __call__(self, messages: Sequence[Any], schema: Any) -> str:
         self.steps += 1
@@ -131,47 +141,42 @@ class Script:
         if dice < heal.GARBAGE + heal.NONE:
             return _turn("wait", seconds=1)
         do, target, value = self.did[self.place]
-        index = await self._index(target)
+        shown = [int(one) for one in re.findall(r"\[(\d+)\]<", json.dumps(messages))]
+        index = next((one for one in await self._numbers(target) if one in shown), None)
         if index is None:
-            return _turn("done", text=f"It is not there: {target.intent}.", success=False)
+            self.waited += 1
+            if self.waited > PATIENCE:
+                return _turn("done", text=f"It is not there: {target.intent}.", success=False)
+            return _turn("wait", seconds=1)
         if dice < heal.GARBAGE + heal.NONE + heal.WRONG:
-            index += self.chance.choice((-2, -1, 1, 2))
-        self.place += 1
+            index = self.chance.choice(shown)
+        self.place, self.waited = self.place + 1, 0
         more = {"input": {"text": value}, "select_dropdown": {"text": value},
                 "upload_file": {"path": str(self.files / value)}}.get(do, {})  # fmt: skip
         return _turn(do, index=index, **more)
 
-    async def _index(self, target: Target) -> int | None:
-        """Once it is there, if it comes to that."""
+    async def _numbers(self, target: Target) -> list[int]:
+        """Of the target, and of what belongs to it as a label does, once it is there: the nodes' own in
+        Chromium, by which browser-use counts. It shows some of them."""
         end, pause = time.monotonic() + heal.PATIENCE, pauses()
-        while (found := await self._number(target)) is None and time.monotonic() < end:
+        while time.monotonic() < end:
+            with suppress(PlaywrightError):
+                if found := await self.page.right(target) or await self.page.right(target, "attached"):
+                    await found.evaluate(_MARK, timeout=heal.PATIENCE * 1000)
+                    return await self._marked()
             await asyncio.sleep(next(pause))
-        return found
+        return []
 
-    async def _number(self, target: Target) -> int | None:
-        """As browser-use counts: the node's own number in Chromium."""
+    async def _marked(self) -> list[int]:
+        cdp = await self.page.raw.context.new_cdp_session(self.page.raw)
         try:
-            found = await self.page.right(target) or await self.page.right(target, "attached")
-            if found is None:
-                return None
-            await found.evaluate(
-                """(one) => {
-                for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
-                (one.offsetParent || one.type === "file" ? one : one.labels?.[0] ?? one)
-                  .setAttribute("evs-mark", ""); }""",
-                timeout=heal.PATIENCE * 1000,
-            )
-            cdp = await self.page.raw.context.new_cdp_session(self.page.raw)
-            try:
-                root = (await cdp.send("DOM.getDocument"))["root"]["nodeId"]
-                asked = {"nodeId": root, "selector": "[evs-mark]"}
-                node = (await cdp.send("DOM.querySelector", asked))["nodeId"]
-                told = await cdp.send("DOM.describeNode", {"nodeId": node})
-                return int(told["node"]["backendNodeId"])
-            finally:
-                await cdp.detach()
-        except PlaywrightError:
-            return None
+            root = (await cdp.send("DOM.getDocument"))["root"]["nodeId"]
+            asked = {"nodeId": root, "selector": "[evs-mark]"}
+            nodes = (await cdp.send("DOM.querySelectorAll", asked))["nodeIds"]
+            told = [await cdp.send("DOM.describeNode", {"nodeId": node}) for node in nodes]
+            return [int(one["node"]["backendNodeId"]) for one in told]
+        finally:
+            await cdp.detach()
 
 
 def _turn(do: str, **what: Any) -> str:

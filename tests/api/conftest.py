@@ -35,6 +35,7 @@ from everystall.vault.sessions import Vault
 from everystall.web import captures, live
 from everystall.web.app import create_app
 from everystall.web.deps import Parts
+from everystall.web.draining import Draining
 from everystall.web.limits import Limits
 from everystall.web.listening import Listening
 from everystall.web.tokens import make_token
@@ -315,6 +316,7 @@ async def site(database_urls: Any, tmp_path: Path) -> AsyncIterator[Site]:
     vault = Vault(database, Keyring.load(settings), settings)
     photos = Photos(settings)
     app = _application()
+    vars(app.state.draining).update(vars(Draining()))
     listening = (Listening(database, channel) for channel in (captures.CHANNEL, live.CHANNEL))
     app.state.parts = Parts(settings, database, vault, photos, Limits(), *listening)
     made = Site(app, settings, database, vault, admin)
