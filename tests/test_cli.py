@@ -236,7 +236,7 @@ def test_ctrl_c_is_the_good_end_of_a_demo_that_stays_up_and_a_fall_is_not(capfd:
     assert "/logs" in capfd.readouterr().out
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_a_wrong_key_for_an_existing_vault_is_said_before_anything_starts(tmp_path: Path):
     env = {**clean(), "EVERYSTALL_HOME": str(tmp_path / "home"), "EVERYSTALL_PORT": str(free_port())}
     keys = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]

@@ -345,7 +345,7 @@ async def test_what_an_archive_says_beside_its_listings_is_not_believed(
     assert await kept_by(site, alice) == nothing
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_large_inventory_comes_back(site: Site, alice: Seller, bob: Seller):
     """More rows, and more bytes of them, than a file by itself may have."""
     csv = io.BytesIO()

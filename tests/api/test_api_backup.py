@@ -232,7 +232,7 @@ async def test_what_the_owner_chose_is_as_it_was_then_and_changes_go_on(
     assert len({row["email"] for row in changes}) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_an_archive_from_before_settings_were_in_it_is_restored_without_them(
     house, here, there, tmp_path, monkeypatch
 ):
@@ -284,7 +284,7 @@ async def test_what_an_owner_rejected_stays_so_whether_before_the_backup_or_sinc
     assert len(here.rows(states)) == 3
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_an_archive_from_before_pages_were_in_it_is_restored_with_what_is_known_here(
     house, here, tmp_path, monkeypatch
 ):
@@ -584,7 +584,7 @@ async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_pa
     assert there.photos() == {}
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_photo_store_of_what_is_restored_is_the_one_here(house, here, there, tmp_path):
     await here.make(file := tmp_path / "all.everystall")
     await closed(house)

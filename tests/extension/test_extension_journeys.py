@@ -320,7 +320,7 @@ async def test_unpairing_takes_everything_back_and_revokes_the_token(own: Own):
     assert (await own.popup.evaluate("chrome.permissions.getAll()"))["origins"] == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_disconnecting_ends_it_on_both_sides(own: Own):
     for name in ("poshmark", "mercari"):
         await own.connect(name)

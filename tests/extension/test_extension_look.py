@@ -53,7 +53,7 @@ async def both(page: Any, name: str) -> None:
         await passes(page, f"popup-{name}")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_popup_in_light_and_in_dark(stage: Stage, new_seller: Callable[[], str], tmp_path: Path):
     new_seller()
     async with own_browser(stage, tmp_path) as browser:

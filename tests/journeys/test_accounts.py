@@ -77,7 +77,7 @@ async def test_the_last_session_that_worked_posts_where_the_newest_is_signed_out
     assert good.alive
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_after_a_sign_out_that_was_told_no_earlier_sign_in_goes_on(stall: Stall, alice: Seller):
     marketplace = "mercari"
     profile = await stall.connect(alice, marketplace)

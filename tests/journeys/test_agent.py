@@ -199,6 +199,7 @@ class Errs:
         raise self.ends
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "ends",
     [
@@ -226,6 +227,7 @@ async def test_what_an_agent_published_by_mistake_is_found_and_not_posted_again(
     assert errs.times == 1
 
 
+@pytest.mark.extended
 async def test_where_it_is_not_seen_after_an_agents_acts_the_seller_is_asked_and_nothing_posted(
     stall, alice, marketplace, model
 ):
@@ -406,6 +408,7 @@ async def _told(stall: Stall, publishes: bool, pair: Mapping[str, Any], status: 
     assert len(stall.events("mercari", "published")) == publishes
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("publishes", [True, pytest.param(False, marks=pytest.mark.extended)])
 async def test_a_worker_that_is_killed_after_an_agents_act_leaves_one_listing_at_most(
     stall, alice, bob, model, workers, publishes

@@ -251,7 +251,7 @@ async def test_taken_back_before_the_take_down_began_it_simply_stays(stall: Stal
     assert len(stall.live("mercari")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_kept_before_the_take_down_began_nobody_goes_there_and_after_it_is_too_late(
     stall: Stall, alice: Seller
 ):

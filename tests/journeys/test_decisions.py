@@ -248,7 +248,7 @@ async def test_cancelled_while_it_is_filled_in_stays_cancelled_whatever_the_fill
     assert stall.events("mercari", "published") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("marketplace", ["mercari", pytest.param("poshmark", marks=pytest.mark.extended)])
 async def test_of_two_after_post_again_the_newer_is_taken_down(stall: Stall, alice: Seller, marketplace: str):
     profile = await _unresolved(stall, alice, marketplace)
@@ -351,7 +351,7 @@ async def test_the_picture_of_a_failure_is_kept_with_the_attempt_and_holds_no_co
 
 
 @pytest.mark.parametrize("error", [pytest.param(AccountLimited, marks=pytest.mark.extended), PageChanged])
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_look_that_fails_is_not_repeated_at_once(
     stall: Stall, alice: Seller, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ):

@@ -34,7 +34,7 @@ async def _posted(stall: Stall, seller: Seller, marketplace: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("kind", ["error_after", pytest.param("reset_after", marks=pytest.mark.extended)])
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_lost_answer_after_the_commit_leaves_exactly_one(stall, alice, marketplace, kind):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind=kind, times=1)
@@ -73,7 +73,7 @@ async def test_a_message_that_nobody_knows_and_a_stale_list_ask_the_seller_in_th
     assert len(stall.events(marketplace, "published")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="index_lag", seconds=1.5, times=100)
@@ -99,7 +99,7 @@ async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketp
         assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "behind"),
     [
@@ -303,7 +303,7 @@ async def test_an_expired_session_waits_for_the_seller_and_goes_on_after_reconne
     assert len(stall.live(marketplace)) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="soft_reject", times=1000)
@@ -328,7 +328,7 @@ async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice,
     assert (await stall.until_done(alice, job["jobId"], profile))["status"] == "done"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_worker_that_has_not_the_photos_blames_itself_and_loses_nothing(stall, alice, tmp_path):
     """Two hosts, each with photos in its own home."""
     profile, job = await _posted(stall, alice, "mercari")

@@ -71,7 +71,7 @@ async def test_what_was_marked_as_sold_by_hand_is_a_sale_and_goes_elsewhere(
     assert (await _publication(stall, profiles[marketplace]))["put"] == "sold"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("noticed", [True, pytest.param(False, marks=pytest.mark.extended)])
 async def test_of_what_was_raised_by_hand_none_stays_for_sale_once_what_is_here_is_sold(
     stall: Stall, alice: Seller, bob: Seller, noticed: bool
@@ -98,7 +98,7 @@ async def test_of_what_was_raised_by_hand_none_stays_for_sale_once_what_is_here_
     assert (await bob.client.get("/api/sales")).json()["sales"] == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_bought_and_cancelled_before_anybody_looked_is_no_sale(
     stall: Stall, alice: Seller, bob: Seller
 ):
@@ -195,7 +195,7 @@ async def test_what_is_posted_anew_by_hand_after_it_was_told_as_gone_is_live_aga
     ]  # fmt: skip
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_take_down_finds_what_was_posted_anew_by_hand_before_anybody_noticed(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):
@@ -213,7 +213,7 @@ async def test_a_take_down_finds_what_was_posted_anew_by_hand_before_anybody_not
     assert row["gone_at"] is not None
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_posted_anew_by_hand_and_sold_at_once_goes_elsewhere(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -234,7 +234,7 @@ async def test_what_was_posted_anew_by_hand_and_sold_at_once_goes_elsewhere(
     assert await stall.rows("SELECT 1 AS one FROM double_sales") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_list_that_lags_or_a_page_that_does_not_answer_ends_nothing(
     stall: Stall, alice: Seller, marketplace: str
 ):
@@ -256,7 +256,7 @@ async def test_a_list_that_lags_or_a_page_that_does_not_answer_ends_nothing(
                             " AND type <> 'job.finished'") == []  # fmt: skip
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_quiet_look_is_one_page_and_each_quarter_of_an_hour_one_more(
     stall: Stall, alice: Seller, marketplace: str, monkeypatch: pytest.MonkeyPatch
 ):

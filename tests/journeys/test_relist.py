@@ -160,7 +160,7 @@ async def test_killed_anywhere_it_goes_on(
     assert (await _publication(stall))["relist"] is None
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_changed_there_by_hand_stays_up_and_she_is_told(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari",))
     await _months_pass(stall)
@@ -175,7 +175,7 @@ async def test_what_was_changed_there_by_hand_stays_up_and_she_is_told(stall: St
     assert (await _publication(stall))["relist"] is None
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_one_that_cannot_be_posted_again_takes_no_other_down(
     stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -204,7 +204,7 @@ async def test_one_that_cannot_be_posted_again_takes_no_other_down(
     assert sorted(item["state"] for item in stall.ledger("mercari")) == ["ended", "live", "live"]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_while_the_account_rests_nothing_is_taken_down(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari",))
     await _months_pass(stall)

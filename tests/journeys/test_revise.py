@@ -121,7 +121,7 @@ async def test_an_edit_while_another_is_being_put_is_put_after_it(stall, alice, 
     assert stall.events(marketplace, "edited")[-1]["fields"]["price"] == _price(19)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     _by_hand(stall, marketplace, title="By hand")
@@ -142,7 +142,7 @@ async def test_what_a_hand_changed_elsewhere_in_the_listing_stays(stall, alice, 
     ("answer", "title"),
     [("put_mine", "Mine"), pytest.param("keep_theirs", "By hand", marks=pytest.mark.extended)],
 )
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_same_field_changed_here_and_there_is_asked(stall, alice, bob, marketplace, answer, title):
     listing, profile = await _live(stall, alice, marketplace)
     _by_hand(stall, marketplace, title="By hand")
@@ -201,7 +201,7 @@ async def test_a_process_that_dies_after_the_click_has_changed_it_once(
     assert len(stall.events(marketplace, "edited")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_them(
     stall, alice, marketplace, monkeypatch
 ):
@@ -222,7 +222,7 @@ async def test_a_browser_that_dies_while_photos_are_read_back_says_nothing_of_th
     assert len(stall.events(marketplace, "edited")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "kind",
     [
@@ -302,7 +302,7 @@ async def test_what_one_marketplace_gets_differently_sends_nobody_elsewhere(stal
     assert stall.events("mercari", "edited") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_cannot_be_changed_there_is_said(stall, alice):
     listing, profile = await _live(stall, alice, "ebay")
     await _edit(alice, listing, category="men.shirts.polos", price=_price(21))
@@ -313,7 +313,7 @@ async def test_what_cannot_be_changed_there_is_said(stall, alice):
     assert entry["fields"]["price"] == _price(21)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_quantity_is_changed_where_there_is_one(stall, alice):
     listing, profile = await _live(stall, alice, "poshmark", quantity=2)
     await _edit(alice, listing, quantity=3)
@@ -348,7 +348,7 @@ async def test_the_account_keeps_its_pace_between_a_post_and_a_change(stall, ali
     assert stall.events("mercari", "edited") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_change_whose_answer_nobody_knows_waits_too_where_the_marketplace_asked_for_a_rest(
     stall, alice
 ):

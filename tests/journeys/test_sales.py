@@ -128,7 +128,7 @@ async def test_sold_on_one_it_goes_on_the_others_and_nothing_else_is_touched(
     assert len(await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_sale_from_before_connecting_delists_nothing(stall: Stall, alice: Seller):
     """The same thing was sold there by hand once."""
     storage = await stall.sign_in("mercari", alice.name)
@@ -153,7 +153,7 @@ async def test_a_sale_from_before_connecting_delists_nothing(stall: Stall, alice
     assert await stall.rows("SELECT 1 AS one FROM events WHERE type = 'sale.detected'") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seldom(
     stall: Stall, alice: Seller
 ):
@@ -178,7 +178,7 @@ async def test_what_is_live_elsewhere_too_is_looked_at_soon_and_what_is_not_seld
     assert await _seconds_to_check(stall, profiles["mercari"]) > 800
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_visit_begins_with_a_look_at_what_sold(stall: Stall, alice: Seller):
     """Nobody came to check: the next post is what brings a visit there."""
     _, profiles = await _live(stall, alice, ("mercari", "poshmark"))
@@ -236,7 +236,7 @@ async def test_what_waits_to_be_posted_is_cancelled_and_what_is_being_filled_in_
     assert downs == [{"never": True, "gone": True}] * 2  # only so that a cancelled order can put them back
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_armed_when_it_sold_elsewhere_is_settled_and_then_taken_down(
     stall: Stall, alice: Seller
 ):

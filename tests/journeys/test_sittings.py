@@ -230,7 +230,7 @@ async def _where(stall: Stall, word: str, folder: Path) -> list[str]:
     return found + [str(one) for one in files if word.encode() in one.read_bytes()]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_who_signs_in_as_somebody_else_is_told_so_and_nothing_is_kept(
     stall: Stall, alice: Seller, dashboard: Dashboard
 ):
@@ -285,7 +285,7 @@ async def test_a_sign_in_to_an_account_that_is_here_already_becomes_its_own(
         pytest.param("its seller closes it", marks=pytest.mark.extended),
     ],
 )
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_nobody_answers_still_waits(
     stall: Stall, alice: Seller, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, how: str
 ):

@@ -286,7 +286,7 @@ async def test_chosen_ones_are_posted_after_a_look_and_taken_back(house, scripts
 
 
 @BOTH
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_prices_are_changed_after_a_look_at_each(house, scripts):
     alice = await house.person("alice")
     await fill(house, alice)
@@ -614,7 +614,7 @@ async def test_on_a_phone_a_new_listing_is_under_the_thumb_and_costs_no_row(hous
     await page.wait_for_url("**/listings/*")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_ordered_heads_columns_and_an_undo_look(house, scheme, width):
     alice = await house.person("alice")

@@ -128,7 +128,7 @@ async def test_the_pages_of_a_busy_seller(house, scheme, width):
     await passes(page, "reference")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_backups(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
@@ -186,7 +186,7 @@ async def test_the_pages_of_who_practises(house, scheme, width):
     await passes(page, "practice-settings-command")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_who_comes_and_goes(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
@@ -214,7 +214,7 @@ async def test_the_pages_of_who_comes_and_goes(house, scheme, width):
     await passes(page, "farewell", "Your account is deleted")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_what_goes_wrong(house, scheme, width):
     page = await (await house.context(**look(scheme, width))).new_page()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 @DESK_AND_PHONE
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     alice = await house.person("alice")
     await live(house, alice)
@@ -35,7 +35,7 @@ async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     assert await page.get_by_text("stands by another rule").count() == 0
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_pricing_looks(house, scheme, width):
     alice = await house.person("alice")

@@ -80,7 +80,7 @@ async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, ebay
         pytest.param("odd_answer", 1, marks=pytest.mark.extended),
     ],
 )
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, live, kind, edited):
     ebay.fault(SITE, kind)
     answer, _ = await revise(ADAPTER, page, live, DRAFT, NEW, PHOTOS)
@@ -88,7 +88,7 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, ebay, l
     assert len(edits(ebay)) == edited
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, ebay, live):
     ebay.fault(SITE, "soft_reject")
     with pytest.raises(ListingRejected, match="links policy"):

@@ -91,7 +91,7 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, mercari
     assert len(edits(mercari)) == edited
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, mercari, live):
     mercari.fault(SITE, "soft_reject")
     with pytest.raises(ListingRejected, match="check the description"):

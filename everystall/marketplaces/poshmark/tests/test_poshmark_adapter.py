@@ -84,7 +84,7 @@ async def test_a_listing_goes_live_and_reads_back_field_by_field(page, browser, 
     assert len(browser.navigations) == 5
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_it_is_found_in_the_lists_as_live_then_as_sold(page, site):
     answer, _ = await _publish(page)
     (row,) = await ADAPTER.find_active(page)

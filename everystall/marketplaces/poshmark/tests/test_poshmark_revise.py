@@ -88,7 +88,7 @@ async def test_the_other_layout_saves_at_once(page, site, live):
     assert len(edits(site)) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kind", "edited"),
     [
@@ -104,7 +104,7 @@ async def test_an_answer_that_settles_nothing_is_not_clicked_again(page, site, l
     assert len(edits(site)) == edited
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_refusal_in_known_words_and_a_limit_are_told(page, site, live):
     site.fault("poshmark", "soft_reject")
     with pytest.raises(ListingRejected, match="contact details"):
