@@ -47,6 +47,8 @@ By = Literal["likeness", "model", "agent", "file"]
 
 #: Of elements that are compared, and of characters that a model reads.
 MOST_CANDIDATES, MOST_CHARACTERS = 800, 20_000
+#: For a look at what was found just now: it may go meanwhile, and a busy machine takes its time.
+LOOK_MILLISECONDS = 5000
 #: What can be chosen of an outline for each kind, by its role there.
 _ROLES = {
     "text": "textbox|searchbox|combobox|spinbutton",
@@ -179,7 +181,7 @@ class Healing:
     async def fits(self, target: Target, found: Locator, layout: str, healed: Healed) -> bool:
         """What a healed locator finds today, the site perhaps changed again, may still be the target."""
         with suppress(PlaywrightError):
-            look = impersonal(await look_of(found, timeout=1000), target, self.written, self.names)
+            look = impersonal(await look_of(found, timeout=LOOK_MILLISECONDS), target, self.written, self.names)
             before = self.looks.get((target.key, layout)) or healed.before
             if not before:  # from a file that does not say
                 return bool(look["kind"] != "press")
@@ -194,7 +196,7 @@ class Healing:
         if not self.noting or where in self.noted:
             return
         with suppress(PlaywrightError):
-            look = await look_of(found, timeout=1000)
+            look = await look_of(found, timeout=LOOK_MILLISECONDS)
             if look["kind"] != "words":
                 self.noted[where] = impersonal(look, target, self.written, self.names)
 
