@@ -181,7 +181,8 @@ class Healing:
     async def fits(self, target: Target, found: Locator, layout: str, healed: Healed) -> bool:
         """What a healed locator finds today, the site perhaps changed again, may still be the target."""
         with suppress(PlaywrightError):
-            look = impersonal(await look_of(found, timeout=LOOK_MILLISECONDS), target, self.written, self.names)
+            look = await look_of(found, timeout=LOOK_MILLISECONDS)
+            look = impersonal(look, target, self.written, self.names)
             before = self.looks.get((target.key, layout)) or healed.before
             if not before:  # from a file that does not say
                 return bool(look["kind"] != "press")
