@@ -106,8 +106,8 @@ async def measure(times: int, only: str | None) -> list[tuple[str, str, dict[str
                     "Today": "/", "Inventory": "/inventory", "the editor": f"/listings/{listing}",
                     "where it stands": f"/listings/{listing}/stalls", "Needs you": "/needs-you",
                     "Sales": "/sales", "Prices": "/prices", "Marketplaces": "/connections",
-                    "Notifications": "/notifications", "Account": "/account", "Signing in": "/account/sign-in",
-                    "Activity": "/activity", "Settings": "/settings",
+                    "Notifications": "/notifications", "Account": "/account",
+                    "Signing in": "/account/sign-in", "Activity": "/activity", "Settings": "/settings",
                 }  # fmt: skip
                 for name, path in pages.items():
                     if only and only not in path:
