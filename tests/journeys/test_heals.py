@@ -137,6 +137,7 @@ async def test_what_likeness_cannot_tell_a_worker_with_a_key_asks_the_model(
     assert by == [{"by": "model", "state": "candidate"}]
 
 
+@pytest.mark.extended
 async def test_a_wrong_answer_none_and_what_is_no_answer_post_nothing(stall, alice, bob, marketplace):
     hers, his = await stall.connect(alice, marketplace), await stall.connect(bob, marketplace)
     assert (await _posted(stall, alice, hers, marketplace))["status"] == "done"

@@ -519,7 +519,7 @@ async def test_paused_accounts_are_watched_and_taken_down_from(stall: Stall, ali
     assert stall.live("poshmark") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_list_that_cannot_be_read_is_told_once_and_read_when_it_can(stall: Stall, alice: Seller):
     _, profiles = await _live(stall, alice, ("poshmark", "mercari"))
     stall.sandbox.buy("poshmark", title=SHIRT["title"])
@@ -613,7 +613,7 @@ async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stal
     assert row["quantity_sold"] == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("elsewhere", [1, 2])
 async def test_one_of_several_that_sold_there_while_we_lower_it_is_counted_and_no_question(
     stall: Stall, alice: Seller, elsewhere: int
