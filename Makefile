@@ -13,8 +13,9 @@ NODE    := clients/typescript/node_modules/.ready tests/bull/node_modules/.ready
 UV      := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
-# A virtual environment or a PYTHONPATH of the caller's must not leak into ours.
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# A virtual environment or a PYTHONPATH of the caller's must not leak into ours. And what Python compiles it
+# keeps, whatever an image says: else each process compiles all of it anew, an eighth of its start.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

@@ -8,6 +8,7 @@ until then that is the normal end, exit 0; anything else that is broken off exit
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shlex
 import signal
@@ -276,7 +277,8 @@ def web(with_parent: WithParent = False) -> None:
     settings = _settings()
     claim_port(settings.everystall_port)
     if with_parent:
-        import everystall.web.app  # noqa: F401 (loaded while the parent prepares)
+        with _loading():
+            import everystall.web.app  # noqa: F401 (loaded while the parent prepares)
 
         end_with_parent()
     with opened(settings) as settings:
@@ -286,9 +288,10 @@ def web(with_parent: WithParent = False) -> None:
 @app.command()
 def worker(with_parent: WithParent = False) -> None:
     """Run a worker alone: it visits marketplaces. Any number may run over one DATABASE_URL."""
-    from everystall.installation import opened
-    from everystall.processes import end_with_parent, forbid_core_dumps
-    from everystall.worker.run import run
+    with _loading():
+        from everystall.installation import opened
+        from everystall.processes import end_with_parent, forbid_core_dumps
+        from everystall.worker.run import run
 
     forbid_core_dumps()
     settings = _settings()
@@ -619,6 +622,18 @@ def _settings() -> Settings:
     return loaded
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    """What is loaded stays. To look through it again and again for rubbish, while there is more and more of
+    it, was a seventh of a start; and nobody does later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _run(kind: str, work: Coroutine[Any, Any, None]) -> None:
     """As asyncio.run, and the database knows this process by its kind. Until `work` has handlers of its own a
     signal cancels it: an exception that is raised in the midst of a task would be logged as a traceback
@@ -704,14 +719,15 @@ def _say_first(link: str | None) -> None:
 async def _serve(settings: Settings, *, alone: bool) -> None:
     """The web until a signal. What start-up refuses comes out as it is, not as a traceback. `alone`: not one
     of `up`'s, whose place nobody else could take."""
-    import structlog
-    import uvicorn
+    with _loading():
+        import structlog
+        import uvicorn
 
-    from everystall import systemd, traces
-    from everystall.installation import first_owner_link
-    from everystall.web.app import create_app
-    from everystall.web.draining import GRACE_SECONDS
-    from everystall.web.protocol import Protocol
+        from everystall import systemd, traces
+        from everystall.installation import first_owner_link
+        from everystall.web.app import create_app
+        from everystall.web.draining import GRACE_SECONDS
+        from everystall.web.protocol import Protocol
 
     class Server(uvicorn.Server):
         @contextmanager

@@ -13,15 +13,11 @@ import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, Row, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
@@ -31,6 +27,12 @@ from everystall import compatibility, traces
 from everystall.absence import Absence, lets_nobody_in, why_of
 from everystall.compatibility import find_mismatch, folder
 from everystall.errors import Misconfigured, listed
+
+# Alembic is loaded by who migrates: a web and a worker have no use for it, and it is a sixteenth of what
+# their start costs.
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 OWNER, ENGINE, SELLER = "everystall_owner", "everystall_engine", "authenticated"
 #: Supabase's Data API logs in by this role, and becomes `authenticated` for whoever brings a user's token.
@@ -381,7 +383,7 @@ def _migrate(engine: Engine, login: URL) -> tuple[str | None, str | None]:
             begin(connection, login)
             connection.execute(text("SELECT set_config('lock_timeout', :most, true)"), {"most": LOCK_TIMEOUT})
             connection.execute(text(f"SET ROLE {OWNER}"))
-            before = MigrationContext.configure(connection).get_current_revision()
+            before = _revision(connection)
             _check_unused(connection, login, before)
             head = upgrade(connection, login)
             for what, unless in (("vault_keys", "user_keys"), ("photo_store", "listing_photos")):
@@ -402,7 +404,7 @@ def check_unused(admin_url: str, login_url: str) -> None:
     engine = create_engine(driver_url(admin_url), connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
+            before = _revision(connection)
             _check_unused(connection, driver_url(login_url), before)
     except DBAPIError:
         pass  # who migrates comes to it next, and says so
@@ -411,7 +413,7 @@ def check_unused(admin_url: str, login_url: str) -> None:
 
 
 def _check_unused(connection: Connection, login: URL, before: str | None) -> None:
-    scripts = ScriptDirectory.from_config(migrations(connection))
+    scripts = _scripts(connection)
     head = scripts.get_current_head()
     if before is None or head is None:
         return
@@ -455,10 +457,11 @@ def begin(connection: Connection, login: URL) -> None:
 
 def upgrade(connection: Connection, login: URL, revision: str = "head") -> str | None:
     """Brings the tables to a revision and lets the login role in; the newest that there is. After `begin`."""
+    from alembic import command
+
     connection.execute(text(f"SET ROLE {OWNER}"))
-    config = migrations(connection)
-    command.upgrade(config, revision)
-    scripts = ScriptDirectory.from_config(config)
+    command.upgrade(migrations(connection), revision)
+    scripts = _scripts(connection)
     connection.execute(text(f"SET ROLE {ENGINE}"))
     compatibility.keep(connection, scripts, revision)
     _let_in(connection, role_of(login))
@@ -470,14 +473,14 @@ def upgrade(connection: Connection, login: URL, revision: str = "head") -> str |
 
 def knows(connection: Connection, revision: str) -> bool:
     """Whether it is one of this version's migrations."""
-    scripts = ScriptDirectory.from_config(migrations(connection)).walk_revisions()
+    scripts = _scripts(connection).walk_revisions()
     return any(script.revision == revision for script in scripts)
 
 
 def revisions(connection: Connection) -> tuple[str | None, str | None]:
     """The one that this database is at, and this version's newest."""
-    scripts = ScriptDirectory.from_config(migrations(connection))
-    return MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    scripts = _scripts(connection)
+    return _revision(connection), scripts.get_current_head()
 
 
 def clear(connection: Connection) -> None:
@@ -499,10 +502,25 @@ def clear(connection: Connection) -> None:
 
 def migrations(connection: Connection) -> Config:
     """Alembic's configuration for this open connection; env.py takes the connection from it."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(folder()))
     config.attributes["connection"] = connection
     return config
+
+
+def _scripts(connection: Connection) -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(migrations(connection))
+
+
+def _revision(connection: Connection) -> str | None:
+    """The one that this database is at."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _make_roles(connection: Connection, login: URL) -> None:

@@ -65,6 +65,26 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("command", [["web", "--with-parent"], ["worker"]], ids=["web", "worker"])
+def test_what_a_process_loads_is_not_looked_through_for_rubbish_and_nothing_of_it_migrates(
+    command: list[str], tmp_path: Path
+):
+    code = (
+        "import gc, sys\n"
+        f"sys.argv = ['everystall', *{command!r}]\n"
+        "from everystall.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000, gc.get_freeze_count()\n"
+        "sys.exit('it migrates' if 'alembic' in sys.modules else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "EVERYSTALL_HOME": str(tmp_path), "EVERYSTALL_PORT": str(free_port()),
+             "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_version_is_the_packages():
     import everystall as package
 

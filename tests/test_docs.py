@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -152,6 +153,16 @@ def test_every_make_command_has_one_line_of_help():
     assert sorted(helped) == sorted(phony)
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert all(f"  {name} " in shown for name in helped)
+
+
+def test_what_make_starts_keeps_what_python_compiled_whatever_the_caller_says():
+    """An image that says otherwise had each process compile all of it anew."""
+    told = subprocess.run(
+        ["make", "--eval", "told: ; @env", "told"], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert "PATH=" in told.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in told.stdout
 
 
 def test_commands_of_make_that_the_docs_name_exist():

@@ -119,6 +119,7 @@ class Stall:
     settings: Settings
     tools: Tools
     admin_url: str
+    admin: Database
     own_browsers: OwnBrowsers
     sellers: dict[str, Seller] = field(default_factory=dict)
 
@@ -200,12 +201,8 @@ class Stall:
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         """As the database's owner: for looking, never for acting."""
-        db = Database(self.admin_url)
-        try:
-            async with db.as_app() as session:
-                return [dict(row._mapping) for row in await session.execute(text(query), values)]
-        finally:
-            await db.close()
+        async with self.admin.as_app() as session:
+            return [dict(row._mapping) for row in await session.execute(text(query), values)]
 
     # ---- what the marketplaces know ----
 
@@ -227,23 +224,22 @@ async def stall(
     practice: Sandbox, driver: Driver, own_browsers: OwnBrowsers, database_urls: Any, tmp_path: Path
 ) -> AsyncIterator[Stall]:  # fmt: skip
     practice.reset()
-    login_url, admin_url = database_urls.login, database_urls.admin
     settings = Settings(
         _env_file=None,
         everystall_home=tmp_path / "home",
-        database_url=login_url,
-        database_admin_url=admin_url,
+        database_url=database_urls.login,
+        database_admin_url=database_urls.admin,
         **{f"{name}_url": practice.url(name) for name in ALL},
         pace_seconds=0,
         settle_seconds=4,
     )
     settings.everystall_home.mkdir(mode=0o700)
-    db = Database(login_url)
+    db, admin = Database(database_urls.login), Database(database_urls.admin)
     vault = Vault(db, Keyring.load(settings), settings)
     photos = Photos(settings)
     tools = Tools(db, vault, photos, settings, driver, asyncio.Event())
     app = create_app(settings, database=db, vault=vault, photos=photos)
-    stall = Stall(practice, settings, tools, admin_url, own_browsers)
+    stall = Stall(practice, settings, tools, database_urls.admin, admin, own_browsers)
     for name in ("alice", "bob"):
         user_id, token = await _make_user(stall, name)
         stall.sellers[name] = Seller(
@@ -261,6 +257,7 @@ async def stall(
         await seller.client.aclose()
     await photos.close()
     await db.close()
+    await admin.close()
 
 
 @pytest.fixture
