@@ -328,7 +328,7 @@ async def test_a_worker_opens_it_in_a_lane_of_its_own(
     page = await dashboard.open(alice)
     await page.goto("/needs-you")
     await page.get_by_role("button", name="Open it here").click()
-    await page.locator("[data-turn=yours][data-shows]").wait_for(timeout=30_000)
+    await page.locator("[data-turn=yours][data-shows]").wait_for(timeout=90_000)
     job = await stall.post(alice, await stall.listing(alice), ["poshmark"])
     await _until(lambda: len(stall.live("poshmark")) == 1)
     await _until_job(stall, alice, job["jobId"])
