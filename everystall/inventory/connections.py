@@ -43,6 +43,30 @@ class SignIn:
         return (self.connection.needs_you or {}).get("reason") == DISCONNECTED
 
 
+_KEPT = (
+    select(
+        MarketplaceSession.connection_id,
+        func.max(MarketplaceSession.expires_at)
+        .filter(
+            MarketplaceSession.expires_at > func.now(),
+            or_(
+                MarketplaceSession.failed_at.is_(None),
+                MarketplaceSession.worked_at > MarketplaceSession.failed_at,
+            ),
+        )
+        .label("expires_at"),
+        func.max(MarketplaceSession.worked_at).label("verified_at"),
+    )
+    .group_by(MarketplaceSession.connection_id)
+    .subquery()
+)
+_SIGN_INS: Any = (
+    select(Connection, _KEPT.c.expires_at, _KEPT.c.verified_at)
+    .outerjoin(_KEPT, _KEPT.c.connection_id == Connection.id)
+    .order_by(Connection.created_at, Connection.id)
+)
+
+
 async def find_sign_ins(
     session: AsyncSession,
     *,
@@ -51,28 +75,7 @@ async def find_sign_ins(
 ) -> list[SignIn]:
     """The seller's accounts with their sign-ins, oldest first; all, or those of some marketplaces and/or
     those with some public ids. One query."""
-    kept = (
-        select(
-            MarketplaceSession.connection_id,
-            func.max(MarketplaceSession.expires_at)
-            .filter(
-                MarketplaceSession.expires_at > func.now(),
-                or_(
-                    MarketplaceSession.failed_at.is_(None),
-                    MarketplaceSession.worked_at > MarketplaceSession.failed_at,
-                ),
-            )
-            .label("expires_at"),
-            func.max(MarketplaceSession.worked_at).label("verified_at"),
-        )
-        .group_by(MarketplaceSession.connection_id)
-        .subquery()
-    )
-    wanted: Any = (
-        select(Connection, kept.c.expires_at, kept.c.verified_at)
-        .outerjoin(kept, kept.c.connection_id == Connection.id)
-        .order_by(Connection.created_at, Connection.id)
-    )
+    wanted = _SIGN_INS
     if marketplaces is not None:
         wanted = wanted.where(Connection.marketplace.in_(list(marketplaces)))
     if public_ids is not None:

@@ -143,7 +143,13 @@ async def stalls_of(
     sign_ins = await find_sign_ins(session)
     rows = await session.scalars(select(Publication).where(Publication.listing_id == listing_id))
     there = {row.connection_id: row for row in rows}
-    waiting = await _waiting(session)
+    states = {
+        one.connection.public_id: getattr(there.get(one.connection.id), "state", None) for one in sign_ins
+    }
+    open_to_post = {id for id, state in states.items() if state in (None, *OVER)}
+    # an open page asks for this at each step of a post: what says nothing of it is not asked for then
+    lines = open_to_post or any(state == "waiting" for state in states.values())
+    waiting = await _waiting(session) if lines else {}
     failed = await _failed(session, [row.id for row in there.values() if row.tries])
     now = datetime.now(UTC)
     stalls: list[Stall] = []
@@ -158,12 +164,16 @@ async def stalls_of(
                 stalls.append(_stall(one, row, listing, why))
         if all(one.forgotten and one.connection.id not in there for one in accounts):
             stalls.append(Stall(marketplace, marketplace, label, None, "off", "No account yet"))
-    choices, several = await _choices(session, settings, listing, user, sign_ins, there, waiting)
+    choices: Sequence[Choice] = ()
+    several: Sequence[str] = ()
+    last = None
+    if open_to_post:
+        choices, several = await _choices(session, settings, listing, user, sign_ins, states, waiting)
+        last = await session.scalar(
+            select(Job.id).where(Job.listing_id == listing_id).order_by(Job.created_at.desc(), Job.id.desc())
+        )
     photo = await session.scalar(
         select(ListingPhoto).where(ListingPhoto.listing_id == listing_id, ListingPhoto.position == 0)
-    )
-    last = await session.scalar(
-        select(Job.id).where(Job.listing_id == listing_id).order_by(Job.created_at.desc(), Job.id.desc())
     )
     return Stalls(
         id=str(listing_id),
@@ -307,15 +317,12 @@ async def _choices(
     listing: Listing,
     user: User,
     sign_ins: Sequence[SignIn],
-    there: Mapping[UUID, Publication],
+    states: Mapping[str, str | None],
     waiting: Mapping[UUID, int],
 ) -> tuple[list[Choice], list[str]]:
-    """And the marketplaces where the seller has to say which account."""
+    """And the marketplaces where the seller has to say which account. `states`: the listing's, by account."""
     checked = await listings.check_listing(listing.id, session)
     by_id = {one.connection.public_id: one for one in sign_ins}
-    states = {
-        one.connection.public_id: getattr(there.get(one.connection.id), "state", None) for one in sign_ins
-    }
     number: dict[str, int] = {}
     for found in checked.marketplaces:
         number[found.marketplace] = number.get(found.marketplace, 0) + 1
@@ -324,7 +331,7 @@ async def _choices(
         one = by_id.get(found.browser_profile_id or "")
         if one is None or states[one.connection.public_id] not in (None, *OVER):
             continue
-        fresh = one.connection.id not in there
+        fresh = states[one.connection.public_id] is None
         alone = number[found.marketplace] == 1
         signed_in = one.status == "connected"
         way = _way(one, listing.id, found)
