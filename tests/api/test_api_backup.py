@@ -64,25 +64,29 @@ class Installation:
     def keyring(self) -> Keyring:
         return Keyring.load(self.settings)
 
-    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+    def connect(self) -> psycopg.Connection[dict[str, Any]]:
         url = self.settings.database_admin_url.get_secret_value()
-        with psycopg.connect(url, row_factory=dict_row, autocommit=True) as connection:
+        return psycopg.connect(url, row_factory=dict_row, autocommit=True)
+
+    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        with self.connect() as connection:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
     def everything(self) -> dict[str, list[dict[str, Any]]]:
         """Every row of every table, but for what a restore changes."""
-        tables = self.rows(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' "
-            "AND relname <> 'alembic_version' ORDER BY 1"
-        )
         found = {}
-        for table in (*(row["relname"] for row in tables), *archive.SETTINGS, *archive.HEALED):
-            rows = [
-                {k: v for k, v in row.items() if k not in CHANGED.get(table, ())}
-                for row in self.rows(f"SELECT * FROM {table}")
-            ]
-            found[table] = sorted(rows, key=repr)
+        with self.connect() as connection:
+            tables = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' "
+                "AND relname <> 'alembic_version' ORDER BY 1"
+            ).fetchall()
+            for table in (*(row["relname"] for row in tables), *archive.SETTINGS, *archive.HEALED):
+                rows = [
+                    {k: v for k, v in row.items() if k not in CHANGED.get(table, ())}
+                    for row in connection.execute(f"SELECT * FROM {table}")
+                ]
+                found[table] = sorted(rows, key=repr)
         return found
 
     def photos(self) -> dict[str, bytes]:
