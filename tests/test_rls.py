@@ -18,7 +18,8 @@ from everystall.db import Database, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base, Connection, Listing
 
-OWNED = sorted(table.name for table in Base.metadata.sorted_tables if "user_id" in table.columns)
+# plain texts: a `quoted_name` does not get from a process of the run to the one that reports
+OWNED = sorted(str.__str__(table.name) for table in Base.metadata.sorted_tables if "user_id" in table.columns)
 EVERYTHING = [*OWNED, "users"]
 
 
