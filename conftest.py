@@ -22,6 +22,9 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK):
         os.environ["TMPDIR"] = MEMORY
         tempfile.tempdir = None
 
+#: Else each process that a test starts compiles the whole package anew, which takes it two seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:

@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 from everystall.db import Database, migrate
 from everystall.embedded import Server
 from everystall.models import Connection, Listing
+from tests import quicker  # noqa: F401 (what it sets holds for all tests)
 from tests.selling import publish
 from tests.supabase import make_project, make_roles
 

@@ -34,11 +34,25 @@ class ImapServer:
 
     def deliver(self, raw: bytes) -> None:
         """A mail arrives."""
-        client = imaplib.IMAP4("127.0.0.1", self.plain_port, timeout=10)
-        client.login(USER, PASSWORD)
+        client = self._client()
         answer, _ = client.append("INBOX", None, None, raw)
         assert answer == "OK"
         client.logout()
+
+    def begin_anew(self) -> None:
+        """No mail is there, and nobody came: for the next test, since a server takes seconds to start."""
+        client = self._client()
+        _, (held,) = client.select("INBOX")
+        if int(held):
+            client.store("1:*", "+FLAGS", "\\Deleted")
+            client.expunge()
+        client.logout()
+        self.came = 0
+
+    def _client(self) -> imaplib.IMAP4:
+        client = imaplib.IMAP4("127.0.0.1", self.plain_port, timeout=10)
+        client.login(USER, PASSWORD)
+        return client
 
 
 @asynccontextmanager

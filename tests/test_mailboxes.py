@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,10 +24,17 @@ from tests.imap_server import PASSWORD, USER, imap_server
 from tests.test_sale_mails import MAILS, mail
 
 
-@pytest.fixture
-async def inbox(tmp_path: Path):
-    async with imap_server(tmp_path) as server:
+@pytest.fixture(scope="module")
+async def imap(tmp_path_factory):
+    async with imap_server(tmp_path_factory.mktemp("imap")) as server:
         yield server
+
+
+@pytest.fixture
+async def inbox(imap):
+    """Empty, and nobody came yet."""
+    imap.begin_anew()
+    return imap
 
 
 @pytest.fixture

@@ -65,62 +65,64 @@ async def titles(db, shelf, whose, **how):
     return [names[id] for id in ids]
 
 
-@pytest.mark.parametrize(
-    ("how", "found"),
-    [
-        ({"words": "LINEN"}, ["Linen shirt"]),
-        ({"words": "1200 scarf"}, ["Draft 100% wool_scarf"]),
-        ({"words": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
-        ({"words": "100%"}, ["Draft 100% wool_scarf"]),
-        ({"words": "l_st"}, []),
-        ({"words": "%"}, ["Draft 100% wool_scarf"]),
-        ({"view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
-        ({"view": "listed"}, ["Linen shirt", "Old boots"]),
-        ({"view": "needs-you"}, ["Lost hat"]),
-        ({"view": "sold"}, ["Sold bag"]),
-        ({"view": "stale"}, ["Old boots"]),
-        ({"on": "ebay"}, ["Linen shirt", "Old boots"]),
-        ({"on": "mercari"}, []),
-        ({"off": "ebay", "view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
-        ({"state": "posting"}, ["Linen shirt"]),
-        ({"state": "ended"}, ["Lost hat", "Sold bag"]),
-        ({"problem": "gone"}, ["Lost hat"]),
-        ({"problem": "challenge"}, []),
-        ({"brand": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
-        ({"label": "gift"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
-        ({"label": "wool", "location": "A 1"}, ["Draft 100% wool_scarf"]),
-        ({"label": "gif"}, []),
-        ({"location": "A 1"}, ["Draft 100% wool_scarf"]),
-        ({"low": 2500, "high": 5000}, ["Linen shirt", "Sold bag"]),
-        ({"older": 60}, ["Sold bag", "Old boots"]),
-        ({"younger": 4, "view": "drafts", "words": "belt"}, ["Cancelled belt"]),
-    ],
-)
-async def test_what_is_sought_is_found(db, shelf, alice, how, found):
-    assert await titles(db, shelf, alice, **how) == found
+SOUGHT = [
+    ({"words": "LINEN"}, ["Linen shirt"]),
+    ({"words": "1200 scarf"}, ["Draft 100% wool_scarf"]),
+    ({"words": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+    ({"words": "100%"}, ["Draft 100% wool_scarf"]),
+    ({"words": "l_st"}, []),
+    ({"words": "%"}, ["Draft 100% wool_scarf"]),
+    ({"view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+    ({"view": "listed"}, ["Linen shirt", "Old boots"]),
+    ({"view": "needs-you"}, ["Lost hat"]),
+    ({"view": "sold"}, ["Sold bag"]),
+    ({"view": "stale"}, ["Old boots"]),
+    ({"on": "ebay"}, ["Linen shirt", "Old boots"]),
+    ({"on": "mercari"}, []),
+    ({"off": "ebay", "view": "drafts"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+    ({"state": "posting"}, ["Linen shirt"]),
+    ({"state": "ended"}, ["Lost hat", "Sold bag"]),
+    ({"problem": "gone"}, ["Lost hat"]),
+    ({"problem": "challenge"}, []),
+    ({"brand": "acne"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+    ({"label": "gift"}, ["Draft 100% wool_scarf", "Cancelled belt"]),
+    ({"label": "wool", "location": "A 1"}, ["Draft 100% wool_scarf"]),
+    ({"label": "gif"}, []),
+    ({"location": "A 1"}, ["Draft 100% wool_scarf"]),
+    ({"low": 2500, "high": 5000}, ["Linen shirt", "Sold bag"]),
+    ({"older": 60}, ["Sold bag", "Old boots"]),
+    ({"younger": 4, "view": "drafts", "words": "belt"}, ["Cancelled belt"]),
+]
 
 
-@pytest.mark.parametrize("sort", stock.SORTS)
-async def test_page_behind_page_shows_each_once_in_its_order(db, shelf, alice, sort):
-    whole = await titles(db, shelf, alice, sort=sort)
-    assert len(whole) == 6
-    seen, after = [], None
-    async with db.as_user(alice) as session:
-        while True:
-            ids, after = await stock.page_of(session, Sought(sort=sort), after, most=2)
-            seen += ids
-            if after is None:
-                break
-    names = {id: title for title, id in shelf.items()}
-    assert [names[id] for id in seen] == whole
-    other = {"newest": "oldest", "dearest": "cheapest", "title": "title-down", "sku": "sku-down",
-             "fewest": "most"}.get(sort)  # fmt: skip
-    if other:
-        assert whole == list(reversed(await titles(db, shelf, alice, sort=other)))
-    if sort == "title":
-        assert whole[0] == "Cancelled belt"
-    if sort == "sku":  # without one first
-        assert whole[-1] == "Draft 100% wool_scarf"
+async def test_what_is_sought_is_found(db, shelf, alice, subtests):
+    for how, found in SOUGHT:
+        with subtests.test(str(how)):
+            assert await titles(db, shelf, alice, **how) == found
+
+
+async def test_page_behind_page_shows_each_once_in_its_order(db, shelf, alice, subtests):
+    for sort in stock.SORTS:
+        with subtests.test(sort):
+            whole = await titles(db, shelf, alice, sort=sort)
+            assert len(whole) == 6
+            seen, after = [], None
+            async with db.as_user(alice) as session:
+                while True:
+                    ids, after = await stock.page_of(session, Sought(sort=sort), after, most=2)
+                    seen += ids
+                    if after is None:
+                        break
+            names = {id: title for title, id in shelf.items()}
+            assert [names[id] for id in seen] == whole
+            other = {"newest": "oldest", "dearest": "cheapest", "title": "title-down", "sku": "sku-down",
+                     "fewest": "most"}.get(sort)  # fmt: skip
+            if other:
+                assert whole == list(reversed(await titles(db, shelf, alice, sort=other)))
+            if sort == "title":
+                assert whole[0] == "Cancelled belt"
+            if sort == "sku":  # without one first
+                assert whole[-1] == "Draft 100% wool_scarf"
 
 
 async def test_the_order_of_skus_is_read_from_its_index(db, admin, alice, bob, make_listing):

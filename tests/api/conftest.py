@@ -19,8 +19,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from PIL import Image
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import select, text
 
 from everystall.content.photos import Photos
@@ -32,7 +30,7 @@ from everystall.models import Connection, Listing, Publication
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.web import captures, live
+from everystall.web import captures, live, passwords
 from everystall.web.app import create_app
 from everystall.web.deps import Parts
 from everystall.web.draining import Draining
@@ -147,7 +145,7 @@ OURS = {"origin": "https://everystall.test"}
 
 @cache
 def hashed_password() -> str:
-    return PasswordHash((Argon2Hasher(),)).hash(PASSWORD)
+    return passwords.ARGON2.hash(PASSWORD)
 
 
 @dataclass

@@ -31,9 +31,9 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
+from everystall.web import passwords
 from everystall.web.app import create_app
 from everystall.web.browsers import cookie_name, open_browser
-from everystall.web.passwords import ARGON2
 
 PASSWORD = "correct horse battery"
 #: All of it below a path of the host, in the pass that `make test-base-path` makes.
@@ -52,8 +52,7 @@ DESK_AND_PHONE = pytest.mark.parametrize(
 
 @cache
 def hashed_password() -> str:
-    """Once for all tests: it takes a tenth of a second each time."""
-    return ARGON2.hash(PASSWORD)
+    return passwords.ARGON2.hash(PASSWORD)
 
 
 @dataclass
