@@ -60,6 +60,7 @@ async def test_the_same_is_asked_and_paid_once_and_what_differs_again(db, alice,
         assert (said.colour, row.model, row.tokens_in, row.cost) == ("blue", "a/first", 1000, 2000)
 
 
+@pytest.mark.longer
 async def test_what_the_month_has_no_room_for_is_not_asked(db, admin, alice, bob, model, scripted):
     with pytest.raises(BudgetSpent) as told:
         await ask(db, alice, model, WHICH, 0)

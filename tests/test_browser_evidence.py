@@ -49,6 +49,7 @@ class Kept(dict):
         self[name] = data
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 async def test_a_secret_is_in_no_file_of_the_evidence(opened):
     kept = Kept()
@@ -63,6 +64,7 @@ async def test_a_secret_is_in_no_file_of_the_evidence(opened):
     assert CANARY.encode() not in kept[got["screenshot"]]
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 async def test_the_picture_blots_what_is_private_and_shows_the_rest(opened):
     page, kept = opened.page, Kept()
@@ -84,6 +86,7 @@ async def test_the_picture_blots_what_is_private_and_shows_the_rest(opened):
     assert len(colours(frame, dx=10, dy=20)) == 1, "the frame can be read"
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 async def test_evidence_of_a_browser_that_is_gone_is_an_error_of_ours(opened):
     await opened.page.raw.close()

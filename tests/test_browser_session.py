@@ -80,6 +80,7 @@ async def test_cookies_of_the_extension_and_of_playwright_arrive_alike(stall, se
     assert back["wide"]["expires"] == -1
 
 
+@pytest.mark.longer
 async def test_what_the_site_rotates_is_not_put_back(stall, settings):
     stall.show("/", """<script>
         const n = Number(localStorage.getItem('n')), s = Number(sessionStorage.getItem('s'));
@@ -125,6 +126,7 @@ async def test_the_browser_is_the_sellers_own_in_words_and_in_hints(stall, setti
     assert {"brand": "Chromium", "version": "151.0.0.0"} in hints[1]["fullVersionList"]
 
 
+@pytest.mark.longer
 async def test_a_browser_that_sends_no_hints_sends_none_here(stall, settings):
     given = Storage.from_json({"userAgent": FIREFOX})
     async with open_browser(site=SITE, base_url=stall.url(), storage=given, settings=settings) as browser:
@@ -141,6 +143,7 @@ IN_A_WORKER = """() => new Promise((done) => {
 })""".replace("${ITSELF}", ITSELF)
 
 
+@pytest.mark.longer
 async def test_the_browser_has_the_sellers_languages_and_time_zone(stall, settings):
     """Pages, frames of other sites and workers alike."""
     stall.show("/", f"<iframe src='http://cdn.localhost:{stall.port}/frame'></iframe>")
@@ -177,6 +180,7 @@ def test_hints_say_what_the_user_agent_says_and_no_more():
     assert override(FIREFOX) == {"userAgent": FIREFOX}
 
 
+@pytest.mark.longer
 async def test_top_level_pages_stay_on_the_marketplaces_hosts(stall, settings):
     stall.show("/away", "", status=302, Location=f"http://evil.localhost:{stall.port}/")
     stall.show("/link", f"<a id=a href='http://evil.localhost:{stall.port}/'>go</a>")
@@ -191,6 +195,7 @@ async def test_top_level_pages_stay_on_the_marketplaces_hosts(stall, settings):
     assert stall.paths("evil") == []
 
 
+@pytest.mark.longer
 async def test_a_popup_is_closed(stall, settings):
     stall.show("/", """<button id=b onclick="open('/one'); open('/two', '_blank', 'noopener')">
         open</button>""")  # fmt: skip
@@ -205,6 +210,7 @@ async def test_a_popup_is_closed(stall, settings):
         assert context.pages == [browser.page.raw]
 
 
+@pytest.mark.longer
 async def test_parts_from_anywhere_are_recorded_and_shown_to_the_adapter(stall, settings):
     stall.show("/", f"""<img src=http://cdn.localhost:{stall.port}/a.png>
         <img src=http://tracker.localhost:{stall.port}/b.png>
@@ -218,6 +224,7 @@ async def test_parts_from_anywhere_are_recorded_and_shown_to_the_adapter(stall, 
     assert stall.paths("widget")[0] == "/w"
 
 
+@pytest.mark.longer
 async def test_a_practice_marketplace_reaches_nothing_but_this_machine(stall, settings):
     """127.0.0.2 stands for an address elsewhere: nobody may be asked for it, though the shop would answer."""
     async with open_browser(site=SITE, base_url=stall.url(), storage=None, settings=settings) as browser:
@@ -359,6 +366,7 @@ async def test_a_browser_that_does_not_start_is_this_machines_fault_and_the_log_
     assert told.value.code == "browser_not_started"
 
 
+@pytest.mark.longer
 async def test_a_long_data_folder_leaves_room_for_the_guards_socket(stall, settings, tmp_path):
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
@@ -383,6 +391,7 @@ def processes_with(path):
     return found
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("what", ["a cookie", "the page"])
 async def test_what_is_asked_of_a_browser_that_ended_says_so(stall, settings, what):
     async with open_browser(site=SITE, base_url=stall.url(), storage=None, settings=settings) as browser:

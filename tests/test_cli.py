@@ -65,6 +65,7 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("command", [["web", "--with-parent"], ["worker"]], ids=["web", "worker"])
 def test_what_a_process_loads_is_not_looked_through_for_rubbish_and_nothing_of_it_migrates(
     command: list[str], tmp_path: Path

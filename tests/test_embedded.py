@@ -99,6 +99,7 @@ def _is_there(pid: int) -> bool:
         return False
 
 
+@pytest.mark.longer
 def test_it_starts_and_stops_and_keeps_data_passwords_and_port(home):
     server = Server(home, fsync=False)
     first = server.start()
@@ -155,6 +156,7 @@ def test_nobody_gets_in_without_the_password_and_nobody_reads_it(home):
     assert not any(path.read_text() in log for path in secrets)
 
 
+@pytest.mark.longer
 def test_the_one_that_a_crash_left_running_is_adopted(home):
     ours = _python(
         "import sys; from everystall.embedded import Server; s = Server(sys.argv[1], fsync=False); s.start();"
@@ -291,6 +293,7 @@ def test_who_recovers_is_seen_among_the_servers_processes(home):
     assert server.stop()
 
 
+@pytest.mark.longer
 def test_a_server_that_went_is_started_again_and_one_that_does_not_start_is_told(home, monkeypatch):
     monkeypatch.setattr(embedded, "LOOK_SECONDS", 0)
     with Server(home) as urls, Watch(home) as watch, capture_logs() as said:
@@ -324,6 +327,7 @@ def _stopped_in_its_recovery(server: Server) -> int:
     raise AssertionError("it did not recover")
 
 
+@pytest.mark.longer
 def test_one_that_goes_while_it_is_adopted_was_started(home, monkeypatch):
     one, two, greet = Server(home), Server(home), Server._greet
     one.start()
@@ -340,6 +344,7 @@ def test_one_that_goes_while_it_is_adopted_was_started(home, monkeypatch):
     assert two.stop()
 
 
+@pytest.mark.longer
 def test_a_stale_process_id_that_is_another_programs_now_does_not_hinder(home):
     with Server(home, fsync=False) as urls:
         assert _works(urls.admin)
@@ -362,6 +367,7 @@ def test_a_stale_process_id_that_is_another_programs_now_does_not_hinder(home):
         other.wait()
 
 
+@pytest.mark.longer
 def test_a_port_that_somebody_took_meanwhile_is_left_to_them(home):
     server = Server(home, fsync=False)
     server.start()
@@ -377,6 +383,7 @@ def test_a_port_that_somebody_took_meanwhile_is_left_to_them(home):
         server.stop()
 
 
+@pytest.mark.longer
 def test_the_last_of_several_stops_it(home):
     one, two = Server(home, fsync=False), Server(home, fsync=False)
     first = one.start()
@@ -418,6 +425,7 @@ def test_a_long_path_is_no_obstacle(home):
         assert _works(urls.admin)
 
 
+@pytest.mark.longer
 def test_a_lost_password_is_named_and_nothing_is_deleted(home):
     with Server(home, fsync=False):
         pass
@@ -428,6 +436,7 @@ def test_a_lost_password_is_named_and_nothing_is_deleted(home):
     assert (home / "postgres" / "data" / "PG_VERSION").exists()
 
 
+@pytest.mark.longer
 def test_data_of_a_version_that_we_do_not_bring_is_named(home):
     with Server(home, fsync=False):
         pass
@@ -436,6 +445,7 @@ def test_data_of_a_version_that_we_do_not_bring_is_named(home):
         Server(home, fsync=False).start()
 
 
+@pytest.mark.longer
 def test_broken_data_is_reported_in_postgresqls_own_words(home):
     with Server(home, fsync=False):
         pass
@@ -512,6 +522,7 @@ def test_a_normal_user_needs_nothing_more(home):
     assert _as_normal_user(work) == "True"
 
 
+@pytest.mark.longer
 @pytest.mark.skipif(not ROOT, reason="only root has a home that another user cannot reach")
 def test_roots_own_folder_stays_closed_and_the_data_lies_where_its_user_reaches_it(home):
     home.parent.chmod(0o700)

@@ -230,6 +230,7 @@ async def test_a_waiting_job_is_not_taken_before_the_waker_has_committed(db, adm
             await _until(visited)
 
 
+@pytest.mark.longer
 async def test_a_wake_up_at_any_moment_of_a_running_visit_is_not_lost(db, admin, database_urls, alice):
     """A visit takes rows until it finds none. A row with its wake-up comes at each moment there is:
     before its first look, between looks, after its last, at its very end."""
@@ -435,7 +436,8 @@ async def _listening(admin):
     row = await (
         await admin.execute(
             """SELECT count(*) AS n FROM pg_stat_activity
-               WHERE datname = current_database() AND query LIKE 'LISTEN%procrastinate_queue%'"""
+               WHERE datname = current_database() AND query LIKE 'LISTEN%procrastinate_queue%'
+               AND state = 'idle'"""  # one that is still at it hears nothing yet
         )
     ).fetchone()
     return row["n"] >= 2
@@ -500,6 +502,7 @@ async def test_rescuers_at_once_do_no_harm(db, admin, database_urls):
     assert {job["status"] for job in jobs} == {"todo"}
 
 
+@pytest.mark.longer
 async def test_a_worker_that_lives_keeps_its_visit(db, admin, database_urls):
     account = uuid4()
     runs = []

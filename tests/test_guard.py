@@ -207,6 +207,7 @@ def test_without_a_stop_the_same_click_comes(worker):
     assert len(_Shop.clicks) == 1
 
 
+@pytest.mark.longer
 def test_a_killed_guard_takes_its_browser_along(worker, tmp_path):
     process = worker("wait")
     (guard,) = [pid for pid in _children(process.pid) if b"guard.py" in _command(pid)]

@@ -73,6 +73,7 @@ CHECKED = "SELECT * FROM mailboxes WHERE checked_at IS NOT NULL"
 DUE = "SELECT id FROM connections WHERE next_check_at <= now()"
 
 
+@pytest.mark.longer
 async def test_a_sale_mail_that_arrives_has_the_account_looked_at_and_older_ones_do_not(
     admin, alice, stand, inbox, watching
 ):
@@ -90,6 +91,7 @@ async def test_a_sale_mail_that_arrives_has_the_account_looked_at_and_older_ones
     assert inbox.came == 1
 
 
+@pytest.mark.longer
 async def test_only_what_the_mailboxs_own_server_says_makes_a_mail_a_sale(
     db, admin, alice, stand, inbox, watching
 ):
@@ -151,6 +153,7 @@ def test_a_mails_number_is_its_own_wherever_a_server_says_it():
     ]  # fmt: skip
 
 
+@pytest.mark.longer
 async def test_another_worker_goes_on_where_one_left_off(admin, alice, stand, inbox, watching):
     await stand("mercari", "ebay")
     await _mine(watching, alice, inbox)

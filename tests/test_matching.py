@@ -227,6 +227,7 @@ def test_no_group_holds_two_sizes_skus_or_colours(listings):
             assert len({getattr(one, told) for one in group} - {None, ()}) <= 1
 
 
+@pytest.mark.longer
 @given(LISTINGS)
 def test_what_is_proposed_has_a_doubt_and_what_is_linked_has_none(listings):
     found = match(listings)
@@ -235,6 +236,7 @@ def test_what_is_proposed_has_a_doubt_and_what_is_linked_has_none(listings):
     assert not pairs(found.linked) & pairs(found.proposed)
 
 
+@pytest.mark.longer
 @given(LISTINGS, st.sampled_from(["ebay", "mercari", "poshmark"]))
 def test_an_unrelated_listing_changes_nothing(listings, account):
     unrelated = LiveListing(

@@ -92,6 +92,7 @@ async def titles(url: str, user_id: UUID) -> list[str | None]:
         await database.close()
 
 
+@pytest.mark.longer
 async def test_all_rows_of_both_sellers_are_there_and_the_old_one_does_not_start_again(
     here, there, alice, bob
 ):

@@ -193,6 +193,7 @@ async def test_every_type_that_is_told_has_words_and_a_subject(db, alice, tell):
 # ---- what arrives -----------------------------------------------------------------------------------
 
 
+@pytest.mark.longer
 async def test_a_mail_a_push_and_a_service_each_say_it_once(
     db, admin, outgoing, alice, bob, tell, post_office, settings
 ):
@@ -536,6 +537,7 @@ async def test_a_browser_that_is_signed_out_takes_no_pushes(db, admin, outgoing,
     assert pushes.got == []
 
 
+@pytest.mark.longer
 async def test_no_service_leads_into_our_own_network_by_name_redirect_or_file(
     db, vault, tmp_path, settings, outgoing, alice, tell, post_office
 ):

@@ -297,6 +297,7 @@ async def test_nothing_of_the_camera_or_the_place_is_sent_of_a_heic(photos):
     assert b"ICC_PROFILE" not in sent
 
 
+@pytest.mark.longer
 async def test_a_heic_looks_as_the_same_photo_in_jpeg(photos):
     image = Image.open(DEMO[0]).convert("RGB")
     image.thumbnail((1000, 1000))

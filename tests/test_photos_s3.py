@@ -55,6 +55,7 @@ def picture(color="red"):
     return out.getvalue()
 
 
+@pytest.mark.longer
 async def test_what_is_stored_is_read_back_and_a_rendition_is_made_once(photos, settings):
     data = picture()
     kept = await photos.put(data)
@@ -125,6 +126,7 @@ async def test_a_store_that_is_away_says_so_and_works_again_when_it_is_back(tmp_
         server.stop()
 
 
+@pytest.mark.longer
 async def test_a_store_that_is_not_there_is_told_at_the_start_with_the_setting(s3, tmp_path, database_urls):
     changes = {"database_url": database_urls.login, "photos_s3_endpoint": "http://127.0.0.1:1"}
     settings = _settings(s3, tmp_path, **changes)

@@ -28,6 +28,7 @@ def database_urls(supabase_urls):
     return supabase_urls
 
 
+@pytest.mark.longer
 async def test_it_is_set_up_by_postgres_who_is_no_superuser_and_twice_is_once(database_urls, db):
     assert "already at" in await asyncio.to_thread(migrate, database_urls.admin, database_urls.login)
     await db.check_login()

@@ -44,6 +44,7 @@ async def sign_in(site, email, password=PASSWORD, **more):
 # ---- the first start ------------------------------------------------------------------------------
 
 
+@pytest.mark.longer
 async def test_whoever_has_the_first_starts_link_becomes_the_owner_once(site, monkeypatch):
     monkeypatch.setattr(passwords, "ARGON2", REAL_ARGON2)
     token = await invitations.first_owner(site.database)

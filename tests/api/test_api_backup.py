@@ -675,6 +675,7 @@ async def test_every_table_of_ours_is_in_it(house, here, tmp_path):
     assert set(about["tables"]) == set(here.everything())
 
 
+@pytest.mark.longer
 async def test_a_photo_that_the_store_lost_is_told_and_stops_nothing(house, here, there, tmp_path):
     lost = next(iter(here.photos()))
     (here.settings.everystall_home / "photos/originals" / lost).unlink()

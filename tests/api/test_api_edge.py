@@ -19,6 +19,7 @@ from everystall.web.render import static
 from everystall.web.tokens import make_token
 
 
+@pytest.mark.longer
 def test_the_web_loads_no_browser_no_models_library_and_nothing_that_migrates():
     code = (
         "import sys, everystall.web.app\n"

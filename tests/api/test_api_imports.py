@@ -563,6 +563,7 @@ LISTINGS = st.fixed_dictionaries(
 NOT_COMPARED = {"id", "listingId", "updatedAt", "revision", "photos", "publications"}
 
 
+@pytest.mark.longer
 @given(written=st.lists(LISTINGS, min_size=1, max_size=12))
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_what_leaves_comes_back_field_by_field_and_once(

@@ -87,6 +87,7 @@ async def test_what_sold_elsewhere_is_not_kept(site, alice):
     assert len(await site.rows("SELECT 1 FROM take_downs WHERE gone_at IS NULL")) == 1
 
 
+@pytest.mark.longer
 async def test_a_relist_that_waits_is_called_off_and_its_rule_comes_back_after_its_days(site, alice, bob):
     await rules(alice)
     listing, profiles = await live_listing(site, alice, "mercari")
@@ -107,6 +108,7 @@ async def test_a_relist_that_waits_is_called_off_and_its_rule_comes_back_after_i
     assert (refused.status_code, "has begun" in refused.json()["message"]) == (409, True)
 
 
+@pytest.mark.longer
 async def test_what_waited_to_be_relisted_and_is_taken_down_instead_is_kept_as_well(site, alice):
     listing, profiles = await live_listing(site, alice, "poshmark")
     await days_pass(site, 2)

@@ -60,6 +60,7 @@ async def _two(site: Site, alice: Seller, **changes: Any) -> tuple[str, str, dic
     return one, other, accounts | more
 
 
+@pytest.mark.longer
 async def test_what_is_certain_is_linked_and_taken_apart_again_as_it_was(site, alice, bob, compare):
     one, other, _ = await _two(site, alice, description="Written otherwise on eBay, with more words to it.")
     await alice.client.put(
@@ -96,6 +97,7 @@ async def test_what_is_certain_is_linked_and_taken_apart_again_as_it_was(site, a
     assert await site.wakes() == []
 
 
+@pytest.mark.longer
 async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_differed(site, alice, compare):
     one, _, _ = await _two(site, alice, description="Written otherwise on eBay, with more words to it.")
     await compare(alice)
@@ -111,6 +113,7 @@ async def test_an_edit_of_linked_ones_changes_what_was_edited_and_nothing_that_d
     }
 
 
+@pytest.mark.longer
 async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alice, compare):
     one, _, _ = await _two(site, alice, price={"amount": 2000})
     for pair in (await compare(alice))["matches"]:
@@ -125,6 +128,7 @@ async def test_a_price_that_falls_leaves_the_lower_one_of_linked_ones(site, alic
         assert [row["marketplace"] for row in rows] == going
 
 
+@pytest.mark.longer
 async def test_what_is_likely_is_proposed_and_the_seller_decides(site, alice, bob, compare):
     one, other, _ = await _two(site, alice, size="L")
     found = await compare(alice)
@@ -230,6 +234,7 @@ async def _link(site: Site, alice: Seller, one: str, other: str) -> Any:
     return await alice.post(f"/api/matches/{row['id']}/link")
 
 
+@pytest.mark.longer
 async def test_what_was_called_apart_stays_so_when_one_of_it_became_another(site, alice, compare):
     a, b, c = await _three(site, alice)
     assert (await _link(site, alice, a, b)).status_code == 200
@@ -245,6 +250,7 @@ async def test_what_was_called_apart_stays_so_when_one_of_it_became_another(site
     assert set(await _listings(alice)) == {a, b, c}
 
 
+@pytest.mark.longer
 async def test_what_was_called_apart_stays_so_through_several_links(site, alice, compare):
     """B became A, and A became Z, which was never posted itself."""
     z = await alice.listing()

@@ -186,6 +186,7 @@ async def test_of_ten_thousand_guesses_at_once_five_are_compared(site, sam, data
     assert (await site.client().post(LOOK, json={"code": code})).status_code == 404
 
 
+@pytest.mark.longer
 async def test_guessing_from_many_networks_at_once_looks_at_ten_compares_five_and_then_others_may(site, sam):
     code, olga = await code_of(sam), await site.person("olga")
     guesses = (

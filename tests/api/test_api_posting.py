@@ -385,6 +385,7 @@ async def test_cancelling_a_change_of_what_is_live_leaves_it_live(site, alice):
 # ---- others ----
 
 
+@pytest.mark.longer
 async def test_bob_sees_and_cancels_none_of_alices_jobs(site, alice, bob):
     profile = await alice.connect("mercari")
     listing = await alice.listing()

@@ -20,6 +20,7 @@ async def told(seller: Seller, listing: str) -> dict[str, Any]:
     return {name: answer[name] for name in OWN}
 
 
+@pytest.mark.longer
 async def test_they_are_kept_and_an_edit_of_them_is_none_where_it_is_live(site: Site, alice: Seller):
     listing, _ = await live_listing(site, alice, "mercari")
     before = (await alice.get(f"/api/listings/{listing}")).json()

@@ -56,6 +56,7 @@ async def test_a_rule_is_kept_and_respects_the_marketplaces_own(alice, bob):
     assert (await alice.get(RULES)).json()["rules"] == []
 
 
+@pytest.mark.longer
 async def test_what_has_stood_long_enough_is_asked_for_and_once(site, alice):
     await rules(alice)
     listing, profiles = await live_listing(site, alice, "mercari")

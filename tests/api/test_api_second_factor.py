@@ -256,6 +256,7 @@ async def test_it_is_on_only_after_a_code_by_the_one_who_began(site, ann, ben):
     assert (await ben.post(f"{BASE}/confirm", proof)).json()["error"] == "sign_in_over"
 
 
+@pytest.mark.longer
 async def test_the_secret_is_sealed_by_the_sellers_key_and_moves_to_the_next(site, ann, ben, database_urls):
     secret, _ = await switched_on(ann)
     await switched_on(ben)

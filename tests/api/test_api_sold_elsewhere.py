@@ -65,6 +65,7 @@ async def test_what_is_marked_goes_everywhere_and_counts_with_its_cost_and_fees(
     assert (await bob.get("/api/sales")).json()["sales"] == []
 
 
+@pytest.mark.longer
 async def test_what_is_taken_back_is_for_sale_again_and_posted_where_it_went_because_of_it(site, alice, bob):
     listing, _ = await live_listing(site, alice, "poshmark", "mercari")
     sale = (await mark(alice, listing)).json()["saleId"]
@@ -103,6 +104,7 @@ async def test_one_of_several_leaves_the_others_and_the_same_key_is_one_sale(sit
     assert (refused.status_code, refused.json()["message"]) == (409, "Only 1 of it are left.")
 
 
+@pytest.mark.longer
 async def test_an_order_that_comes_in_late_loses_to_what_was_handed_over(site, alice, bob):
     listing, profiles = await live_listing(site, alice, "poshmark", "mercari")
     await mark(alice, listing)

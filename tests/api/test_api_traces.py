@@ -82,6 +82,7 @@ async def work(site: Site, number: int, kind: str = "publish", seen=None) -> lis
     return steps
 
 
+@pytest.mark.longer
 async def test_a_post_to_all_is_one_trace_over_wake_up_visit_and_step(
     told: Site, collector: Collector, alice: Seller, bob: Seller
 ):
@@ -117,6 +118,7 @@ async def test_a_post_to_all_is_one_trace_over_wake_up_visit_and_step(
     assert len(accounts) == 2
 
 
+@pytest.mark.longer
 async def test_a_step_of_another_job_belongs_to_that_jobs_trace_and_names_the_visit(
     told: Site, collector: Collector, alice: Seller
 ):
@@ -136,6 +138,7 @@ async def test_a_step_of_another_job_belongs_to_that_jobs_trace_and_names_the_vi
     assert second.trace != visit.trace
 
 
+@pytest.mark.longer
 async def test_a_take_down_belongs_to_the_trace_of_the_request_that_told_of_the_sale(
     told: Site, collector: Collector, alice: Seller, bob: Seller
 ):
@@ -158,6 +161,7 @@ async def test_a_take_down_belongs_to_the_trace_of_the_request_that_told_of_the_
     assert not any("job_id" in one.attributes for one in ends)
 
 
+@pytest.mark.longer
 async def test_a_take_down_belongs_to_the_trace_of_the_check_that_saw_the_sale(
     told: Site, collector: Collector, alice: Seller, bob: Seller
 ):
@@ -293,6 +297,7 @@ async def test_health_and_files_make_no_span_and_headers_of_the_setting_go_along
     assert (headers["x-key"], headers["x-other"]) == ("a b", "c=d")
 
 
+@pytest.mark.longer
 async def test_where_nobody_takes_them_posts_go_on_and_the_end_is_not_held_up(site: Site, alice: Seller):
     settings = site.settings.model_copy(update={"otel_exporter_otlp_endpoint": "http://127.0.0.1:9"})
     sending = traces.sent(settings, "web")
@@ -304,6 +309,7 @@ async def test_where_nobody_takes_them_posts_go_on_and_the_end_is_not_held_up(si
         await asyncio.to_thread(sending.__exit__, None, None, None)
 
 
+@pytest.mark.longer
 def test_nothing_of_it_is_loaded_without_the_setting():
     script = (
         "import sys, everystall.web.app, everystall.worker.run\n"

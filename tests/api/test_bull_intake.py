@@ -89,6 +89,7 @@ async def failure_of(queue, job):
     return json.loads(failed.failedReason), failed
 
 
+@pytest.mark.longer
 async def test_a_job_becomes_one_of_ours_and_hears_how_it_goes_and_what_came_of_it(site, alice, redis, queue):
     await alice.connect("mercari")
     await alice.connect("poshmark")
@@ -117,6 +118,7 @@ async def test_a_job_becomes_one_of_ours_and_hears_how_it_goes_and_what_came_of_
     assert len(await site.rows("SELECT FROM jobs")) == 1
 
 
+@pytest.mark.longer
 async def test_a_job_of_ours_belongs_to_its_producers_trace_where_bullmq_brings_it_along(
     site, alice, bob, redis, queue
 ):
@@ -197,6 +199,7 @@ async def test_in_the_name_of_somebody_else_or_of_nobody_a_job_gets_nothing(site
     assert [await site.everything_of(one) for one in (alice, bob)] == before
 
 
+@pytest.mark.longer
 async def test_an_id_that_is_given_anew_is_another_job(site, alice, redis, queue):
     await alice.connect("mercari")
     first, second = await alice.listing(), await alice.listing()
@@ -211,6 +214,7 @@ async def test_an_id_that_is_given_anew_is_another_job(site, alice, redis, queue
     assert [str(row["listing_id"]) for row in rows] == [first, second]
 
 
+@pytest.mark.longer
 async def test_while_the_database_is_away_a_job_waits(site, alice, redis, queue, monkeypatch):
     monkeypatch.setattr(bull, "AGAIN", 0.1)
     await alice.connect("mercari")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import httpx
+import pytest
 
 from tests.api.conftest import Site, photo
 from tests.attacks.estate import Estate
@@ -22,6 +23,7 @@ XSS = [
 ]  # fmt: skip
 
 
+@pytest.mark.longer
 async def test_every_answer_is_json_or_a_picture_that_no_browser_takes_for_a_page(estate: Estate):
     """With markup in every text that a seller writes."""
     alice, kinds = estate.alice, set()

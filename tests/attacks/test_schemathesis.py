@@ -94,8 +94,8 @@ async def address(web: Counted) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("phase", "examples"),
     [
-        ("fuzzing", 4),
-        pytest.param("stateful", 30, marks=pytest.mark.longer),
+        pytest.param("fuzzing", 4, marks=pytest.mark.longer),
+        pytest.param("stateful", 30, marks=pytest.mark.extended),
         pytest.param("coverage", 1, marks=pytest.mark.extended),
         pytest.param("fuzzing", 60, marks=pytest.mark.extended),
         pytest.param("stateful", 500, marks=pytest.mark.extended),

@@ -247,6 +247,7 @@ async def test_what_only_the_seller_can_do_is_asked_and_nothing_is_posted(
     assert stall.live(marketplace) == []
 
 
+@pytest.mark.longer
 async def test_a_challenge_that_a_look_meets_leaves_a_picture(stall, alice):
     profile = await _connect(stall, alice, "mercari")
     stall.sandbox.fault("mercari", kind="captcha", times=1000)

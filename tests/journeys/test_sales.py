@@ -77,6 +77,7 @@ async def _seconds_to_check(stall: Stall, profile: str) -> float:
     return float(row["s"])
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     "sold_on", ["mercari", *(pytest.param(name, marks=pytest.mark.extended) for name in ("poshmark", "ebay"))]
 )

@@ -566,6 +566,7 @@ async def test_the_bar_of_the_selected_lies_over_nothing_that_cannot_be_reached(
         assert box["y"] + box["height"] <= over, what
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 @BOTH
 async def test_what_was_deleted_comes_back_by_undo_or_later(house, scripts):

@@ -82,6 +82,7 @@ async def test_from_the_editor_to_a_text_for_poshmark(house, model):
     assert (await page.goto(f"{theirs}/content")).status == 404
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 async def test_from_a_photo_alone_to_a_filled_form(house, model):
     await house.person("alice")

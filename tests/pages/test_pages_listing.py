@@ -92,6 +92,7 @@ async def test_what_is_needed_of_a_size_leads_to_whose_size_it_is(house):
             assert re.findall(rf'href="(#[^"]*)">{said}', needs) == [leads], id
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("width", "scripts"),
     [

@@ -541,6 +541,7 @@ async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(
     assert "Bob's hat" not in await page.content()
 
 
+@pytest.mark.longer
 async def test_a_time_is_said_by_the_server_as_the_pages_script_says_it(house: House):
     """Else all below it moves as soon as that runs."""
     alice = await house.person("alice")

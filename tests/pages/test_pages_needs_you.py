@@ -147,6 +147,7 @@ async def test_everything_that_waits_is_there_the_worst_first_and_counted_as_on_
     assert await page.evaluate("document.activeElement.id") == f"{ids['edited']}-{ids['ebay']}"
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 @BOTH
 async def test_an_answer_is_given_told_and_leads_to_the_next_one(house, scripts):

@@ -106,6 +106,7 @@ async def test_a_script_that_got_in_all_the_same_would_not_run(house):
     house.complaints.clear()
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 async def test_somebody_elses_accounts_are_not_there(house):
     alice = await house.person("alice")
@@ -319,6 +320,7 @@ async def test_a_part_of_a_page_is_what_the_whole_page_holds(house):
     assert "<!doctype html>" in await answer.text()
 
 
+@pytest.mark.longer
 @pytest.mark.browser
 async def test_the_reference_names_every_operation_and_every_error(house):
     async with httpx.AsyncClient(base_url=house.url) as client:

@@ -98,6 +98,7 @@ async def by_passkey(page: Any) -> None:
     await page.get_by_role("button", name="Sign in with a passkey").click()
 
 
+@pytest.mark.longer
 @DESK_AND_PHONE
 async def test_a_second_factor_from_the_picture_to_the_next_sign_in(house: House):
     await house.person("ann")

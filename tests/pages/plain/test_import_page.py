@@ -7,6 +7,7 @@ import io
 import zipfile
 
 import httpx
+import pytest
 
 from everystall.web import numbers
 from tests.bringing import bring_in
@@ -20,6 +21,7 @@ CUP = {"Title": "Cup", "Price": "6.00", "Condition": "so so", "Images": "https:/
 FILE = "/inventory/import/file"
 
 
+@pytest.mark.longer
 async def test_a_file_is_looked_at_brought_in_and_followed(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
     sent = {"file": ("mine.csv", file(VENDOO, MUG, {**CUP, "Internal Notes": "x"}))}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from everystall.inventory.questions import needs_you_count
 from tests.pages.conftest import EVIL
 
@@ -56,6 +58,7 @@ async def test_what_is_wrong_is_said_beside_its_field(house, reader):
     assert await house.rows("SELECT 1 FROM webhook_endpoints") == []
 
 
+@pytest.mark.longer
 async def test_it_is_tested_paused_and_switched_on_and_what_was_answered_is_told(house, reader):
     alice, bob = await reader("alice"), await reader("bob")
     id = await added(house, alice, label="Till")

@@ -180,6 +180,7 @@ async def test_a_draft_is_told_although_its_form_does_not_come(page, ebay):
     assert armed.drafts == [row.remote_id for row in rows]
 
 
+@pytest.mark.longer
 async def test_a_message_that_nobody_knows_settles_nothing(page, ebay):
     ebay.fault(SITE, "odd_answer")
     answer = await post(page)
@@ -281,6 +282,7 @@ async def test_long_lists_are_read_until_something_known_turns_up(page, ebay, br
     assert len(browser.navigations) == 1
 
 
+@pytest.mark.longer
 async def test_a_listing_is_taken_down_with_one_click_and_seen_gone(page, ebay):
     answer = await post(page)
     await ADAPTER.delist(page, answer.remote_id)

@@ -33,6 +33,7 @@ def edits(ebay):
     return [entry for entry in ebay.ledger(SITE)["entries"] if entry["event"] == "edited"]
 
 
+@pytest.mark.longer
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, ebay, live):
     answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, [photo(5), PHOTOS[0]])
     assert answer.remote_id == live

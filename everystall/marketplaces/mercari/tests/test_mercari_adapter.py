@@ -91,6 +91,7 @@ async def test_a_listing_is_posted_with_every_field_and_read_back_equal(page, me
     assert await page.fetch(seen.photo_urls[0]) == PHOTOS[0].data
 
 
+@pytest.mark.longer
 async def test_no_brand_no_size_free_shipping_and_a_measured_parcel(page, mercari):
     draft = DRAFT.model_copy(
         update={
@@ -134,6 +135,7 @@ async def test_the_other_layout_posts_too_and_is_left_to_be_found(page, mercari)
     assert [(one.remote_id, one.state) for one in found] == [(item["listing_id"], "live")]
 
 
+@pytest.mark.longer
 async def test_nothing_is_clicked_when_arming_says_no(page, mercari):
     async def refuse(filled):
         raise NotWanted
@@ -143,6 +145,7 @@ async def test_nothing_is_clicked_when_arming_says_no(page, mercari):
     assert listings(mercari) == []
 
 
+@pytest.mark.longer
 async def test_the_parcels_dialogs_are_sealed_once_they_are_filled_in(page, mercari):
     """The form shows a part of what stands in them: whoever opened one again could change the rest unseen."""
     shown = []
@@ -184,6 +187,7 @@ async def test_a_brand_that_mercari_does_not_know_is_the_sellers_to_mend(page, m
     assert listings(mercari) == []
 
 
+@pytest.mark.longer
 async def test_a_carrier_that_is_not_offered_is_never_replaced(page, mercari):
     shipping = {**DRAFT.shipping, "carrier": "FedEx", "weight_oz": 2000}
     with pytest.raises(ListingRejected, match="no FedEx label"):
@@ -191,12 +195,14 @@ async def test_a_carrier_that_is_not_offered_is_never_replaced(page, mercari):
     assert listings(mercari) == []
 
 
+@pytest.mark.longer
 async def test_a_refusal_in_words_is_a_refusal(page, mercari):
     with pytest.raises(ListingRejected, match="prohibited"):
         await post(page, DRAFT.model_copy(update={"title": "Replica handbag"}))
     assert listings(mercari) == []
 
 
+@pytest.mark.longer
 async def test_a_message_that_nobody_knows_settles_nothing(page, mercari):
     mercari.fault(SITE, "odd_answer")
     answer = await post(page)
@@ -205,6 +211,7 @@ async def test_a_message_that_nobody_knows_settles_nothing(page, mercari):
     assert len(listings(mercari, "live")) == 1
 
 
+@pytest.mark.longer
 async def test_a_soft_reject_is_not_published(page, mercari):
     mercari.fault(SITE, "soft_reject")
     with pytest.raises(NotPublished):
@@ -309,6 +316,7 @@ async def test_a_sold_listing_says_sold_and_is_not_taken_down(page, mercari):
     assert [one["state"] for one in listings(mercari)] == ["sold"]
 
 
+@pytest.mark.longer
 async def test_a_page_that_proves_nothing_is_unknown(page, mercari):
     assert (await ADAPTER.read(page, "m99999999999")).state == "unknown"
 

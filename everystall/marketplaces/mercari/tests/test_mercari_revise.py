@@ -30,6 +30,7 @@ def edits(mercari):
     return [entry for entry in mercari.ledger(SITE)["entries"] if entry["event"] == "edited"]
 
 
+@pytest.mark.longer
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, mercari, live):
     answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, [photo(5), PHOTOS[0]])
     assert answer.remote_id == live
@@ -48,6 +49,7 @@ async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_bac
     assert (seen.state, differing(compare(NEW, seen.fields))) == ("live", [])
 
 
+@pytest.mark.longer
 async def test_only_what_is_named_is_written(page, mercari, live):
     world = mercari.world
     world.edit(world.item(SITE, live), description="Written by hand, with five words.")
@@ -57,6 +59,7 @@ async def test_only_what_is_named_is_written(page, mercari, live):
     assert item["fields"]["shipping"] == dict(DRAFT.shipping)
 
 
+@pytest.mark.longer
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, mercari, live):
     answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)
@@ -76,6 +79,7 @@ async def test_a_floor_of_smart_pricing_stays_when_the_price_changes(page, merca
     assert mercari.world.item(SITE, live).private["floor"] == 2100
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("kind", "edited"),
     [
@@ -102,6 +106,7 @@ async def test_a_refusal_in_known_words_and_a_limit_are_told(page, mercari, live
     assert edits(mercari) == []
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("what", ["ended", "sold"])
 async def test_what_is_over_has_no_form(page, mercari, live, what):
     item = mercari.world.item(SITE, live)

@@ -46,6 +46,7 @@ async def test_a_cancelled_order_says_so(page, mercari):
     assert (sale.remote_id, sale.cancelled) == (item.id, True)
 
 
+@pytest.mark.longer
 async def test_a_long_list_is_read_until_something_known(page, mercari, browser):
     for number in range(25):
         mercari.buy(SITE, listing_id=_stock(mercari, f"No. {number}").id)
@@ -100,6 +101,7 @@ async def test_after_the_site_renamed_its_parts_the_list_is_found_the_other_way(
     assert found == [Sale(item.id, item.id, "Vase", Money(amount=123400))]
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("script", "found"),
     [
@@ -126,6 +128,7 @@ async def test_rows_are_waited_for_and_a_list_that_shows_none_says_that_it_is_em
             await ADAPTER.find_sales(page, known=NONE, since=NOW)
 
 
+@pytest.mark.longer
 async def test_more_than_is_read_at_once_is_said(page, mercari):
     for number in range(101):
         mercari.world.buy(SITE, listing_id=_stock(mercari, f"No. {number}").id)

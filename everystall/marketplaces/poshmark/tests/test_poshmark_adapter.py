@@ -97,6 +97,7 @@ async def test_it_is_found_in_the_lists_as_live_then_as_sold(page, site):
     assert (await ADAPTER.read(page, answer.remote_id)).state == "sold"
 
 
+@pytest.mark.longer
 async def test_delisting_ends_it_and_its_own_page_says_so(page, site):
     answer, _ = await _publish(page)
     await ADAPTER.delist(page, answer.remote_id)
@@ -264,6 +265,7 @@ async def test_a_draft_is_told_before_anything_goes_wrong_with_it(page, site, pa
     assert [item["state"] for item in site.ledger()["listings"]] == ["ended"]
 
 
+@pytest.mark.longer
 async def test_a_soft_reject_is_not_published(page, site):
     site.fault("poshmark", "soft_reject")
     with pytest.raises(NotPublished):

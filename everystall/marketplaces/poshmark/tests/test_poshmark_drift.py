@@ -84,6 +84,7 @@ async def test_a_subcategory_is_read_where_its_box_has_another_name(page, site):
     assert filled.fields["category"] == DRAFT.category
 
 
+@pytest.mark.longer
 async def test_each_field_is_read_by_its_second_name_also_where_the_second_step_hides_the_form(page, site):
     names = [f"data-vv-name={one}" for one in ("title", "description", "listingPrice", "sku")]
     words = drift.Vocabulary(names=[*names, "data-test=size", "data-et-name=color"])

@@ -36,6 +36,7 @@ def edits(site: Any) -> list[dict[str, Any]]:
     return [entry for entry in site.ledger()["entries"] if entry["event"] == "edited"]
 
 
+@pytest.mark.longer
 async def test_every_field_that_is_other_is_changed_with_one_click_and_reads_back(page, site, live):
     photos = [photo(3), photo(1)]
     answer, filled = await revise(ADAPTER, page, live, DRAFT, NEW, photos)
@@ -66,6 +67,7 @@ async def test_only_what_is_named_is_written(page, site, live):
     assert edits(site)[1]["before"] == {"price": DRAFT.price.model_dump()}
 
 
+@pytest.mark.longer
 async def test_nothing_named_is_no_click_and_the_form_reads_as_posted(page, site, live):
     answer, form = await revise(ADAPTER, page, live, DRAFT, DRAFT)
     assert answer == Published(remote_id=live)

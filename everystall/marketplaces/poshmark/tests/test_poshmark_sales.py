@@ -67,6 +67,7 @@ async def test_a_cancelled_order_says_so(page, site):
     assert (sale.order_id, sale.cancelled) == (order, True)
 
 
+@pytest.mark.longer
 async def test_a_long_list_is_read_until_something_known_and_old_orders_are_not_opened(page, browser, site):
     orders = [_sell(site, _stock(site, f"No. {number}")) for number in range(25)]
     browser.navigations.clear()
