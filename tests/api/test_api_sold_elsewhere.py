@@ -6,6 +6,8 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from everystall.inventory import sales, takings
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Connection
