@@ -24,9 +24,9 @@ from everystall.inventory.stock import PAGE, SORTS, STALE_DAYS, STATES, VIEWS, P
 from everystall.marketplaces import MARKETPLACES
 from everystall.marketplaces.base import CONDITIONS
 from everystall.models import Listing, ListingPhoto, Publication, SavedView, User
-from everystall.web.deps import AllParts, PageSeller, as_id
+from everystall.web.deps import as_id
 from everystall.web.pages.connections import web_address
-from everystall.web.pages.opened import Opened, OpenedPage, go, opened
+from everystall.web.pages.opened import Opened, OpenedPage, go
 from everystall.web.pages.states import word_of, word_of_all
 from everystall.web.photos import photo_at
 from everystall.web.render import PART
@@ -321,10 +321,9 @@ def _standing(label: str, row: Row[Any]) -> Mark:
 
 
 @router.get("/inventory")
-async def show_inventory(request: Request, parts: AllParts, who: PageSeller) -> HTMLResponse:
+async def show_inventory(page: OpenedPage) -> HTMLResponse:
     """Each keystroke in its search asks for a part of it."""
-    async with opened(request, parts, who, whole=PART not in request.headers) as page:
-        return await show(page)
+    return await show(page)
 
 
 @router.get("/inventory/columns")

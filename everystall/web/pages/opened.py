@@ -21,8 +21,10 @@ from everystall.notify import notices
 from everystall.web import browsers
 from everystall.web.account import get_user
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
-from everystall.web.render import Reader, page
+from everystall.web.render import PART, Reader, page
 
+#: The parts of a page that say what is counted for its frame (needs.html, bell.html).
+COUNTS: Final = ("needs", "bell")
 #: word → what was done, and what follows from it
 SAID: Final[dict[str, tuple[str, str | None]]] = {
     "marked-sold": (
@@ -206,7 +208,8 @@ async def opened(
 
 
 async def _open(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:
-    async with opened(request, parts, who) as page:
+    whole = request.headers.get(PART) in (None, *COUNTS)
+    async with opened(request, parts, who, whole=whole) as page:
         yield page
 
 
