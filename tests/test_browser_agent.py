@@ -402,8 +402,9 @@ def pressing(node: int, *, done: bool) -> list[dict[str, Any]]:
     return [{"do": "press", "node": node}, {"do": "request_publish", "step_done": done}]
 
 
-async def test_a_way_that_it_clears_is_gone_by_us(helper, stall, plays):
+async def test_a_way_that_it_clears_is_gone_by_us(helper, stall, plays, monkeypatch):
     page = helper.browser.page
+    monkeypatch.setattr(page, "_settings", page._settings.model_copy(update={"locator_seconds": 4}))
     stall.show("/sell", """<button class=more onclick="this.nextElementSibling.hidden = false">More</button>
         <button id=next hidden onclick="document.body.dataset.next = 1">Next</button>""")  # fmt: skip
     await page.goto("/sell")

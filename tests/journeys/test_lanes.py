@@ -31,7 +31,7 @@ async def _take_down(seller: Seller, listing: str, profile: str) -> None:
 async def _forget_wake_ups(stall: Stall) -> None:
     await stall.rows(  # procrastinate's triggers name no schema
         "DELETE FROM procrastinate.procrastinate_jobs "
-        "WHERE set_config('search_path', 'procrastinate', false) <> '' RETURNING id"
+        "WHERE set_config('search_path', 'procrastinate', true) <> '' RETURNING id"
     )
 
 
