@@ -162,7 +162,7 @@ async def test_an_archive_goes_to_an_object_store_in_parts_and_comes_back(
             Remote(wrong, there)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_commands_take_an_object_stores_address(s3, database_urls, empty_database, tmp_path):
     here = settings_of(database_urls, tmp_path / "here", **stored(s3))
     there = settings_of(empty_database, tmp_path / "there", **stored(s3))

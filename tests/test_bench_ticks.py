@@ -8,7 +8,7 @@ from benchmarks import ticks
 from everystall.worker import run
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_what_is_measured_is_the_workers_own_tick(tmp_path, monkeypatch):
     made, ask_due = [], run.ask_due
 

@@ -148,7 +148,7 @@ def test_a_taken_port_a_used_folder_and_an_ended_everystall_are_said_plainly(tmp
         socket.create_connection(("127.0.0.1", int(port)), timeout=2)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 def test_a_database_that_went_is_started_again_by_up(tmp_path: Path):
     home, port = tmp_path / "home", free_port()
     env = {**clean(), "EVERYSTALL_HOME": str(home), "EVERYSTALL_PORT": str(port)}

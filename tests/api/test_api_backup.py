@@ -253,7 +253,7 @@ async def test_an_archive_from_before_settings_were_in_it_is_restored_without_th
     assert [there.rows(f"SELECT * FROM {table}") for table in archive.SETTINGS] == [[], []]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_an_owner_rejected_stays_so_whether_before_the_backup_or_since(
     house, here, there, tmp_path
 ):

@@ -56,7 +56,7 @@ async def _newest_cookies(stall: Stall, seller: Seller, profile: str) -> list[di
     return cookies
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_last_session_that_worked_posts_where_the_newest_is_signed_out(stall: Stall, alice: Seller):
     marketplace = "mercari"
     profile = await stall.connect(alice, marketplace)

@@ -73,6 +73,7 @@ async def model(stall, monkeypatch):
         yield server
 
 
+@pytest.mark.extended
 async def test_a_step_that_nobody_knew_is_cleared_and_it_is_posted_once(stall, alice, bob, model):
     hers, his = await stall.connect(alice, "ebay"), await stall.connect(bob, "ebay")
     assert (await _posted(stall, alice, hers, "ebay"))["status"] == "done"

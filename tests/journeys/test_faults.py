@@ -84,7 +84,7 @@ async def test_a_lost_answer_and_a_stale_list_leave_exactly_one(stall, alice, ma
 
 
 @pytest.mark.parametrize("kind", ["error_before", pytest.param("reset_before", marks=pytest.mark.extended)])
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_failure_before_the_commit_never_makes_two(stall, alice, marketplace, kind):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind=kind, times=1)
@@ -315,7 +315,7 @@ async def test_a_soft_reject_is_never_called_live(stall, alice, marketplace):
     assert stall.live(marketplace) == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_marketplace_that_is_down_is_tried_again_by_itself(stall, alice, marketplace):
     profile, job = await _posted(stall, alice, marketplace)
     stall.sandbox.fault(marketplace, kind="down", times=1000)

@@ -83,7 +83,7 @@ async def test_pressed_twice_it_is_posted_once_read_back_and_taken_down(stall: S
         assert len(stall.events(marketplace, "published")) == 1
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_question_comes_up_with_a_picture_of_the_page_and_is_answered_there(
     stall: Stall, alice: Seller
 ):

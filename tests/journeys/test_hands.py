@@ -120,7 +120,7 @@ async def test_what_was_bought_and_cancelled_before_anybody_looked_is_no_sale(
     assert (await bob.client.get("/api/sales")).json()["sales"] == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_edited_by_hand_stays_and_goes_with_the_next_edit_here(
     stall: Stall, alice: Seller, marketplace: str
 ):

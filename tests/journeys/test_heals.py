@@ -109,6 +109,7 @@ def _ref_of(asked: Asked, words: str) -> str:
     return line.split("[ref=")[1].split("]")[0]
 
 
+@pytest.mark.extended
 async def test_what_likeness_cannot_tell_a_worker_with_a_key_asks_the_model(
     stall, alice, bob, marketplace, start_worker
 ):

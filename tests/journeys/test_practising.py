@@ -152,6 +152,7 @@ def test_the_owner_changes_to_practice_and_back_and_is_told_when_it_cannot_be(up
     assert is_free(MARKETS_PORT)
 
 
+@pytest.mark.extended
 @pytest.mark.browser
 async def test_from_an_empty_everystall_to_a_live_practice_listing_and_back_by_the_pages_alone(up: Up):
     async with sellers.own_browser(up) as browser:

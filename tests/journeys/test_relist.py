@@ -61,7 +61,7 @@ async def _killed_at(stall: Stall, patched: pytest.MonkeyPatch, room: Any, name:
         await stall.visit(profile)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_it_goes_down_and_comes_up_again_as_new(stall: Stall, alice: Seller, marketplace: str):
     listing, profiles = await _live(stall, alice, (marketplace,))
     await _months_pass(stall)
@@ -82,7 +82,7 @@ async def test_it_goes_down_and_comes_up_again_as_new(stall: Stall, alice: Selle
     assert [one["outcome"] for one in outcomes] == ["ended", "live"]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_sold_in_between_it_stays_down(stall: Stall, alice: Seller, monkeypatch: pytest.MonkeyPatch):
     """Bought after it was seen on its page for the last time, and before the click that takes it down."""
     listing, profiles = await _live(stall, alice, ("mercari",))

@@ -262,7 +262,7 @@ async def test_a_session_that_ends_in_the_middle_waits_for_the_seller_and_goes_o
     assert stall.live(marketplace)[0]["fields"]["price"] == _price(20)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_refusal_is_told_in_the_sites_words_and_the_old_stands(stall, alice, marketplace):
     listing, profile = await _live(stall, alice, marketplace)
     await _edit(alice, listing, description=NEW_TEXT)

@@ -554,7 +554,7 @@ async def test_a_listing_that_stays_up_after_it_sold_elsewhere_is_told_once(stal
     assert stall.live("poshmark") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize("where", ["everywhere", "there"])
 async def test_while_taking_down_is_paused_too_nothing_goes_and_the_seller_hears_at_once(
     stall: Stall, alice: Seller, where: str
@@ -591,7 +591,7 @@ async def test_what_was_to_be_taken_down_when_it_was_paused_waits_and_says_so(st
     assert stall.live("mercari") == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_cancelled_order_is_put_back_where_it_was_taken_down(stall: Stall, alice: Seller):
     listing, profiles = await _live(stall, alice, ("mercari", "poshmark"))
     stall.sandbox.buy("mercari", title=SHIRT["title"])

@@ -315,7 +315,7 @@ async def test_what_nobody_answers_still_waits(
             await alice.client.post(f"/api/sittings/{asked['id']}/close")
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_worker_opens_it_in_a_lane_of_its_own(
     stall: Stall, alice: Seller, dashboard: Dashboard, start_worker: Any
 ):

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.longer]
 CANARY = "canary5d1e77"
 
 
+@pytest.mark.extended
 async def test_a_post_is_one_trace_from_the_webs_request_to_the_workers_click_and_holds_no_secret(
     stall: Stall, alice: Seller, bob: Seller, start_worker: Callable[..., None], tmp_path: Path
 ):

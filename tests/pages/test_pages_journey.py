@@ -100,7 +100,7 @@ async def test_from_the_first_start_to_a_paired_browser_a_token_and_out(house, s
 
 @DESK_AND_PHONE
 @BOTH
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_an_account_is_named_paused_asked_for_and_disconnected(house, scripts):
     alice = await house.person("alice")
     await furnish(house, alice)

@@ -164,7 +164,7 @@ async def test_a_listing_is_written_with_photos_from_nothing(house, scripts, wid
     assert (await the_row(house, id))["revision"] == row["revision"]
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("width", "scripts"),
     [
@@ -504,7 +504,7 @@ async def test_drafts_lead_to_one_another_and_never_to_somebody_elses(house):
 
 
 @BOTH
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_a_listing_is_duplicated_and_deleted(house, scripts):
     await house.person("alice")
     page = await house.signed_in("alice", java_script_enabled=scripts)
@@ -611,7 +611,7 @@ async def test_somebody_elses_listing_is_not_there(house):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_the_editor_as_it_looks(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     has = {name: ["Ground, buyer pays"] for name in ("shipping_policy", "return_policy", "payment_policy")}

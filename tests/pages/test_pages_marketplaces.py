@@ -34,7 +34,7 @@ async def test_from_an_account_that_cannot_be_seen_to_the_rule_for_it_and_back(h
 PAUSED = "SELECT paused_at IS NOT NULL AS paused, pause_ends FROM"
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @DESK_AND_PHONE
 async def test_taking_down_is_paused_too_by_who_read_what_follows(house):
     for name in ("alice", "bob"):

@@ -180,7 +180,7 @@ async def test_a_change_of_mind_before_the_click_leaves_a_draft_that_is_found_an
     assert not await ADAPTER.discard_draft(page, row.remote_id)
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("does", "acts", "title"),
     [
