@@ -85,9 +85,13 @@ async def light_page(url: str, listing: str, cookie: str, client: httpx.AsyncCli
         while True:
             await told.wait()
             told.clear()
-            answer = await client.get(
-                f"/listings/{listing}/stalls", headers={"Cookie": cookie, "X-Part": "stalls"}
-            )
+            try:
+                answer = await client.get(
+                    f"/listings/{listing}/stalls", headers={"Cookie": cookie, "X-Part": "stalls"}
+                )
+            except httpx.TransportError:  # a connection that was closed just then: a browser asks again
+                told.set()
+                continue
             shown.see([(key, int(version)) for key, version in _CARD.findall(answer.text)])
             await asyncio.sleep(0.1 if told.is_set() else 0)
 
