@@ -15,7 +15,7 @@ from everystall.marketplaces.mercari import pages as mercari
 from everystall.sandbox import drift
 
 RUN = heal.Run(
-    "ebay", 2, 1201, "likeness", "live", 3.0, 1.0, ["the price"], [], 0, 0, "", "abc", "2026-11-27 21:00"
+    "ebay", 2, 1401, "likeness", "live", 3.0, 1.0, ["the price"], [], 0, 0, "", "abc", "2026-11-27 21:00"
 )
 
 
@@ -85,9 +85,9 @@ def test_a_still_is_changed_as_the_page_would_be_and_judged():
 def test_only_publishes_that_lost_something_count_and_none_by_which_the_code_was_mended():
     runs = [
         RUN,
-        replace(RUN, seed=1202, ended="stop", said="Not found."),
-        replace(RUN, seed=1203, ended="commit"),
-        replace(RUN, seed=1204, lost=[]),
+        replace(RUN, seed=1402, ended="stop", said="Not found."),
+        replace(RUN, seed=1403, ended="commit"),
+        replace(RUN, seed=1404, lost=[]),
         replace(RUN, seed=7, ended="stop", said="Tuned."),
     ]
     text = heal.write(runs)
