@@ -26,7 +26,7 @@ from everystall.marketplaces.base import CONDITIONS
 from everystall.models import Listing, ListingPhoto, Publication, SavedView, User
 from everystall.web.deps import as_id
 from everystall.web.pages.connections import web_address
-from everystall.web.pages.opened import Opened, OpenedPage, go
+from everystall.web.pages.opened import Opened, OpenedInParts, OpenedPage, go
 from everystall.web.pages.states import word_of, word_of_all
 from everystall.web.photos import photo_at
 from everystall.web.render import PART
@@ -321,7 +321,7 @@ def _standing(label: str, row: Row[Any]) -> Mark:
 
 
 @router.get("/inventory")
-async def show_inventory(page: OpenedPage) -> HTMLResponse:
+async def show_inventory(page: OpenedInParts) -> HTMLResponse:
     """Each keystroke in its search asks for a part of it."""
     return await show(page)
 

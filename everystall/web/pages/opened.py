@@ -23,8 +23,6 @@ from everystall.web.account import get_user
 from everystall.web.deps import AllParts, PageSeller, Parts, SignedIn
 from everystall.web.render import PART, Reader, page
 
-#: The parts of a page that say what is counted for its frame (needs.html, bell.html).
-COUNTS: Final = ("needs", "bell")
 #: word → what was done, and what follows from it
 SAID: Final[dict[str, tuple[str, str | None]]] = {
     "marked-sold": (
@@ -208,12 +206,18 @@ async def opened(
 
 
 async def _open(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:
-    whole = request.headers.get(PART) in (None, *COUNTS)
-    async with opened(request, parts, who, whole=whole) as page:
+    async with opened(request, parts, who) as page:
+        yield page
+
+
+async def _open_in_parts(request: Request, parts: AllParts, who: PageSeller) -> AsyncIterator[Opened]:
+    async with opened(request, parts, who, whole=PART not in request.headers) as page:
         yield page
 
 
 OpenedPage = Annotated[Opened, Depends(_open, scope="function")]
+#: Of a page that is asked for often, in parts that say nothing of what is counted for its frame.
+OpenedInParts = Annotated[Opened, Depends(_open_in_parts, scope="function")]
 
 
 def go(path: str, said: str | None = None, part: str = "") -> RedirectResponse:

@@ -28,7 +28,7 @@ from everystall.web.deps import AllParts, Deserted, PageSeller, as_id
 from everystall.web.numbers import START_ONE
 from everystall.web.pages.buttons import Button, buttons_of, offered, press
 from everystall.web.pages.connections import web_address
-from everystall.web.pages.opened import Opened, OpenedPage, go, opened
+from everystall.web.pages.opened import Opened, OpenedInParts, go, opened
 from everystall.web.pages.reasons import said_field
 from everystall.web.pages.sales import lasted
 from everystall.web.pages.states import COUNTED, OVER, STEP, STEPS, word_of
@@ -386,7 +386,7 @@ def _remarks(one: SignIn, user: User, settings: Settings, state: str | None, wai
 
 
 @router.get("/listings/{id}/stalls")
-async def show_stalls(id: str, deserted: Deserted, page: OpenedPage) -> HTMLResponse:
+async def show_stalls(id: str, deserted: Deserted, page: OpenedInParts) -> HTMLResponse:
     return await _show(page, as_id(id), deserted)
 
 
