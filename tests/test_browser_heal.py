@@ -136,6 +136,24 @@ async def test_what_opens_a_menu_is_still_found_once_it_says_what_was_chosen(lea
     assert shown == {"size": "M", "other": None}  # nothing is looked for by other means to be read
 
 
+async def test_a_field_that_was_only_read_is_found_again_to_be_set(learned, stall):
+    page = learned()
+    page.healing = Healing()
+    page.healing.begin(noting=True)
+    stall.show("/sell", form())
+    await page.goto("/sell")
+    await page.read_form("() => ({title: '', brand: null})", {"title": TITLE, "brand": BRAND})
+    page.healing = Healing(looks=dict(page.healing.noted))
+    page.healing.begin(noting=False)
+    stall.show("/sell", form(old=False))
+    await page.goto("/sell")
+    await page.fill(BRAND, "J. Crew")
+    await page.fill(TITLE, "Blue dress")
+    assert await page.raw.locator("input").evaluate_all("all => all.map((e) => e.value)") == [
+        "Blue dress", "J. Crew",
+    ]  # fmt: skip
+
+
 async def test_a_field_that_is_gone_is_not_there(learned, stall):
     page = learned()
     stall.show("/sell", form(old=False, without="title"))

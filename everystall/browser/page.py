@@ -465,13 +465,20 @@ class Page:
 
     async def read_form(self, script: str, fields: Mapping[str, Target]) -> Any:
         """The same. What it does not find (null) is read from its target, where that is on the page: a value,
-        or the words of what is no field."""
+        or the words of what is no field. What a target looks like is noted also where it is only read: once
+        the site has changed, it may have to be found to be set."""
         shown = await self.read(script)
-        for name in [name for name in fields if shown[name] is None]:
+        noting = self.healing is not None and self.healing.noting
+        for name, target in fields.items():
+            if shown[name] is not None and not noting:
+                continue
             with self._translated():
-                for found, healed in self._tries(fields[name]):
+                for found, healed in self._tries(target):
                     if await _many(found, healed) == 1:
-                        shown[name] = await found.evaluate(SHOWN, timeout=self._milliseconds)
+                        if shown[name] is None:
+                            shown[name] = await found.evaluate(SHOWN, timeout=self._milliseconds)
+                        if self.healing is not None and healed is None:
+                            await self.healing.note(target, found, layout_of(self.raw.url, target.frame))
                         break
         return shown
 
