@@ -54,6 +54,13 @@ _MARK = """(one) => {
   for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
   for (const e of [one, one.control, one.querySelector("input"), ...(one.labels ?? [])])
     e?.setAttribute("evs-mark", ""); }"""
+#: Whether what is marked lies below what is seen of the page, or above; null: it is in sight, or not there.
+#: browser-use shows what lies within a page's height of that.
+_BELOW = """() => {
+  const box = document.querySelector("[evs-mark]")?.getBoundingClientRect();
+  return !box || (box.bottom > 0 && box.top < innerHeight) ? null : box.top > 0; }"""
+#: What is no value: of a click, and what is pressed.
+KEYS = ("", "Enter", "Escape")
 #: What it says after its last step.
 LISTED = "It is listed."
 #: Who is in the model's place, by whether it errs.
@@ -87,12 +94,21 @@ class Recorder(heal.KnowingPage):
         self.did: list[tuple[str, Target, str]] = []
 
     async def fill(self, target: Target, text: str) -> None:
-        self.did.append(("input", target, text))
         await super().fill(target, text)
+        field = await self.right(target)
+        if field and await field.get_attribute("aria-expanded") == "true":
+            # its list closes once browser-use's own typing, which ends by leaving the field, is done
+            self.did += [("click", target, ""), ("send_keys", target, text)]
+        else:
+            self.did.append(("input", target, text))
 
     async def type(self, target: Target, text: str) -> None:
         self.did.append(("input", target, text))
         await super().type(target, text)
+
+    async def press(self, target: Target, key: str) -> None:
+        self.did.append(("send_keys", target, key))
+        await super().press(target, key)
 
     async def click(self, target: Target, *, accept_dialog: bool = False) -> None:
         self.did.append(("click", target, ""))
@@ -141,19 +157,32 @@ class Script:
         if dice < heal.GARBAGE + heal.NONE:
             return _turn("wait", seconds=1)
         do, target, value = self.did[self.place]
+        after = self.place + 1
+        if do == "send_keys":  # to where the step before it wrote
+            self.place = after
+            return _turn(do, keys=value)
         shown = [int(one) for one in re.findall(r"\[(\d+)\]<", json.dumps(messages))]
-        index = next((one for one in await self._numbers(target) if one in shown), None)
+        index = await self._shown(target, shown)
+        if (
+            index is None and do == "upload_file"
+        ):  # it adds one file at a time: each has what follows them all
+            do, target, value = next(one for one in self.did[self.place :] if one[0] != "upload_file")
+            after, index = self.place, await self._shown(target, shown)
         if index is None:
             self.waited += 1
             if self.waited > PATIENCE:
                 return _turn("done", text=f"It is not there: {target.intent}.", success=False)
-            return _turn("wait", seconds=1)
+            below = await self.page.raw.evaluate(_BELOW)
+            return _turn("wait", seconds=1) if below is None else _turn("scroll", down=below, pages=1)
         if dice < heal.GARBAGE + heal.NONE + heal.WRONG:
             index = self.chance.choice(shown)
-        self.place, self.waited = self.place + 1, 0
+        self.place, self.waited = after, 0
         more = {"input": {"text": value}, "select_dropdown": {"text": value},
                 "upload_file": {"path": str(self.files / value)}}.get(do, {})  # fmt: skip
         return _turn(do, index=index, **more)
+
+    async def _shown(self, target: Target, shown: Sequence[int]) -> int | None:
+        return next((one for one in await self._numbers(target) if one in shown), None)
 
     async def _numbers(self, target: Target) -> list[int]:
         """Of the target, and of what belongs to it as a label does, once it is there: the nodes' own in
@@ -199,7 +228,7 @@ async def _drive(cdp_url: str, page: heal.KnowingPage, script: Script, folder: P
     assert process.stdout is not None
     task = "List this thing on the marketplace whose form is open, with its photos, and publish it.\n"
     files = [str(path) for path in sorted(folder.glob("*.jpg"))]
-    task += "\n".join(f"- {target.intent}: {value}" for _, target, value in script.did if value)
+    task += "\n".join(f"- {target.intent}: {value}" for _, target, value in script.did if value not in KEYS)
     told = {"cdp_url": cdp_url, "target_id": here, "task": task, "files": files, "steps": MOST_STEPS}
     try:
         async with asyncio.timeout(MOST_SECONDS):
