@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from everystall.inventory import sales
+from everystall.inventory import cancelled_sales, sales
 from everystall.marketplaces.base import Money, Sale
 from everystall.models import Attempt, Connection, Publication, SaleRules
 
@@ -47,7 +47,7 @@ def an_order(order_id, remote_id, **more):
 
 async def cancel(db, account, order_id):
     async with db.as_user(account.user_id) as session:
-        await sales.take_cancelled(session, await session.get_one(Connection, account.id), order_id)
+        await cancelled_sales.take_cancelled(session, await session.get_one(Connection, account.id), order_id)
 
 
 async def stands(db, user):

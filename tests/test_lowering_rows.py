@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from everystall.errors import AccountLimited, MarketplaceBusy, PageChanged
-from everystall.inventory import sales
+from everystall.inventory import sale_effects
 from everystall.marketplaces import get_form
 from everystall.marketplaces.base import Draft, Filled, Money, Seen
 from everystall.models import Attempt, Connection, Listing, Publication
@@ -181,7 +181,7 @@ async def test_what_was_changed_there_and_here_is_asked_again_once_fewer_are_the
     )
     async with db.as_user(alice) as session:
         listing = (await all_of(db, alice, Listing))[0]
-        await sales._lower(session, await session.get_one(Listing, listing.id))
+        await sale_effects.lower(session, await session.get_one(Listing, listing.id))
     assert (await _of(db, alice, id)).needs_you is None  # fewer are put first
     await _put(visit, id, page=3)
     assert (await _of(db, alice, id)).needs_you is None  # it is not seen yet

@@ -12,7 +12,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import select, text
 
 from everystall.errors import Conflict, NotWanted, PageChanged, Refused
-from everystall.inventory import questions, relisting, sales
+from everystall.inventory import cancelled_sales, questions, relisting, sales, take_downs
 from everystall.inventory.publications import (
     act,
     all_asked,
@@ -246,7 +246,7 @@ async def test_what_is_counted_is_never_more_than_there_was_and_the_earlier_orde
 async def _answer(db, account, action):
     async with db.as_user(account.user_id) as session:
         of_account = select(Publication).where(Publication.connection_id == account.id)
-        await sales.answer(session, (await session.scalars(of_account)).one(), action)
+        await cancelled_sales.answer(session, (await session.scalars(of_account)).one(), action)
 
 
 async def test_of_a_cancelled_order_the_seller_is_asked_and_nothing_is_put_back_before(db, alice, stand):
@@ -315,13 +315,13 @@ async def test_what_the_marketplace_itself_has_for_sale_again_is_wanted_there_or
         attempt = await session.scalar(select(Attempt).where(Attempt.connection_id == here.id))
         assert (attempt.outcome, attempt.looks) == ("unresolved", -1)
         publication = (await lock_with_others(session, [attempt.publication_id]))[attempt.publication_id]
-        cancelled = await sales.find_cancelled(session, attempt)
+        cancelled = await cancelled_sales.find_cancelled(session, attempt)
         await sales.take_put_back(session, publication, cancelled)
     assert (await stands(db, alice))["mercari"][1] == wanted
     downs = [one.marketplace for one in await all_of(db, alice, TakeDown) if one.gone_at is None]
     assert ("mercari" in downs) is (wanted == "ended")
     async with db.as_user(bob) as session:
-        assert await sales.find_cancelled(session, attempt) is None
+        assert await cancelled_sales.find_cancelled(session, attempt) is None
 
 
 @pytest.mark.parametrize("state", ["live", "sold"])
@@ -476,7 +476,7 @@ async def test_what_is_not_gone_five_minutes_after_it_sold_elsewhere_is_told_onc
 
     async def told():
         for _ in range(2):
-            await sales.tell_late(db)
+            await take_downs.tell_late(db)
         return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
 
     assert await told() == []
@@ -494,7 +494,7 @@ async def test_what_has_to_wait_for_a_rest_that_its_marketplace_asked_for_is_tol
 
     async def told():
         for _ in range(2):
-            await sales.tell_late(db)
+            await take_downs.tell_late(db)
         return [one for one in await all_of(db, alice, Event) if one.type == "delist.late"]
 
     rest = "UPDATE connections SET rest_until = now() + make_interval(secs => %s) WHERE id = %s"
@@ -528,7 +528,7 @@ async def test_what_is_gone_or_wanted_again_is_not_late(db, admin, alice, stand)
     async with db.as_user(alice) as session:  # and later its seller ends it
         ended = select(Publication).where(Publication.marketplace == "ebay")
         await act(session, (await session.scalars(ended)).one(), "end")
-    await sales.tell_late(db)
+    await take_downs.tell_late(db)
     assert "delist.late" not in {one.type for one in await all_of(db, alice, Event)}
 
 
@@ -837,7 +837,7 @@ async def test_where_more_are_offered_than_are_left_for_long_the_seller_is_told_
 
     async def told():
         for _ in range(2):
-            await sales.tell_late(db)
+            await take_downs.tell_late(db)
         return [one.data for one in await all_of(db, alice, Event) if one.type == "delist.late"]
 
     assert await told() == []
@@ -1019,7 +1019,7 @@ async def _ask_both(db, here, there):
         sale = await session.scalar(select(Row).where(Row.order_id == "o1"))
         sale.cancelled_at = NOON
         await session.flush()
-        await sales._ask_about_cancelled(session, publication)
+        await cancelled_sales.ask_about_cancelled(session, publication)
 
 
 async def _of(session, account):

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from everystall.errors import LeaseLost, PageChanged
-from everystall.inventory import sales
+from everystall.inventory import cancelled_sales, sales
 from everystall.marketplaces.base import Sales
 from everystall.models import Attempt, DoubleSale, Event, Listing, Publication, Sale, TakeDown
 from everystall.settings import Settings
@@ -286,7 +286,7 @@ async def test_an_order_that_left_its_list_is_asked_about_and_never_put_back_by_
     else:
         async with db.as_user(alice) as session:
             found = await session.scalar(select(Publication).where(Publication.needs_you.is_not(None)))
-            await sales.answer(session, found, then)
+            await cancelled_sales.answer(session, found, then)
     assert await _asked(db, alice) == []
     back = then in ("put_back", "cancelled")
     assert await sold() == ({0} if back else {0, 1})
@@ -311,7 +311,7 @@ async def test_a_missing_order_that_its_seller_calls_cancelled_is_not_told_as_pu
     await _is_missing(db, admin, here, [other])
     async with db.as_user(alice) as session:
         found = await session.scalar(select(Publication).where(Publication.connection_id == here.id))
-        await sales.answer(session, found, "put_back")
+        await cancelled_sales.answer(session, found, "put_back")
     told = [one.data for one in await all_of(db, alice, Event) if one.type == "sale.cancelled"]
     assert [(one["orderId"], one["putBack"]) for one in told] == [("o1", said)]
     assert (await one_of(db, alice, Listing)).quantity_sold == int(sold_twice)
@@ -366,7 +366,7 @@ async def test_of_the_only_order_the_seller_is_asked_and_their_answer_has_the_li
         found = await session.scalar(select(Publication).where(Publication.needs_you.is_not(None)))
         assert (found is None) is (answer is None)
         if answer is not None:
-            await sales.answer(session, found, answer)
+            await cancelled_sales.answer(session, found, answer)
     await _look(db, here, [])
     assert (await one_of(db, alice, Listing)).quantity_sold == (0 if answer == "put_back" else 1)
     await _look(db, here, [an_order("o2", "of nobody")])  # what is sold next is seen

@@ -21,9 +21,10 @@ from everystall.db import Database
 from everystall.errors import BadRequest, Conflict, EverystallError, NotFound
 from everystall.inventory import bulk, double_sales
 from everystall.inventory.bulk import Done, Line
+from everystall.inventory.cancelled_sales import put_back
 from everystall.inventory.listings import find_listing
 from everystall.inventory.publications import lock_all, public_ids
-from everystall.inventory.sales import fewer_elsewhere, put_back
+from everystall.inventory.sale_effects import fewer_elsewhere
 from everystall.models import Listing, Sale
 from everystall.notify import messages
 

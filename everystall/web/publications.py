@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import NotFound
-from everystall.inventory import sales
+from everystall.inventory import cancelled_sales
 from everystall.inventory.publications import ACTIONS, act, may_keep
 from everystall.models import Connection, Listing, Publication
 from everystall.web.deps import ListingId, Transaction
@@ -53,8 +53,8 @@ async def decide(
     publication = (await session.execute(wanted)).scalar_one_or_none()
     if publication is None:
         raise NotFound("That listing was never posted to an account of yours with that id.")
-    if action in sales.ANSWERS:
-        await sales.answer(session, publication, action)
+    if action in cancelled_sales.ANSWERS:
+        await cancelled_sales.answer(session, publication, action)
     else:
         await act(session, publication, action, url=body.url if body else None)
     await session.flush()

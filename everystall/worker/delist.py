@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import MarketplaceBusy
-from everystall.inventory import sales
+from everystall.inventory import sales, take_downs
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import (
     about_order,
@@ -48,7 +48,7 @@ async def delist(visit: Visit, publication_id: UUID) -> None:
             return
         await change(session, publication, state="ending", started_at=func.now(), finished_at=None,
                      **visit.begins())  # fmt: skip
-        await sales.note_started(session, publication)
+        await take_downs.note_started(session, publication)
         remote_id, attempt = publication.remote_id, await _sold_elsewhere(session, publication)
     await take_down(visit, publication_id, remote_id, attempt)
 

@@ -33,7 +33,7 @@ from everystall.errors import (
     SessionExpired,
     SessionMissing,
 )
-from everystall.inventory import sales
+from everystall.inventory import take_downs
 from everystall.inventory.publications import (
     AT_REST,
     TRIED_ON,
@@ -296,7 +296,7 @@ async def _again_later(
         publication = await visit.find_locked(session, publication_id)
         if publication is None or over(publication) or (is_held(publication) and not publication.looking):
             return
-        await sales.tell_if_late(session, publication)
+        await take_downs.tell_if_late(session, publication)
         tries = publication.tries + counts
         rest, jitter = getattr(error, "retry_after", None), random.random()
         wait = backoff(max(tries - 1, 0), rest, jitter)

@@ -21,7 +21,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import BrowserEnded, EverystallError, LeaseLost, MarketplaceBusy
-from everystall.inventory import sales
+from everystall.inventory import cancelled_sales, sales
 from everystall.inventory.listings import forget_listing_if_over
 from everystall.inventory.publications import about_order, ask_first, backoff, change, needs_you, open_attempt
 from everystall.marketplaces.base import Active, Draft, Seen
@@ -94,7 +94,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
         if newer is not None and newer.outcome is None and newer.armed_at is not None:
             attempt.next_look_at = func.now() + timedelta(seconds=30)  # one question at a time
             return
-        cancelled = await sales.find_cancelled(session, attempt)
+        cancelled = await cancelled_sales.find_cancelled(session, attempt)
         await visit.begin(session, publication_id)
     page = await visit.page()
     found, seen = await _find(visit, page, attempt)
@@ -115,7 +115,7 @@ async def look_for_orphan(visit: Visit, publication_id: UUID) -> None:
         async with visit.lease.transaction() as session:
             publication = await visit.locked(session, publication_id, with_others=True)
             mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
-            if await sales.ask_of_put_back(session, publication, mine):
+            if await cancelled_sales.ask_of_put_back(session, publication, mine):
                 return
     log.warning("orphan.turned_up", attempt_id=str(attempt.id), state=seen.state)
     twice = newer is not None and newer.outcome in ("live", "sold") and newer.remote_id is not None
@@ -166,7 +166,7 @@ async def orphan_not_read(visit: Visit, publication_id: UUID) -> None:
             attempt.next_look_at = _next_later(attempt.looks)
             if attempt.looks < len(LATER):
                 continue
-            if await sales.find_cancelled(session, attempt) is not None:
+            if await cancelled_sales.find_cancelled(session, attempt) is not None:
                 attempt.outcome = "sold"
             else:
                 said = (

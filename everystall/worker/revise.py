@@ -33,7 +33,7 @@ from everystall.errors import (
     PageChanged,
     listed,
 )
-from everystall.inventory import sales
+from everystall.inventory import sale_effects
 from everystall.inventory.publications import (
     about_order,
     ask_first,
@@ -427,7 +427,7 @@ async def _put(visit: Visit, page: Page, plan: Plan, seen: Seen) -> None:
             await change(session, publication, state=_at_rest(publication))
         if publication.lower_asked_at is not None and publication.put == "live":
             listing = await session.get_one(Listing, publication.listing_id, populate_existing=True)
-            if _fewer(plan, seen, listing) and not sales.offers_more(publication, attempt, listing):
+            if _fewer(plan, seen, listing) and not sale_effects.offers_more(publication, attempt, listing):
                 await change(session, publication, lower_asked_at=None, lower_told_at=None)
             else:  # the form says how many it offers, in a next step
                 wait = backoff(tries, None, random.random(), failures.END_AGAIN)

@@ -29,7 +29,7 @@ from everystall.content.photo_store import know_store
 from everystall.content.photos import Photos
 from everystall.db import Database
 from everystall.errors import LeaseLost, Misconfigured
-from everystall.inventory import blindness, matches, sales
+from everystall.inventory import blindness, matches, take_downs
 from everystall.inventory.imports import bring_in
 from everystall.inventory.price_drops import lower_due
 from everystall.inventory.relisting import ask_due
@@ -199,7 +199,7 @@ def make_app(
         with chore("blind accounts"):
             await blindness.look_after(tools.db)
         with chore("late take-downs"):
-            await sales.tell_late(tools.db)
+            await take_downs.tell_late(tools.db)
         with chore("messages and imports"):
             async with tools.db.as_app() as session:
                 await session.execute(text(_WAKE_DUE))

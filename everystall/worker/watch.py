@@ -18,7 +18,7 @@ from sqlalchemy import null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import EverystallError, LeaseLost, PageChanged
-from everystall.inventory import sales
+from everystall.inventory import cancelled_sales, sales
 from everystall.marketplaces.base import Sale, Sales
 from everystall.models import Connection, User
 from everystall.notify import messages
@@ -71,7 +71,7 @@ async def watch(visit: Visit) -> Literal["due", "sale"] | None:
     if missing:
         back_to = None if told.ended else told[-1].sold_at
         async with visit.lease.transaction() as session:
-            await sales.take_missing(session, connection, missing, back_to)
+            await cancelled_sales.take_missing(session, connection, missing, back_to)
     if late and not told.cut and not late & {sale.order_id for sale in told}:
         raise PageChanged(f"{visit.label}'s list of orders does not show those that were in it before.")
     await visit.signed_in()
@@ -121,13 +121,13 @@ async def _record(visit: Visit, told: list[Sale], known: sales.Known) -> bool:
         await sales.remember(session, connection, others)
     for order_id in sorted({sale.order_id for sale in told} & known.missing):
         async with visit.lease.transaction() as session:
-            await sales.take_shown(session, connection, order_id)
+            await cancelled_sales.take_shown(session, connection, order_id)
     cancelled = {(sale.order_id, sale.remote_id) for sale in told if sale.cancelled}
     stand = {(sale.order_id, sale.remote_id) for sale in told if not sale.cancelled}
     # of one listing in both, nobody can say which of ours it is
     for item in sorted((cancelled - stand) & known.stand, key=str):
         async with visit.lease.transaction() as session:
-            await sales.take_cancelled(session, connection, *item)
+            await cancelled_sales.take_cancelled(session, connection, *item)
     for item in sorted((stand - cancelled) & known.cancelled, key=str):
         async with visit.lease.transaction() as session:
             await sales.take_sold_again(session, connection, *item)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import event
 
-from everystall.inventory import sales, takings
+from everystall.inventory import cancelled_sales, sales, takings
 from everystall.inventory.blindness import look_after
 from everystall.inventory.connections import get_connection
 from everystall.marketplaces.base import Money, Sale
@@ -195,7 +195,7 @@ async def test_the_button_puts_a_cancelled_order_back(site, alice, bob):
     await sell(site, alice, listing, profiles["poshmark"], "o1")
     async with site.database.as_user(alice.user_id) as session:
         account = await get_connection(session, profiles["poshmark"])
-        await sales.take_cancelled(session, account, "o1")
+        await cancelled_sales.take_cancelled(session, account, "o1")
     shown = {
         one["marketplace"]: one for one in (await alice.get(f"/api/listings/{listing}/publications")).json()
     }
