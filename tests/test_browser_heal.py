@@ -136,6 +136,18 @@ async def test_what_opens_a_menu_is_still_found_once_it_says_what_was_chosen(lea
     assert shown == {"size": "M", "other": None}  # nothing is looked for by other means to be read
 
 
+async def test_what_was_found_by_its_words_is_read_once_it_says_what_was_chosen(learned, stall):
+    page = learned()
+    stall.show("/sell", form(old=False))
+    await page.goto("/sell")
+    opens = Target("what opens the sizes", ("#sizes", '[role=button]:text-is("Choose")'))
+    await page.click(opens)
+    await page.raw.evaluate("document.querySelector('[role=button]').textContent = 'M'")
+    assert await page.read_form("() => ({size: null})", {"size": opens}) == {"size": "M"}
+    await page.raw.evaluate("document.querySelector('[role=button]').outerHTML = '<b>M</b>'")
+    assert await page.read_form("() => ({size: null})", {"size": opens}) == {"size": None}
+
+
 async def test_a_field_that_was_only_read_is_found_again_to_be_set(learned, stall):
     page = learned()
     page.healing = Healing()

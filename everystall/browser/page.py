@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import structlog
-from playwright.async_api import Dialog, FilePayload, Locator, Request, Response
+from playwright.async_api import Dialog, ElementHandle, FilePayload, Locator, Request, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -140,8 +140,10 @@ class Page:
         self.sealed: Sequence[Target] = ()
         #: The healed locator that found what was looked for last.
         self._healed: Healed | None = None
-        #: What targets were found as since `goto`.
+        #: What targets were found as since `goto`, and the elements at which something was done: a menu's own
+        #: button may say what was chosen from then on.
         self._met: dict[str, Locator] = {}
+        self._held: dict[str, ElementHandle] = {}
 
     @property
     def url(self) -> str:
@@ -162,6 +164,7 @@ class Page:
         self.refused, self._accept_dialog = None, False
         self._asked.clear()
         self._met.clear()
+        self._held.clear()
         self._lacks_part, self.sealed = False, ()
         try:
             with self._translated():
@@ -326,6 +329,7 @@ class Page:
                 await self.look_out()
                 raise PageChanged(f"This did not go away: {target.intent}.")
             await asyncio.sleep(next(pause))
+        self._held.pop(target.key, None)
         self._met.pop(target.key, None)  # what stands in its place later is another's
 
     async def first(self, *targets: Target, seconds: float | None = None) -> int:
@@ -464,9 +468,9 @@ class Page:
         return base64.b64decode(got)
 
     async def read_form(self, script: str, fields: Mapping[str, Target]) -> Any:
-        """The same. What it does not find (null) is read from its target, where that is on the page: a value,
-        or the words of what is no field. What a target looks like is noted also where it is only read: once
-        the site has changed, it may have to be found to be set."""
+        """The same. What it does not find (null) is read from its target, where that is on the page, or from
+        what was found as that before: a value, or the words of what is no field. What a target looks like is
+        noted also where it is only read: once the site has changed, it may have to be found to be set."""
         shown = await self.read(script)
         noting = self.healing is not None and self.healing.noting
         for name, target in fields.items():
@@ -480,6 +484,10 @@ class Page:
                         if self.healing is not None and healed is None:
                             await self.healing.note(target, found, layout_of(self.raw.url, target.frame))
                         break
+            if shown[name] is None and (held := self._held.get(target.key)) is not None:
+                with suppress(PlaywrightError):  # the page put another in its place
+                    if await held.is_visible():
+                        shown[name] = await held.evaluate(SHOWN)
         return shown
 
     # ---- parts ----
@@ -584,6 +592,9 @@ class Page:
         self, target: Target, act: Callable[[Locator], Awaitable[None]], state: State, seconds: float | None
     ) -> None:
         found = await self._find(target, state=state, seconds=seconds)
+        if self.healing is not None:
+            with self._translated():
+                self._held[target.key] = await found.element_handle(timeout=self._milliseconds)
         async with self._acting(target):
             await act(found)
 

@@ -176,6 +176,8 @@ async def _form(page: Page) -> dict[str, Any]:
         for payer, button in on.FREE_SHIPPING.items():
             if await page.has(button) and await page.attribute(button, "aria-pressed") == "true":
                 shown["payer"] = payer
+    if shown["smart"] is None and await page.has(on.SMART_OFF) != await page.has(on.SMART_ON):
+        shown["smart"] = await page.has(on.SMART_OFF)
     return shown
 
 
@@ -289,8 +291,10 @@ async def _set_smart_pricing(page: Page, draft: Draft) -> None:
     on_now = await page.first(on.SMART_OFF, on.SMART_ON) == 0
     if on_now and not wanted:
         await page.click(on.SMART_OFF)
+        await page.stands(on.SMART_ON)  # by which it is read that it is off, once the site has changed
     elif wanted and not on_now:
         await page.click(on.SMART_ON)
+        await page.stands(on.SMART_OFF)
     if wanted:
         await page.fill(on.SMART_FLOOR, draft.specifics["Smart Pricing floor"])
 
