@@ -126,6 +126,26 @@ async def test_an_id_of_a_page_that_counts_them_says_nothing(learned, stall, man
     assert page.healing.noted[TITLE.key, "/sell"]["id"] == kept
 
 
+@pytest.mark.parametrize(
+    ("fields", "inside"),
+    [("<input name=zip><input type=radio>", ["input:radio:1", "input:text:1"]), ("", ["no field"])],
+)
+async def test_of_a_dialogs_button_it_is_remembered_which_fields_the_dialog_has(
+    learned, stall, fields, inside
+):
+    page = learned()
+    page.healing.begin(noting=True)
+    saves = Target("the button that keeps it", ("#save", "button.save"))
+    stall.show(
+        "/sell", f"<div role=dialog>{fields}<button id=save>Save</button></div><button id=next>N</button>"
+    )
+    await page.goto("/sell")
+    await page.wait_for(saves)
+    await page.wait_for(NEXT)
+    noted = page.healing.noted
+    assert (noted[saves.key, "/sell"]["inside"], noted[NEXT.key, "/sell"]["inside"]) == (inside, [])
+
+
 async def test_what_opens_a_menu_is_still_found_once_it_says_what_was_chosen(learned, stall):
     page = learned()
     stall.show("/sell", form(old=False))

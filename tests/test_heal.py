@@ -248,6 +248,25 @@ def test_what_is_switched_may_say_that_the_seller_pays_a_button_may_not():
     )
 
 
+def test_what_closes_one_dialog_is_not_what_closes_another():
+    rest = {"kind": "press", "tag": "button", "type": "", "path": ["body"], "text": "Save", "near": [],
+            "place": "2of2", "rank": "13of14", "steps": ["button:2of2", "div:1of1", "div:2of2"],
+            "classes": ["primary"]}  # fmt: skip
+    zip_code = look(**rest | {"heading": "Ships from", "data": ["data-testid=a"], "inside": ["input:text:1"]})
+    carrier = look(**rest | {"heading": "Choose a carrier", "data": ["data-testid=b"],
+                             "inside": ["input:radio:3"]})  # fmt: skip
+    weight = look(**rest | {"heading": "Weigh your package", "text": "Got it", "inside": ["no field"]})
+    page = [look(kind="press", tag="button", type="", text=f"Button {i}", heading=f"Part {i}",
+                 rank=f"{i}of14", inside=[]) for i in range(1, 12)]  # fmt: skip
+    now = zip_code | {"heading": "Your location", "text": "Done", "data": ["data-testid=c"]}
+    assert found(zip_code, [*page, now], carrier, weight) == 11
+    assert found(carrier, [*page, now], zip_code, weight) is None
+    assert found(zip_code, [*page, now | {"inside": ["input:radio:3"]}], carrier, weight) is None
+    untold = [{name: trait for name, trait in one.items() if name != "inside"} for one in
+              (zip_code, carrier, weight)]  # fmt: skip
+    assert found(untold[0], [*page, now], *untold[1:]) is None
+
+
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_the_assignment_is_the_best_that_there_is(fit):

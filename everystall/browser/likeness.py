@@ -40,11 +40,14 @@ KEPT: Mapping[str, tuple[float, float]] = {
     "id": (0.3, 0.01), "data": (0.3, 0.01), "classes": (0.3, 0.15), "heading": (0.7, 0.15),
     "near": (0.8, 0.1), "asks": (0.95, 0.3), "type": (0.98, 0.5), "tag": (0.98, 0.5), "role": (0.97, 0.6),
     "steps": (0.85, 0.1), "rank": (0.7, 0.05), "path": (0.9, 0.5), "place": (0.7, 0.2),
+    "inside": (0.97, 0.2),
 }  # fmt: skip
 #: Traits that say again in part what others do count for less.
 SAYS: Mapping[str, float] = {
     "classes": 0.6, "heading": 0.8, "near": 0.8, "rank": 0.8, "path": 0.3, "place": 0.3,
 }  # fmt: skip
+#: Traits that speak against one where they differ, and for none where they agree: all of a dialog share it.
+APART = ("inside",)
 #: Elements for which what is usual elsewhere counts, beside those of the page.
 USUAL = 4
 #: How much has to speak for one (e^2.5: 12 to 1), and how much more than for any other answer.
@@ -168,7 +171,8 @@ def _fits(known: Sequence[Look], here: Sequence[Look]) -> list[list[float]]:
             for one in sorted(many, reverse=True):
                 as_much += many[one]
                 others = min((as_much + USUAL * chance) / (len(here) - 1 + USUAL), kept)
-                agrees, differs = math.log(kept / others), math.log((1 - kept) / (1 - others / 2))
+                agrees = 0.0 if trait in APART else math.log(kept / others)
+                differs = math.log((1 - kept) / (1 - others / 2))
                 says[one] = (one * agrees + (1 - one) * differs) * SAYS.get(trait, 1.0)
             for theirs, one in alike.items():
                 for column in columns[theirs]:

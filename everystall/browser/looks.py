@@ -86,6 +86,21 @@ TRAITS = r"""(elements) => {
     }
     return found;
   };
+  // which fields the dialog has in which it is: two that say "Save" are of two dialogs
+  const DIALOG = "dialog, [role=dialog], [role=alertdialog], [aria-modal=true]", dialogs = new Map();
+  const insideOf = (e) => {
+    const dialog = e.closest(DIALOG);
+    if (!dialog) return [];
+    if (!dialogs.has(dialog)) {
+      const many = {};
+      for (const one of dialog.querySelectorAll(FIELD)) {
+        const name = `${one.tagName.toLowerCase()}:${one.type ?? ""}`;
+        many[name] = (many[name] ?? 0) + 1;
+      }
+      dialogs.set(dialog, Object.entries(many).map(([name, number]) => `${name}:${number}`).sort());
+    }
+    return dialogs.get(dialog).length ? dialogs.get(dialog) : ["no field"];
+  };
   const rankOf = (e, same) => {
     const kin = [...e.ownerDocument.querySelectorAll(same)];
     return `${kin.indexOf(e)}of${kin.length}`;
@@ -127,7 +142,7 @@ TRAITS = r"""(elements) => {
       place: many ? `${place + 1}of${many}` : "",
       label: labelOf(e), placeholder: short(e.getAttribute("placeholder")),
       text: kind === "press" || kind === "words" ? words(e) : "",
-      near: nearOf(e), asks: asksOf(e), steps: stepsOf(e), rank: rankOf(e, same),
+      near: nearOf(e), asks: asksOf(e), steps: stepsOf(e), rank: rankOf(e, same), inside: insideOf(e),
       id: idOf(e.id ?? ""), name: e.getAttribute("name") ?? "", classes: [...e.classList],
       data: [...e.attributes].filter((a) => a.name.startsWith("data-")).map((a) => `${a.name}=${a.value}`),
       visible: style.visibility === "visible" && box.width > 0 && box.height > 0,
