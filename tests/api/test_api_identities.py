@@ -169,6 +169,7 @@ async def test_nobody_joins_by_it_before_there_is_an_owner(site, provider, ben):
 FORGED = {
     "another audience": {"aud": "somebody else"},
     "two audiences, made for the other": {"aud": [CLIENT, "other"], "azp": "other"},
+    "other audiences, made for us": {"aud": ["somebody", "else"], "azp": CLIENT},
     "no audience": {"aud": None},
     "another issuer": {"iss": "https://id.example.com"},
     "no issuer": {"iss": None},
