@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from everystall.models import Connection, Listing
 from tests import quicker  # noqa: F401 (what it sets holds for all tests)
 from tests.selling import publish
 from tests.supabase import make_project, make_roles
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a script began this in the background: what the tests start would take no Ctrl-C either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Transactions that are open in this database, but for the one that asks.
 OPEN_ONES = """SELECT query FROM pg_stat_activity WHERE datname = current_database()
