@@ -184,6 +184,14 @@ async def test_what_a_device_signed_is_good_once_for_its_challenge_and_its_owner
     await leaves(page)
     caught: list[str] = []
 
+    async def lax(route: Any) -> None:
+        """Her browser is not told to have the device look who holds it."""
+        answer = await route.fetch()
+        told = await answer.json()
+        assert told["options"]["userVerification"] == "required"
+        told["options"]["userVerification"] = "discouraged"
+        await route.fulfill(response=answer, json=told)
+
     async def keep(route: Any) -> None:
         caught.append(route.request.post_data)
         await route.fulfill(status=204)  # the page stays: the error's would come into the next visit's way
@@ -211,6 +219,9 @@ async def test_what_a_device_signed_is_good_once_for_its_challenge_and_its_owner
         assert await sent(**{**fields, "ticket": other}) == 401  # another challenge
         assert await sent(**fields) == 303
         assert await sent(**fields) == 400  # it is used up
+        await page.route("**/api/sign-in/passkey/options", lax)
+        assert await sent(**await answered()) == 401  # it may have been anybody's hand
+        await page.unroute("**/api/sign-in/passkey/options")
         (row,) = await house.rows("SELECT sign_count FROM passkeys")
         fields = await answered()
         await house.rows("UPDATE passkeys SET sign_count = 1000")  # a copy of the key has signed meanwhile
