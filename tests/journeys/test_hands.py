@@ -35,7 +35,7 @@ async def _publication(stall: Stall, profile: str) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_was_ended_by_hand_is_told_and_stays_ended_and_elsewhere_it_stays_live(
     stall: Stall, alice: Seller, bob: Seller, marketplace: str
 ):

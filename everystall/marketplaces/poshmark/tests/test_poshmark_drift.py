@@ -55,7 +55,7 @@ async def test_with_the_old_names_nothing_is_posted(page, site):
     assert [item["state"] for item in site.ledger()["listings"] if item["state"] == "live"] == []
 
 
-@pytest.mark.longer
+@pytest.mark.extended
 async def test_what_lost_all_its_locators_is_found_again_and_read(page, site):
     """The SKU behind what opens it, the brand, and the photos that the form counts."""
     page.healing = Healing()
