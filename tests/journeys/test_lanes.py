@@ -55,7 +55,7 @@ async def test_a_listing_is_taken_down_while_the_only_slot_is_busy_with_a_slow_p
     stall.sandbox.fault("mercari", kind="latency", seconds=15, times=1000, path="/sell/")
     slow = await stall.post(alice, await stall.listing(alice, title="A slow linen shirt"), ["mercari"])
     start_worker()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     filling = "SELECT 1 AS one FROM publications WHERE marketplace = 'mercari' AND state = 'filling'"
     while not await stall.rows(filling):
         assert time.monotonic() < end, "the slow post did not begin"

@@ -88,7 +88,8 @@ async def dashboard(stall: Stall) -> AsyncIterator[Dashboard]:
                 "public_url": f"http://127.0.0.1:{port}"}
     )  # fmt: skip
     app = create_app(settings, database=tools.db, vault=tools.vault, photos=tools.photos)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False,
+                                          timeout_graceful_shutdown=5))  # fmt: skip
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     db = Database(stall.admin_url)
     async with db.as_app() as session:
@@ -151,7 +152,7 @@ async def test_a_captcha_is_answered_in_the_picture_and_the_visit_goes_on(
         await _not_for(bob, dashboard, page.url)
         await _click_there(page, check.get_by_role("checkbox"))
         await _click_there(page, check.get_by_role("button"))
-        await page.get_by_text("That is done.").wait_for(timeout=30_000)
+        await page.get_by_text("That is done.").wait_for(timeout=90_000)
     (publication,) = await stall.rows("SELECT state, needs_you FROM publications")
     assert publication == {"state": "live", "needs_you": None}
     assert len(stall.live("mercari")) == 1
@@ -192,12 +193,12 @@ async def test_a_seller_signs_in_there_on_a_phone_and_what_they_type_is_nowhere(
             await there.wait_for_function(
                 "p => document.querySelector('#login_form_password').value === p",
                 arg=password,
-                timeout=30_000,
+                timeout=90_000,
             )
             await page.get_by_role("button", name="Enter").tap()
             if password == canary:
-                await there.get_by_text("Invalid username").wait_for(timeout=30_000)
-        await page.get_by_text("That is done.").wait_for(timeout=30_000)
+                await there.get_by_text("Invalid username").wait_for(timeout=90_000)
+        await page.get_by_text("That is done.").wait_for(timeout=90_000)
     assert await page.get_by_text("Signed in to Poshmark as alice_closet").is_visible()
     (row,) = await _rows(stall)
     assert (row["outcome"], row["purpose"]) == ("done", "sign_in")
@@ -379,8 +380,8 @@ async def test_what_is_asked_again_while_the_seller_looks_on_is_handed_over_too(
         await _seat(dashboard)
         stall.sandbox.clear_faults()
         check = dashboard.remote().frame_locator("iframe.challenge")
-        await check.get_by_role("checkbox").check(timeout=30_000)
-        await check.get_by_role("button").click(timeout=30_000, no_wait_after=True)
+        await check.get_by_role("checkbox").check(timeout=90_000)
+        await check.get_by_role("button").click(timeout=90_000, no_wait_after=True)
         await page.get_by_text("That is done.").wait_for(timeout=60_000)
     assert len(stall.live("mercari")) == 1
 

@@ -251,7 +251,8 @@ async def house(
     database, admin = Database(database_urls.login), Database(database_urls.admin)
     vault, photos = Vault(database, Keyring.load(settings), settings), Photos(settings)
     app = create_app(settings, database=database, vault=vault, photos=photos)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False,
+                                          timeout_graceful_shutdown=5))  # fmt: skip
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     house = House(settings.address, settings, database, admin, chromium, app, device)
     yield house
