@@ -94,13 +94,8 @@ class Recorder(heal.KnowingPage):
         self.did: list[tuple[str, Target, str]] = []
 
     async def fill(self, target: Target, text: str) -> None:
+        self.did.append(("input", target, text))
         await super().fill(target, text)
-        field = await self.right(target)
-        if field and await field.get_attribute("aria-expanded") == "true":
-            # its list closes once browser-use's own typing, which ends by leaving the field, is done
-            self.did += [("click", target, ""), ("send_keys", target, text)]
-        else:
-            self.did.append(("input", target, text))
 
     async def type(self, target: Target, text: str) -> None:
         self.did.append(("input", target, text))
@@ -163,9 +158,7 @@ class Script:
             return _turn(do, keys=value)
         shown = [int(one) for one in re.findall(r"\[(\d+)\]<", json.dumps(messages))]
         index = await self._shown(target, shown)
-        if (
-            index is None and do == "upload_file"
-        ):  # it adds one file at a time: each has what follows them all
+        if index is None and do == "upload_file":  # one at a time: each has what follows them all
             do, target, value = next(one for one in self.did[self.place :] if one[0] != "upload_file")
             after, index = self.place, await self._shown(target, shown)
         if index is None:

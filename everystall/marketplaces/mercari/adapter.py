@@ -176,8 +176,9 @@ async def _form(page: Page) -> dict[str, Any]:
         for payer, button in on.FREE_SHIPPING.items():
             if await page.has(button) and await page.attribute(button, "aria-pressed") == "true":
                 shown["payer"] = payer
-    if shown["smart"] is None and await page.has(on.SMART_OFF) != await page.has(on.SMART_ON):
-        shown["smart"] = await page.has(on.SMART_OFF)
+    if shown["smart"] is None:
+        is_on, is_off = await page.has(on.SMART_OFF), await page.has(on.SMART_ON)
+        shown["smart"] = is_on if is_on != is_off else None
     return shown
 
 
