@@ -401,6 +401,25 @@ async def test_what_lost_all_its_locators_is_found_again_and_read(page, mercari)
     assert first == second
 
 
+@pytest.mark.longer
+async def test_that_prices_do_not_fall_is_read_by_its_button_once_the_words_beside_it_changed(page, mercari):
+    page.healing = Healing()
+    page.healing.begin(noting=True)
+    await post(page)
+    page.healing = Healing(looks=page.healing.noted)
+    names = ["SmartPricingTurnOffButton", "SmartPricingFloorPrice", "SmartPricingButton"]
+    labels = {"Smart Pricing is on": ["Prices fall"], "Smart Pricing is off": ["Prices stay"],
+              "Turn off": ["Switch off"], "Turn on": ["Switch on"]}  # fmt: skip
+    mercari.world.drifts[SITE] = DriftSetting(1, 2, Vocabulary(names=names, labels=labels))
+    try:
+        await post(page)
+        assert page.healing.lost >= {on.SMART_OFF.key, on.SMART_ON.key}
+    finally:
+        page.healing = None
+    first, second = (item["fields"] for item in listings(mercari, "live"))
+    assert first == second
+
+
 async def test_whether_prices_fall_by_themselves_is_not_known_where_the_page_does_not_say(page, mercari):
     labels = {"Smart Pricing is on": ["Prices fall"], "Smart Pricing is off": ["Prices stay"]}
     names = ["SmartPricingTurnOffButton", "SmartPricingFloorPrice", "SmartPricingButton"]
