@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import socket
 import statistics
 import tempfile
@@ -258,7 +259,8 @@ async def dashboard(
     here: Place, home: Path, user_id: UUID
 ) -> AsyncIterator[tuple[Settings, Database, str]]:  # fmt: skip
     """A web that serves this place, and the cookie of the seller's browser."""
-    listening = socket.socket()
+    # named, as the product's are: on others asyncio leaves Nagle's delay on (40 ms)
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     settings = Settings(
         _env_file=None, everystall_home=home / "home", everystall_port=listening.getsockname()[1]
@@ -268,6 +270,7 @@ async def dashboard(
     vault = Vault(db, Keyring.load(settings), settings)
     app = create_app(settings, database=db, vault=vault, photos=photos)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False))
+    gc.freeze()  # as `everystall web` does once it is loaded
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     async with db.as_user(user_id) as session:
         token, _ = await browsers.open_browser(session, user_id, "Chrome")

@@ -105,7 +105,7 @@ def _app(provider: Provider) -> FastAPI:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Provider]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     issuer = f"http://127.0.0.1:{listening.getsockname()[1]}"
     provider = Provider(issuer, RSAKey.generate_key(2048, {"kid": "one"}))

@@ -192,7 +192,7 @@ def public(key: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Auth]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     key = ECKey.generate_key("P-256", {"kid": str(uuid4()), "use": "sig", "alg": "ES256"})
     auth = Auth(f"http://127.0.0.1:{listening.getsockname()[1]}", key, [public(key)])
@@ -274,7 +274,7 @@ def _error(code: str, status: int) -> Response:
 
 @asynccontextmanager
 async def storing() -> AsyncIterator[Storage]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     storage = Storage(f"http://127.0.0.1:{listening.getsockname()[1]}")
     app = FastAPI()

@@ -4,6 +4,7 @@ good once, for a minute, for its seller, its sitting and its worker."""
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import timedelta
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from everystall.models import Sitting
 from everystall.settings import Settings
 from everystall.vault.keyring import Keyring
 from everystall.vault.sessions import Vault
-from everystall.worker.seats import Seat, Seats
+from everystall.worker.seats import Seat, Seats, listen
 
 CHALLENGE = {"reason": "challenge", "message": "Poshmark asks whether you are a robot.", "url": None}
 
@@ -50,6 +51,21 @@ async def given(db, seats, sitting) -> str:
         row, _ = await sittings.get_sitting(session, sitting.id)
         row.address = seats.address
         return await sittings.give_ticket(session, seats._vault.subkey(sittings.KEY), row)
+
+
+async def test_each_frame_is_sent_at_once(tmp_path):
+    """And not gathered until the last one is acknowledged, which Nagle's algorithm makes of small ones."""
+    delays: asyncio.Queue[int] = asyncio.Queue()
+
+    def came(_: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        delays.put_nowait(back.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        back.close()
+
+    listening = listen(Settings(_env_file=None, everystall_home=tmp_path))
+    async with await asyncio.start_server(came, sock=listening):
+        _, page = await asyncio.open_connection(*listening.getsockname())
+        assert await asyncio.wait_for(delays.get(), 5) == 1
+        page.close()
 
 
 async def test_what_is_open_is_asked_for_once_and_wakes_its_own_lane(db, admin, alice, waiting):

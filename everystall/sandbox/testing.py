@@ -21,7 +21,8 @@ class Sandbox:
     def __init__(self, port: int = 0) -> None:
         self.world = World()
         self.hosts = build(self.world)
-        self._socket = socket.socket()
+        # named: on others asyncio leaves Nagle's delay on, 40 ms for each answer on a connection that is kept
+        self._socket = socket.socket(proto=socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]

@@ -173,7 +173,7 @@ class PasswordBody(Body):
 
 async def get_user(session: AsyncSession, who: SignedIn) -> User:
     """Raises NotFound if the account was deleted a moment ago."""
-    user = await session.scalar(select(User).where(User.id == who.user_id))
+    user = await session.get(User, who.user_id)
     if user is None:
         raise NotFound("This account is gone.")
     return user

@@ -31,7 +31,7 @@ PING_SECONDS: Final = 20.0
 #: So long a stream goes on.
 STREAM_SECONDS: Final = 200.0
 #: What happens within so many seconds after a message is one message.
-TOGETHER_SECONDS: Final = 0.2
+TOGETHER_SECONDS: Final = 0.1
 #: Pages of one seller that are told at once, by one process; a page beyond these asks every so often itself.
 MOST_PAGES: Final = 40
 

@@ -173,7 +173,7 @@ class Seats:
 
     def __init__(self, db: Database, vault: Vault, settings: Settings) -> None:
         self._db, self._vault = db, vault
-        self._socket = _listening(settings)
+        self._socket = listen(settings)
         host, port = self._socket.getsockname()[:2]
         self.address = settings.worker_url or f"http://{host}:{port}"
         self._seats: dict[UUID, Seat] = {}
@@ -228,12 +228,13 @@ def _refused(there: ServerConnection) -> Response:
     return there.respond(HTTPStatus.FORBIDDEN, "No.\n")
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """Raises Misconfigured where WORKER_URL is no address of this machine, or somebody's already."""
     where = urlsplit(settings.worker_url or "http://127.0.0.1:0")
     try:
         family, _, _, _, address = socket.getaddrinfo(where.hostname, where.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # named, so that asyncio sends each frame at once and does not gather them (TCP_NODELAY)
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as e:

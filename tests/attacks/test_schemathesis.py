@@ -79,7 +79,8 @@ async def address(web: Counted) -> AsyncIterator[str]:
     """A real server on Alice's estate."""
     app = web.app
     await app.state.parts.captures.close()  # who waits for a capture is let go at once
-    bound = socket.create_server(("127.0.0.1", 0))
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
+    bound.bind(("127.0.0.1", 0))
     app.openapi()  # made now, and not within the ten seconds that schemathesis waits for it
     server = uvicorn.Server(uvicorn.Config(web, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve([bound]))

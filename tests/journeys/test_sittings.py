@@ -80,7 +80,7 @@ class Dashboard:
 
 @pytest.fixture
 async def dashboard(stall: Stall) -> AsyncIterator[Dashboard]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     tools = stall.tools
     settings = tools.settings.model_copy(

@@ -234,7 +234,7 @@ def host() -> str:
 async def house(
     database_urls: Any, tmp_path: Path, chromium: Browser, device: dict[str, Any], host: str
 ) -> AsyncIterator[House]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     settings = Settings(

@@ -42,7 +42,9 @@ from everystall.web.pages import (
     webhooks,
 )
 
+#: What is asked for at each step of a post comes first: each that stands before it is asked, too.
 PAGES = (
+    stalls.router,
     today.router,
     imports.router,
     matches.router,
@@ -59,7 +61,6 @@ PAGES = (
     openings.router,
     selling.router,
     connections.router,
-    stalls.router,
     needs_you.router,
     sales.router,
     sold.router,

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.errors import BadRequest, Conflict, EverystallError, Refused
+from everystall.errors import BadRequest, Conflict, EverystallError, NotFound, Refused
 from everystall.inventory import jobs
 from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.listings import find_listing
@@ -138,7 +138,13 @@ async def stalls_of(
     session: AsyncSession, settings: Settings, listing_id: UUID, *, deserted: bool = False
 ) -> Stalls:
     """The view of one listing. `deserted`: no worker runs. Raises NotFound."""
-    listing = await find_listing(session, listing_id)
+    cover = and_(ListingPhoto.listing_id == Listing.id, ListingPhoto.position == 0)
+    found = await session.execute(
+        select(Listing, ListingPhoto).outerjoin(ListingPhoto, cover).where(Listing.id == listing_id)
+    )
+    if (pair := found.one_or_none()) is None:
+        raise NotFound
+    listing, photo = pair
     user = await session.get_one(User, listing.user_id)
     sign_ins = await find_sign_ins(session)
     rows = await session.scalars(select(Publication).where(Publication.listing_id == listing_id))
@@ -172,9 +178,6 @@ async def stalls_of(
         last = await session.scalar(
             select(Job.id).where(Job.listing_id == listing_id).order_by(Job.created_at.desc(), Job.id.desc())
         )
-    photo = await session.scalar(
-        select(ListingPhoto).where(ListingPhoto.listing_id == listing_id, ListingPhoto.position == 0)
-    )
     return Stalls(
         id=str(listing_id),
         title=listing.title or "A listing without a title",
@@ -189,15 +192,18 @@ async def stalls_of(
     )
 
 
+#: Built once: it is asked at each step of a post.
+_WAITING: Final = (
+    select(Publication.connection_id, func.count())
+    .where(Publication.unsettled, Publication.wanted == "live", Publication.put != "live",
+           Publication.needs_you.is_(None))
+    .group_by(Publication.connection_id)
+)  # fmt: skip
+
+
 async def _waiting(session: AsyncSession) -> dict[UUID, int]:
     """How many are in line on each account to be posted."""
-    rows = await session.execute(
-        select(Publication.connection_id, func.count())
-        .where(Publication.unsettled, Publication.wanted == "live", Publication.put != "live",
-               Publication.needs_you.is_(None))
-        .group_by(Publication.connection_id)
-    )  # fmt: skip
-    return {connection_id: int(number) for connection_id, number in rows}
+    return {connection_id: int(number) for connection_id, number in await session.execute(_WAITING)}
 
 
 async def _failed(session: AsyncSession, publication_ids: Sequence[UUID]) -> dict[UUID, str]:
