@@ -317,6 +317,7 @@ class Listing(Owned, Base):
         Index("listings_by_user", "user_id", text("created_at DESC"), text("id DESC")),
         Index("listings_by_sku", "user_id", "sku", postgresql_where=text("sku IS NOT NULL")),
         Index("listings_in_order_of_sku", "user_id", "sku_order", "id"),
+        Index("listings_by_price", "user_id", text("coalesce(price_cents, 0)"), "id"),
         # a seller's inventory is sought in this index alone (inventory/stock.py)
         Index("listings_sought", "user_id", text("created_at DESC"), text("id DESC"),
               postgresql_include=["words", "price_cents", "quantity", "quantity_sold"]),
