@@ -160,8 +160,7 @@ class _Api(APIRouter):
     """A page's request does not ask each of its 170 routes: a seventh of what a part of a page costs."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return super().matches(scope) if path.startswith("/api/") else (Match.NONE, {})
+        return super().matches(scope) if scope["path"].startswith("/api/") else (Match.NONE, {})
 
 
 @cache

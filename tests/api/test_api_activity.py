@@ -17,6 +17,7 @@ from everystall.db import Database
 from everystall.vault.keyring import Keyring
 from everystall.web.deps import Parts
 from everystall.web.numbers import Numbers
+from tests.api.conftest import ROOT
 from tests.test_alerts import RULES
 
 HTML = {"accept": "text/html"}
@@ -102,7 +103,7 @@ async def test_what_was_found_again_on_pages_is_counted_for_the_owner_and_in_met
                 m=marketplace, l=locator,
             )  # fmt: skip
     page = await owner.get("/activity", headers=HTML)
-    said = r'Pages that changed</dt><dd><a href="/activity/healed">3 found again</a> <small>2 on trial'
+    said = rf'Pages that changed</dt><dd><a href="{ROOT}/activity/healed">3 found again</a> <small>2 on trial'
     assert re.search(said, page.text)
     assert "by an agent" in (await owner.get("/activity/healed", headers=HTML)).text
     for other in (await site.person("sam"), alice):

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.pages.conftest import EVIL, visiting
+from tests.pages.conftest import EVIL, ROOT, visiting
 from tests.pages.standing import listing
 from tests.pages.test_inventory import fill
 from tests.pages.test_pages_look import LOOKS, look, passes
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 
 def titles(page):
-    return re.findall(r'<a href="/listings/[^"]+">([^<]+)</a>', page)
+    return re.findall(rf'<a href="{ROOT}/listings/[^"]+">([^<]+)</a>', page)
 
 
 async def shelf(house, user):
@@ -151,7 +151,7 @@ async def test_an_inventory_is_shown_as_cards_too(house):
         assert 'data-look="grid"' in cards
         assert "size=card" in cards
         assert titles(cards) == titles(await page.get("/inventory?label=denim"))
-        small = re.search(r'<img src="([^"]+)"', cards)[1]
+        small = re.search(rf'<img src="{ROOT}([^"]+)"', cards)[1]
         answer = await page.client.get(html.unescape(small))
         assert answer.headers["content-type"] == "image/jpeg"
         assert json.dumps(titles(cards)) == json.dumps(["Red shirt", "Blue shirt"])

@@ -17,7 +17,7 @@ from everystall.notify import messages
 from everystall.web.pages import PAGES
 from everystall.web.pages.connections import STALE, matter_of
 from everystall.web.render import FOLDER
-from tests.pages.conftest import EVIL, EVIL_URL, PASSWORD, furnish
+from tests.pages.conftest import EVIL, EVIL_URL, PASSWORD, ROOT, furnish
 
 TEMPLATES = sorted((FOLDER.parent / "templates").glob("*.html"))
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -269,7 +269,7 @@ async def test_files_are_kept_by_their_hash_and_pages_are_not_kept(house):
     async with httpx.AsyncClient(base_url=house.url) as client:
         page = await client.get("/sign-in")
         assert page.headers["cache-control"] == "no-store"
-        named = re.findall(r'"(/static/[^"]+)"', page.text)
+        named = re.findall(rf'"{ROOT}(/static/[^"]+)"', page.text)
         assert len(named) >= 5
         for path in named:
             file = await client.get(path)

@@ -13,12 +13,34 @@ import httpx
 import pytest
 
 from everystall.web.browsers import cookie_name
-from tests.pages.conftest import House, in_order
+from tests.pages.conftest import ROOT, House, in_order
 
 
 @pytest.fixture(scope="session")
 def chromium() -> None:
     """`house` asks for one."""
+
+
+class Below(httpx.AsyncHTTPTransport):
+    """In the pass below a path of the host each address of ours leads there; from there on tests know the
+    path only."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if not ROOT:
+            return answer
+        headers = {name: value for name, value in answer.headers.items() if name != "content-encoding"}
+        await answer.aread()
+        await answer.aclose()
+        ways, body = [headers.get("location", "")], answer.content
+        if headers.get("content-type", "").startswith("text/html"):
+            ways += re.findall(r'\b(?:href|src|action)="([^"]*)"', answer.text)
+            body = answer.text.replace(f'="{ROOT}/', '="/').encode()
+        wrong = [way for way in ways if way.startswith("/") and not way.startswith(f"{ROOT}/")]
+        assert not wrong, (request.url, wrong)
+        if "location" in headers:
+            headers["location"] = headers["location"].removeprefix(ROOT)
+        return httpx.Response(answer.status_code, headers=headers, content=body)
 
 
 class Reader:
@@ -72,7 +94,7 @@ async def reader(house: House) -> AsyncIterator[Callable[[str], Awaitable[Reader
         headers = {"Origin": house.url, "Accept": "text/html"}
         cookies = {cookie_name(house.settings): token}
         client = httpx.AsyncClient(
-            base_url=house.url, headers=headers, cookies=cookies, timeout=60,
+            base_url=house.url, headers=headers, cookies=cookies, timeout=60, transport=Below(),
             event_hooks={"response": [in_order]},
         )  # fmt: skip
         clients.append(client)
