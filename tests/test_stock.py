@@ -177,9 +177,14 @@ async def test_the_words_in_use_are_the_sellers_own(db, shelf, alice, bob):
     async with db.as_user(alice) as session:
         assert await stock.labels_in_use(session) == ["gift", "wool"]
         assert await stock.locations_in_use(session) == ["A 1", "B 2"]
+        assert await stock.brands_in_use(session) in (
+            ["Acne", "Levi's"],
+            ["ACNE", "Levi's"],
+        )  # one, in two ways
     async with db.as_user(bob) as session:
         assert await stock.labels_in_use(session) == ["bobs", "gift"]
         assert await stock.locations_in_use(session) == ["A 1"]
+        assert await stock.brands_in_use(session) == ["Levi's"]
 
 
 async def test_labels_and_locations_are_found_by_their_indexes(db, admin, alice, make_listing):

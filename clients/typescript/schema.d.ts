@@ -1345,8 +1345,8 @@ export interface paths {
         };
         /**
          * Get Photo
-         * @description The original's bytes as they came; or, turned as you want it, a JPEG of at most 192 (thumbnail) or 480
-         *     (card) pixels a side.
+         * @description The original's bytes as they came; or, turned as you want it, a JPEG of at most 192 (thumbnail), 480
+         *     (card) or 2,048 (large) pixels a side.
          */
         get: operations["get_photo_api_listings__listingId__photos__photoId__get"];
         put?: never;
@@ -13131,7 +13131,7 @@ export interface operations {
     get_photo_api_listings__listingId__photos__photoId__get: {
         parameters: {
             query?: {
-                size?: "original" | "thumbnail" | "card";
+                size?: "original" | "thumbnail" | "card" | "large";
             };
             header?: never;
             path: {

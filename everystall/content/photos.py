@@ -91,6 +91,9 @@ THUMBNAIL = PhotoRule(max_count=1, longest_side=192, quality=80, max_bytes=24_00
 #: What a grid shows of it: 240 pixels wide, the same.
 CARD = PhotoRule(max_count=1, longest_side=480, quality=70, max_bytes=80_000)
 
+#: What is looked at for flaws and labels, turned as it is sent; also of originals that no browser shows.
+LARGE = PhotoRule(max_count=1, longest_side=2048, quality=85, max_bytes=2_000_000)
+
 #: What is said beforehand where a second process may come to look for photos elsewhere.
 OWN_HOME = (
     "These are the photos of this EVERYSTALL_HOME. A web or worker with another, or on another host, does "

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     exists,
     func,
+    literal_column,
     not_,
     or_,
     select,
@@ -35,12 +36,14 @@ PAGE: Final = 50
 STALE_DAYS: Final = 60
 VIEWS: Final = ("all", "drafts", "listed", "needs-you", "sold", "stale")
 STATES: Final = ("posting", "ending", "ended")
+#: As the index listings_by_price says it of itself: a 0 that is a parameter would be no part of it.
+_PRICE: Final = func.coalesce(Listing.price_cents, literal_column("0"))
 #: Name of an order → column, and whether the highest comes first.
 _SORTS: Final[dict[str, tuple[Any, bool]]] = {
     "newest": (Listing.created_at, True),
     "oldest": (Listing.created_at, False),
-    "dearest": (func.coalesce(Listing.price_cents, 0), True),
-    "cheapest": (func.coalesce(Listing.price_cents, 0), False),
+    "dearest": (_PRICE, True),
+    "cheapest": (_PRICE, False),
     # they begin with the title
     "title": (Listing.words, False),
     "title-down": (Listing.words, True),
@@ -283,6 +286,16 @@ async def locations_in_use(session: AsyncSession) -> list[str]:
     found = await session.scalars(
         text("SELECT DISTINCT location FROM listings WHERE location IS NOT NULL ORDER BY 1 LIMIT 300")
     )
+    return list(found)
+
+
+async def brands_in_use(session: AsyncSession) -> list[str]:
+    """The seller's brands, as each is written most often; the most frequent three hundred, by name."""
+    found = await session.scalars(
+        text("SELECT brand FROM (SELECT mode() WITHIN GROUP (ORDER BY brand) AS brand, count(*) AS n "
+             "FROM listings WHERE brand IS NOT NULL GROUP BY lower(brand) ORDER BY n DESC LIMIT 300) AS b "
+             "ORDER BY lower(brand)")
+    )  # fmt: skip
     return list(found)
 
 

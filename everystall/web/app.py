@@ -72,8 +72,9 @@ from everystall.web.pages import PAGES
 from everystall.web.render import Files
 from everystall.web.traced import Traced
 
-#: Below /api. `/api/listings/post` stands before `/api/listings/{listingId}`, `…/relist` before `…/{action}`.
+#: `/api/listings/post` stands before `/api/listings/{listingId}`, `…/relist` before `…/{action}`.
 ROUTERS = (
+    health.router,
     account.router,
     factors.router,
     passkeys.router,
@@ -156,26 +157,26 @@ def create_app(
     return app
 
 
-class _Api(APIRouter):
-    """A page's request does not ask each of its 170 routes: a seventh of what a part of a page costs."""
+class _Pages(APIRouter):
+    """What the API is asked does not go past each page first."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return super().matches(scope) if scope["path"].startswith("/api/") else (Match.NONE, {})
+        return (Match.NONE, {}) if scope["path"].startswith("/api/") else super().matches(scope)
 
 
 @cache
 def _routes() -> Sequence[BaseRoute]:
     """Everything but files. Once a process: to read what each takes costs 0.2 s at an application's first
-    request, and tests make one each."""
-    routes, api = APIRouter(), _Api()
-    for router in ROUTERS:
-        api.include_router(router)
-    for router in (health.router, api):
-        routes.include_router(router, responses=answers.refusals())
-    for page in PAGES:
-        routes.include_router(page, include_in_schema=False)
+    request, and tests make one each. A request asks one router after the other: what open pages ask again and
+    again stands first, the API last."""
+    routes, pages = APIRouter(), _Pages(include_in_schema=False)
     for router in (live.router, sittings.live, metrics.router):
         routes.include_router(router)
+    for page in PAGES:
+        pages.include_router(page)
+    routes.include_router(pages)
+    for router in ROUTERS:
+        routes.include_router(router, responses=answers.refusals())
     return routes.routes
 
 

@@ -30,7 +30,8 @@ CHANNEL: Final = notices.MOVES
 PING_SECONDS: Final = 20.0
 #: So long a stream goes on.
 STREAM_SECONDS: Final = 200.0
-#: What happens within so many seconds after a message is one message.
+#: What happens within so many seconds after a message is one message; as long as a page waits between two
+#: questions, so that a step that follows another at once is shown within a quarter of a second.
 TOGETHER_SECONDS: Final = 0.1
 #: Pages of one seller that are told at once, by one process; a page beyond these asks every so often itself.
 MOST_PAGES: Final = 40

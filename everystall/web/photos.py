@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
-from everystall.content.photos import CARD, THUMBNAIL
+from everystall.content.photos import CARD, LARGE, THUMBNAIL
 from everystall.errors import BadRequest, NotFound, PhotoRefused
 from everystall.inventory.listings import find_listing
 from everystall.inventory.revisions import touch
@@ -25,7 +25,7 @@ from everystall.web.shapes import Body, Shape
 router = APIRouter(prefix="/api/listings/{listingId}/photos", tags=["photos"])
 
 MOST = 40
-_SMALL: Mapping[str, PhotoRule] = {"thumbnail": THUMBNAIL, "card": CARD}
+_SMALL: Mapping[str, PhotoRule] = {"thumbnail": THUMBNAIL, "card": CARD, "large": LARGE}
 
 
 class PhotosOut(Shape):
@@ -203,10 +203,10 @@ async def get_photo(
     photo_id: PhotoId,
     parts: AllParts,
     who: Seller,
-    size: Annotated[Literal["original", "thumbnail", "card"], Query()] = "original",
+    size: Annotated[Literal["original", "thumbnail", "card", "large"], Query()] = "original",
 ) -> Response:
-    """The original's bytes as they came; or, turned as you want it, a JPEG of at most 192 (thumbnail) or 480
-    (card) pixels a side."""
+    """The original's bytes as they came; or, turned as you want it, a JPEG of at most 192 (thumbnail), 480
+    (card) or 2,048 (large) pixels a side."""
     async with parts.database.as_user(who.user_id) as session:
         photo = await _find(session, listing_id, photo_id)
     name = photo_name(photo.sha256, photo.turn)

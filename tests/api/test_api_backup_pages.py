@@ -222,6 +222,11 @@ async def test_the_first_start_restores_for_whoever_has_its_link(site, shelf, se
     client = site.client()
     token = await first_owner(site.database)
     assert "Restore from a backup" in (await client.get(f"/first?token={token}")).text
+    (shelf.folder / "looked-after").unlink()  # as where web and worker run on their own
+    alone = (await client.get(f"/first?token={token}")).text
+    assert "everystall restore FILE" in alone
+    assert "Restore from a backup" not in alone
+    shelf.look_after()
     (other := tmp_path / "other").mkdir()
     elsewhere = settings.model_copy(update={"everystall_home": other})
     file = tmp_path / "theirs.everystall"

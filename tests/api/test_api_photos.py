@@ -55,6 +55,19 @@ async def test_a_thumbnail_is_small_upright_made_once_and_kept_by_the_browser(al
     assert (await alice.get(url.replace("thumbnail", "huge"))).status_code == 422
 
 
+async def test_a_photo_is_looked_at_large_turned_and_in_a_form_that_browsers_show(alice, bob):
+    listing = await alice.listing(photos=0)
+    added = await alice.client.post(
+        f"/api/listings/{listing}/photos", files=[("p", ("1.png", photo(1, (2600, 1300)), "image/png"))]
+    )
+    (one,) = added.json()["photos"]
+    await alice.client.patch(f"{one['url']}", json={"turn": 90})
+    got = await alice.get(one["url"] + "?size=large&turn=90")
+    with Image.open(io.BytesIO(got.content)) as image:
+        assert (image.format, image.size) == ("JPEG", (1024, 2048))
+    assert (await bob.get(one["url"] + "?size=large")).status_code == 404
+
+
 async def test_one_photo_may_be_the_body_itself(alice):
     listing = await alice.listing(photos=1)
     added = await alice.client.post(

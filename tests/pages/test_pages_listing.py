@@ -93,6 +93,26 @@ async def test_what_is_needed_of_a_size_leads_to_whose_size_it_is(house):
 
 
 @pytest.mark.longer
+async def test_a_photo_is_looked_at_large_and_the_focus_comes_back(house):
+    await house.person("bob")
+    await furnish(house, await house.person("alice"))
+    page = await house.signed_in("alice")
+    await begin(page, house)
+    await page.locator("#photos-add").set_input_files([photo(1)])
+    link = page.locator("#photo-list a")
+    await link.focus()
+    await page.keyboard.press("Enter")
+    large = page.get_by_role("dialog", name="Photo, large")
+    width = await large.locator("img").evaluate(
+        "async one => { await one.decode(); return one.naturalWidth }"
+    )
+    assert width > 480
+    await page.keyboard.press("Escape")
+    await large.wait_for(state="hidden")
+    assert await link.evaluate("one => one === document.activeElement")
+
+
+@pytest.mark.longer
 @pytest.mark.parametrize(
     ("width", "scripts"),
     [

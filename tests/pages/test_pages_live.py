@@ -360,6 +360,23 @@ async def test_where_no_websocket_gets_through_the_page_is_told_all_the_same(hou
 
 @pytest.mark.browser
 @pytest.mark.longer
+async def test_where_nothing_gets_through_the_steps_of_a_post_are_shown_within_seconds(house: House):
+    """Neither a WebSocket nor the stream, which a proxy keeps open and mute."""
+    alice, _ = await house.person("alice"), await house.person("bob")
+    id, shirt = await _publication(house, alice)
+    await house.rows("UPDATE publications SET state = 'composing' WHERE id = CAST(:id AS uuid)", id=id)
+    page = await _page_without_websockets(house, REFUSED)
+    await page.route("**/live/events", lambda route: None)
+    await sign_in(page, "alice")
+    await page.goto(f"/listings/{shirt}/stalls")
+    for state, said in (("filling", "Filling in"), ("reconciling", "Sent, looking for it")):
+        await house.rows("UPDATE publications SET state = :state WHERE id = CAST(:id AS uuid)",
+                         id=id, state=state)  # fmt: skip
+        await page.locator(".stall", has_text=said).wait_for(timeout=12_000)
+
+
+@pytest.mark.browser
+@pytest.mark.longer
 async def test_a_stream_that_was_answered_with_an_error_begins_again(house: House):
     alice, bob = await house.person("alice"), await house.person("bob")
     id, _ = await _publication(house, alice)

@@ -71,6 +71,7 @@ async def passes(page, name, heading=None):
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_who_is_not_signed_in(house, scheme, width):
     token = await first_owner(house.database)
+    Shelf(house.settings).look_after()
     page = await (await house.context(**look(scheme, width))).new_page()
     await page.goto(f"/first?token={token}")
     await passes(page, "first")

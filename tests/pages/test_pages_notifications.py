@@ -117,6 +117,13 @@ async def test_an_address_is_asked_first_and_only_its_own_seller_may_confirm_it(
     page = await house.signed_in("alice", java_script_enabled=False)
     await page.goto("/notifications/settings")
     assert "This Everystall sends no mails" in await page.locator("#email").inner_text()
+    assert await page.locator("#email a[href$='/settings#set-smtp_url']").count() == 0
+    await house.rows("UPDATE users SET role = 'owner' WHERE email = 'alice@example.com'")
+    await page.goto("/notifications/settings")
+    await page.locator("#email").get_by_role("link", name="Set the mail server").click()
+    assert await page.locator("#set-smtp_url").count() == 1
+    await house.rows("UPDATE users SET role = 'seller' WHERE email = 'alice@example.com'")
+    await page.goto("/notifications/settings")
     server = MailServer(password="postmans-secret")
     async with server.running() as url, worker(house) as outgoing:
         may_send(house, url)

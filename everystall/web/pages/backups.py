@@ -164,6 +164,7 @@ async def restore_first(request: Request, parts: AllParts, token: str = "") -> R
         return fill(
             request, "join.html", status=error.status, token=token, invited=invited, first=True,
             provider=None, by_password=True, email="", error=None, refused=error, failed=None,
+            restores=True,
         )  # fmt: skip
     return fill(request, "restoring.html")
 

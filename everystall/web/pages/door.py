@@ -174,12 +174,13 @@ async def _join(
     request: Request, parts: Parts, token: str, *, email: str = "", error: EverystallError | None = None
 ) -> HTMLResponse:
     invited = await invitations.look_at(parts.database, token)
-    state = Shelf(parts.settings).state() if invited.email is None else None
+    shelf = Shelf(parts.settings)
+    state = shelf.state() if invited.email is None else None
     return page(
         request, "join.html", status=error.status if error else 200, token=token, invited=invited,
         first=invited.email is None, provider=provider_of(parts.settings),
         by_password=parts.settings.password_sign_in or invited.email is None,
-        email=email, error=error, refused=None,
+        email=email, error=error, refused=None, restores=shelf.is_looked_after(),
         failed=state if state is not None and state.what == "restore" and state.step == "failed" else None,
     )  # fmt: skip
 

@@ -368,6 +368,7 @@ async def show(
     thrown = _id_of(params.get("deleted")) if part is None else None
     labels = await stock.labels_in_use(session) if counted else []
     locations = await stock.locations_in_use(session) if counted else []
+    brands = await stock.brands_in_use(session) if counted else []
     return page.show(
         "inventory.html",
         status=error.status if error else 200,
@@ -390,6 +391,7 @@ async def show(
         kept_open=kept_now or next((one for one in kept if str(one.id) == asked.kept), None),
         labels=labels,
         locations=locations,
+        brands=brands,
         views=VIEW_NAMES, sorts=SORT_NAMES, states=STATE_NAMES, problems=PROBLEM_NAMES, ages=AGES,
         marketplaces=MARKETPLACES,
     )  # fmt: skip

@@ -45,6 +45,14 @@ _ACTIONS: Final = {
     "not_found": "Load the page again.",
 }
 
+#: Built once: it is asked at each step of a post.
+_WAITING: Final = (
+    select(Publication.connection_id, func.count())
+    .where(Publication.unsettled, Publication.wanted == "live", Publication.put != "live",
+           Publication.needs_you.is_(None))
+    .group_by(Publication.connection_id)
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Why:
@@ -133,6 +141,10 @@ class Stalls:
     def able(self) -> bool:
         return any(one.able for one in self.choices)
 
+    @property
+    def moving(self) -> bool:
+        return any(one.since is not None for one in self.stalls)
+
 
 async def stalls_of(
     session: AsyncSession, settings: Settings, listing_id: UUID, *, deserted: bool = False
@@ -190,15 +202,6 @@ async def stalls_of(
         live=sum(row.put == "live" for row in there.values()),
         left=max(0, listing.quantity - listing.quantity_sold),
     )
-
-
-#: Built once: it is asked at each step of a post.
-_WAITING: Final = (
-    select(Publication.connection_id, func.count())
-    .where(Publication.unsettled, Publication.wanted == "live", Publication.put != "live",
-           Publication.needs_you.is_(None))
-    .group_by(Publication.connection_id)
-)  # fmt: skip
 
 
 async def _waiting(session: AsyncSession) -> dict[UUID, int]:

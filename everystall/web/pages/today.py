@@ -103,8 +103,10 @@ async def _steps(page: Opened, stands: Sequence[Stand], figures: Mapping[str, in
     steps = [
         Step(
             "Pair the browser that you sell with",
-            "Its Everystall extension hands over your sign-ins, so that posting goes on when it is closed.",
+            "Its Everystall extension hands over your sign-ins, so that posting goes on when it is closed. "
+            "From a phone, or without it, you sign in within Everystall's own browser.",
             "/extension", "Get the extension", paired or bool(stands),
+            also=("/connections", "Sign in here instead"),
         ),
         Step(
             "Connect a marketplace",

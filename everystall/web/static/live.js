@@ -4,7 +4,7 @@
 // first module: it compares what the server said then with what it says now, before the others touch the page.
 //
 // <div data-live="BLOCK" data-every="SECONDS"> holds the block; data-from is the address that has it, if not this
-// page's; data-soon in it asks for seconds of its own while it is there; data-about the listings that it is of (ids, or * for all of the seller's), or one of OTHERS. In it
+// page's; data-soon in it asks for seconds of its own while it is there, data-untold while nothing is told at once, either; data-about the listings that it is of (ids, or * for all of the seller's), or one of OTHERS. In it
 // <… data-key="…"> are put in one by one, so that a form that is being filled in stays as it is; one within another
 // is put in where the other is in use. data-seq counts up with what is shown, and an older one never replaces a newer.
 // The keyed children of <… data-rows="NAME"> come and go one by one, too. data-say is what a screen reader is told
@@ -116,12 +116,18 @@ function put(root, fresh, known, heard) {
   if (held?.isConnected) scrollBy({ top: held.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
+/** When the server last said anything by itself; it says that it is there every 20 seconds, if something between lets
+ *  it through. */
+let toldAt = -Infinity;
+const untold = () => performance.now() - toldAt > 30_000;
+
 /** Those that wait to hear that something changed: what each is about, and how it asks. */
 const asking = [];
 
 for (const root of parts) {
   const known = new Map([...keyed(root)].map(([key, el]) => [key, text(el)])), heard = sayings(root);
-  const every = () => Number(root.querySelector("[data-soon]")?.dataset.soon ?? root.dataset.every) * 1000;
+  const of = (name) => root.querySelector(`[data-${name}]`)?.dataset[name];
+  const every = () => Number(of("soon") ?? ((untold() && of("untold")) || root.dataset.every)) * 1000;
   const about = (root.dataset.about ?? "").split(" ");
   /** Each step of any listing is told to a list of all: it asks every two seconds at most. */
   const apart = about.includes("*") ? 2000 : 100;
@@ -166,6 +172,7 @@ const OTHERS = new Set(["accounts", "visits", "sales"]);
 
 /** `changed`: ids of listings, words, or "*". */
 function tell(changed) {
+  toldAt = performance.now();
   const listings = changed.some((one) => !OTHERS.has(one));
   for (const { about, hear } of asking) {
     if (changed.includes("*") || (listings && about.includes("*")) || about.some((one) => changed.includes(one))) hear();

@@ -137,6 +137,22 @@ document.addEventListener("paste", (event) => {
   add(files);
 });
 
+// ---- large ----
+
+const large = document.getElementById("large");
+
+box.addEventListener("click", (event) => {
+  const link = event.target.closest("#photo-list > li > a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // it opens by itself, as without a script
+  event.preventDefault();
+  const shown = large.querySelector("img");
+  shown.src = link.href;
+  shown.alt = link.firstElementChild.alt;
+  large.showModal();
+});
+large.addEventListener("click", (event) => { if (event.target === large) large.close(); });
+large.addEventListener("close", () => large.querySelector("img").removeAttribute("src"));
+
 addEventListener("beforeunload", (event) => {
   if (sending || waiting.length) event.preventDefault();
 });

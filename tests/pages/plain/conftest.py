@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from everystall.web.addresses import ATTRIBUTES
 from everystall.web.browsers import cookie_name
 from tests.pages.conftest import ROOT, House, in_order
 
@@ -21,7 +22,7 @@ def chromium() -> None:
     """`house` asks for one."""
 
 
-class Below(httpx.AsyncHTTPTransport):
+class BelowRoot(httpx.AsyncHTTPTransport):
     """In the pass below a path of the host each address of ours leads there; from there on tests know the
     path only."""
 
@@ -34,7 +35,7 @@ class Below(httpx.AsyncHTTPTransport):
         await answer.aclose()
         ways, body = [headers.get("location", "")], answer.content
         if headers.get("content-type", "").startswith("text/html"):
-            ways += re.findall(r'\b(?:href|src|action)="([^"]*)"', answer.text)
+            ways += re.findall(rf'\s(?:{"|".join(ATTRIBUTES)})="([^"]*)"', answer.text)
             body = answer.text.replace(f'="{ROOT}/', '="/').encode()
         wrong = [way for way in ways if way.startswith("/") and not way.startswith(f"{ROOT}/")]
         assert not wrong, (request.url, wrong)
@@ -94,7 +95,7 @@ async def reader(house: House) -> AsyncIterator[Callable[[str], Awaitable[Reader
         headers = {"Origin": house.url, "Accept": "text/html"}
         cookies = {cookie_name(house.settings): token}
         client = httpx.AsyncClient(
-            base_url=house.url, headers=headers, cookies=cookies, timeout=60, transport=Below(),
+            base_url=house.url, headers=headers, cookies=cookies, timeout=60, transport=BelowRoot(),
             event_hooks={"response": [in_order]},
         )  # fmt: skip
         clients.append(client)

@@ -33,6 +33,21 @@ async def test_an_account_says_what_its_session_was_opened_for_and_lists_each_ti
     assert "session was" not in await bob.text("/connections")
 
 
+async def test_another_account_is_signed_in_to_here_without_the_extension(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    await account(house, alice.id, "ebay", "alice")
+    page = (await alice.get("/connections")).text.partition("Connect another account")[2]
+    assert page.count('name="marketplace" value="ebay"') == 1
+    where = await alice.done("/sittings", marketplace="ebay")
+    assert (await alice.get(where)).status_code == 200
+    assert (await bob.get(where)).status_code == 404
+    said = await house.rows(
+        "SELECT account_name FROM connections WHERE marketplace = 'ebay' ORDER BY created_at"
+    )
+    assert [row["account_name"] for row in said] == ["alice", None]
+    assert "Connect another account" not in await bob.text("/connections")
+
+
 async def test_many_openings_come_page_by_page(house, reader):
     alice = await reader("alice")
     ebay = await account(house, alice.id, "ebay", "alice")

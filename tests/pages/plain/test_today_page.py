@@ -31,6 +31,7 @@ async def test_each_step_is_the_next_until_the_first_listing_is_live(house, read
         return step.partition("</h3>")[0]
 
     assert await next_step(alice) == "Pair the browser that you sell with"
+    assert 'href="/connections">Sign in here instead' in (await alice.get("/")).text
     ebay = await account(house, alice.id, "ebay", "alice")
     assert await next_step(alice) == "Write your first listing"
     assert "2 of 4 done." in await alice.text("/")
