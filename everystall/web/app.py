@@ -68,7 +68,7 @@ from everystall.web.draining import Draining
 from everystall.web.edge import Edge
 from everystall.web.limits import Limited, Limits
 from everystall.web.listening import Listening
-from everystall.web.pages import PAGES
+from everystall.web.pages import PAGES, reference
 from everystall.web.render import Files
 from everystall.web.traced import Traced
 
@@ -174,6 +174,7 @@ def _routes() -> Sequence[BaseRoute]:
         routes.include_router(router)
     for page in PAGES:
         pages.include_router(page)
+    routes.include_router(reference.router, include_in_schema=False)  # the page at /api/docs
     routes.include_router(pages)
     for router in ROUTERS:
         routes.include_router(router, responses=answers.refusals())

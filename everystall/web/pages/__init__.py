@@ -28,7 +28,6 @@ from everystall.web.pages import (
     price_changes,
     price_drops,
     prices,
-    reference,
     relisting,
     sales,
     saved_views,
@@ -78,6 +77,5 @@ PAGES = (
     installed.router,
     webhooks.router,  # before the address of one notification
     notifications.router,
-    reference.router,
     palette.router,
 )
