@@ -122,8 +122,30 @@ def test_only_who_migrates_or_makes_backups_has_the_superusers_address():
     services = {name: json.dumps(service) for name, service in COMPOSE["services"].items()}
     services |= {service["name"]: json.dumps(service) for service in RENDER["services"]}
     having = {name for name, said in services.items() if "admin_url" in said.lower()}
-    assert having == {"migrate", "everystall-migrate", "everystall-backup"}
+    assert having == {"migrate", "backup", "everystall-migrate", "everystall-backup"}
     assert not any("ADMIN" in json.dumps(config) for config in FLY.values())
+
+
+def test_composes_backup_is_made_at_three_each_night_and_ends_when_it_is_told_to(tmp_path):
+    """The service's own lines, at half past two, by a clock and a program that say what is asked of them."""
+    said = {"date": "echo 9000", "sleep": 'echo "slept $1"; exec /bin/sleep 0.3', "everystall": 'echo "$*"'}
+    for name, does in said.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    shell, flag, lines = COMPOSE["services"]["backup"]["command"]
+    for to, asked in (({}, "backup"), ({"BACKUP_TO": "s3://b/nightly/"}, "backup --to s3://b/nightly/")):
+        with subprocess.Popen(
+            [shell, flag, lines.replace("$$", "$")], env={"PATH": f"{tmp_path}:/usr/bin:/bin"} | to,
+            stdout=subprocess.PIPE, text=True,
+        ) as service:  # fmt: skip
+            assert service.stdout is not None
+            assert [service.stdout.readline() for _ in range(3)] == [
+                "slept 1801\n",
+                f"{asked}\n",
+                "slept 1801\n",
+            ]
+            service.terminate()
+            assert service.wait(5) == 0
 
 
 def test_the_image_is_made_of_what_is_let_into_it_and_names_no_host():
@@ -150,7 +172,7 @@ def test_nothing_runs_as_root_or_without_chromiums_sandbox():
     texts = [DOCKERFILE, json.dumps(COMPOSE), *(path.read_text() for path in FILES)]
     assert not any("no-sandbox" in text or "unconfined" in text or "SYS_ADMIN" in text for text in texts)
     services = COMPOSE["services"]
-    for name in ("migrate", "web", "worker"):
+    for name in ("migrate", "backup", "web", "worker"):
         assert services[name]["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in services[name]["security_opt"]
     assert "seccomp=deploy/chromium-seccomp.json" in services["worker"]["security_opt"]
