@@ -153,8 +153,7 @@ class SoldBody(Body):
     #: Of all of them together.
     price: MoneyBody | None = None
     quantity: Annotated[int, Field(ge=1, le=999, strict=True)] = 1
-    #: The day, such as 2026-11-28, today in your time zone at the latest; left out: today there. Your zone is
-    #: that of your notifications, else your browser's (`timeZone` of the account), else UTC.
+    #: The day, such as 2026-11-28; left out: today.
     sold_on: date | None = None
     place: Line100 = None
     #: What selling it cost you there: a stall's rent, a card's fee.
@@ -168,7 +167,9 @@ async def mark_sold(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> SaleOut:
     """It is sold, as if a marketplace had told of an order: with none left it is taken down wherever it is
-    live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale."""
+    live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale. `soldOn` is
+    today at the latest, and today if left out, in your time zone: that of your notifications, else your
+    browser's, else UTC."""
     told = Told(
         body.sold_on or (await now_of_seller(session)).date(),
         body.price.amount if body.price else None,
