@@ -1503,7 +1503,9 @@ export interface paths {
         /**
          * Mark Sold
          * @description It is sold, as if a marketplace had told of an order: with none left it is taken down wherever it is
-         *     live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale.
+         *     live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale. `soldOn` is
+         *     today at the latest, and today if left out, in your time zone: that of your notifications, else your
+         *     browser's, else UTC.
          */
         post: operations["mark_sold_api_sales_post"];
         delete?: never;
@@ -1805,6 +1807,8 @@ export interface paths {
          * Export Sales
          * @description All sales, the first that was seen first: for what, the marketplace's fee by its published table, what
          *     the thing cost you, and what is left of it (empty where one of these is not known, or it is cancelled).
+         *     Times are in your time zone: that of your notifications, else your browser's, else UTC; where only the day
+         *     is known, `sold_at` is on it in UTC.
          */
         get: operations["export_sales_api_export_sales_csv_get"];
         put?: never;

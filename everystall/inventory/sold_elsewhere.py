@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import func
@@ -25,6 +26,7 @@ from everystall.inventory.cancelled_sales import put_back
 from everystall.inventory.listings import find_listing
 from everystall.inventory.publications import lock_all, public_ids
 from everystall.inventory.sale_effects import fewer_elsewhere
+from everystall.inventory.sellers_day import now_of_seller
 from everystall.models import Listing, Sale
 from everystall.notify import messages
 
@@ -32,6 +34,8 @@ log = structlog.get_logger()
 
 #: Days that a sale may lie back.
 MOST_DAYS = 3650
+#: Of the clocks that are farthest ahead of UTC.
+_AHEAD = timedelta(hours=14)
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,22 @@ class Told:
     quantity: int = 1
 
 
-def check_day(day: date) -> date:
-    """Raises BadRequest for one that has not begun anywhere, or is long ago."""
-    today = datetime.now(UTC).date()
-    if not today - timedelta(days=MOST_DAYS) <= day <= today + timedelta(days=1):
+def latest_day(now: datetime) -> date:
+    """The last one that has begun: where the seller is, or, where that is UTC and so perhaps not known,
+    anywhere."""
+    return (now if now.tzinfo != ZoneInfo("UTC") else now + _AHEAD).date()
+
+
+def check_day(day: date, now: datetime) -> date:
+    """Raises BadRequest for one that has not begun, or is long ago; `now` is in the seller's time zone."""
+    if not now.date() - timedelta(days=MOST_DAYS) <= day <= latest_day(now):
         raise BadRequest("That is no day on which it can have sold.", action="Write today, or a day before.")
     return day
 
 
 async def mark(session: AsyncSession, listing_id: UUID, told: Told, key: str | None = None) -> Sale:
     """Raises NotFound; Conflict where there are not so many left. The same `key` again is the first sale."""
-    check_day(told.sold_on)
+    check_day(told.sold_on, await now_of_seller(session))
     await lock_all(session, [listing_id])
     listing = await find_listing(session, listing_id)
     given: dict[str, UUID] = {"id": uuid5(listing.user_id, f"sold {listing_id} {key}")} if key else {}

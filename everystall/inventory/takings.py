@@ -4,21 +4,37 @@ is left. By month and marketplace, and as a file.
 Fees are reckoned from the published tables by the category; it and what a thing cost stand in the sale, so
 that a listing that is changed or deleted later changes no month that is over. Of what was sold elsewhere the
 seller says what selling it cost. Postage is in none of it. Cancelled orders bring nothing.
+
+Months are the seller's: their edges are moments in the seller's time zone. A sale of which only the day is
+known counts on that day, wherever the seller is.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    SQLColumnExpression,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
+from everystall.inventory.sellers_day import now_of_seller
 from everystall.inventory.transfer import BATCH, csv_line
 from everystall.marketplaces import MARKETPLACES, get_form
 from everystall.marketplaces.fees import fee_of
@@ -39,6 +55,8 @@ _ALIKE: Final = (
     func.coalesce(Connection.marketplace, ELSEWHERE).label("marketplace"), Sale.price_cents, Sale.quantity,
     Sale.category, Sale.cost_cents, Sale.fee_cents,
 )  # fmt: skip
+#: Of `sold_at` only the day is known: it is that of UTC.
+_DAY_ONLY: Final = Sale.sold_at.is_not(None) & Sale.sold_at_exact.is_(False)
 
 
 @dataclass(frozen=True)
@@ -111,22 +129,19 @@ class Month:
 
 
 async def months_of(session: AsyncSession, now: datetime) -> list[Month]:
-    """The last twelve, the oldest first. One query."""
+    """The last twelve in the time zone of `now`, the oldest first. One query."""
     months = [Month(_back(now, number)) for number in reversed(range(MONTHS))]
-    came = _came()
-    month = func.date_trunc("month", came, "UTC").label("month")
-    alike = (month, *_ALIKE)
+    edges = [*(one.first for one in months), month_after(now)]
+    of_day, of_moment = _number_of(Sale.sold_at, map(_day_of, edges)), _number_of(_came(), edges)
+    alike = (case((_DAY_ONLY, of_day), else_=of_moment).label("month"), *_ALIKE)
     rows = await session.execute(
         select(*alike, func.count().label("number"))
         .outerjoin(Connection, Connection.id == Sale.connection_id)
-        .where(came >= months[0].first, Sale.cancelled_at.is_(None))
+        .where(between(edges[0], edges[-1]), Sale.cancelled_at.is_(None))
         .group_by(*alike)
     )
-    by_first = {one.first: one for one in months}
     for row in rows:
-        one = by_first.get(row.month.astimezone(UTC))
-        if one is None:  # a site's clock is ahead of ours
-            continue
+        one = months[row.month - 1]
         taking = Taking.of(
             row.marketplace, row.price_cents, row.category, row.cost_cents, row.quantity, row.fee_cents
         )
@@ -171,8 +186,9 @@ def in_month(first: datetime) -> ColumnElement[bool]:
 
 
 def between(begins: datetime, ends: datetime) -> ColumnElement[bool]:
-    """It sold from then on, and before then."""
-    return (_came() >= begins) & (_came() < ends)
+    """It sold from then on, and before then, both in the seller's time zone."""
+    of_day = (Sale.sold_at >= _day_of(begins)) & (Sale.sold_at < _day_of(ends))
+    return case((_DAY_ONLY, of_day), else_=(_came() >= begins) & (_came() < ends))
 
 
 def month_before(first: datetime) -> datetime:
@@ -187,6 +203,16 @@ def _came() -> ColumnElement[datetime]:
     return func.coalesce(Sale.sold_at, Sale.observed_at)
 
 
+def _day_of(at: datetime) -> datetime:
+    """What its clock shows, as `sold_at` has it where only the day is known."""
+    return at.replace(tzinfo=UTC)
+
+
+def _number_of(column: SQLColumnExpression[Any], edges: Iterable[datetime]) -> ColumnElement[int]:
+    """Of which of the months that begin at these edges: the first is 1."""
+    return func.width_bucket(column, literal(list(edges), ARRAY(DateTime(timezone=True))))
+
+
 async def fill_in(session: AsyncSession, listing: Listing) -> None:
     """Its sales whose cost or category nobody had said take what the listing says now, for good."""
     await session.execute(
@@ -198,17 +224,20 @@ async def fill_in(session: AsyncSession, listing: Listing) -> None:
 
 
 def _back(now: datetime, number: int) -> datetime:
-    """The first of the month so many before this one."""
+    """The first of the month so many before this one, in the same time zone."""
     months = now.year * 12 + now.month - 1 - number
-    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=now.tzinfo)
 
 
 # ---- as a file --------------------------------------------------------------------------------------
 
 
 async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
-    """All of them, what was seen first comes first; batch by batch, a transaction each."""
+    """All of them, what was seen first comes first; batch by batch, a transaction each. Times are in the
+    seller's time zone."""
     yield "\ufeff" + csv_line(COLUMNS)
+    async with db.as_user(user_id) as session:
+        zone = (await now_of_seller(session)).tzinfo
     wanted = (
         select(Sale, Connection.marketplace, Connection.label, Connection.account_name, Listing.sku)
         .outerjoin(Connection, Connection.id == Sale.connection_id)
@@ -220,14 +249,14 @@ async def csv_of_sales(db: Database, user_id: UUID) -> AsyncIterator[str]:
     while True:
         async with db.as_user(user_id) as session:
             rows = (await session.execute(batch)).all()
-        yield "".join(csv_line(_cells(row)) for row in rows)
+        yield "".join(csv_line(_cells(row, zone)) for row in rows)
         if len(rows) < BATCH:
             return
         last = rows[-1].Sale
         batch = wanted.where(tuple_(Sale.observed_at, Sale.id) > tuple_(last.observed_at, last.id))
 
 
-def _cells(row: Any) -> list[str | Decimal]:
+def _cells(row: Any, zone: tzinfo | None) -> list[str | Decimal]:
     sale = row.Sale
     place = row.marketplace or ELSEWHERE
     taking = Taking.of(place, sale.price_cents, sale.category, sale.cost_cents, sale.quantity, sale.fee_cents)
@@ -235,10 +264,10 @@ def _cells(row: Any) -> list[str | Decimal]:
         taking = Taking(sale.price_cents, None, None)
     left = taking.left if taking.cost is not None else None
     return [
-        _time(sale.sold_at), _time(sale.observed_at), PLACES[place],
-        row.label or row.account_name or sale.place or "", sale.order_id or "", sale.title, row.sku or "",
-        str(sale.quantity), _money(taking.price), _money(taking.fee), _money(taking.cost),
-        _money(left), sale.currency, _time(sale.cancelled_at), str(sale.listing_id or ""),
+        _time(sale.sold_at, zone if sale.sold_at_exact else UTC), _time(sale.observed_at, zone),
+        PLACES[place], row.label or row.account_name or sale.place or "", sale.order_id or "", sale.title,
+        row.sku or "", str(sale.quantity), _money(taking.price), _money(taking.fee), _money(taking.cost),
+        _money(left), sale.currency, _time(sale.cancelled_at, zone), str(sale.listing_id or ""),
     ]  # fmt: skip
 
 
@@ -247,5 +276,5 @@ def _money(cents: int | None) -> str | Decimal:
     return "" if cents is None else Decimal(cents).scaleb(-2)
 
 
-def _time(at: datetime | None) -> str:
-    return "" if at is None else at.astimezone(UTC).isoformat()
+def _time(at: datetime | None, zone: tzinfo | None) -> str:
+    return "" if at is None else at.astimezone(zone).isoformat()

@@ -157,7 +157,8 @@ class AccountOut(Shape):
     has_password: bool
     #: A code is asked for after it.
     has_second_factor: bool
-    #: As your browser said when it last handed a session over; your night is by it. Null: it did not say.
+    #: As your browser said when it last handed a session over; your night is by it, and, unless you named one
+    #: for your notifications, days and months of your sales. Null: it did not say.
     time_zone: str | None
     #: False: browsers send our cookie over plain http, where others on the way can read it.
     secure_cookies: bool

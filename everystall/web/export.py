@@ -38,7 +38,9 @@ async def export_listings(parts: AllParts, who: Seller) -> StreamingResponse:
 )
 async def export_sales(parts: AllParts, who: Seller) -> StreamingResponse:
     """All sales, the first that was seen first: for what, the marketplace's fee by its published table, what
-    the thing cost you, and what is left of it (empty where one of these is not known, or it is cancelled)."""
+    the thing cost you, and what is left of it (empty where one of these is not known, or it is cancelled).
+    Times are in your time zone: that of your notifications, else your browser's, else UTC; where only the day
+    is known, `sold_at` is on it in UTC."""
     name = f"everystall-sales-{datetime.now(UTC):%Y-%m-%d}.csv"
     return StreamingResponse(
         csv_of_sales(parts.database, who.user_id),

@@ -75,7 +75,7 @@ class RulesBody(Body):
     quiet: Quiet | None = None
     #: What is urgent waits neither for the end of quiet hours nor for others.
     urgent_passes: bool = True
-    #: Null: where your browser is.
+    #: Days and months of your sales go by it, too. Null: where your browser is.
     time_zone: Annotated[str, AfterValidator(_zone)] | None = None
 
 

@@ -81,8 +81,13 @@ def _version(path: Path) -> str:
 
 def said_time(at: datetime) -> str:
     """ "25 Nov 2026, 23:40 UTC": what stands where no script says it in the reader's own words."""
+    return f"{said_day(at)}, {at.astimezone(UTC):%H:%M} UTC"
+
+
+def said_day(at: datetime) -> str:
+    """ "25 Nov 2026": of a time of which only the day is known, that of UTC."""
     at = at.astimezone(UTC)
-    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+    return f"{at.day} {at:%b %Y}"
 
 
 def said_near(at: datetime, now: datetime | None = None) -> str:
@@ -122,7 +127,9 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.globals.update(static=static, version=__version__)
-_ENVIRONMENT.filters.update(said_time=said_time, said_near=said_near, how_many=how_many, said_size=said_size)
+_ENVIRONMENT.filters.update(
+    said_time=said_time, said_day=said_day, said_near=said_near, how_many=how_many, said_size=said_size
+)
 # known to every template, and to a block that is filled in alone, where no import of its template has run
 _ENVIRONMENT.globals.update(vars(_ENVIRONMENT.get_template("parts.html").module))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from everystall.inventory import double_sales, orders, sold_elsewhere
 from everystall.inventory.connections import get_connection
 from everystall.inventory.pairs import DeadlineOut
 from everystall.inventory.sale_rules import keep_last_units, rules_of
+from everystall.inventory.sellers_day import now_of_seller
 from everystall.inventory.sold_elsewhere import Told
 from everystall.models import Connection, DoubleSale, Publication, Sale, SaleRules, TakeDown
 from everystall.web.cursors import cursor_of, read_cursor
@@ -66,7 +67,7 @@ class SaleOut(OrderOut):
     sale_id: str
     #: Null: it is none of the listings here, or that is deleted.
     listing_id: str | None
-    #: False: of `soldAt` only the day is known.
+    #: False: of `soldAt` only the day is known, that of UTC.
     sold_at_exact: bool
     #: When it was first seen cancelled there, or you took it back.
     cancelled_at: datetime | None
@@ -166,9 +167,11 @@ async def mark_sold(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> SaleOut:
     """It is sold, as if a marketplace had told of an order: with none left it is taken down wherever it is
-    live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale."""
+    live. 409 where not so many are left. The same `Idempotency-Key` again returns the first sale. `soldOn` is
+    today at the latest, and today if left out, in your time zone: that of your notifications, else your
+    browser's, else UTC."""
     told = Told(
-        body.sold_on or datetime.now(UTC).date(),
+        body.sold_on or (await now_of_seller(session)).date(),
         body.price.amount if body.price else None,
         body.fees.amount if body.fees else None,
         body.place,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -65,6 +66,25 @@ async def test_what_is_marked_goes_everywhere_and_counts_with_its_cost_and_fees(
     (event,) = await site.rows("SELECT user_id, data FROM events WHERE type = 'sale.marked'")
     assert (event["user_id"], event["data"]["left"]) == (alice.user_id, 0)
     assert (await bob.get("/api/sales")).json()["sales"] == []
+
+
+async def test_the_day_is_the_sellers_own_and_none_after_it_is_taken(site, alice, bob):
+    """Twenty-six hours apart: one of the two is never on the day of UTC."""
+    for seller, zone in ((alice, "Etc/GMT+12"), (bob, "Pacific/Kiritimati")):
+        await site.rows(
+            "UPDATE users SET time_zone = :zone WHERE id = :id RETURNING 1", zone=zone, id=seller.user_id
+        )  # fmt: skip
+        listing = await seller.listing(quantity=2)
+        today = datetime.now(ZoneInfo(zone)).date()
+        late = await mark(seller, listing, soldOn=f"{today + timedelta(days=1)}")
+        assert (late.status_code, late.json()["message"]) == (
+            400,
+            "That is no day on which it can have sold.",
+        )
+        for said in ({}, {"soldOn": f"{today}"}):
+            sale = (await mark(seller, listing, **said)).json()
+            assert (sale["soldAt"][:10], sale["soldAtExact"]) == (f"{today}", False)
+        assert len((await seller.get("/api/sales")).json()["sales"]) == 2
 
 
 @pytest.mark.longer

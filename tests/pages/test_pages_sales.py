@@ -158,6 +158,56 @@ async def test_sales_are_sought_by_words_marketplace_and_month_and_nobody_elses_
     assert alice != bob
 
 
+async def sold_at_an_edge(house):
+    """Of alice in California and bob in New Zealand: what sold in her evening of 30 November, his 1 December,
+    and what only the day is known of."""
+    for name, zone in (("alice", "America/Los_Angeles"), ("bob", "Pacific/Auckland")):
+        user = await house.person(name)
+        await account(house, user, "ebay", name)
+        await house.rows(
+            "UPDATE users SET time_zone = :zone WHERE id = :id RETURNING 1", zone=zone, id=user
+        )  # fmt: skip
+        for title, at, exact in (
+            ("Evening shirt", "2025-12-01T04:00:00Z", True),
+            ("Some day's shirt", "2025-12-01T00:00:00Z", False),
+        ):
+            await house.rows(
+                "INSERT INTO sales (user_id, connection_id, order_id, title, price_cents, quantity, sold_at, "
+                "sold_at_exact) SELECT user_id, id, :title, :title, 2500, 1, CAST(:at AS timestamptz), "
+                ":exact FROM connections WHERE user_id = :id RETURNING 1",
+                id=user, title=f"{name}: {title}", at=at, exact=exact,
+            )  # fmt: skip
+
+
+async def test_a_month_is_that_of_its_sellers_own_clock(house):
+    await sold_at_an_edge(house)
+    for name, other, evening in (("alice", "bob", "2025-11"), ("bob", "alice", "2025-12")):
+        async with visiting(house, name) as page:
+            for month in ("2025-11", "2025-12"):
+                found = await page.get(f"/sales?month={month}")
+                assert (f"{name}: Evening shirt" in found) is (month == evening)
+                assert (f"{name}: Some day" in found) is (month == "2025-12")
+                assert f"{other}: " not in found
+            assert "<b>1 order</b> for $25.00" in await page.get(f"/sales?month={evening}&q=evening")
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize(
+    ("name", "zone", "evening"),
+    [("alice", "America/Los_Angeles", "Nov 30, 2025"), ("bob", "Pacific/Auckland", "Dec 1, 2025")],
+)
+async def test_the_date_on_the_page_is_of_the_month_that_it_is_found_under(house, name, zone, evening):
+    await sold_at_an_edge(house)
+    page = await house.signed_in(name, timezone_id=zone, locale="en-US")
+    month = datetime.strptime(evening, "%b %d, %Y")
+    await page.goto(f"/sales?month={month:%Y-%m}&q=evening")
+    rows = page.locator(".sold > li")
+    assert await rows.count() == 1
+    assert evening in await rows.inner_text()
+    await page.goto("/sales?month=2025-12&q=some+day")
+    assert "Dec 1, 2025" in await rows.inner_text()
+
+
 @pytest.mark.longer
 async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(house):
     alice = await house.person("alice")

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,7 +26,8 @@ from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.price_changes import Change, Wish
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
 from everystall.inventory.relisting import LOST
-from everystall.inventory.sold_elsewhere import Told
+from everystall.inventory.sellers_day import now_of_seller
+from everystall.inventory.sold_elsewhere import Told, latest_day
 from everystall.inventory.transfer import csv_lines
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Listing
@@ -90,6 +92,8 @@ class Plan:
     wrong: str | None = None
     #: What shall be done is asked first.
     asks: bool = False
+    #: For `sold`: where the seller is.
+    now: datetime | None = None
 
     def of(self, outcome: str) -> list[Line]:
         return [line for line in self.lines if line.outcome == outcome]
@@ -296,6 +300,7 @@ async def _show(request: Request, parts: Parts, who: SignedIn, given: Given, pla
             key=secrets.token_hex(8),
             lost=LOST,
             longest=LONGEST_PLACE,
+            latest=latest_day(plan.now) if plan.now else None,
         )
 
 
@@ -442,18 +447,20 @@ async def _look_at_sold(session: AsyncSession, listings: Sequence[Listing], give
     for line in lines:
         if line.outcome == "done" and line.listing.quantity - line.listing.quantity_sold == 1:
             line.places += there[line.listing.id]
-    _told(listings, given)
+    now = await now_of_seller(session)
+    _told(listings, given, now)
     prices = {row.id: (given.sale[f"price-{row.id}"] or _amount(row.price_cents), "") for row in listings}
-    return Plan("sold", lines, prices=prices, wrong="; ".join(given.sale.wrong.values()) or None)
+    wrong = "; ".join(given.sale.wrong.values()) or None
+    return Plan("sold", lines, prices=prices, wrong=wrong, now=now)
 
 
-def _told(listings: Sequence[Listing], given: Given) -> dict[UUID, Told]:
-    """What is said of each. What is wrong is in `given.sale.wrong`."""
+def _told(listings: Sequence[Listing], given: Given, now: datetime) -> dict[UUID, Told]:
+    """What is said of each; `now`: where the seller is. What is wrong is in `given.sale.wrong`."""
     typed = given.sale
     if not typed["sold_on"]:
-        typed.texts["sold_on"] = f"{datetime.now(UTC):%Y-%m-%d}"
+        typed.texts["sold_on"] = f"{now:%Y-%m-%d}"
     told = Told(
-        typed.needed("sold_on", day_of, datetime.now(UTC).date()),
+        typed.needed("sold_on", partial(day_of, now=now), now.date()),
         fee=typed.read("fees", dollars_of, None),
         place=typed.read("sold_at", place_of, None),
     )
@@ -571,7 +578,8 @@ async def _do(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
 async def _mark_sold(parts: Parts, who: SignedIn, given: Given, plan: Plan) -> Done:
     if re.fullmatch(r"[0-9a-f]{16}", given.key) is None:
         raise BadRequest("This form is not one of ours.", action="Go back to the inventory.")
-    told = _told([line.listing for line in plan.lines], given)
+    assert plan.now is not None
+    told = _told([line.listing for line in plan.lines], given, plan.now)
     done, sales = await sold_elsewhere.mark_all(parts.database, who.user_id, plan.lines, told, given.key)
     return replace(done, sales=sales)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.errors import Conflict
 from everystall.inventory import sold_elsewhere, takings
+from everystall.inventory.sellers_day import now_of_seller
 from everystall.inventory.takings import ELSEWHERE, PLACES, Month, Sum, Taking, together
 from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, ListingPhoto, Sale
@@ -87,13 +88,17 @@ class Asked:
 
     @classmethod
     def of(cls, q: str, on: str, month: str) -> Asked:
-        first = _first_of(month)
         return cls(
-            q.replace("\x00", "").strip(), on if on in PLACES else "", f"{first:%Y-%m}" if first else ""
+            q.replace("\x00", "").strip(),
+            on if on in PLACES else "",
+            month if re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month, re.ASCII) else "",
         )
 
-    @property
-    def which(self) -> list[ColumnElement[bool]]:
+    def first(self, zone: tzinfo | None) -> datetime | None:
+        """When that month begins there."""
+        return datetime.strptime(self.month, "%Y-%m").replace(tzinfo=zone) if self.month else None
+
+    def which(self, zone: tzinfo | None) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = [
             or_(
                 *(
@@ -107,19 +112,13 @@ class Asked:
             found.append(Sale.connection_id.is_(None))
         elif self.on:
             found.append(Connection.marketplace == self.on)
-        if (first := _first_of(self.month)) is not None:
+        if (first := self.first(zone)) is not None:
             found.append(takings.in_month(first))
         return found
 
     def url(self, **other: Any) -> str:
         told = {name: value for name, value in {**vars(self), **other}.items() if value}
         return "/sales" + (f"?{urlencode(told)}" if told else "")
-
-
-def _first_of(month: str) -> datetime | None:
-    """None: it is none that anything sold in."""
-    found = re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])", month)
-    return datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC) if found else None
 
 
 @dataclass(frozen=True)
@@ -199,12 +198,12 @@ async def show_sales(
     on: Annotated[str, Query(max_length=40)] = "",
     month: Annotated[str, Query(max_length=10)] = "",
 ) -> HTMLResponse:
-    asked = Asked.of(q, on, month)
-    found = await sales.find_sales(page.session, asked.which, 50, cursor)
-    now = datetime.now(UTC)
+    asked, now = Asked.of(q, on, month), await now_of_seller(page.session)
+    which = asked.which(now.tzinfo)
+    found = await sales.find_sales(page.session, which, 50, cursor)
     months = await takings.months_of(page.session, now)
     firsts = [one.first for one in reversed(months) if one.all.number]
-    if (chosen := _first_of(asked.month)) is not None and chosen not in firsts:
+    if (chosen := asked.first(now.tzinfo)) is not None and chosen not in firsts:
         firsts.append(chosen)
     by_place = {name: together(one.sums[name] for one in months if name in one.sums) for name in PLACES}
     elsewhere = by_place[ELSEWHERE].number or asked.on == ELSEWHERE
@@ -214,7 +213,7 @@ async def show_sales(
         next_cursor=found.next_cursor,
         first=cursor is None,
         asked=asked,
-        narrowed=await takings.sum_of(page.session, asked.which) if asked != Asked() else None,
+        narrowed=await takings.sum_of(page.session, which) if asked != Asked() else None,
         months=months,
         month_names={f"{one:%Y-%m}": f"{one:%b %Y}" for one in firsts},
         names=PLACES if elsewhere else MARKETPLACES,
@@ -272,15 +271,11 @@ async def _photos(session: AsyncSession, listing_ids: Collection[str]) -> dict[s
 async def compared(session: AsyncSession, asked: Asked, now: datetime) -> Compared | None:
     """The month that is asked for beside the one before; else this month so far, beside as much of the last
     one. Two queries."""
-    if asked.month:
-        first = _first_of(asked.month)
-        assert first is not None
-    else:
-        first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    first = asked.first(now.tzinfo) or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
     before, after = takings.month_before(first), takings.month_after(first)
     whole = now >= after
     until = min(before + (now - first), first) if not whole else first
-    which = Asked(asked.q, asked.on).which
+    which = Asked(asked.q, asked.on).which(now.tzinfo)
     sums = [
         await takings.sum_of(session, [*which, takings.between(begins, ends)])
         for begins, ends in ((first, after), (before, until))

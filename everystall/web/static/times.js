@@ -9,6 +9,7 @@ const once = (make) => {
 };
 const relative = once(() => new Intl.RelativeTimeFormat("en", { numeric: "auto" }));
 const date = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }));
+const dayOnly = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }));
 const full = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }));
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 
@@ -44,6 +45,10 @@ function say() {
   count();
   for (const el of document.querySelectorAll("time[data-when]")) {
     const at = new Date(el.dateTime);
+    if (el.dataset.when === "day-only") {
+      el.textContent = dayOnly(at);
+      continue;
+    }
     el.textContent = el.dataset.when === "near" ? near(at) : (el.dataset.when === "day" ? date : full)(at);
     el.title = full(at);
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from everystall.web.pages.sales import Figure
 from tests.pages.standing import account, listing, publication
@@ -109,6 +110,38 @@ async def test_this_month_stands_beside_as_much_of_the_last_and_a_month_beside_t
     assert "beside" not in await bob.text("/sales")
     page = (await alice.get("/sales")).text
     assert page.count(f"/api/listings/{shirt}/photos/") == 4
+
+
+async def test_the_day_that_is_proposed_is_the_sellers_own_and_none_after_it_is_taken(house, reader):
+    """Twenty-six hours apart: one of the two is never on the day of UTC."""
+    alice, bob = await reader("alice"), await reader("bob")
+    for who, zone in ((alice, "Etc/GMT+12"), (bob, "Pacific/Kiritimati")):
+        await house.rows(
+            "UPDATE users SET time_zone = :zone WHERE id = :id RETURNING 1", zone=zone, id=who.id
+        )  # fmt: skip
+        shirt, other = await live(house, who), await live(house, who)
+        now = datetime.now(ZoneInfo(zone))
+        today, tomorrow = f"{now:%Y-%m-%d}", f"{now + timedelta(days=1):%Y-%m-%d}"
+        for page in (
+            await who.get(f"/listings/{shirt}/sold"),
+            await who.post("/inventory/bulk", do="sold", ids=f"{shirt} {other}"),
+        ):
+            field = re.search(r'<input[^>]* name="sold_on"[^>]*>', page.text)[0]
+            assert f'value="{today}"' in field
+            assert f'max="{today}"' in field
+        form = {"key": "0123456789abcdef", "price": "30"}
+        late = await who.post(f"/listings/{shirt}/sold", sold_on=tomorrow, **form)
+        assert late.status_code == 422
+        many = {"do": "sold", "ids": other, "key": form["key"], "sure": "yes"}
+        assert "no day on which" in (await who.post("/inventory/bulk", **many, sold_on=tomorrow)).text
+        assert await house.rows("SELECT 1 FROM sales WHERE user_id = :id", id=who.id) == []
+        await who.done(f"/listings/{shirt}/sold", sold_on=today, **form)
+        assert "1 listing is marked" in (await who.post("/inventory/bulk", **many, sold_on=today)).text
+        (sold,) = await house.rows("SELECT DISTINCT sold_at FROM sales WHERE user_id = :id", id=who.id)
+        assert f"{sold['sold_at'].astimezone(UTC):%Y-%m-%d}" == today
+        assert f'data-when="day-only">{now.day} {now:%b %Y}<' in (await who.get("/sales")).text
+        assert f"{now:%B} so far" in await who.text("/sales")
+        assert "2 orders for $55.00" in await who.text(f"/sales?month={now:%Y-%m}")
 
 
 def test_a_figure_says_how_much_more_it_is():
