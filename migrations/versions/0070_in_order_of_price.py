@@ -1,5 +1,5 @@
-"""The inventory in the order of its prices, by an index: of 50,000 listings, those on one marketplace from $50
-on, dearest first, came in 140 ms, and come in 7."""
+"""The inventory in the order of its prices, by an index: of 50,000 listings, those on one marketplace from
+$50, dearest first, came in 140 ms, and come in 7."""
 
 from __future__ import annotations
 
