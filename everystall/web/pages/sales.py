@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -53,6 +53,8 @@ class Sold:
     key: str
     title: str
     href: str | None
+    #: Where its cost is written; None: it has one, or its listing is gone.
+    cost_href: str | None
     #: Its first photo, small.
     photo: str | None
     label: str
@@ -84,13 +86,16 @@ class Asked:
     on: str = ""
     #: "2026-11"
     month: str = ""
+    #: none: of those alone whose cost nobody said.
+    cost: str = ""
 
     @classmethod
-    def of(cls, q: str, on: str, month: str) -> Asked:
+    def of(cls, q: str, on: str, month: str, cost: str) -> Asked:
         first = _first_of(month)
         return cls(
-            q.replace("\x00", "").strip(), on if on in PLACES else "", f"{first:%Y-%m}" if first else ""
-        )
+            q.replace("\x00", "").strip(), on if on in PLACES else "", f"{first:%Y-%m}" if first else "",
+            cost if cost == "none" else "",
+        )  # fmt: skip
 
     @property
     def which(self) -> list[ColumnElement[bool]]:
@@ -109,6 +114,8 @@ class Asked:
             found.append(Connection.marketplace == self.on)
         if (first := _first_of(self.month)) is not None:
             found.append(takings.in_month(first))
+        if self.cost:
+            found += [Sale.cost_cents.is_(None), Sale.cancelled_at.is_(None)]
         return found
 
     def url(self, **other: Any) -> str:
@@ -198,8 +205,9 @@ async def show_sales(
     q: Annotated[str, Query(max_length=200)] = "",
     on: Annotated[str, Query(max_length=40)] = "",
     month: Annotated[str, Query(max_length=10)] = "",
+    cost: Annotated[str, Query(max_length=10)] = "",
 ) -> HTMLResponse:
-    asked = Asked.of(q, on, month)
+    asked = Asked.of(q, on, month, cost)
     found = await sales.find_sales(page.session, asked.which, 50, cursor)
     now = datetime.now(UTC)
     months = await takings.months_of(page.session, now)
@@ -239,6 +247,8 @@ async def sold_of(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[
         Sold(
             key=row.sale_id, title=row.title, label=PLACES[row.marketplace or ELSEWHERE],
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
+            cost_href=f"/listings/{row.listing_id}#cost"
+            if row.listing_id and row.cost is None and row.cancelled_at is None else None,
             photo=photos.get(row.listing_id or ""), marked=row.told_by == "seller",
             name=row.place or names.get(row.browser_profile_id or ""), at=row.sold_at or row.observed_at,
             exact=row.sold_at is None or row.sold_at_exact,
@@ -280,7 +290,7 @@ async def compared(session: AsyncSession, asked: Asked, now: datetime) -> Compar
     before, after = takings.month_before(first), takings.month_after(first)
     whole = now >= after
     until = min(before + (now - first), first) if not whole else first
-    which = Asked(asked.q, asked.on).which
+    which = replace(asked, month="").which
     sums = [
         await takings.sum_of(session, [*which, takings.between(begins, ends)])
         for begins, ends in ((first, after), (before, until))
