@@ -772,6 +772,11 @@ async def test_the_inventory_looks_as_it_should(house, scheme, width):
     await passes(page, "inventory-bulk-post")
     await page.get_by_role("button", name="Post 1 listing").click()
     await passes(page, "inventory-bulk-done")
+    await page.goto("/inventory?on=mercari")
+    for box in await page.locator("[name=id]").all():
+        await box.check()
+    await page.get_by_role("button", name="Delist").click()
+    await passes(page, "inventory-bulk-end")
     await page.goto("/inventory?on=ebay&low=50")
     await page.get_by_text("Filters").click()
     await passes(page, "inventory-filters")
