@@ -111,7 +111,7 @@ class User(Base):
     __table_args__ = (
         _in("role", ("owner", "seller")),
         CheckConstraint(
-            "hidden_columns <@ ARRAY['sku', 'status', 'where', 'qty', 'price', 'age']",
+            "hidden_columns <@ ARRAY['sku', 'status', 'where', 'qty', 'price', 'cost', 'age']",
             name="hidden_columns_known",
         ),
     )

@@ -17,7 +17,7 @@ from everystall.db import Database, driver_url, migrate
 from everystall.errors import Misconfigured
 from everystall.models import Base
 
-HEAD = "0070"
+HEAD = "0071"
 
 
 def test_the_models_and_the_migrated_database_are_the_same(database_urls):

@@ -6,12 +6,12 @@ own: what was done stays done if a later one fails, and nobody's rows are locked
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, distinct, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
@@ -97,6 +97,14 @@ class Labelling:
         return {"labels": labels, "location": place}
 
 
+@dataclass(frozen=True)
+class Where:
+    """The accounts at which something is done, and what each of the seller's is called."""
+
+    chosen: Collection[UUID]
+    names: Mapping[UUID, str]
+
+
 # ---- looking --------------------------------------------------------------------------------------
 
 
@@ -140,30 +148,52 @@ def _sort_in(line: Line, checked: jobs.Checked, there: Mapping[tuple[UUID, UUID]
         line.places.append((label, account.public_id))
 
 
-async def look_at_ending(session: AsyncSession, listings: Sequence[Listing]) -> list[Line]:
-    """What of them is live, or on its way there. One query."""
+async def standing_on(session: AsyncSession, listings: Sequence[Listing]) -> dict[UUID, int]:
+    """Account → of how many of them something is live there, or on its way. One query."""
+    there = and_(Publication.wanted == "live", or_(Publication.put == "live", Publication.unsettled))
+    rows = await session.execute(
+        select(Publication.connection_id, func.count(distinct(Publication.listing_id)).label("number"))
+        .where(Publication.listing_id.in_([listing.id for listing in listings]), there)
+        .group_by(Publication.connection_id)
+    )
+    return {row.connection_id: row.number for row in rows}
+
+
+async def look_at_ending(
+    session: AsyncSession, listings: Sequence[Listing], where: Where | None = None
+) -> list[Line]:
+    """What of them is live, or on its way there: everywhere, or where it was chosen. One query."""
     lines = {listing.id: Line(listing) for listing in listings}
     for row in await _publications(session, list(lines)):
+        line, label = lines[row.listing_id], _called(row, where)
         if row.wanted == "live" and (row.put == "live" or row.unsettled):
-            lines[row.listing_id].places.append((MARKETPLACES[row.marketplace], str(row.id)))
+            if _meant(row, where):
+                line.places.append((label, str(row.id)))
+            else:
+                line.left.append(f"Stays on {label}.")
         elif row.put == "live":
-            lines[row.listing_id].left.append(f"Being taken down on {MARKETPLACES[row.marketplace]}.")
+            line.left.append(f"Being taken down on {label}.")
     for line in lines.values():
         if not line.places and not line.left:
             line.left.append("It is live nowhere.")
     return list(lines.values())
 
 
-async def look_at_relisting(session: AsyncSession, listings: Sequence[Listing]) -> list[Line]:
-    """What of them may be taken down and posted again as new now. Two queries."""
+async def look_at_relisting(
+    session: AsyncSession, listings: Sequence[Listing], where: Where | None = None
+) -> list[Line]:
+    """What of them may be taken down and posted again as new now: everywhere, or where it was chosen. Two
+    queries."""
     lines = {listing.id: Line(listing) for listing in listings}
     rows = [row for row in await _publications(session, list(lines)) if row.put == "live"]
     stands = await relisting.standing(session, [row.id for row in rows])
     for row in rows:
-        line, label = lines[row.listing_id], MARKETPLACES[row.marketplace]
+        line, label = lines[row.listing_id], _called(row, where)
         refused = relisting.refusal(row, stands.get(row.id))
         if row.relist is not None:
             line.left.append(f"Being relisted on {label}.")
+        elif not _meant(row, where):
+            line.left.append(f"Stays as it is on {label}.")
         elif refused is not None:
             line.reasons.append(refused.message)
         else:
@@ -172,6 +202,15 @@ async def look_at_relisting(session: AsyncSession, listings: Sequence[Listing]) 
         if not (line.places or line.reasons or line.left):
             line.left.append("It is live nowhere.")
     return list(lines.values())
+
+
+def _called(row: Publication, where: Where | None) -> str:
+    label = MARKETPLACES[row.marketplace]
+    return label if where is None else where.names.get(row.connection_id, label)
+
+
+def _meant(row: Publication, where: Where | None) -> bool:
+    return where is None or row.connection_id in where.chosen
 
 
 async def look_at_deleting(session: AsyncSession, listings: Sequence[Listing], end: bool) -> list[Line]:
@@ -255,7 +294,7 @@ async def post_all(db: Database, user_id: UUID, lines: Sequence[Line], key: str)
 
 
 async def end_all(db: Database, user_id: UUID, lines: Sequence[Line]) -> Done:
-    """*Take it down*, wherever it is."""
+    """*Take it down*, wherever the lines say."""
 
     async def end(session: AsyncSession, publication: Publication) -> None:
         await act(session, publication, "end")

@@ -176,8 +176,12 @@ async def test_a_cell_is_changed_by_the_editors_rules_and_never_over_anothers_ch
         )
         await cell(200, quantity="4", **{"seen.quantity": "1"})
         await cell(200, sku="", **{"seen.sku": "A-1"})
-    (row,) = await house.rows("SELECT price_cents, quantity, sku FROM listings WHERE title = 'Blue shirt'")
-    assert tuple(row.values()) == (3150, 4, None)
+        await cell(200, cost="0", **{"seen.cost": "$4.50"})
+        await cell(409, cost="5", **{"seen.cost": "$4.50"})
+    (row,) = await house.rows(
+        "SELECT price_cents, quantity, sku, cost_cents FROM listings WHERE title = 'Blue shirt'"
+    )
+    assert tuple(row.values()) == (3150, 4, None, 0)
     async with visiting(house, "bob") as page:
         csrf = re.search(r'name="csrf" value="(\w+)"', await page.get("/account"))[1]
         answer = await page.client.post(path, data={"csrf": csrf, "price": "1"}, headers={"X-Part": "saved"})
@@ -186,8 +190,9 @@ async def test_a_cell_is_changed_by_the_editors_rules_and_never_over_anothers_ch
 
 @pytest.mark.longer
 async def test_cells_are_edited_with_keys_alone(house):
-    alice = await house.person("alice")
+    alice, bob = await house.person("alice"), await house.person("bob")
     await shelf(house, alice)
+    await shelf(house, bob)
     page = await house.signed_in("alice", viewport={"width": 1440, "height": 900})
     await page.goto("/inventory?sort=title")
     await page.keyboard.press("j")
@@ -201,10 +206,8 @@ async def test_cells_are_edited_with_keys_alone(house):
     await page.keyboard.type("31.5")
     await page.keyboard.press("Enter")
     await page.get_by_text("Price saved.", exact=True).first.wait_for()
-    assert (
-        await page.locator("tr", has_text="Blue shirt").locator(".c-price").inner_text()
-        == "$31.50\ncost $4.50"
-    )
+    assert await page.locator("tr", has_text="Blue shirt").locator(".c-price").inner_text() == "$31.50"
+    assert await page.locator("tr", has_text="Blue shirt").locator(".c-cost").inner_text() == "$4.50"
     await page.get_by_role("button", name="Undo").click()
     await page.get_by_text("Price is as it was.", exact=True).first.wait_for()
     assert (await house.rows("SELECT 1 FROM listings WHERE price_cents <> 2500")) == []
@@ -213,12 +216,37 @@ async def test_cells_are_edited_with_keys_alone(house):
     await page.keyboard.press("Tab")
     await page.get_by_label("Stock of Red shirt").fill("3")
     await page.keyboard.press("Tab")
+    await page.get_by_label("Price of Red shirt").fill("25")
+    await page.keyboard.press("Tab")
+    await page.get_by_label("Cost of Red shirt").fill("7.5")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Cost saved.", exact=True).first.wait_for()
+    assert await page.locator("tr", has_text="Red shirt").locator(".c-cost").inner_text() == "$7.50"
+    cost = page.locator("tr", has_text="White shirt").locator(".c-cost")
+    assert await cost.inner_text() == "–"
+    await cost.click()
+    await page.get_by_label("Cost of White shirt").fill("0")
+    await page.keyboard.press("Enter")
+    await cost.get_by_text("$0.00").wait_for()  # a gift
+    costs = "SELECT u.email, cost_cents FROM listings l JOIN users u ON u.id = user_id ORDER BY email, title"
+    told = [(row["email"][0], row["cost_cents"]) for row in await house.rows(costs)]
+    assert told == [("a", 450), ("a", 750), ("a", 0), ("b", 450), ("b", 0), ("b", None)]
+    assert await page.evaluate(
+        "[...document.querySelectorAll('.stock-table, body')].every(it => it.scrollWidth <= it.clientWidth)"
+    )
+    await page.get_by_role("button", name="Undo").click()
+    await page.get_by_text("Cost is as it was.", exact=True).first.wait_for()
+    assert await cost.inner_text() == "–"
+    await page.locator("tr", has_text="Red shirt").locator(".c-price").click()
     await page.get_by_label("Price of Red shirt").fill("nothing")
     await page.keyboard.press("Enter")
     await page.get_by_text("Write an amount in dollars").first.wait_for()
     assert await page.get_by_label("Price of Red shirt").get_attribute("aria-invalid") == "true"
     await page.keyboard.press("Escape")
-    (row,) = await house.rows("SELECT sku, quantity, price_cents FROM listings WHERE title = 'Red shirt'")
+    (row,) = await house.rows(
+        "SELECT sku, quantity, price_cents FROM listings WHERE title = 'Red shirt' AND user_id = :user",
+        user=alice,
+    )
     assert tuple(row.values()) == ("B-9", 3, 2500)
 
 

@@ -286,6 +286,45 @@ async def test_chosen_ones_are_posted_after_a_look_and_taken_back(house, scripts
 
 
 @BOTH
+@pytest.mark.longer
+async def test_many_are_taken_down_at_the_chosen_accounts_by_keys(house, scripts):
+    alice, bob = await house.person("alice"), await house.person("bob")
+    await fill(house, alice)
+    place, _ = await account(house, bob, "mercari", "bob")
+    await stand(house, await write(house, bob, "Sandals of Bob"), place)
+    page = await house.signed_in("alice", java_script_enabled=scripts)
+    await page.goto("/inventory?view=listed")
+    for box in await page.locator("[name=id]").all():
+        await box.check()
+    await page.get_by_role("button", name="Delist").click()
+    where = page.get_by_role("group", name="Where")
+    await where.wait_for()
+    for box in await where.get_by_role("checkbox").all():
+        assert await box.is_checked()
+    for name in ("Poshmark", "eBay"):
+        box = where.get_by_role("checkbox", name=name)
+        await box.focus()
+        await page.keyboard.press("Space")
+        assert not await box.is_checked()
+    # what is done was not looked at: it is shown first
+    await page.get_by_role("button", name="Take down").click()
+    await page.get_by_text("You chose other accounts.").wait_for()
+    assert await where.get_by_role("checkbox", checked=True).count() == 1
+    if scripts:
+        await passes(page, "bulk-where")
+    await page.get_by_role("button", name="Take down").click()
+    await page.get_by_role("button", name="Undo").wait_for()
+    ended = (
+        "SELECT p.marketplace, l.title FROM publications p JOIN listings l ON l.id = p.listing_id "
+        "WHERE wanted = 'ended' AND put = 'live' AND l.title NOT LIKE 'Doc Martens%'"
+    )
+    assert await house.rows(ended) == [{"marketplace": "mercari", "title": "Carhartt Detroit chore jacket"}]
+    await page.get_by_role("button", name="Undo").click()
+    await page.get_by_text("1 take-down is taken back.").wait_for()
+    assert await house.rows(ended) == []
+
+
+@BOTH
 @pytest.mark.extended
 async def test_prices_are_changed_after_a_look_at_each(house, scripts):
     alice = await house.person("alice")
@@ -733,6 +772,11 @@ async def test_the_inventory_looks_as_it_should(house, scheme, width):
     await passes(page, "inventory-bulk-post")
     await page.get_by_role("button", name="Post 1 listing").click()
     await passes(page, "inventory-bulk-done")
+    await page.goto("/inventory?on=mercari")
+    for box in await page.locator("[name=id]").all():
+        await box.check()
+    await page.get_by_role("button", name="Delist").click()
+    await passes(page, "inventory-bulk-end")
     await page.goto("/inventory?on=ebay&low=50")
     await page.get_by_text("Filters").click()
     await passes(page, "inventory-filters")

@@ -21,7 +21,7 @@ from starlette.datastructures import FormData
 
 from everystall.errors import BadRequest, Conflict, EverystallError, NotFound, PricesChanged
 from everystall.inventory import bulk, price_changes, sold_elsewhere, stock
-from everystall.inventory.bulk import MOST, Changed, Done, Labelling, Line
+from everystall.inventory.bulk import MOST, Changed, Done, Labelling, Line, Where
 from everystall.inventory.connections import SignIn, find_sign_ins
 from everystall.inventory.price_changes import Change, Wish
 from everystall.inventory.pricing import HIGHEST_PRICE, dollars
@@ -68,12 +68,14 @@ _WAS: Final = {
 
 @dataclass(frozen=True)
 class Account:
-    """One that a bulk post may go to."""
+    """One at which it may be done."""
 
     id: str
     label: str
     name: str | None
-    #: Nothing is posted there before the seller signs in again.
+    #: What is to be known of it before it is chosen.
+    said: str
+    #: It cannot be chosen.
     away: bool
     chosen: bool
 
@@ -95,6 +97,10 @@ class Plan:
     #: For `sold`: where the seller is.
     now: datetime | None = None
 
+    @property
+    def chosen(self) -> list[str]:
+        return [one.id for one in self.accounts if one.chosen]
+
     def of(self, outcome: str) -> list[Line]:
         return [line for line in self.lines if line.outcome == outcome]
 
@@ -106,6 +112,8 @@ class Given:
     verb: str
     ids: Sequence[UUID]
     accounts: Sequence[str] | None
+    #: The accounts that were chosen when it was looked at. None: nobody says so.
+    looked: Sequence[str] | None
     also_live: bool
     how: str
     value: str
@@ -122,6 +130,11 @@ class Given:
     sale: Typed = field(default_factory=lambda: Typed({}))
     #: How many match behind these: at once were too many.
     more: int = 0
+
+    @property
+    def moved(self) -> bool:
+        """It shall be done, at other accounts than were looked at."""
+        return self.sure and self.looked is not None and set(self.looked) != set(self.accounts or ())
 
     def wishes(self) -> list[tuple[str, str]]:
         """The fields that say what shall be done, for the next ones."""
@@ -183,6 +196,7 @@ async def _read(session: AsyncSession, form: FormData) -> Given:
         verb=verb,
         ids=ids,
         accounts=_texts(form, "account") if told.get("accounts") == "chosen" else None,
+        looked=told["looked"].split() if "looked" in told else None,
         also_live=told.get("also_live") == "yes",
         how="set" if told.get("how") == "set" else "add",
         value=told.get("value", "").strip()[:20],
@@ -256,7 +270,7 @@ async def preview_or_do(request: Request, parts: AllParts, who: PageSeller) -> R
             plan = await _look(session, given)
         if given.verb not in VERBS:  # what is exported has an address of its own
             raise NotFound
-        if not given.sure or plan.wrong:
+        if not given.sure or plan.wrong or given.moved:
             return await _show(request, parts, who, given, plan)
         done = await _do(parts, who, given, plan)
     except EverystallError as error:
@@ -422,16 +436,8 @@ async def _look(session: AsyncSession, given: Given) -> Plan:
     listings = await stock.listings_of(session, given.ids)
     if len(listings) < len(given.ids):
         as_id("")  # as for one that is no id
-    if given.verb == "post":
-        signed = await find_sign_ins(session)
-        accounts = _accounts(signed, given.accounts)
-        by_id = {one.connection.public_id: one for one in signed}
-        there = [by_id[one.id] for one in accounts if one.chosen]
-        return Plan("post", await bulk.look_at_posting(session, listings, there), accounts)
-    if given.verb == "end":
-        return Plan("end", await bulk.look_at_ending(session, listings))
-    if given.verb == "relist":
-        return Plan("relist", await bulk.look_at_relisting(session, listings))
+    if given.verb in ("post", "end", "relist"):
+        return await _look_at_places(session, listings, given)
     if given.verb == "label":
         return _look_at_labels(listings, given)
     if given.verb == "sold":
@@ -439,6 +445,24 @@ async def _look(session: AsyncSession, given: Given) -> Plan:
     if given.verb == "delete":
         return Plan("delete", await bulk.look_at_deleting(session, listings, given.also_live))
     return await _look_at_prices(session, given)
+
+
+async def _look_at_places(session: AsyncSession, listings: Sequence[Listing], given: Given) -> Plan:
+    signed = await find_sign_ins(session)
+    order = list(MARKETPLACES)
+    signed.sort(key=lambda one: order.index(one.connection.marketplace))
+    if given.verb == "post":
+        accounts = _to_post_to(signed, given.accounts)
+        by_id = {one.connection.public_id: one for one in signed}
+        there = [by_id[one.id] for one in accounts if one.chosen]
+        return Plan("post", await bulk.look_at_posting(session, listings, there), accounts)
+    accounts = _stood_on(signed, await bulk.standing_on(session, listings), given)
+    chosen = {one.id for one in accounts if one.chosen}
+    where = Where(
+        [one.connection.id for one in signed if one.connection.public_id in chosen], _names_of(signed)
+    )
+    look = bulk.look_at_ending if given.verb == "end" else bulk.look_at_relisting
+    return Plan(given.verb, await look(session, listings, where), accounts)
 
 
 async def _look_at_sold(session: AsyncSession, listings: Sequence[Listing], given: Given) -> Plan:
@@ -481,23 +505,58 @@ def _look_at_labels(listings: Sequence[Listing], given: Given) -> Plan:
     return Plan("label", bulk.look_at_labelling(listings, wish))
 
 
-def _accounts(signed: Sequence[SignIn], chosen: Sequence[str] | None) -> list[Account]:
-    """Those that are connected, in the marketplaces' order. Unless said otherwise, the first of each that
-    somebody is signed in to."""
-    order, first = list(MARKETPLACES), set[str]()
+def _to_post_to(signed: Sequence[SignIn], chosen: Sequence[str] | None) -> list[Account]:
+    """Those that are connected. Unless said otherwise, the first of each marketplace that somebody is signed
+    in to."""
+    first = set[str]()
     found = []
-    for one in sorted(signed, key=lambda one: order.index(one.connection.marketplace)):
+    for one in signed:
         if one.forgotten:
             continue
         row, away = one.connection, one.status != "connected"
         mine = row.public_id in chosen if chosen is not None else row.marketplace not in first
         if mine and not away:
             first.add(row.marketplace)
+        said = "Needs sign-in: nothing is posted there" if away else ""
         found.append(
-            Account(row.public_id, MARKETPLACES[row.marketplace], row.label or row.account_name, away,
+            Account(row.public_id, MARKETPLACES[row.marketplace], row.label or row.account_name, said, away,
                     mine and not away)
         )  # fmt: skip
     return found
+
+
+def _stood_on(signed: Sequence[SignIn], there: Mapping[UUID, int], given: Given) -> list[Account]:
+    """All of them, since what comes behind the first five hundred may stand on another; of those that were
+    taken away, where something stands. Unless said otherwise, all of the marketplace by which the list is
+    filtered, or of each."""
+    found = []
+    for one in signed:
+        row, number = one.connection, there.get(one.connection.id, 0)
+        if one.forgotten and not number:
+            continue
+        if given.accounts is not None:
+            mine = row.public_id in given.accounts
+        else:
+            mine = given.asked.on in ("", row.marketplace)
+        said = f"{number:,} of these" if number else "None of these"
+        if one.status != "connected":
+            said += " · Taken away: it waits" if one.forgotten else " · Needs sign-in: it waits"
+        found.append(
+            Account(row.public_id, MARKETPLACES[row.marketplace], row.label or row.account_name, said, False,
+                    mine)
+        )  # fmt: skip
+    return found
+
+
+def _names_of(signed: Sequence[SignIn]) -> dict[UUID, str]:
+    """Each by its marketplace; of several there, by its own name, too."""
+    places = [one.connection.marketplace for one in signed]
+    names = {}
+    for row in (one.connection for one in signed):
+        label = MARKETPLACES[row.marketplace]
+        several = places.count(row.marketplace) > 1
+        names[row.id] = f"{label} ({row.label or row.account_name or row.public_id})" if several else label
+    return names
 
 
 async def _look_at_prices(session: AsyncSession, given: Given) -> Plan:

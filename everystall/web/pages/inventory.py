@@ -60,7 +60,7 @@ SORT_NAMES: Final = {
 COLUMNS: Final[dict[str, tuple[str, str, str]]] = {
     "sku": ("SKU", "sku", "sku-down"), "status": ("Status", "", ""), "where": ("Where", "", ""),
     "qty": ("Stock", "fewest", "most"), "price": ("Price", "cheapest", "dearest"),
-    "age": ("Age", "newest", "oldest"),
+    "cost": ("Cost", "", ""), "age": ("Age", "newest", "oldest"),
 }  # fmt: skip
 STATE_NAMES: Final = {"posting": "On its way", "ending": "Taking down", "ended": "Ended everywhere"}
 PROBLEM_NAMES: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -54,6 +54,8 @@ class Sold:
     key: str
     title: str
     href: str | None
+    #: Where its cost is written; None: it has one, or its listing is gone.
+    cost_href: str | None
     #: Its first photo, small.
     photo: str | None
     label: str
@@ -85,13 +87,16 @@ class Asked:
     on: str = ""
     #: "2026-11"
     month: str = ""
+    #: none: of those alone whose cost nobody said.
+    cost: str = ""
 
     @classmethod
-    def of(cls, q: str, on: str, month: str) -> Asked:
+    def of(cls, q: str, on: str, month: str, cost: str) -> Asked:
         return cls(
             q.replace("\x00", "").strip(),
             on if on in PLACES else "",
             month if re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month, re.ASCII) else "",
+            cost if cost == "none" else "",
         )
 
     def first(self, zone: tzinfo | None) -> datetime | None:
@@ -114,6 +119,8 @@ class Asked:
             found.append(Connection.marketplace == self.on)
         if (first := self.first(zone)) is not None:
             found.append(takings.in_month(first))
+        if self.cost:
+            found += [Sale.cost_cents.is_(None), Sale.cancelled_at.is_(None)]
         return found
 
     def url(self, **other: Any) -> str:
@@ -197,8 +204,9 @@ async def show_sales(
     q: Annotated[str, Query(max_length=200)] = "",
     on: Annotated[str, Query(max_length=40)] = "",
     month: Annotated[str, Query(max_length=10)] = "",
+    cost: Annotated[str, Query(max_length=10)] = "",
 ) -> HTMLResponse:
-    asked, now = Asked.of(q, on, month), await now_of_seller(page.session)
+    asked, now = Asked.of(q, on, month, cost), await now_of_seller(page.session)
     which = asked.which(now.tzinfo)
     found = await sales.find_sales(page.session, which, 50, cursor)
     months = await takings.months_of(page.session, now)
@@ -238,6 +246,8 @@ async def sold_of(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[
         Sold(
             key=row.sale_id, title=row.title, label=PLACES[row.marketplace or ELSEWHERE],
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
+            cost_href=f"/listings/{row.listing_id}#cost"
+            if row.listing_id and row.cost is None and row.cancelled_at is None else None,
             photo=photos.get(row.listing_id or ""), marked=row.told_by == "seller",
             name=row.place or names.get(row.browser_profile_id or ""), at=row.sold_at or row.observed_at,
             exact=row.sold_at is None or row.sold_at_exact,
@@ -275,7 +285,7 @@ async def compared(session: AsyncSession, asked: Asked, now: datetime) -> Compar
     before, after = takings.month_before(first), takings.month_after(first)
     whole = now >= after
     until = min(before + (now - first), first) if not whole else first
-    which = Asked(asked.q, asked.on).which(now.tzinfo)
+    which = replace(asked, month="").which(now.tzinfo)
     sums = [
         await takings.sum_of(session, [*which, takings.between(begins, ends)])
         for begins, ends in ((first, after), (before, until))

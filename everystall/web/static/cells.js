@@ -1,4 +1,4 @@
-// Price, stock and SKU are changed where they stand: a click on one, or E on a line, makes it a field; Enter saves,
+// Price, cost, stock and SKU are changed where they stand: a click on one, or E on a line, makes it a field; Enter saves,
 // Esc undoes, Tab goes on to the next. It is the editor's form with one part of it, and by the same rules; what was
 // saved can be undone.
 
@@ -8,7 +8,9 @@ const ROOT = document.documentElement.dataset.root;
 const results = document.getElementById("results");
 const toast = document.getElementById("cell-undo");
 const said = document.getElementById("said");
-const NAMES = { sku: "SKU", quantity: "Stock", price: "Price" };
+const NAMES = { sku: "SKU", quantity: "Stock", price: "Price", cost: "Cost" };
+// What stands where there is no amount.
+const AMOUNTS = { price: "No price", cost: "–" };
 let field = null;
 
 const cells = () => [...results.querySelectorAll("td[data-edit]")].filter((cell) => cell.offsetParent);
@@ -18,7 +20,7 @@ function edit(cell) {
   const input = document.createElement("input");
   input.className = "input cell";
   input.value = cell.dataset.is.replace("$", "");
-  input.inputMode = { price: "decimal", quantity: "numeric" }[cell.dataset.edit] ?? "text";
+  input.inputMode = { price: "decimal", cost: "decimal", quantity: "numeric" }[cell.dataset.edit] ?? "text";
   input.maxLength = 100;
   input.autocomplete = "off";
   input.setAttribute("aria-label", `${NAMES[cell.dataset.edit]} of ${cell.closest("tr").querySelector(".c-item a").textContent}`);
@@ -41,7 +43,7 @@ function say(id, name, now) {
   const cell = results.querySelector(`tr[data-key="${id}"] td[data-edit="${name}"]`);
   if (!cell) return;
   const amount = Number(now.replace(/[$,]/g, "")).toLocaleString("en", { minimumFractionDigits: 2 });
-  const text = name !== "price" ? now : now ? `$${amount}` : "No price";
+  const text = !(name in AMOUNTS) ? now : now ? `$${amount}` : AMOUNTS[name];
   cell.dataset.is = now;
   cell.replaceChildren(text, ...cell.querySelectorAll("small"));
 }

@@ -87,13 +87,13 @@ async def test_columns_are_hidden_for_the_one_who_wants_it_so(house, reader):
     shown = ["status", "where", "qty", "price"]
     led = await alice.done("/inventory/columns", show=shown, query="q=shirt&look=nothing&x=1")
     assert led == "/inventory?q=shirt"
-    assert 'data-hides="sku age"' in (await alice.get(led)).text
+    assert 'data-hides="sku cost age"' in (await alice.get(led)).text
     assert 'data-hides=""' in (await bob.get("/inventory")).text
     await alice.done("/inventory/columns", show=["sku", "'; DROP", "price"], query="said=x")
-    assert 'data-hides="status where qty age"' in (await alice.get("/inventory")).text
+    assert 'data-hides="status where qty cost age"' in (await alice.get("/inventory")).text
     assert (await alice.get("/inventory/columns")).status_code == 303
     rows = await house.rows("SELECT email, hidden_columns FROM users ORDER BY email")
-    assert [row["hidden_columns"] for row in rows] == [["status", "where", "qty", "age"], []]
+    assert [row["hidden_columns"] for row in rows] == [["status", "where", "qty", "cost", "age"], []]
 
 
 async def test_kept_views_say_how_many_they_hold_after_the_page(house, reader, monkeypatch):

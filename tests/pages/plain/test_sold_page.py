@@ -149,3 +149,35 @@ def test_a_figure_says_how_much_more_it_is():
     assert (Figure("For", 500, 1000).change, Figure("For", 500, 1000).tone) == ("-50 %", "bad")
     assert (Figure("For", 500, 0).change, Figure("For", 500, 500).change) == ("", "")
     assert Figure("Sold", 3, 1, money=False).change == "+2"
+
+
+async def test_orders_without_a_cost_lead_to_where_it_is_written(house, reader):
+    alice, bob = await reader("alice"), await reader("bob")
+    now = datetime.now(UTC)
+    made = {}
+    for who, titles in ((alice, ("Costless", "Known", "Taken back", "Gone")), (bob, ("Of Bob",))):
+        for title in titles:
+            shirt = made[title] = await listing(house, who.id, title=title, sku=title)
+            await house.rows(
+                "INSERT INTO sales (user_id, told_by, listing_id, title, price_cents, fee_cents, cost_cents, "
+                "quantity, sold_at, cancelled_at) VALUES (:id, 'seller', CAST(:of AS uuid), :title, 3000, 0, "
+                ":cost, 1, :at, CAST(:gone AS timestamptz))",
+                id=who.id, of=None if title == "Gone" else shirt, title=title, at=now,
+                cost=500 if title == "Known" else None, gone=now if title == "Taken back" else None,
+            )  # fmt: skip
+    page = (await alice.get("/sales")).text
+    assert "2 orders have no cost yet." in page
+    assert 'href="/sales?cost=none"' in page
+    shown = (await alice.get("/sales?cost=none")).text
+    assert re.findall(r'href="(/listings/[^"]+#cost)"', shown) == [f"/listings/{made['Costless']}#cost"]
+    assert "Its listing is deleted" in shown
+    assert not re.search("Known|Taken back|Of Bob", shown)
+    assert "No sale of yours is like that" not in shown
+    assert 'id="cost"' in (await alice.get(f"/listings/{made['Costless']}")).text
+    await alice.post(f"/listings/{made['Costless']}", cost="4.50", **{"seen.cost": ""})
+    shown = (await alice.get("/sales?cost=none")).text
+    assert "Costless" not in shown
+    assert "Gone" in shown
+    assert "Of Bob" in (await bob.get("/sales?cost=none")).text
+    assert "No order without a cost is like that." in (await alice.get("/sales?cost=none&q=Known")).text
+    assert "Known" in (await alice.get("/sales?cost=lots")).text
