@@ -21,6 +21,7 @@ from everystall.backup.archive import Progress, silent
 from everystall.backup.remote import Remote
 from everystall.backup.sealing import Sealing
 from everystall.backup.shelf import Shelf
+from everystall.content import photo_store
 from everystall.content.photos import Photos
 from everystall.errors import EverystallError, Misconfigured, StorageFull
 from everystall.settings import Settings
@@ -53,6 +54,7 @@ def make(
     async def work() -> dict[str, Any]:
         told = {"made": datetime.now(UTC).isoformat(), "version": __version__}
         try:
+            await _check_whose(url, keyring, photos)
             with to.writing() if isinstance(to, Remote) else _written(to) as file:
                 out = Sealing(file, told, keyring, passphrase, settings.pbkdf2_iterations)
                 return await archive.write(out, url, keyring, photos, progress)
@@ -64,6 +66,24 @@ def make(
     if contents["missing"]:
         log.error("backup.photos_missing", number=len(contents["missing"]))
     return contents
+
+
+async def _check_whose(url: str, keyring: Keyring, photos: Photos) -> None:
+    """A backup with another ring than the database's could not be restored, and one with another photo store
+    would have none. Raises Misconfigured."""
+    engine = create_async_engine(db.driver_url(url), connect_args={"connect_timeout": 10})
+    try:
+        async with engine.connect() as connection:
+            if not await rotation.sees_everyone(connection):
+                return  # which is refused when the tables are read
+            await rotation.check_opens(connection, keyring)
+            there = await connection.scalar(text("SELECT to_regclass('everystall.photo_store')"))
+            known = await connection.scalar(text("SELECT id FROM everystall.photo_store")) if there else None
+            some = await connection.scalars(text("SELECT DISTINCT sha256 FROM listing_photos LIMIT 20"))
+    finally:
+        await engine.dispose()
+    if known is not None:
+        await photo_store.check_whose(photos, known, some.all())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Never changes an id that a database knows or a store says.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
@@ -37,13 +38,26 @@ async def know_store(db: Database, photos: Photos) -> UUID:
         known, some = (await session.execute(asked, {"id": offered})).one()
         said = said or await photos.find_id()
         if said is None:
-            begins = known == offered and not some
-            if not begins and not await photos.has_any(some):
-                what = f"has none of this database's photos, and no {MARK} that says whose it is"
-                raise _another(photos, known, what, also="" if some else _FORGOTTEN)
+            if known != offered or some:
+                await _check_has_any(photos, known, some)
             await photos.keep_id(known)
     check_id(photos, known, said or known)
     return known
+
+
+async def check_whose(photos: Photos, known: UUID, some: Sequence[str]) -> None:
+    """Raises Misconfigured for a store that is another database's; `some`: photos that this one must have."""
+    said = await photos.find_id()
+    if said is not None:
+        check_id(photos, known, said)
+    elif some:
+        await _check_has_any(photos, known, some)
+
+
+async def _check_has_any(photos: Photos, known: UUID, some: Sequence[str]) -> None:
+    if not await photos.has_any(some):
+        what = f"has none of this database's photos, and no {MARK} that says whose it is"
+        raise _another(photos, known, what, also="" if some else _FORGOTTEN)
 
 
 def check_id(photos: Photos, known: UUID, said: UUID) -> None:

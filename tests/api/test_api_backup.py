@@ -625,6 +625,24 @@ async def test_nothing_is_restored_into_another_databases_photo_store(house, her
     assert Shelf(there.settings).find() == []  # no restore point without photos
 
 
+async def test_what_could_not_be_restored_is_not_made(house, here, tmp_path):
+    """As by a service that was given the database's address, and neither its ring nor its photos."""
+    await here.know_store()
+    (bare := tmp_path / "bare").mkdir(mode=0o700)
+    another = here.settings.model_copy(update={"everystall_home": bare, "session_encryption_key": None})
+    photos = str(here.settings.everystall_home / "photos")
+    file = tmp_path / "all.everystall"
+    for settings, ring, said in (
+        (another.model_copy(update={"photos_url": photos}), Keyring.load(another), "vault was sealed with"),
+        (another, here.keyring, "has none of this database's photos"),
+    ):
+        with pytest.raises(Misconfigured, match=said):
+            await asyncio.to_thread(make, settings, ring, file, passphrase=PASSPHRASE)
+        assert not file.exists()
+    await here.make(file)
+    assert file.exists()
+
+
 async def test_while_somebody_works_nothing_is_restored(house, here, alice, tmp_path, monkeypatch):
     monkeypatch.setattr(restoring, "GOING", 0.3)
     await here.make(file := tmp_path / "all.everystall")
