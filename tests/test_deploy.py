@@ -126,24 +126,31 @@ def test_only_who_migrates_or_makes_backups_has_the_superusers_address():
     assert not any("ADMIN" in json.dumps(config) for config in FLY.values())
 
 
-def test_composes_backup_is_made_at_three_each_night_and_ends_when_it_is_told_to(tmp_path):
+def test_composes_backup_is_made_at_three_each_night_again_where_it_fails_and_ends_when_told_to(tmp_path):
     """The service's own lines, at half past two, by a clock and a program that say what is asked of them."""
-    said = {"date": "echo 9000", "sleep": 'echo "slept $1"; exec /bin/sleep 0.3', "everystall": 'echo "$*"'}
+    failed = tmp_path / "failed"
+    said = {
+        "date": "echo 9000", "sleep": 'echo "slept $1"; exec /bin/sleep 0.3',
+        # each first one fails
+        "everystall": f'echo "$*"; [ -e {failed} ] && exec /bin/rm {failed}; : > {failed}; exit 2',
+        "touch": 'echo "unhealthy by $1"', "rm": 'echo "healthy by $2"',
+    }  # fmt: skip
     for name, does in said.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
-    shell, flag, lines = COMPOSE["services"]["backup"]["command"]
+    backup = COMPOSE["services"]["backup"]
+    mark = backup["healthcheck"]["test"][-1]
+    assert backup["healthcheck"]["test"] == ["CMD", "test", "!", "-e", mark]
+    shell, flag, lines = backup["command"]
     for to, asked in (({}, "backup"), ({"BACKUP_TO": "s3://b/nightly/"}, "backup --to s3://b/nightly/")):
+        failed.unlink(missing_ok=True)
+        night = ["slept 1801", asked, f"unhealthy by {mark}", "slept 900", asked, f"healthy by {mark}"]
         with subprocess.Popen(
             [shell, flag, lines.replace("$$", "$")], env={"PATH": f"{tmp_path}:/usr/bin:/bin"} | to,
             stdout=subprocess.PIPE, text=True,
         ) as service:  # fmt: skip
             assert service.stdout is not None
-            assert [service.stdout.readline() for _ in range(3)] == [
-                "slept 1801\n",
-                f"{asked}\n",
-                "slept 1801\n",
-            ]
+            assert [service.stdout.readline().strip() for _ in range(8)] == [*night, *night[:2]]
             service.terminate()
             assert service.wait(5) == 0
 
