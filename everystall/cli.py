@@ -312,7 +312,7 @@ def bull_intake(with_parent: WithParent = False) -> None:
     if find_spec("bullmq") is None:
         raise Misconfigured(
             "The package bullmq is not installed.",
-            action="Run `make bull`, or pip install 'everystall[bull]'.",
+            action="Run `make bull` in the clone.",
         )
     from everystall import bull
 
