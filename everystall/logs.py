@@ -54,7 +54,7 @@ def set_up(settings: Settings) -> None:
     if settings.sentry_dsn is None:
         return
     if find_spec("sentry_sdk") is None:
-        log.warning("sentry.not_installed", action="install sentry-sdk (docs/operations.md), or unset SENTRY_DSN")
+        log.warning("sentry.not_installed", action="docs/operations.md, Sentry; or unset SENTRY_DSN")
     else:
         sentry.start(settings.sentry_dsn.get_secret_value())
 
