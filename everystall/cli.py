@@ -61,7 +61,7 @@ def main() -> None:
 
     try:
         with interruptible():
-            app()
+            app(prog_name="everystall")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except EverystallError as e:
@@ -303,7 +303,7 @@ def worker(with_parent: WithParent = False) -> None:
 
 @app.command()
 def bull_intake(with_parent: WithParent = False) -> None:
-    """Take jobs in from a BullMQ queue in REDIS_URL (extra [bull]): docs/from-nextjs.md."""
+    """Take jobs in from a BullMQ queue in REDIS_URL (`make bull`): docs/from-nextjs.md."""
     from importlib.util import find_spec
 
     from everystall.installation import opened
@@ -395,6 +395,11 @@ def backup(
     if file is not None and file.exists():
         raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
     if to is not None and settings.backup_passphrase is None:
+        if not sys.stdin.isatty():
+            raise Misconfigured(
+                "A backup that goes elsewhere needs a passphrase, and nobody can be asked for one here.",
+                action="Set BACKUP_PASSPHRASE, and keep it where this machine's end does not reach.",
+            )
         passphrase = typer.prompt("A passphrase that opens it", hide_input=True, confirmation_prompt=True)
     with opened(settings, prepared=kind is None) as settings:
         keyring = Keyring.load(settings)
@@ -408,6 +413,12 @@ def backup(
                 make(settings, keyring, remote, passphrase=passphrase, progress=progress)
         where, size = (file, file.stat().st_size) if file is not None else (remote.where, remote.size() or 0)
         typer.echo(f"{where}: {size / 1e6:.1f} MB")
+        if passphrase is None and settings.backup_passphrase is None and kind is None:
+            typer.echo(
+                "It opens only with the key ring of this machine. Set BACKUP_PASSPHRASE, and the next one "
+                "opens with that, too.",
+                err=True,
+            )
 
 
 @app.command()

@@ -53,6 +53,24 @@ def test_every_command_has_help(command: list[str]):
     assert "with-parent" not in shown.output
 
 
+def test_usage_is_said_of_the_command_that_people_have():
+    done = everystall("restore", "--nonsense")
+    assert "Usage: everystall restore" in done.stderr
+    assert "python" not in done.stderr
+
+
+def test_a_backup_that_goes_elsewhere_asks_nobody_where_nobody_is(tmp_path: Path):
+    """As by cron."""
+    done = subprocess.run(
+        [sys.executable, "-m", "everystall", "backup", "--to", str(tmp_path / "all.everystall")],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+        env={**clean(), "EVERYSTALL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Set BACKUP_PASSPHRASE" in done.stderr
+    assert list(tmp_path.glob("*.everystall*")) == []
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys\nsys.argv = ['everystall', '--help']\n"
