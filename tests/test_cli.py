@@ -71,6 +71,20 @@ def test_a_backup_that_goes_elsewhere_asks_nobody_where_nobody_is(tmp_path: Path
     assert list(tmp_path.glob("*.everystall*")) == []
 
 
+def test_a_backup_of_a_database_that_is_away_says_so(tmp_path: Path):
+    away = f"postgresql://everystall_app:secret@127.0.0.1:{free_port()}/everystall"
+    done = subprocess.run(
+        [sys.executable, "-m", "everystall", "backup", "--to", str(tmp_path / "all.everystall")],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env={**clean(), "EVERYSTALL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "BACKUP_PASSPHRASE": "x",
+             "DATABASE_URL": away, "DATABASE_ADMIN_URL": away},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "127.0.0.1" in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys\nsys.argv = ['everystall', '--help']\n"

@@ -80,6 +80,8 @@ async def _check_whose(url: str, keyring: Keyring, photos: Photos) -> None:
             there = await connection.scalar(text("SELECT to_regclass('everystall.photo_store')"))
             known = await connection.scalar(text("SELECT id FROM everystall.photo_store")) if there else None
             some = await connection.scalars(text("SELECT DISTINCT sha256 FROM listing_photos LIMIT 20"))
+    except OperationalError as e:
+        raise db.unreachable(engine.url, e) from None
     finally:
         await engine.dispose()
     if known is not None:
