@@ -38,10 +38,11 @@ def make(
     *,
     passphrase: str | None = None,
     progress: Progress = silent,
+    even_broken: bool = False,
 ) -> dict[str, Any]:
     """Writes everything to `to`, which only we may read; its contents.json. Without a passphrase the one of
     BACKUP_PASSPHRASE is taken, if there is one. Raises StorageFull, StorageAway, Misconfigured: then there is
-    no file."""
+    no file. `even_broken`: also where the ring or the photo store here is not the database's."""
     if settings.database_admin_url is None:
         raise Misconfigured(
             "A backup needs more rights than the login role of DATABASE_URL has.",
@@ -54,7 +55,8 @@ def make(
     async def work() -> dict[str, Any]:
         told = {"made": datetime.now(UTC).isoformat(), "version": __version__}
         try:
-            await _check_whose(url, keyring, photos)
+            if not even_broken:
+                await _check_whose(url, keyring, photos)
             with to.writing() if isinstance(to, Remote) else _written(to) as file:
                 out = Sealing(file, told, keyring, passphrase, settings.pbkdf2_iterations)
                 return await archive.write(out, url, keyring, photos, progress)
@@ -116,7 +118,8 @@ def make_on_shelf(
     shelf.thin(keep)
     shelf.check_room()
     path = shelf.new(kind)
-    make(settings, keyring, path, progress=progress)
+    # what is replaced may be what is lost: the reason to restore
+    make(settings, keyring, path, progress=progress, even_broken=kind == "before")
     shelf.thin(keep)
     return path
 

@@ -62,14 +62,14 @@ async def look(visit: Visit, publication_id: UUID) -> None:
     if found is None and _was_discarded(publication, attempt):
         await _draft_is_gone(visit, publication_id, attempt, began)
     elif found is None:
-        await _not_found(visit, publication_id, attempt)
+        await _not_found(visit, publication_id, attempt, began)
     elif found.state == "draft" and publication.needs_you is None:
-        await _only_a_draft(visit, page, publication_id, attempt, found)
+        await _only_a_draft(visit, page, publication_id, attempt, found, began)
     elif found.state == "draft":  # the site keeps it for a review: it may let it through by itself
-        await _not_found(visit, publication_id, attempt)
+        await _not_found(visit, publication_id, attempt, began)
     elif seen is None or seen.state in ("unknown", "draft"):
         await _remember(visit, publication_id, attempt.id, found)
-        await _not_found(visit, publication_id, attempt)
+        await _not_found(visit, publication_id, attempt, began)
     else:
         await settle(visit, page, publication_id, attempt, found.remote_id, seen)
 
@@ -389,8 +389,9 @@ async def _remember(visit: Visit, publication_id: UUID, attempt_id: UUID, found:
         await change(session, publication, remote_id=found.remote_id, url=found.url)
 
 
-async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> None:
-    """Nothing seen: that is no proof. Look again; after the window, ask the seller and go on looking."""
+async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt, began: datetime) -> None:
+    """Nothing seen since `began` (by the database's clock): that is no proof. Look again; after the window,
+    ask the seller and go on looking."""
     async with visit.lease.transaction() as session:
         publication = await visit.locked(session, publication_id)
         mine = await session.get_one(Attempt, attempt.id, populate_existing=True)
@@ -406,7 +407,8 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
                 {"id": mine.id},
             )
         ).scalar_one()
-        if age < visit.tools.settings.settle_seconds and publication.needs_you is None:
+        read = (began - mine.armed_at).total_seconds() if mine.armed_at else 0.0  # a slow look is an old one
+        if read < visit.tools.settings.settle_seconds and publication.needs_you is None:
             wait = SOON[min(mine.looks, len(SOON)) - 1]
             wait = min(wait, max(visit.tools.settings.settle_seconds - float(age), 0.1))
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=wait))
@@ -431,7 +433,7 @@ async def _not_found(visit: Visit, publication_id: UUID, attempt: Attempt) -> No
 
 
 async def _only_a_draft(
-    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, found: Active
+    visit: Visit, page: Page, publication_id: UUID, attempt: Attempt, found: Active, began: datetime
 ) -> None:  # fmt: skip
     """Our own draft lies there unpublished: proof that the click did nothing, once the site had time to
     do it late. Discard the draft. Whether it went live in that very moment, the next looks tell; where it
@@ -457,7 +459,7 @@ async def _only_a_draft(
             publication = await visit.locked(session, publication_id)
             await change(session, publication, next_try_at=func.now() + timedelta(seconds=1))
     else:
-        await _not_found(visit, publication_id, attempt)
+        await _not_found(visit, publication_id, attempt, began)
 
 
 def _was_discarded(publication: Publication, attempt: Attempt) -> bool:

@@ -579,8 +579,12 @@ async def test_what_fails_midway_leaves_all_as_it_was(house, here, there, tmp_pa
     assert there.everything() == before
     assert there.photos() == {}
     monkeypatch.undo()
-    # keys that do not open, at the very end
-    here.rows("UPDATE user_keys SET wrapped = wrapped || 'x'")
+    # a key that does not open, at the very end (one of the first is tried as the backup is made)
+    here.rows(
+        """UPDATE user_keys SET wrapped = wrapped || 'x'
+           WHERE created_at = (SELECT max(created_at) FROM user_keys)"""
+    )
+    assert len(here.rows("SELECT DISTINCT created_at FROM user_keys")) > 1
     await here.make(wrong := tmp_path / "wrong.everystall")
     with pytest.raises(BackupRefused, match="does not open with the key ring"):
         await there.put_back(wrong, PASSPHRASE)
@@ -605,6 +609,8 @@ async def test_the_photo_store_of_what_is_restored_is_the_one_here(house, here, 
     assert await restored() == known  # onto a new database beside the old store
     shutil.rmtree(there.settings.everystall_home / "photos")
     assert await restored() == known  # with a new store beside the old database
+    (there.settings.everystall_home / "keys" / "ring.json").unlink()
+    assert await restored() == known  # with a new ring beside it
 
 
 @pytest.mark.longer

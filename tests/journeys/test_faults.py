@@ -206,6 +206,34 @@ async def test_a_commit_that_comes_late_is_found_and_not_repeated(stall, alice, 
     assert len(stall.live(marketplace)) == 1
 
 
+@pytest.mark.longer
+async def test_a_look_that_took_until_after_the_window_says_nothing_of_its_end(stall, alice, monkeypatch):
+    """What it read is as old as its beginning: the seller is asked after a look that began later."""
+    adapter = type(get_adapter("mercari"))
+    find, publish = adapter.find_active, adapter.publish
+    seen = []
+
+    async def publish_and_note(self, *args):
+        seen.append("posted")
+        return await publish(self, *args)
+
+    async def find_slowly(self, *args, **more):
+        there = await find(self, *args, **more)
+        if seen[-1:] == ["posted"]:
+            await asyncio.sleep(stall.settings.settle_seconds)
+        seen.append("read")
+        return there
+
+    monkeypatch.setattr(adapter, "publish", publish_and_note)
+    monkeypatch.setattr(adapter, "find_active", find_slowly)
+    profile, job = await _posted(stall, alice, "mercari")
+    stall.sandbox.fault("mercari", kind="late_commit", seconds=stall.settings.settle_seconds - 1, times=1)
+    job = await stall.until_done(alice, job["jobId"], profile)
+    assert job["status"] == "done", (job, seen)
+    assert len(stall.live("mercari")) == 1
+    assert seen[seen.index("posted") + 1 :].count("read") > 1, seen
+
+
 @pytest.mark.extended
 async def test_post_again_looks_once_more_and_then_makes_one(stall, alice):
     profile, job = await _posted(stall, alice, "mercari")
