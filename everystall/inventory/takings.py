@@ -34,6 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from everystall.db import Database
+from everystall.errors import NotFound
 from everystall.inventory.sellers_day import now_of_seller
 from everystall.inventory.transfer import BATCH, csv_line
 from everystall.marketplaces import MARKETPLACES, get_form
@@ -211,6 +212,25 @@ def _day_of(at: datetime) -> datetime:
 def _number_of(column: SQLColumnExpression[Any], edges: Iterable[datetime]) -> ColumnElement[int]:
     """Of which of the months that begin at these edges: the first is 1."""
     return func.width_bucket(column, literal(list(edges), ARRAY(DateTime(timezone=True))))
+
+
+async def find_sale(session: AsyncSession, sale_id: UUID) -> Sale:
+    """Raises NotFound."""
+    sale = await session.get(Sale, sale_id)
+    if sale is None:
+        raise NotFound
+    return sale
+
+
+async def write_cost(session: AsyncSession, sale_id: UUID, cents: int | None) -> Sale:
+    """What one of it cost, whatever its listing says; None: as its listing says, if it has one yet. Raises
+    NotFound."""
+    sale = await find_sale(session, sale_id)
+    if cents is None and sale.listing_id is not None:
+        cents = await session.scalar(select(Listing.cost_cents).where(Listing.id == sale.listing_id))
+    sale.cost_cents = cents
+    await session.flush()
+    return sale
 
 
 async def fill_in(session: AsyncSession, listing: Listing) -> None:

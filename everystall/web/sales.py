@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from everystall.inventory import double_sales, orders, sold_elsewhere
+from everystall.inventory import double_sales, orders, sold_elsewhere, takings
 from everystall.inventory.connections import get_connection
 from everystall.inventory.pairs import DeadlineOut
 from everystall.inventory.sale_rules import keep_last_units, rules_of
@@ -72,7 +72,7 @@ class SaleOut(OrderOut):
     #: When it was first seen cancelled there, or you took it back.
     cancelled_at: datetime | None
     #: What its fee goes by, and what one of it cost you: as the listing said when it sold, or, if it said
-    #: nothing, first since.
+    #: nothing, first since. You may write another cost.
     category: str | None
     cost: MoneyOut | None
     #: What selling it elsewhere cost you, as you said; of marketplaces it is reckoned.
@@ -252,6 +252,18 @@ async def patch_rules(body: RulesBody, session: Transaction, who: Seller) -> Rul
     """From now on; what waits for you already still does. `lastUnitOn` holds for what has one left, too."""
     await set_rules(session, who.user_id, body)
     return await get_rules(session, who)
+
+
+class SalePatch(Body):
+    #: Of one; null: what its listing says.
+    cost: CostBody | None
+
+
+@router.patch("/{saleId}")
+async def patch_sale(saleId: str, body: SalePatch, session: Transaction) -> SaleOut:
+    """What one of it cost you, whatever its listing says, and also where that is deleted."""
+    cents = body.cost.amount if body.cost else None
+    return await _one(session, await takings.write_cost(session, as_id(saleId), cents))
 
 
 async def set_rules(session: AsyncSession, user_id: UUID, body: RulesBody) -> None:

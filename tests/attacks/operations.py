@@ -180,6 +180,7 @@ def _bodies(ids: Mapping[str, str]) -> dict[str, Any]:
         "GET /api/sales": None,
         "POST /api/sales": {"listingId": listing, "place": "mine now"},
         "POST /api/sales/{saleId}/take-back": None,
+        "PATCH /api/sales/{saleId}": {"cost": {"amount": 1}},
         "GET /api/sales/doubles": None,
         "GET /api/sales/rules": None,
         "PATCH /api/sales/rules": {"putBack": "always"},

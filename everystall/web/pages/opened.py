@@ -34,6 +34,7 @@ SAID: Final[dict[str, tuple[str, str | None]]] = {
         "Taken back.",
         "It is for sale again, and posted again where it was taken down because of it.",
     ),
+    "cost-saved": ("Its cost is written.", "What is left of it is reckoned with that."),
     "sale-is-back": ("It is taken back.", None),
     "signed-out": ("You are signed out.", "Posting and taking down go on without you."),
     "paused": ("Paused.", "Nothing new is posted there until you go on. What sells is still taken down."),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +22,8 @@ from everystall.marketplaces import MARKETPLACES
 from everystall.models import Connection, ListingPhoto, Sale
 from everystall.web import sales
 from everystall.web.deps import AllParts, PageSeller, as_id
-from everystall.web.pages.opened import OpenedPage, go
+from everystall.web.pages.amounts import Typed, dollars_of
+from everystall.web.pages.opened import OpenedPage, go, opened
 from everystall.web.photos import photo_at
 
 router = APIRouter()
@@ -54,8 +55,8 @@ class Sold:
     key: str
     title: str
     href: str | None
-    #: Where its cost is written; None: it has one, or its listing is gone.
-    cost_href: str | None
+    #: What one of it cost.
+    cost: int | None
     #: Its first photo, small.
     photo: str | None
     label: str
@@ -246,8 +247,7 @@ async def sold_of(session: AsyncSession, rows: Sequence[sales.SaleOut]) -> list[
         Sold(
             key=row.sale_id, title=row.title, label=PLACES[row.marketplace or ELSEWHERE],
             href=f"/listings/{row.listing_id}/stalls" if row.listing_id else None,
-            cost_href=f"/listings/{row.listing_id}#cost"
-            if row.listing_id and row.cost is None and row.cancelled_at is None else None,
+            cost=row.cost.amount if row.cost else None,
             photo=photos.get(row.listing_id or ""), marked=row.told_by == "seller",
             name=row.place or names.get(row.browser_profile_id or ""), at=row.sold_at or row.observed_at,
             exact=row.sold_at is None or row.sold_at_exact,
@@ -305,6 +305,29 @@ async def take_back(id: str, parts: AllParts, who: PageSeller) -> Response:
     except Conflict:
         return go("/sales", "sale-is-back")
     return go("/sales", "sale-back" if sale.listing_id else "sale-is-back")
+
+
+@router.get("/sales/{id}/cost")
+async def show_cost(id: str, page: OpenedPage) -> HTMLResponse:
+    sale = await takings.find_sale(page.session, as_id(id))
+    text = "" if sale.cost_cents is None else f"{sale.cost_cents / 100:.2f}"
+    return page.show("sale_cost.html", sale=sale, text=text, wrong=None)
+
+
+@router.post("/sales/{id}/cost")
+async def write_cost(id: str, request: Request, parts: AllParts, who: PageSeller) -> Response:
+    """What one of it cost; nothing written: what its listing says."""
+    typed = Typed(await request.form())
+    cents = typed.read("cost", dollars_of, None)
+    async with opened(request, parts, who) as page:
+        sale = await takings.find_sale(page.session, as_id(id))
+        if typed.wrong:
+            wrong = typed.wrong["cost"]
+            return page.show("sale_cost.html", status=422, sale=sale, text=typed["cost"], wrong=wrong,
+                             home=f"/sales/{sale.id}/cost")  # fmt: skip
+    async with parts.database.as_user(who.user_id) as session:
+        await takings.write_cost(session, sale.id, cents)
+    return go("/sales", "cost-saved", f"sale-{sale.id}")
 
 
 def _ended(sale: sales.SaleOut, down: sales.TakeDownOut) -> Ended:

@@ -169,15 +169,28 @@ async def test_orders_without_a_cost_lead_to_where_it_is_written(house, reader):
     assert "2 orders have no cost yet." in page
     assert 'href="/sales?cost=none"' in page
     shown = (await alice.get("/sales?cost=none")).text
-    assert re.findall(r'href="(/listings/[^"]+#cost)"', shown) == [f"/listings/{made['Costless']}#cost"]
-    assert "Its listing is deleted" in shown
+    links = re.findall(r'href="(/sales/[^"]+/cost)">Write its cost<span class="vh"> for (\w+)', shown)
+    assert sorted(title for _, title in links) == ["Costless", "Gone"]
     assert not re.search("Known|Taken back|Of Bob", shown)
     assert "No sale of yours is like that" not in shown
     assert 'id="cost"' in (await alice.get(f"/listings/{made['Costless']}")).text
     await alice.post(f"/listings/{made['Costless']}", cost="4.50", **{"seen.cost": ""})
     shown = (await alice.get("/sales?cost=none")).text
     assert "Costless" not in shown
-    assert "Gone" in shown
+    (gone,) = re.findall(r'href="(/sales/[^"]+/cost)"', shown)
+    assert (await bob.get(gone)).status_code == (await bob.post(gone, cost="1")).status_code == 404
+    bad = await alice.post(gone, cost="a lot")
+    assert (bad.status_code, "Write an amount in dollars" in bad.text, 'value="a lot"' in bad.text) == (
+        422, True, True,
+    )  # fmt: skip
+    assert (await alice.post(gone, cost="$6")).status_code == 303
+    assert 'value="6.00"' in (await alice.get(gone)).text
+    assert "cost $6.00" in (await alice.get("/sales")).text
+    assert "Gone" not in (await alice.get("/sales?cost=none")).text
+    (known,) = re.findall(r'href="(/sales/[^"]+/cost)">cost \$5.00', (await alice.get("/sales")).text)
+    assert (await alice.post(known, cost="")).status_code == 303  # its listing says nothing
+    assert "Known" in (await alice.get("/sales?cost=none")).text
+    await alice.post(known, cost="5")
     assert "Of Bob" in (await bob.get("/sales?cost=none")).text
     assert "No order without a cost is like that." in (await alice.get("/sales?cost=none&q=Known")).text
     assert "Known" in (await alice.get("/sales?cost=lots")).text
