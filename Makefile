@@ -163,7 +163,7 @@ chromium: $(VENV)/ready  ## find a Chromium, or fetch one
 agent: agent/.venv/ready  ## install the last rung of healing, a browser-use agent (250 MB; docs/healing.md)
 
 .PHONY: bull
-bull: $(VENV)/bull-ready  ## install what `everystall bull-intake` needs (docs/from-nextjs.md)
+bull: $(VENV)/bull-ready  ## install the extras that the image has: for `everystall bull-intake` (docs/from-nextjs.md), Sentry
 
 .PHONY: doctor
 doctor: $(VENV)/ready  ## check this machine
@@ -172,7 +172,7 @@ doctor: $(VENV)/ready  ## check this machine
 .PHONY: lock
 lock: $(VENV)/uv-ready  ## write the six locks anew (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
-	$(COMPILE) $(ARGS) pyproject.toml --extra bull -c requirements.lock -o requirements-bull.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra bull --extra sentry -c requirements.lock -o requirements-bull.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements-bull.lock -o requirements-dev.lock
 	echo uv | $(COMPILE) $(ARGS) - -o requirements-uv.lock
 	printf '%s\n' 'moto[s3]' flask flask-cors | $(COMPILE) $(ARGS) - -o requirements-s3.lock
@@ -215,7 +215,7 @@ $(VENV)/uv-ready: requirements-uv.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-uv.lock
 	@touch $@
 
-# `ready` is what the product needs, `bull-ready` the extra `bull` besides, `ready-dev` what lint and tests need
+# `ready` is what the product needs, `bull-ready` the extras `bull` and `sentry` besides, `ready-dev` what lint and tests need
 # besides. Each holds the one before, so once it is there all are kept by the longest lock, and none undoes
 # another.
 $(VENV)/ready: $(VENV)/uv-ready requirements.lock
@@ -227,7 +227,7 @@ $(VENV)/ready: $(VENV)/uv-ready requirements.lock
 	@touch $@
 
 $(VENV)/bull-ready: $(VENV)/ready requirements-bull.lock
-	@echo "Setting up: BullMQ from its lock"
+	@echo "Setting up: BullMQ and Sentry from their lock"
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes \
 	  $(if $(wildcard $(VENV)/ready-dev),requirements-dev.lock,requirements-bull.lock)
 	@touch $@

@@ -378,7 +378,7 @@ def backup(
     with_parent: WithParent = False,
 ) -> None:
     """Write everything to one encrypted file: database, photos, key ring. Others may go on meanwhile."""
-    from everystall.backup.making import make, make_on_shelf
+    from everystall.backup.making import check_anybody, make, make_on_shelf
     from everystall.backup.remote import Remote, by_time, is_remote
     from everystall.installation import opened
     from everystall.processes import end_with_parent, forbid_core_dumps
@@ -394,6 +394,8 @@ def backup(
     file = Path(to).absolute() if to is not None and not is_remote(to) else None
     if file is not None and file.exists():
         raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
+    if kind is None:
+        check_anybody(settings)  # before one is made here
     if to is not None and settings.backup_passphrase is None:
         if not sys.stdin.isatty():
             raise Misconfigured(
@@ -402,6 +404,8 @@ def backup(
             )
         passphrase = typer.prompt("A passphrase that opens it", hide_input=True, confirmation_prompt=True)
     with opened(settings, prepared=kind is None) as settings:
+        if kind is None:
+            check_anybody(settings)
         keyring = Keyring.load(settings)
         with _told(settings, "backup", asked=kind is not None) as progress:
             if to is None:
@@ -441,6 +445,7 @@ def restore(
     from everystall.backup.remote import Remote, is_remote
     from everystall.backup.restoring import put_back
     from everystall.backup.shelf import Shelf
+    from everystall.errors import BackupRefused
     from everystall.installation import opened
     from everystall.processes import end_with_parent, forbid_core_dumps
     from everystall.vault.keyring import Keyring
@@ -448,9 +453,17 @@ def restore(
     forbid_core_dumps()
     if with_parent:
         end_with_parent()
-    if backup is None and not for_up:
-        raise typer.BadParameter("Which backup?", param_hint="FILE")
-    with opened(_settings(), own=not for_up, prepared=False) as settings:
+    settings = _settings()
+    if not for_up and (backup is None or not (is_remote(backup) or Path(backup).is_file())):
+        kept = Shelf(settings).find()[:10]
+        said = "Which backup?" if backup is None else f"There is no file {Path(backup).absolute()}."
+        raise BackupRefused(
+            f"{said} In {Shelf(settings).folder} there "
+            + (f"are, the newest first: {', '.join(one.name for one in kept)}." if kept else "is none."),
+            action=f"Name one: everystall restore {Shelf(settings).folder / kept[0].name}" if kept else
+            "Name a backup by its path, or set EVERYSTALL_HOME to where they are (its folder `backups`).",
+        )  # fmt: skip
+    with opened(settings, own=not for_up, prepared=False) as settings:
         keyring = Keyring.load(settings)
         with _told(settings, "restore", asked=for_up) as progress:
             shelf = Shelf(settings)
@@ -473,6 +486,9 @@ def restore(
         if point is not None:
             typer.echo(f"What was here before is in {point}.")
         typer.echo("Posting is paused for everybody, and everybody has to sign in again.")
+        if not for_up:
+            typer.echo("Next: start it again (`everystall up`, or web and workers). Each seller then signs "
+                       "in, looks at what *Today* says about the restore, and goes on there.")  # fmt: skip
 
 
 @app.command("move-database")
@@ -491,7 +507,7 @@ def move_database(
 
     All rows or none; the old one stays where it is and is not used any more. Says what to set then.
     """
-    from everystall.backup.moving import move
+    from everystall.backup.moving import check_target, move
     from everystall.installation import opened
     from everystall.processes import forbid_core_dumps
 
@@ -502,6 +518,7 @@ def move_database(
             "The database is one of yours already: DATABASE_URL names it.",
             action="To move that, use PostgreSQL's own pg_dump and pg_restore.",
         )
+    check_target(url)
     with opened(settings, own=True) as settings:
         moved = move(settings, url, _progress)
     typer.echo(
@@ -675,8 +692,6 @@ def _key_of(file: Path, settings: Settings, keyring: Keyring) -> bytes:
     from everystall.backup.shelf import find_key
     from everystall.errors import BackupRefused
 
-    if not file.is_file():
-        raise BackupRefused(f"There is no file {file}.", action="Name a backup.")
     set_ = settings.backup_passphrase
     try:
         return find_key(file, keyring, set_.get_secret_value() if set_ is not None else None)[1]

@@ -5,6 +5,7 @@ shows no secret. `everystall doctor MARKETPLACE`: is that site's form as we know
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def _folder(settings: Settings, say: Say) -> str:
     return f"{home}, {free / 1000:.0f} GB free"
 
 
-def _chromium(settings: Settings, say: Say) -> str:
+def _chromium(settings: Settings, say: Say) -> str | Warned:
     if settings.browser_elsewhere:
         where = "at BROWSER_CDP_URL" if settings.browser_cdp_url is not None else "to BROWSER_USE_API_KEY"
         return f"{asyncio.run(remote.find_version(settings))} answers {where}"
@@ -142,7 +143,13 @@ def _chromium(settings: Settings, say: Say) -> str:
         raise Misconfigured(
             f"{path} starts but shows no page.", action="Run it by hand to see why, or `make chromium`."
         )
-    return f"{version[0] if version else 'starts'} at {path}"
+    found = f"{version[0] if version else 'starts'} at {path}"
+    if os.geteuid() == 0:
+        return Warned(
+            f"{found}; without its sandbox, since this is root: a page that breaks Chromium has this machine",
+            "Run Everystall as a user of its own (docs/install.md).",
+        )
+    return found
 
 
 def _agent(settings: Settings, say: Say) -> str:

@@ -528,6 +528,7 @@ def load(**overrides: Any) -> Settings:
         wrong = "; ".join(
             ": ".join([*(str(name).upper() for name in x["loc"]), x["msg"].removeprefix("Value error, ")])
             for x in e.errors()
+            if x["type"] != "default_factory_not_called"  # what it is made of is wrong, and said
         )
         raise Misconfigured(
             f"These settings are not usable: {wrong}.", action="Correct them in the environment or in .env."

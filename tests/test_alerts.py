@@ -34,6 +34,8 @@ def test_each_rule_is_whole():
         assert set(rule["labels"]) == {"severity"}, name
         assert rule["labels"]["severity"] in ("page", "ticket"), name
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m")), name
+        # what goes on evenly would be none
+        assert not re.search(r"\b(delta|rate|increase|deriv)\(", rule["expr"]), name
         assert rule["expr"].count("(") == rule["expr"].count(")"), name
 
 

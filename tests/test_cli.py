@@ -18,12 +18,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from everystall import doctor
+from everystall.backup import making
+from everystall.backup.sealing import Sealing
 from everystall.cli import app
 from everystall.demo import show
 from everystall.embedded import Server
 from everystall.errors import Misconfigured
 from everystall.processes import Children, answers, free_port
 from everystall.settings import Settings
+from everystall.vault.keyring import Keyring
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
@@ -64,11 +67,65 @@ def test_a_backup_that_goes_elsewhere_asks_nobody_where_nobody_is(tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-m", "everystall", "backup", "--to", str(tmp_path / "all.everystall")],
         cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
-        env={**clean(), "EVERYSTALL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={**clean(), "EVERYSTALL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT),
+             "DATABASE_URL": "postgresql://x@127.0.0.1:1/x"},
     )  # fmt: skip
     assert done.returncode == 1
     assert "Set BACKUP_PASSPHRASE" in done.stderr
     assert list(tmp_path.glob("*.everystall*")) == []
+
+
+def test_where_nobody_has_an_account_nothing_is_backed_up_or_made(tmp_path: Path):
+    home = tmp_path / "home"
+    done = everystall("backup", EVERYSTALL_HOME=str(home))
+    assert done.returncode == 1
+    assert "Nobody has an account here yet" in done.stderr
+    assert str(home) in done.stderr.replace("\n", "")
+    assert not home.exists()
+
+
+def test_an_empty_database_is_nothing_to_back_up(empty_database, tmp_path: Path):
+    settings = Settings(_env_file=None, everystall_home=tmp_path, database_admin_url=empty_database.admin)
+    with pytest.raises(Misconfigured, match="Nobody has an account"):
+        making.check_anybody(settings)
+
+
+def test_what_is_no_address_to_move_to_is_not_blamed_on_a_setting(tmp_path: Path):
+    for url in ("notanurl", "mysql://u@h/d"):
+        done = everystall("move-database", url, EVERYSTALL_HOME=str(tmp_path / "home"))
+        assert done.returncode == 1
+        assert "URL to move to" in done.stderr
+        assert "DATABASE_URL" not in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_restore_of_no_file_names_the_backups_that_there_are(tmp_path: Path):
+    shelf = tmp_path / "backups"
+    for arguments in ((), ("gone.everystall",)):
+        done = everystall("restore", *arguments, EVERYSTALL_HOME=str(tmp_path))
+        assert done.returncode == 1
+        assert f"In {shelf} there is none" in done.stderr
+        assert not shelf.exists()
+    shelf.mkdir()
+    settings = Settings(_env_file=None, everystall_home=tmp_path)
+    name = "20261101T010203Z-night.everystall"
+    with (shelf / name).open("wb") as file:
+        told = {"made": "2026-11-01T01:02:03+00:00", "version": "0.1.0"}
+        Sealing(file, told, Keyring.load(settings), None, settings.pbkdf2_iterations).close()
+    for arguments in ((), ("gone.everystall",)):
+        done = everystall("restore", *arguments, EVERYSTALL_HOME=str(tmp_path))
+        assert f"everystall restore {shelf / name}" in done.stderr
+
+
+def test_a_browser_without_its_sandbox_is_told_by_the_doctor(monkeypatch):
+    monkeypatch.setattr(doctor, "_run", lambda *_, **__: "Chromium 140 everystall")
+    monkeypatch.setattr(doctor, "find_chromium", lambda _: Path("/usr/bin/chromium"))
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 0, raising=False)
+    told = doctor._chromium(Settings(_env_file=None), print)
+    assert isinstance(told, doctor.Warned)
+    assert "without its sandbox" in told.message
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    assert "sandbox" not in str(doctor._chromium(Settings(_env_file=None), print))
 
 
 def test_a_backup_of_a_database_that_is_away_says_so(tmp_path: Path):

@@ -155,6 +155,13 @@ def test_composes_backup_is_made_at_three_each_night_again_where_it_fails_and_en
             assert service.wait(5) == 0
 
 
+def test_the_image_has_what_its_settings_ask_for():
+    assert "make .venv/bull-ready" in (ROOT / "Dockerfile").read_text()
+    lock = (ROOT / "requirements-bull.lock").read_text()
+    for package in ("bullmq", "sentry-sdk"):
+        assert f"\n{package}==" in lock
+
+
 def test_the_image_is_made_of_what_is_let_into_it_and_names_no_host():
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
     rules = [line for line in ignored if line and not line.startswith("#")]

@@ -208,6 +208,14 @@ def test_every_wrong_setting_is_named_at_once_and_a_right_secret_beside_it_is_no
     assert "hunter2" not in _all_that_is_said(caught.value)
 
 
+def test_a_wrong_port_is_one_complaint(monkeypatch):
+    monkeypatch.setenv("EVERYSTALL_PORT", "notaport")
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    assert "PUBLIC_URL" not in caught.value.message
+    assert caught.value.message.count(";") == 0
+
+
 def test_an_env_file_beside_us_is_read(tmp_path):
     (tmp_path / ".env").write_text("EVERYSTALL_PORT=8901\nDATABASE_URL=" + SECRET + "\n")
     settings = load()

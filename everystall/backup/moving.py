@@ -16,8 +16,8 @@ from typing import Any, Final
 import psycopg
 import structlog
 from psycopg import sql
-from sqlalchemy import URL, Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from everystall import db
 from everystall.backup import archive, restoring
@@ -77,6 +77,19 @@ class _Table:
     columns: list[str]
     owner: str
     forced: bool
+
+
+def check_target(to: str) -> None:
+    """Raises Misconfigured if that is no address of a PostgreSQL."""
+    try:
+        name = make_url(to).get_backend_name()
+    except (ArgumentError, ValueError):
+        name = ""
+    if name not in ("postgresql", "postgres"):
+        raise Misconfigured(
+            "The URL to move to is not the address of a PostgreSQL database; nothing was moved.",
+            action="Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        )
 
 
 def move(settings: Settings, to: str, progress: Progress = silent) -> Moved:

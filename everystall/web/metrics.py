@@ -23,7 +23,7 @@ from everystall.backup.shelf import Shelf
 from everystall.errors import NotAllowed, Unauthenticated
 from everystall.settings import Settings, is_loopback
 from everystall.web.deps import AllParts, Parts
-from everystall.web.numbers import WINDOWS, Now, Window
+from everystall.web.numbers import LATELY, WINDOWS, Now, Window
 
 router = APIRouter(include_in_schema=False)
 
@@ -127,8 +127,10 @@ class _Figures(Collector):
                       if one.at_work is not None])  # fmt: skip
         yield _gauge("everystall_failures", "Steps that failed in the window.",
                      ["marketplace", "window", "code"],
-                     [((one.marketplace, window, one.code), one.number)
-                      for window, found in self._windows.items() for one in found.failures])  # fmt: skip
+                     [*(((one.marketplace, window, one.code), one.number)
+                        for window, found in self._windows.items() for one in found.failures),
+                      *(((name, f"{LATELY}h", code), number)
+                        for (name, code), number in self._now.failed.items())])  # fmt: skip
 
 
 class _Machine(Collector):

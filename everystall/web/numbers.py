@@ -33,6 +33,8 @@ START_ONE: Final = (
     "Nothing is lost: what waits goes on by itself once one runs. Whoever runs Everystall starts one with "
     "`everystall worker`, or all of it with `everystall up`."
 )
+#: Clock hours whose failures count as lately: this one and the one before, so one to two hours at any moment.
+LATELY: Final = 2
 #: Failures that are listed.
 PATTERNS: Final = 50
 
@@ -111,6 +113,8 @@ class Now:
     blind: int
     late: int
     spent: int
+    #: (marketplace, code) → steps that failed LATELY
+    failed: Mapping[tuple[str, str], int]
 
     @property
     def running(self) -> int:
@@ -203,6 +207,9 @@ async def _now(session: AsyncSession, budget_cents: int) -> Now:
     )
     asked = text("SELECT * FROM everystall.trouble_numbers(:budget)")
     trouble = (await session.execute(asked, {"budget": max(1, budget_cents * 10_000)})).one()
+    failed = await session.execute(
+        text("SELECT marketplace, code, number FROM everystall.failure_numbers(:hours)"), {"hours": LATELY}
+    )
     return Now(
         queue.due, queue.urgent, queue.oldest,
         {row.queue_name: (row.waiting, row.doing) for row in wakes},
@@ -211,4 +218,5 @@ async def _now(session: AsyncSession, budget_cents: int) -> Now:
         {row.marketplace: (row.accounts, row.waiting) for row in accounts},
         {(row.marketplace, row.state): row.number for row in healed},
         trouble.blind, trouble.late, trouble.spent,
+        {(row.marketplace, row.code): row.number for row in failed},
     )  # fmt: skip

@@ -298,6 +298,22 @@ async def test_metrics_have_what_alerts_are_made_of(site, alice, bob):
                     assert any(re.fullmatch(value, one) for one in values), (name, metric, label)
 
 
+async def test_what_fails_for_days_is_failing_lately_too_and_what_is_over_is_not(site):
+    """What alerts look at: a difference of the window of 24 hours would be none after a day."""
+    await site.rows(
+        "INSERT INTO everystall.failures (hour, marketplace, step, code, number) "
+        "SELECT date_trunc('hour', now()) - make_interval(hours => ago), name, 'post', 'page_changed', 30 "
+        "FROM generate_series(0, 50) AS ago, unnest('{ebay,mercari}'::text[]) AS name "
+        "WHERE name = 'ebay' OR ago > 2"
+    )
+    chosen(site, metrics_token=SecretStr(TOKEN))
+    found = figures(await program(site, token=TOKEN).get("/metrics"))
+    lately = ("code", "page_changed"), ("marketplace", "ebay"), ("window", "2h")
+    assert found["everystall_failures", *lately] == 60
+    over = ("code", "page_changed"), ("marketplace", "mercari"), ("window", "2h")
+    assert ("everystall_failures", *over) not in found
+
+
 async def test_the_newest_backup_here_is_a_figure(site, database_urls):
     chosen(site, metrics_token=SecretStr(TOKEN))
     before = figures(await program(site, token=TOKEN).get("/metrics"))
