@@ -378,7 +378,7 @@ def backup(
     with_parent: WithParent = False,
 ) -> None:
     """Write everything to one encrypted file: database, photos, key ring. Others may go on meanwhile."""
-    from everystall.backup.making import check_anybody, make, make_on_shelf
+    from everystall.backup.making import check_there, make, make_on_shelf
     from everystall.backup.remote import Remote, by_time, is_remote
     from everystall.installation import opened
     from everystall.processes import end_with_parent, forbid_core_dumps
@@ -395,7 +395,7 @@ def backup(
     if file is not None and file.exists():
         raise typer.BadParameter(f"There is a file {to} already.", param_hint="--to")
     if kind is None:
-        check_anybody(settings)  # before one is made here
+        check_there(settings)
     if to is not None and settings.backup_passphrase is None:
         if not sys.stdin.isatty():
             raise Misconfigured(
@@ -404,8 +404,6 @@ def backup(
             )
         passphrase = typer.prompt("A passphrase that opens it", hide_input=True, confirmation_prompt=True)
     with opened(settings, prepared=kind is None) as settings:
-        if kind is None:
-            check_anybody(settings)
         keyring = Keyring.load(settings)
         with _told(settings, "backup", asked=kind is not None) as progress:
             if to is None:

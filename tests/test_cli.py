@@ -18,7 +18,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from everystall import doctor
-from everystall.backup import making
 from everystall.backup.sealing import Sealing
 from everystall.cli import app
 from everystall.demo import show
@@ -75,19 +74,13 @@ def test_a_backup_that_goes_elsewhere_asks_nobody_where_nobody_is(tmp_path: Path
     assert list(tmp_path.glob("*.everystall*")) == []
 
 
-def test_where_nobody_has_an_account_nothing_is_backed_up_or_made(tmp_path: Path):
+def test_where_nothing_is_installed_nothing_is_backed_up_or_made(tmp_path: Path):
     home = tmp_path / "home"
     done = everystall("backup", EVERYSTALL_HOME=str(home))
     assert done.returncode == 1
-    assert "Nobody has an account here yet" in done.stderr
+    assert "Nothing is installed in" in done.stderr
     assert str(home) in done.stderr.replace("\n", "")
     assert not home.exists()
-
-
-def test_an_empty_database_is_nothing_to_back_up(empty_database, tmp_path: Path):
-    settings = Settings(_env_file=None, everystall_home=tmp_path, database_admin_url=empty_database.admin)
-    with pytest.raises(Misconfigured, match="Nobody has an account"):
-        making.check_anybody(settings)
 
 
 def test_what_is_no_address_to_move_to_is_not_blamed_on_a_setting(tmp_path: Path):

@@ -71,36 +71,13 @@ def make(
     return contents
 
 
-def check_anybody(settings: Settings) -> None:
-    """An installation that has nobody is hardly the one that is meant. Makes none. Raises Misconfigured."""
-    empty = Misconfigured(
-        "Nobody has an account here yet: there is nothing to back up, and no backup was made.",
-        action=f"Is EVERYSTALL_HOME the right one? It is {settings.everystall_home}. Set it, and "
-        "DATABASE_URL where there is one, as the web has them; then again.",
-    )
-    if settings.database_admin_url is None:
-        if settings.database_url is None and not Server(settings.everystall_home).exists():
-            raise empty
-        return  # looked at once its address is known
-
-    url = db.driver_url(settings.database_admin_url.get_secret_value())
-
-    async def look() -> bool:
-        engine = create_async_engine(url, connect_args={"connect_timeout": 10})
-        try:
-            async with engine.connect() as connection:
-                if await connection.scalar(text("SELECT to_regclass('public.users')")) is None:
-                    return False
-                if not await rotation.sees_everyone(connection):
-                    return True  # which is refused when the tables are read
-                return bool(await connection.scalar(text("SELECT EXISTS (SELECT FROM public.users)")))
-        except OperationalError as e:
-            raise db.unreachable(engine.url, e) from None
-        finally:
-            await engine.dispose()
-
-    if not asyncio.run(look()):
-        raise empty
+def check_there(settings: Settings) -> None:
+    """Where no installation is, a backup would make an empty one and be of that. Raises Misconfigured."""
+    if settings.database_url is None and not Server(settings.everystall_home).exists():
+        raise Misconfigured(
+            f"Nothing is installed in {settings.everystall_home}, and no database is named: no backup made.",
+            action="Set EVERYSTALL_HOME, or DATABASE_URL where there is one, as the web has it; then again.",
+        )
 
 
 async def _check_whose(url: str, keyring: Keyring, photos: Photos) -> None:
