@@ -1184,7 +1184,7 @@ async def test_looks_for_what_was_given_up_that_fail_get_rarer_and_end(
         await admin.execute(
             "UPDATE attempts SET outcome = NULL, remote_id = NULL, looks = 1, repost_asked_at = now()"
         )
-        await reconcile._not_found(visit, mine.publication_id, mine)
+        await reconcile._not_found(visit, mine.publication_id, mine, datetime.now(UTC))
     await publish(db, alice, await make_listing(alice), here, "r-9", "live", 1)
     await admin.execute(
         """UPDATE publications SET needs_you = '{"reason": "twin_in_question"}' WHERE remote_id = 'r-9'"""

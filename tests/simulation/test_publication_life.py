@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +47,7 @@ async def _without_fence(self: lease.Lease) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def _over_and_done(one: Any, publication_id: UUID, attempt: Attempt) -> None:
+async def _over_and_done(one: Any, publication_id: UUID, attempt: Attempt, began: datetime) -> None:
     """Not found is not there: what a job queue would do."""
     async with one.lease.transaction() as session:
         publication = await one.locked(session, publication_id)
