@@ -543,7 +543,7 @@ async def test_a_sale_comes_up_and_its_times_fill_in_where_the_seller_reads(
     await down.locator("dd .quiet").nth(1).wait_for(state="detached", timeout=20_000)  # only "Gone" is left
     await _sold(house, bob, others, "Bob's hat")
     await _sold(house, alice, ebay, "Wool hat")
-    await rows.first.get_by_text("Wool hat").wait_for(timeout=20_000)
+    await rows.first.get_by_text("Wool hat", exact=True).wait_for(timeout=20_000)
     assert (await said.inner_text()).endswith("Sold on eBay: Wool hat.")
     assert "14 orders" in await page.locator(".takings").first.inner_text()
     assert abs(await _top(page, ".sold details summary") - before) < 2

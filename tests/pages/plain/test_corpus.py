@@ -245,7 +245,8 @@ async def _stock(house, user):
         "/connections/{id}/import": ebay["public_id"], "/connections/{id}/openings": ebay["public_id"],
         "/inventory/import/{id}": made["import"], "/listings/{id}": shirt, "/notifications/{id}": event["id"],
         "/notifications/webhooks/{id}": webhook["id"],
-        "/sittings/{id}": made["sitting"], "photo": photo["id"], "deleted": made["deleted"],
+        "/sales/{id}": made["sale"], "/sittings/{id}": made["sitting"], "photo": photo["id"],
+        "deleted": made["deleted"],
     }  # fmt: skip
 
 
