@@ -228,6 +228,11 @@ def test_a_prompt_takes_what_it_names_and_nothing_else():
         prompts.render("copy", title="Jeans")
 
 
+@pytest.mark.parametrize("number", ["503-555-0199", "(503) 555-0199", "(503)555-0199", "+1 503 555 0199"])
+def test_telephone_numbers_are_left_out(number):
+    assert prompts.bare(f"Jeans, call {number} for more") == "Jeans, call   for more"
+
+
 def test_measurements_and_prices_are_no_telephone_numbers():
     for kept in ("Waist 16 in, inseam 30.5 in", "Model 501-0115", "$1,250.00", "Size 32x30", "8 1/2"):
         assert prompts.bare(kept) == kept

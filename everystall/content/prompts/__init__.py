@@ -26,7 +26,7 @@ def bare(text: str) -> str:
 
 _PERSONAL = re.compile(
     r"\S+@\S+\.\w+|(?:https?://|www\.)\S+|(?<!\w)@\w{2,}"
-    r"|(?<![\w$.])\+?(?:\(\d{3}\)|\d{3})[ .-]\d{3}[ .-]\d{4}(?!\w)|(?<!\w)\+\d[\d .()-]{8,}\d"
+    r"|(?<![\w$.])\+?(?:\(\d{3}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?!\w)|(?<!\w)\+\d[\d .()-]{8,}\d"
     r"|(?:venmo|paypal|cashapp|zelle|whatsapp|instagram|insta|ig|tel|phone|text me)\b\s*[:@]\s*\S+",
     re.IGNORECASE,
 )
