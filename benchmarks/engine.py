@@ -61,7 +61,8 @@ STATEMENTS = (
 _BY_THE_CLOCK = re.compile(
     r"heartbeat|abort_requested|prune_stalled|LISTEN|UNLISTEN|periodic|register_worker|to_regclass"
 )
-_BESIDE = re.compile(r"BEGIN|COMMIT|ROLLBACK|SELECT set_config\('role'")
+#: DEALLOCATE ALL is psycopg's, after any ROLLBACK: the clock's, where its chore waits already.
+_BESIDE = re.compile(r"BEGIN|COMMIT|ROLLBACK|DEALLOCATE ALL|SELECT set_config\('role'")
 _LOGGED = re.compile(r"^\S+ \S+ \S+ \[\d+\] (\w+):  (?:statement: |execute [^:]+: )?(.*)$")
 
 
