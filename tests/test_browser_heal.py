@@ -164,6 +164,16 @@ async def test_what_was_found_by_its_words_is_read_once_it_says_what_was_chosen(
     await page.click(opens)
     await page.raw.evaluate("document.querySelector('[role=button]').textContent = 'M'")
     assert await page.read_form("() => ({size: null})", {"size": opens}) == {"size": "M"}
+    for anew, shown in (  # only the same in its place counts
+        ("one.outerHTML = '<div role=button>L</div>'", "L"),
+        ("one.before(document.createElement('p')); one.outerHTML = '<div role=button>S</div>'", None),
+    ):
+        await page.goto("/sell")
+        await page.click(opens)
+        await page.raw.evaluate(f"const one = document.querySelector('[role=button]'); {anew}")
+        assert await page.read_form("() => ({size: null})", {"size": opens}) == {"size": shown}
+    await page.goto("/sell")
+    await page.click(opens)
     await page.raw.evaluate("document.querySelector('[role=button]').outerHTML = '<b>M</b>'")
     assert await page.read_form("() => ({size: null})", {"size": opens}) == {"size": None}
 

@@ -335,13 +335,23 @@ OUTLINE = """- form [ref=e2]:
   - paragraph [ref=e8]: "Linen shirt, hardly worn · $25"
   - combobox "Policy" [ref=e9]:
     - option "My own policy" [selected]
+  - textbox "ZIP" [ref=e10]:
+    - /placeholder: Where from?
+    - text: "97205"
+  - combobox "Size" [ref=e11]:
+    - /placeholder: Choose
+    - text: Petite
+    - option "Tall" [ref=e12]: Tall
+  - textbox [ref=e13]:
+    - paragraph [ref=e14]: Hardly worn
+  - paragraph [ref=e15]: What it is
 """
 
 
 def test_a_model_may_choose_of_what_is_of_the_kind_and_can_be_used():
-    assert _refs(OUTLINE, "text") == {"e3", "e4", "e7", "e9"}
-    assert _refs(OUTLINE, "press") == {"e3", "e4", "e6", "e7", "e9"}
-    assert _refs(OUTLINE, "select") == {"e7", "e9"}
+    assert _refs(OUTLINE, "text") == {"e3", "e4", "e7", "e9", "e10", "e11", "e13"}
+    assert _refs(OUTLINE, "press") == {"e3", "e4", "e6", "e7", "e9", "e10", "e11", "e12", "e13"}
+    assert _refs(OUTLINE, "select") == {"e7", "e9", "e11"}
 
 
 def test_a_model_reads_nothing_that_was_written():
@@ -350,6 +360,14 @@ def test_a_model_reads_nothing_that_was_written():
     assert "Levi" not in shown
     assert "My own" not in shown
     assert '- textbox "Title" [ref=e3]\n' in shown
+
+
+def test_a_model_reads_nothing_that_stood_in_a_field_before_we_came():
+    shown = _unfilled(OUTLINE)
+    for value in ("97205", "Petite", "Hardly worn\n  - p", "Levi", "Linen shirt, hardly worn\n"):
+        assert value not in shown
+    for there in ("Where from?", "What it is", '- option "Tall" [ref=e12]', 'button "Save" [ref=e6]'):
+        assert there in shown
 
 
 # ---- what a step learned --------------------------------------------------------------------------

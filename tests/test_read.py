@@ -118,6 +118,36 @@ def test_what_is_too_unsure_for_the_description_is_told_with_where_it_was_seen()
     assert read.doubts(SHIRT, 3, NOTES) == []
 
 
+@pytest.mark.parametrize(
+    ("detail", "brand", "sure"),
+    [(told("Nike swoosh on the chest"), "", False), (told("swoosh like Nike's"), "", False),
+     (told("nike swoosh"), "Nike", False), (told("model 501"), "", False), (told("a size medium"), "", False),
+     (told("runs like an XL"), "", False), (told("Nike swoosh", quote="NIKE"), "", True),
+     (told("model 501", quote="501 original fit"), "", True), (told("Long sleeves"), "", True),
+     (told("V-neck"), "", True), (told("two chest pockets"), "", True)],
+)  # fmt: skip
+def test_a_detail_and_a_flaw_name_nothing_but_what_their_quote_has(detail, brand, sure):
+    for field in ("details", "flaws"):
+        bare = {"details": [], "flaws": [], "measurements": [], "brand": told(brand, quote="a swoosh")}
+        one = SHIRT.model_copy(update=bare | {field: [detail]})
+        assert ("description" in found(one)) is sure
+        assert read.doubts(one, 3, NOTES) == ([] if sure else [f"{detail.value} (photo 1)"])
+        if not sure:
+            assert not {"nike", "501", "medium", "xl"} & set(words(found(one)["title"].value))
+
+
+@pytest.mark.parametrize(
+    ("value", "quote", "sure"),
+    [("20 in", "chest 20 in", True), ("20 in", "chest 22 in", False), ("20 in", "20 cm", False),
+     ("20 in", "", False)],
+)  # fmt: skip
+def test_a_measurement_is_what_its_quote_says(value, quote, sure):
+    one = Measurement(name="chest", value=value, sources=["photo 2"], quote=quote, confidence=1)
+    reading = SHIRT.model_copy(update={"measurements": [one], "details": [], "flaws": []})
+    assert ("description" in found(reading)) is sure
+    assert read.doubts(reading, 3, NOTES) == ([] if sure else ["chest 20 in (photo 2)"])
+
+
 def test_a_title_of_words_that_were_not_found_is_made_anew():
     assert found(title="Vintage designer shirt M, Levi's")["title"].value == (
         "Levi's Casual button-down shirts blue size M"

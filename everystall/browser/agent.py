@@ -47,6 +47,10 @@ PYTHON = HOME / ".venv" / "bin" / "python"
 MOST_STEPS, MOST_TOKENS, MOST_SECONDS = 12, 60_000, 120.0
 #: Of a line that it sends: a prompt.
 MOST_LINE = 2**22
+#: What it presses only where that looks like the step's own: most of these bind or cost, some end a dialog.
+BINDS = re.compile(
+    r"\b(save|buy|purchase|check ?out|order|confirm|subscribe|promote|boost|upgrade|donate)\b", re.IGNORECASE
+)
 #: What each act is done with.
 _KINDS = {"press": ("press", "check", "words"), "write": ("text",), "choose": ("select",),
           "upload_photos": ("file",)}  # fmt: skip
@@ -286,7 +290,7 @@ class Agent:
             if _KINDS.get(do) is None or look["kind"] not in _KINDS[do]:
                 raise _Refused(f"That is not done with a thing of this kind ({look['kind']}).")
             if do == "press":
-                await self._may_press(page, found, look)
+                await self._may_press(page, wish, found, look)
                 await _may_tick(page, wish, mark)
             else:
                 await self._may_fill(page, wish, found, do)
@@ -315,28 +319,35 @@ class Agent:
                      for one in self.photos]  # fmt: skip
             await found.set_input_files(files, timeout=20_000)
 
+    async def _is_own(self, page: Page, wish: Wish, found: Locator) -> bool:
+        """It looks like what the step looks for, and is nothing else's."""
+        layout, taken = layout_of(page.url, wish.target.frame), page.taken(wish.target)
+        attached = wish.state == "attached"
+        return (
+            page.healing is not None and wish.target.heal
+            and await page.healing.may_be(found, wish.target, layout, attached=attached, taken=taken)
+        )  # fmt: skip
+
     async def _may_fill(self, page: Page, wish: Wish, found: Locator, do: str) -> None:
         """The step's own value into what looks like the step's own field, where nothing of the listing
         stands yet."""
         if do != "upload_photos" and wish.value is None:
             raise _Refused("This step writes and chooses nothing.")
-        layout, taken = layout_of(page.url, wish.target.frame), page.taken(wish.target)
-        attached = wish.state == "attached"
-        if page.healing is None or not wish.target.heal or not await page.healing.may_be(
-            found, wish.target, layout, attached=attached, taken=taken
-        ):  # fmt: skip
+        if not await self._is_own(page, wish, found):
             raise _Refused(f"This does not look like {wish.target.intent}, or is something else's.")
         if do != "upload_photos" and _is_one_of(
             await found.evaluate(SHOWN, timeout=self.act_ms), self.fields
         ):
             raise _Refused("This says already what the listing says: it is not written over.")
 
-    async def _may_press(self, page: Page, found: Locator, look: Mapping[str, Any]) -> None:
+    async def _may_press(self, page: Page, wish: Wish, found: Locator, look: Mapping[str, Any]) -> None:
         """Not what publishes: by its locators, its words, what it does, and its likeness to what did."""
         here = urlsplit(page.url)
         for one in await found.evaluate(_PRESSED, timeout=self.act_ms):
             if FINAL.search(one["said"]) or one["submits"]:
                 raise _Refused("This may publish or delete: only the program presses it. Request it.")
+            if BINDS.search(one["said"]) and not await self._is_own(page, wish, found):
+                raise _Refused("This may save, order or pay for something, and is not the step's own.")
             there = urlsplit(one["href"])
             if one["away"] or (there.scheme not in ("", "javascript") and there[:3] != here[:3]):
                 raise _Refused("This leads away from the form.")

@@ -368,10 +368,24 @@ def _refs(outline: str, kind: str) -> frozenset[str]:
 
 
 def _unfilled(outline: str) -> str:
-    """Without what stands in its fields, and what they offer."""
-    outline = re.sub(r"^\s*- option\b(?!.*\[ref=).*\n?", "", outline, flags=re.MULTILINE)
-    pattern = r"^(\s*- (?:textbox|searchbox|combobox|spinbutton)\b[^\n]*\[ref=\w+\][^:\n]*): .*$"
-    return re.sub(pattern, r"\1", outline, flags=re.MULTILINE)
+    """Without what stands in its fields, and what they offer: on a field's own line, or where that has a
+    placeholder, below."""
+    kept: list[str] = []
+    field, within = "", -1
+    for line in outline.splitlines(keepends=True):
+        deep = len(line) - len(line.lstrip())
+        if deep <= within:
+            field, within = "", -1
+        if field and not line.lstrip().startswith("- /placeholder:"):
+            if field != "combobox" or "[ref=" not in line:
+                continue
+            line = re.sub(r"(\[ref=\w+\][^:\n]*): .*", r"\1", line)
+        elif said := re.match(r"\s*- (textbox|searchbox|combobox|spinbutton)\b", line):
+            field, within = said[1], deep
+            line = re.sub(r"(\[ref=\w+\][^:\n]*): .*", r"\1", line)
+        if not re.match(r"\s*- option\b(?!.*\[ref=)", line):
+            kept.append(line)
+    return "".join(kept)
 
 
 async def _picture(page: RawPage, found: Locator, written: Iterable[str]) -> bytes | None:

@@ -156,7 +156,6 @@ SHOWN = """(one) => one.matches("[type=checkbox], [type=radio]") ? one.checked
   : one.matches("input, textarea") ? one.value
   : one.isContentEditable ? one.innerText : one.textContent.trim()"""
 #: Names that a page makes up anew, or that may be of a person or a thing.
-#: Names that a page makes up anew, or that may be of a person or a thing.
 MADE_UP = re.compile(r"[0-9a-f]{8,}|\d{4,}|.{60,}|\b(?=[a-z\d]{5})[a-z]*\d+[a-z]", re.IGNORECASE)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import structlog
-from playwright.async_api import Dialog, ElementHandle, FilePayload, Locator, Request, Response
+from playwright.async_api import Dialog, FilePayload, JSHandle, Locator, Request, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as RawPage
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -97,6 +97,21 @@ def pauses() -> Iterator[float]:
         pause = min(pause * 1.3, 0.3)
 
 
+#: An element, and its place, where the page may draw it anew.
+_HOLD = """(one) => {
+  const within = one.parentElement, all = [...(within?.children ?? [])];
+  return {one, within, at: all.indexOf(one), of: all.length};
+}"""
+#: What shows there, of that element or of the same kind in its place; null: nothing does.
+_SHOWS_THERE = f"""({{one, within, at, of}}) => {{
+  const kind = (e) => [e.tagName, e.type, e.getAttribute("role")].join();
+  const anew = within?.isConnected && within.children.length === of && within.children[at];
+  const there = one.isConnected ? one : anew;
+  const seen = there && kind(there) === kind(one) && there.checkVisibility({{visibilityProperty: true}});
+  return seen ? ({SHOWN})(there) : null;
+}}"""
+
+
 class Page:
     """One page. All waits are settings.locator_seconds unless said otherwise."""
 
@@ -143,7 +158,7 @@ class Page:
         #: What targets were found as since `goto`, and the elements at which something was done: a menu's own
         #: button may say what was chosen from then on.
         self._met: dict[str, Locator] = {}
-        self._held: dict[str, ElementHandle] = {}
+        self._held: dict[str, JSHandle] = {}
 
     @property
     def url(self) -> str:
@@ -485,9 +500,8 @@ class Page:
                             await self.healing.note(target, found, layout_of(self.raw.url, target.frame))
                         break
             if shown[name] is None and (held := self._held.get(target.key)) is not None:
-                with suppress(PlaywrightError):  # the page put another in its place
-                    if await held.is_visible():
-                        shown[name] = await held.evaluate(SHOWN)
+                with suppress(PlaywrightError):  # the page is another
+                    shown[name] = await held.evaluate(_SHOWS_THERE)
         return shown
 
     # ---- parts ----
@@ -594,7 +608,7 @@ class Page:
         found = await self._find(target, state=state, seconds=seconds)
         if self.healing is not None:
             with self._translated():
-                self._held[target.key] = await found.element_handle(timeout=self._milliseconds)
+                self._held[target.key] = await found.evaluate_handle(_HOLD, timeout=self._milliseconds)
         async with self._acting(target):
             await act(found)
 

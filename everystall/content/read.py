@@ -14,8 +14,8 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from everystall.content import prompts
-from everystall.content.facts import GLUE, MATERIALS, stem, words
-from everystall.marketplaces.base import COLORS, CONDITIONS, NO_BRAND, PhotoRule
+from everystall.content.facts import GLUE, MATERIALS, PLAIN, Text, claims_of, stem, words
+from everystall.marketplaces.base import COLORS, CONDITIONS, NO_BRAND, ListingFacts, PhotoRule
 from everystall.marketplaces.taxonomy import CATEGORIES, find_category, find_size
 
 #: What a photo is sent as: large enough for a label's words.
@@ -190,13 +190,45 @@ def _may_be_said(told: Told, photos: int, notes: str) -> bool:
     return claimed & _MATERIALS <= quoted
 
 
-def _said(reading: Reading, photos: int, notes: str) -> tuple[list[Told], list[Measurement], list[Told]]:
-    """Details, measurements and flaws that may be said, sure or not."""
-    details, flaws = (
-        [one for one in told if _may_be_said(one, photos, notes)] for told in (reading.details, reading.flaws)
+def _is_plain(told: Told, unread: frozenset[str]) -> bool:
+    """It names nothing, and no number or size, but what its quote has: a brand may hide in a detail.
+    `unread`: words of a brand and a size that nobody can point at."""
+    quoted = frozenset(words(told.quote))
+    said = told.value.split()
+    named = {word for one in said if _NAMED.search(one) and not _SHAPE.fullmatch(one) for word in words(one)}
+    if said and said[0].istitle():  # a sentence may begin so
+        named -= {word for word in words(said[0]) if stem(word) in PLAIN}
+    sizes = claims_of(Text("", told.value), ListingFacts())["sizes"]
+    return (
+        named <= quoted
+        and unread.isdisjoint(frozenset(words(told.value)) - quoted)
+        and sizes <= claims_of(Text("", told.quote), ListingFacts())["sizes"]
     )
-    sizes = [one for one in reading.measurements if one.name.strip() and re.search(r"\d", one.value)
-             and _may_be_said(one, photos, notes)]  # fmt: skip
+
+
+#: A name, a size or a number; "V-neck" and "T-shirt" are none.
+_NAMED: Final = re.compile(r"[^\W\da-z]|\d")
+_SHAPE: Final = re.compile(r"\W*[A-Z]-[a-z]+\W*")
+
+
+def _said(
+    reading: Reading, photos: int, notes: str
+) -> tuple[list[tuple[Told, bool]], list[tuple[Measurement, bool]], list[tuple[Told, bool]]]:
+    """Details, measurements and flaws that may be said, each with whether it is sure."""
+    unread = frozenset(
+        word for one in (reading.brand, reading.size) if not _is_read(one, photos, notes)
+        for word in words(one.value)
+    )  # fmt: skip
+    details, flaws = (
+        [(one, one.confidence >= SURE and _is_plain(one, unread))
+         for one in told if _may_be_said(one, photos, notes)]
+        for told in (reading.details, reading.flaws)
+    )  # fmt: skip
+    sizes = [
+        (one, one.confidence >= SURE and _is_plain(one, unread) and _within(one.value, one.quote))
+        for one in reading.measurements
+        if one.name.strip() and re.search(r"\d", one.value) and _may_be_said(one, photos, notes)
+    ]
     return details, sizes, flaws
 
 
@@ -205,21 +237,17 @@ def doubts(reading: Reading, photos: int, notes: str) -> list[str]:
     first."""
     notes = prompts.bare(notes[:MOST_NOTES])
     details, sizes, flaws = _said(reading, photos, notes)
-    found: list[tuple[Told, str]] = [(one, one.value) for one in flaws]
-    found += [(one, f"{one.name} {one.value}") for one in sizes]
-    found += [(one, one.value) for one in details]
-    return [
-        f"{_line(said)} ({', '.join(_sources(one, photos, notes))})"
-        for one, said in found
-        if one.confidence < SURE
-    ]
+    found: list[tuple[Told, str]] = [(one, one.value) for one, sure in flaws if not sure]
+    found += [(one, f"{one.name} {one.value}") for one, sure in sizes if not sure]
+    found += [(one, one.value) for one, sure in details if not sure]
+    return [f"{_line(said)} ({', '.join(_sources(one, photos, notes))})" for one, said in found]
 
 
 def _description(reading: Reading, photos: int, notes: str) -> Proposed | None:
     """What was seen, a sentence each; measurements and flaws on lines of their own."""
     told = _said(reading, photos, notes)
-    details, flaws = ([one for one in some if one.confidence >= SURE] for some in (told[0], told[2]))
-    sizes = [one for one in told[1] if one.confidence >= SURE]
+    details, flaws = ([one for one, sure in some if sure] for some in (told[0], told[2]))
+    sizes = [one for one, sure in told[1] if sure]
     lines = [" ".join(_sentence(one.value) for one in details)]
     if sizes:
         lines.append(

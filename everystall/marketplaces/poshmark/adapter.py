@@ -132,8 +132,9 @@ class Poshmark:
 
         async def read() -> Filled:
             shown = await _form(page)
-            if shown["title"] is None and page.acts == acts:  # the second step took the first one's place
-                shown = before
+            if page.acts == acts:  # the second step took the first one's place, or lies in front of it
+                now = {name: value for name, value in shown.items() if value is not None}
+                shown = before if shown["title"] is None else {**before, **now}
             return _read_back(shown, len(photos), options)
 
         await arm(read)
