@@ -11,6 +11,7 @@ import pytest
 
 from everystall.browser import heal
 from everystall.browser.heal import Healed, Healing, Question
+from everystall.browser.looks import look_of
 from everystall.browser.page import Page
 from everystall.browser.targets import Target
 from everystall.errors import Misconfigured, PageChanged, SessionExpired
@@ -144,6 +145,20 @@ async def test_of_a_dialogs_button_it_is_remembered_which_fields_the_dialog_has(
     await page.wait_for(NEXT)
     noted = page.healing.noted
     assert (noted[saves.key, "/sell"]["inside"], noted[NEXT.key, "/sell"]["inside"]) == (inside, [])
+
+
+async def test_what_stands_beside_says_neither_its_label_nor_what_is_above_again(learned, stall):
+    page = learned()
+    stall.show(
+        "/sell",
+        """<main><section><h2>Weight</h2><div><label for=w>Pounds</label><input id=w></div>
+        <p>Wrapped</p></section><section><div>Pounds <input id=a aria-label=Pounds></div><p>Far</p></section>""",
+    )
+    await page.goto("/sell")
+    looks = {name: await look_of(page.raw.locator(name)) for name in ("#w", "#a")}
+    assert {name: (one["label"], one["near"]) for name, one in looks.items()} == {
+        "#w": ("Pounds", ["Wrapped"]), "#a": ("Pounds", ["Far"]),
+    }  # fmt: skip
 
 
 async def test_what_opens_a_menu_is_still_found_once_it_says_what_was_chosen(learned, stall):

@@ -218,6 +218,22 @@ def test_in_a_row_that_lost_one_of_its_own_nobody_takes_its_place():
         assert found(one, left, *left) is None, gone
 
 
+def test_where_all_places_are_new_a_new_place_says_little():
+    types = ("text", "tel", "url", "search", "number", "date", "time", "week")
+    parts = [look(label=f"Part {i}", id=f"part-{i}", heading=f"Head {i}", near=[f"{i}{i}"],
+                  asks=[f"rows={i}"], type=one, rank=f"{i}of8",
+                  steps=["input:1of1", f"section:{i}of8", "form:1of1"])
+             for i, one in enumerate(types)]  # fmt: skip
+
+    def moved(one: Look, to: int) -> Look:
+        return one | {"rank": f"{to}of8", "steps": ["input:1of1", "section:1of1", f"div:{to}of8"]}
+
+    one, rivals = parts[0], parts[1:]
+    lost = look(**one | {"label": "Piece", "id": "x", "heading": "Other words"})
+    assert found(one, [moved(lost, 7), *rivals], *rivals) is None
+    assert found(one, [moved(lost, 7), *(moved(other, i) for i, other in enumerate(rivals))], *rivals) == 0
+
+
 def test_what_another_target_needs_more_is_left_to_that():
     one = WEIGHT[0]
     left = renamed(one)

@@ -34,8 +34,9 @@ TELLS = 0.5
 FINAL = re.compile(r"\b(list|publish|post|sell|submit|pay|delete|remove|end|revise|update)\b", re.IGNORECASE)
 #: Looks that differ less are of one thing.
 SAME = 0.97
+Kept = Mapping[str, tuple[float, float]]
 #: Of each trait: how often a change leaves it as it is, and how often another has the same by chance.
-KEPT: Mapping[str, tuple[float, float]] = {
+KEPT: Kept = {
     "label": (0.6, 0.02), "text": (0.6, 0.02), "placeholder": (0.6, 0.02), "name": (0.3, 0.01),
     "id": (0.3, 0.01), "data": (0.3, 0.01), "classes": (0.3, 0.15), "heading": (0.7, 0.15),
     "near": (0.8, 0.1), "asks": (0.95, 0.3), "type": (0.98, 0.5), "tag": (0.98, 0.5), "role": (0.97, 0.6),
@@ -50,6 +51,12 @@ SAYS: Mapping[str, float] = {
 APART = ("inside",)
 #: Elements for which what is usual elsewhere counts, beside those of the page.
 USUAL = 4
+#: Traits that say where one stands among others. A new order changes all of them, the first no less: what is
+#: new or gone changes the others alone.
+PLACES = ("steps", "rank", "place")
+#: How much of these its change left is learned from each page, by what fits that well. What is usual elsewhere
+#: counts as so many.
+CLEARLY, USUALLY = 8.0, 4
 #: How much has to speak for one (e^2.5: 12 to 1), and how much more than for any other answer.
 ENOUGH, SURELY = 2.5, 2.0
 _PLACE = re.compile(r"\{\w+\}")
@@ -129,7 +136,11 @@ def _by_exclusion(
     by SURELY if it were another, or not there."""
     there = [place for place, look in enumerate(looks) if look["visible"] and look["kind"] == before["kind"]]
     there = sorted({*there, *places})
-    fit = _fits([before, *rivals], [looks[place] for place in there])
+    here = [looks[place] for place in there]
+    fit = _fits([before, *rivals], here, KEPT)
+    if any(map(any, fit[1:])):
+        clear = [[score if score >= CLEARLY else 0.0 for score in row] for row in fit[1:]]
+        fit = _fits([before, *rivals], here, _kept(rivals, here, _matched(clear)[1]))
     may = set(places)
     fit[0] = [score if place in may else 0.0 for score, place in zip(fit[0], there, strict=True)]
     for row, rival in zip(fit[1:], rivals, strict=True):
@@ -151,11 +162,26 @@ def _by_exclusion(
     return first if whole - _matched(fit)[0] >= SURELY else None
 
 
-def _fits(known: Sequence[Look], here: Sequence[Look]) -> list[list[float]]:
+def _kept(known: Sequence[Look], here: Sequence[Look], matched: Sequence[int | None]) -> Kept:
+    """How much of each trait this page's change left, by those of the others that were found: once all places
+    are new, that one's place is new says little."""
+    pairs = [(look, here[column]) for look, column in zip(known, matched, strict=True) if column is not None]
+    learned, left = dict(KEPT), 0.0
+    for trait in PLACES:
+        kept, chance = KEPT[trait]
+        both = [(_plain(one[trait]), _plain(other.get(trait))) for one, other in pairs if trait in one]
+        alike = sum(_same(trait, mine, theirs) for mine, theirs in both)
+        now = (alike + USUALLY * kept) / (len(both) + USUALLY)
+        learned[trait] = (min(max(now, left * kept), kept), chance)
+        left = left or learned["steps"][0] / KEPT["steps"][0]
+    return learned
+
+
+def _fits(known: Sequence[Look], here: Sequence[Look], how: Kept) -> list[list[float]]:
     """Of each that is known and each that is here: how much more likely it is the same than by chance, as a
     logarithm, above ENOUGH; 0 where it is less. A trait that most of them share says little."""
     scores = [[0.0] * len(here) for _ in known]
-    for trait, (kept, chance) in KEPT.items():
+    for trait, (kept, chance) in how.items():
         columns: dict[Any, list[int]] = defaultdict(list)
         for column, look in enumerate(here):
             columns[_plain(look.get(trait))].append(column)

@@ -56,19 +56,22 @@ TRAITS = r"""(elements) => {
     const around = [...(e.labels ?? [])].map(words).join(" ");
     return [by, e.getAttribute("aria-label"), around, e.getAttribute("title")].map(short).find(Boolean) ?? "";
   };
-  // texts beside it but for its own label, in the smallest part of the page that has any
+  // texts beside it but for its own label and what is above, which say that already, in the smallest part of
+  // the page that has any
+  const HEADINGS = "h1, h2, h3, h4, h5, h6, legend";
   const SILENT = "option, script, style, textarea, [contenteditable], [hidden]";
-  const nearOf = (e) => {
+  const nearOf = (e, label) => {
     const own = [e, ...(e.labels ?? [])];
     for (let around = e.parentElement, up = 0; around && up < 4; around = around.parentElement, up++) {
       if (around.matches("body, main, form, [role=dialog]")) break;
       const found = [], walk = document.createTreeWalker(around, NodeFilter.SHOW_TEXT);
       for (let one = walk.nextNode(); one && found.length < 12; one = walk.nextNode()) {
-        if (own.some((its) => its.contains(one)) || one.parentElement.closest(SILENT)) continue;
-        const said = short(one.data).replace(/\d+/g, "0");
-        if (said) found.push(said);
+        const silent = one.parentElement.closest(`${SILENT}, ${HEADINGS}`);
+        if (silent || own.some((its) => its.contains(one))) continue;
+        const said = short(one.data);
+        if (said && said !== label) found.push(said.replace(/\d+/g, "0"));
       }
-      if (found.length) return found;
+      if (found.length || around.querySelector(HEADINGS)) return found;
     }
     return [];
   };
@@ -114,13 +117,13 @@ TRAITS = r"""(elements) => {
   return elements.map((e) => {
     const tag = e.tagName.toLowerCase(), role = e.getAttribute("role") ?? "";
     const type = tag === "input" ? (e.getAttribute("type") ?? "text").toLowerCase() : "";
-    const kind = kindOf(e, tag, type, role);
+    const kind = kindOf(e, tag, type, role), label = labelOf(e);
     const style = getComputedStyle(e), box = e.getBoundingClientRect();
     const same = role ? `${tag}[role="${role}"]` : tag;
     let heading = "", under = "", place = 0, many = 0, steps = 0;
     for (let around = e.parentElement; around && !heading && steps < 12; around = around.parentElement) {
       steps++;
-      const one = [...around.querySelectorAll("h1, h2, h3, h4, h5, h6, legend")].filter((one) =>
+      const one = [...around.querySelectorAll(HEADINGS)].filter((one) =>
         one.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING && short(one.textContent)).at(-1);
       if (!one) continue;
       heading = short(one.textContent);
@@ -140,9 +143,9 @@ TRAITS = r"""(elements) => {
     return {
       kind, tag, type, role, path, around, heading, under, same, nth: place,
       place: many ? `${place + 1}of${many}` : "",
-      label: labelOf(e), placeholder: short(e.getAttribute("placeholder")),
+      label, placeholder: short(e.getAttribute("placeholder")),
       text: kind === "press" || kind === "words" ? words(e) : "",
-      near: nearOf(e), asks: asksOf(e), steps: stepsOf(e), rank: rankOf(e, same), inside: insideOf(e),
+      near: nearOf(e, label), asks: asksOf(e), steps: stepsOf(e), rank: rankOf(e, same), inside: insideOf(e),
       id: idOf(e.id ?? ""), name: e.getAttribute("name") ?? "", classes: [...e.classList],
       data: [...e.attributes].filter((a) => a.name.startsWith("data-")).map((a) => `${a.name}=${a.value}`),
       visible: style.visibility === "visible" && box.width > 0 && box.height > 0,
