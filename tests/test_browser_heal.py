@@ -152,7 +152,7 @@ async def test_what_stands_beside_says_neither_its_label_nor_what_is_above_again
     stall.show(
         "/sell",
         """<main><section><h2>Weight</h2><div><label for=w>Pounds</label><input id=w></div>
-        <p>Wrapped</p></section><section><div>Pounds <input id=a aria-label=Pounds></div><p>Far</p></section>""",
+        <p>Wrapped</p></section><section><div>Pounds <input id=a aria-label=Pounds></div><p>Far</p>""",
     )
     await page.goto("/sell")
     looks = {name: await look_of(page.raw.locator(name)) for name in ("#w", "#a")}

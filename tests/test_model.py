@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
+from everystall.content import model as content_model
 from everystall.content.model import Model
 from everystall.errors import ModelAway, ModelDenied, NoModel
 from everystall.settings import Settings
@@ -64,7 +67,7 @@ async def test_a_wrong_shape_is_asked_again_and_both_are_paid_for(server):
     assert answer.cost == 4000
 
 
-@pytest.mark.parametrize("said", [500, 503, 429, 404, {"colour": 1}, "I would say blue"])
+@pytest.mark.parametrize("said", [500, 503, 429, 404, 403, {"colour": 1}, "I would say blue"])
 async def test_the_second_model_answers_where_the_first_does_not_usably(server, said):
     server.answer = lambda asked: BLUE if asked.model == "b/second" else said
     answer = await Model(settings_for(server)).answer("test", "Which colour?", [], Colour)
@@ -89,11 +92,36 @@ async def test_a_key_that_is_not_taken_is_the_operators_and_no_secret_is_told(se
     assert "sk-or" not in f"{told.value!r} {told.value.as_json()} {logs}"
 
 
+async def test_what_is_forbidden_with_all_models_is_the_operators(server):
+    server.answer = 403
+    with pytest.raises(ModelDenied):
+        await Model(settings_for(server)).ask("test", "Which colour?", [], Colour)
+    assert [asked.model for asked in server.got] == ["a/first", "b/second"]
+    with pytest.raises(ModelDenied):
+        await Model(settings_for(server)).chat("agent", [{"role": "user", "content": "Which?"}], None)
+    assert len(server.got) == 4
+
+
 async def test_a_model_that_dawdles_is_not_waited_for(server):
     server.delay = 5
     with pytest.raises(ModelAway) as told:
         await Model(settings_for(server)).answer("test", "Which colour?", [], Colour, seconds=0.5)
     assert told.value.cost is None  # nobody knows
+
+
+async def test_a_first_model_that_dawdles_leaves_the_second_its_time(server, monkeypatch):
+    async def dawdling(asked):
+        if asked.model == "a/first":
+            await asyncio.sleep(10)
+        return BLUE if "tools" in asked.body else "blue"
+
+    server.answer = dawdling
+    model = Model(settings_for(server))
+    answer = await model.answer("test", "Which colour?", [], Colour, seconds=4)
+    assert (answer.model, answer.said.colour) == ("b/second", "blue")
+    monkeypatch.setattr(content_model, "TRY_SECONDS", 1.0)
+    turn = await model.chat("agent", [{"role": "user", "content": "Which?"}], None)
+    assert turn.model == "b/second"
 
 
 async def test_the_log_tells_of_a_question_what_it_cost_and_never_what_it_was(server):

@@ -54,8 +54,8 @@ USUAL = 4
 #: Traits that say where one stands among others. A new order changes all of them, the first no less: what is
 #: new or gone changes the others alone.
 PLACES = ("steps", "rank", "place")
-#: How much of these its change left is learned from each page, by what fits that well. What is usual elsewhere
-#: counts as so many.
+#: How much of these its change left is learned from each page, by what fits that well. What is usual counts
+#: as so many.
 CLEARLY, USUALLY = 8.0, 4
 #: How much has to speak for one (e^2.5: 12 to 1), and how much more than for any other answer.
 ENOUGH, SURELY = 2.5, 2.0

@@ -95,7 +95,7 @@ class Model:
         models = await asyncio.to_thread(lambda: self._models)
         try:
             async with asyncio.timeout(seconds):
-                said = await _first(models, prompt, images, answer_type, heard)
+                said = await _first(models, prompt, images, answer_type, heard, seconds)
         except TimeoutError:
             log.warning("model.late", kind=kind, seconds=seconds)
             raise ModelAway(f"The model did not answer within {seconds:.0f} seconds.") from None
@@ -123,13 +123,17 @@ class Model:
         why, lost, late = "", 0, False
         for name in self._names:
             try:
-                said = await client.chat.completions.create(
-                    model=name, messages=list(messages), max_tokens=MOST_TOKENS, extra_body=more,
-                    **({"response_format": form} if schema else {}),
-                )  # fmt: skip
+                async with asyncio.timeout(TRY_SECONDS):  # the client's is each try's
+                    said = await client.chat.completions.create(
+                        model=name, messages=list(messages), max_tokens=MOST_TOKENS, extra_body=more,
+                        **({"response_format": form} if schema else {}),
+                    )  # fmt: skip
+            except TimeoutError:
+                why, late = "late", True
+                continue
             except openai.APIStatusError as e:
-                if e.status_code in (401, 402, 403):
-                    raise ModelDenied from None
+                if e.status_code in (401, 402) or (e.status_code == 403 and name == self._names[-1]):
+                    raise ModelDenied from None  # 403 may be this model's alone
                 why = f"status {e.status_code}"
                 continue
             except openai.APIError as e:
@@ -185,9 +189,10 @@ class Model:
 
 async def _first(
     models: Sequence[OpenRouterModel], prompt: str, images: Sequence[bytes], answer_type: type[T],
-    heard: list[ModelMessage],
+    heard: list[ModelMessage], seconds: float,
 ) -> T:  # fmt: skip
-    """The first usable answer; `heard` is told of all that was said. A wrong shape is asked again once."""
+    """The first usable answer; `heard` is told of all that was said. A wrong shape is asked again once. Each
+    has its share of the seconds, so that one that dawdles leaves the next some."""
     from pydantic_ai import Agent, BinaryContent, capture_run_messages
     from pydantic_ai.exceptions import AgentRunError, ModelHTTPError
     from pydantic_ai.models.openrouter import OpenRouterModelSettings
@@ -200,15 +205,21 @@ async def _first(
         max_tokens=MOST_TOKENS, openrouter_usage={"include": True},
         openrouter_provider={"data_collection": "deny"},
     )  # fmt: skip
-    why = ""
-    for model in models:
+    why, end = "", time.monotonic() + seconds
+    for place, model in enumerate(models):
         agent = Agent(model, output_type=answer_type, retries=1, model_settings=how)
+        share, last = (end - time.monotonic()) / (len(models) - place), model is models[-1]
         with capture_run_messages() as messages:
             try:
-                result = await agent.run(asked)
+                async with asyncio.timeout(None if last else share):
+                    result = await agent.run(asked)
+            except TimeoutError:
+                if last:  # the caller's: it is over
+                    raise
+                why = "late"
             except ModelHTTPError as e:
-                if e.status_code in (401, 402, 403):
-                    raise ModelDenied from None
+                if e.status_code in (401, 402) or (e.status_code == 403 and last):
+                    raise ModelDenied from None  # 403 may be this model's alone
                 why = f"status {e.status_code}"
             except AgentRunError as e:
                 why = type(e).__name__
