@@ -166,6 +166,12 @@ def test_two_names_for_one_thing_are_no_rivals():
     assert found(TITLE, [look(**TITLE | {"name": "x"})], TITLE) == 0
 
 
+def test_small_words_say_nothing_of_which_one_it_is():
+    opens = look(kind="press", tag="div", role="button", text="Select Category")
+    others = [look(**opens | {"text": text}) for text in ("Choose a size", "Choose a condition")]
+    assert found(opens, [*others, look(**opens | {"text": "Choose a category"})]) == 2
+
+
 @settings(deadline=None)
 @given(st.sampled_from(["label", "name", "heading", "placeholder", "id", "tag"]), st.text(max_size=8))
 def test_likeness_is_between_nothing_and_all_and_the_same_from_both_sides(trait, word):

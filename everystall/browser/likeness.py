@@ -60,6 +60,8 @@ CLEARLY, USUALLY = 8.0, 4
 #: How much has to speak for one (e^2.5: 12 to 1), and how much more than for any other answer.
 ENOUGH, SURELY = 2.5, 2.0
 _PLACE = re.compile(r"\{\w+\}")
+#: Words that say nothing of which one it is.
+_SMALL = frozenset({"a", "an", "the", "of", "your", "my", "this"})
 #: Parts of a page that have a search and links of their own.
 _ASIDE = frozenset({"header", "nav"})
 
@@ -299,4 +301,7 @@ def _like(a: Any, b: Any) -> float:
 
 @lru_cache(maxsize=8192)
 def _parts(value: Any) -> frozenset[str]:
-    return frozenset(value if isinstance(value, tuple) else words(str(value).casefold()))
+    if isinstance(value, tuple):
+        return frozenset(value)
+    every = frozenset(words(str(value).casefold()))
+    return every - _SMALL or every
