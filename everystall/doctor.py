@@ -41,6 +41,7 @@ Say = Callable[[str], None]
 #: Rows that say nothing where one that they need is wrong.
 _DATABASE, _PHOTOS = "Database, key", "Photos"
 _AFTER = {
+    "Agent": {_DATABASE},
     "Workers": {_DATABASE},
     "Places": {_DATABASE},
     "Mailboxes": {_DATABASE},
@@ -64,8 +65,8 @@ def examine(settings: Settings) -> bool:
         ("Folder", _folder),
         ("Chromium", _chromium),
         ("Driver", _driver),
-        ("Agent", _agent),
         (_DATABASE, _database),
+        ("Agent", _agent),
         ("Workers", _workers),
         ("Places", _places),
         ("Mailboxes", _mailboxes),
@@ -154,8 +155,31 @@ def _chromium(settings: Settings, say: Say) -> str | Warned:
 
 def _agent(settings: Settings, say: Say) -> str:
     """Never wrong: it is the last rung where a site changed, and without it that is a stop."""
-    absent = why_absent(settings)
+    with opened(settings, prepared=False) as filled:
+        absent = why_absent(asyncio.run(_as_chosen(filled)))
     return f"none: {absent}" if absent else "is asked where a page changed and nothing else helps"
+
+
+@dataclass
+class _Follower:
+    settings: Settings
+
+
+async def _as_chosen(settings: Settings) -> Settings:
+    """With what an owner chose under Settings, as web and workers have them."""
+    from everystall.choices import Following
+    from everystall.db import Database
+    from everystall.vault.keyring import Keyring
+    from everystall.vault.sessions import Vault
+
+    database, parts = Database(addresses(settings)["DATABASE_URL"]), _Follower(settings)
+    try:
+        vault = Vault(database, Keyring.load(settings), settings)
+        following = Following(settings, vault.open_setting, lambda newer: None)
+        await following.follow(parts, database, at_once=True)
+    finally:
+        await database.close()
+    return parts.settings
 
 
 def _driver(_: Settings, say: Say) -> str:
@@ -457,6 +481,7 @@ async def _rehearse(settings: Settings, id: UUID, folder: Path, save: bool) -> R
     from everystall.worker.rehearse import rehearse
     from everystall.worker.visit import Tools
 
+    settings = await _as_chosen(settings)
     database, photos, driver = Database(addresses(settings)["DATABASE_URL"]), Photos(settings), Driver()
     try:
         vault = Vault(database, Keyring.load(settings), settings)
@@ -486,7 +511,10 @@ def _told(
         yield "healed", f"{key}, by {one.by}: {one.locator}"
     found = by.get("found", [])
     yield "found", f"{len(found)}: {'; '.join(found)}" if found else "none"
-    yield "not met", f"{len(by.get('not met', []))}, which other pages have or this listing does not need"
+    why = "which other pages have or this listing does not need"
+    if not told.whole:
+        why = "which come after it stopped, or " + why
+    yield "not met", f"{len(by.get('not met', []))}, {why}"
     for whose in ("its own", "listed", "not listed"):
         hosts = [host for host, one in told.hosts.items() if one == whose]
         if hosts:

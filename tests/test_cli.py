@@ -417,6 +417,7 @@ def test_the_doctor_says_nothing_of_a_database_that_it_did_not_reach(tmp_path, m
     assert not doctor.examine(Settings(_env_file=None, everystall_home=tmp_path, database_url=nowhere))
     shown = capsys.readouterr().out
     assert "Database, key" in shown
+    assert "Agent" not in shown
     assert "Places" not in shown
     assert "hosts" not in shown
 

@@ -6,7 +6,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
+from everystall import doctor
 from everystall.choices import CHANGEABLE, KEPT, Following, choose
+from everystall.content.model import Model
 from everystall.settings import Settings
 from tests.api.conftest import ADDRESS
 
@@ -283,3 +285,11 @@ def test_what_a_setting_is_called_says_what_it_is_without_its_group():
     labels = [choice.label for choice in CHANGEABLE.values()]
     assert len(set(labels)) == len(labels)
     assert [one for one in labels if len(one.split()) < 2 or one.split()[0] in ("A", "And", "At")] == []
+
+
+async def test_what_the_doctor_tells_goes_by_what_an_owner_chose(site, owner):
+    assert not Model(await doctor._as_chosen(site.settings)).ready
+    await choose_here(site, owner, openrouter_api_key="canary-of-a-key", openrouter_model="a/b")
+    now = await doctor._as_chosen(site.settings)
+    assert Model(now).ready
+    assert now.openrouter_model == "a/b"
