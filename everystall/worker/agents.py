@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from everystall.browser import agent
 from everystall.browser.agent import Absent, Agent, Said
 from everystall.browser.looks import SHORT, nameless
-from everystall.content import asking
+from everystall.content import asking, prompts
 from everystall.content.model import Model
 from everystall.marketplaces import get_commits
 from everystall.marketplaces.base import Draft, PhotoFile, flat, strip_marker
@@ -72,7 +72,7 @@ def _helper(
     told = {name: f"{{{name}}}" if name in hidden else value for name, value in fields.items()}
     return Agent(
         browser, chat, fields, told, photos, get_commits(visit.connection.marketplace),
-        scrub=partial(_impersonal, visit, hidden), before=before,
+        prompts.render, scrub=partial(_impersonal, visit, hidden), before=before,
     )  # fmt: skip
 
 
