@@ -150,6 +150,16 @@ async def test_acts_are_asked_for_and_done_by_whoever_started_it(talk):
     assert talk.end["why"] == "That is all."
 
 
+async def test_no_words_of_its_own_get_into_the_page(talk):
+    """browser-use types the name of a secret that it does not know as it stands, and calls that a success."""
+    actions = json.loads(talk.schemas[0])["properties"]["action"]["items"]["anyOf"]
+    takes = {name: set(what["properties"]) for one in actions for name, what in one["properties"].items()}
+    assert {name: takes[name] for name in ("press", "write", "choose", "upload_photos")} == {
+        name: {"index"} for name in ("press", "write", "choose", "upload_photos")
+    }
+    assert all(one.keys() == {"do", "node"} for one in talk.asked if one["do"] == "press")
+
+
 async def test_an_element_that_is_not_there_is_an_error_and_no_success(talk):
     assert "There is no element 987654 on the page." in talk.prompts[2]
 
