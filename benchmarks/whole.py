@@ -46,19 +46,14 @@ RESULTS = heal.RESULTS.with_name("whole.jsonl")
 BEGIN, END = "<!-- make bench-agent writes this -->\n", "<!-- to there -->\n"
 FIRST = 1601
 #: Of a run. Its own limit is 500 steps.
-MOST_STEPS, MOST_SECONDS = 60, 900
+MOST_STEPS, MOST_SECONDS = 100, 900
 #: Times that it waits for what is not shown.
 PATIENCE = 3
 #: Marks an element, and what is pressed in its place.
+_UNMARK = """() => document.querySelectorAll("[evs-mark]").forEach((e) => e.removeAttribute("evs-mark"))"""
 _MARK = """(one) => {
-  for (const e of document.querySelectorAll("[evs-mark]")) e.removeAttribute("evs-mark");
   for (const e of [one, one.control, one.querySelector("input"), ...(one.labels ?? [])])
     e?.setAttribute("evs-mark", ""); }"""
-#: Whether what is marked lies below what is seen of the page, or above; null: it is in sight, or not there.
-#: browser-use shows what lies within a page's height of that.
-_BELOW = """() => {
-  const box = document.querySelector("[evs-mark]")?.getBoundingClientRect();
-  return !box || (box.bottom > 0 && box.top < innerHeight) ? null : box.top > 0; }"""
 #: What is no value: of a click, and what is pressed.
 KEYS = ("", "Enter", "Escape")
 #: What it says after its last step.
@@ -140,6 +135,8 @@ class Script:
     characters: int = 0
     place: int = 0
     waited: int = 0
+    #: The last step at which what was typed was typed anew.
+    anew: int = -1
 
     async def __call__(self, messages: Sequence[Any], schema: Any) -> str:
         self.steps += 1
@@ -161,11 +158,23 @@ class Script:
         if index is None and do == "upload_file":  # one at a time: each has what follows them all
             do, target, value = next(one for one in self.did[self.place :] if one[0] != "upload_file")
             after, index = self.place, await self._shown(target, shown)
+        framed = target.frame if index is None and do == "input" else None
+        # browser-use shows no body that is written into: its frame is pressed, and the text typed
+        if framed and (frame := await self._shown(Target(framed, (framed,)), shown)) is not None:
+            self.place, self.waited = after, 0
+            return _turn("click", {"send_keys": {"keys": value}}, index=frame)
+        before = self.did[self.place - 1] if self.place else None
+        if index is None and before and before[0] == "input" and self.anew != self.place:
+            # a field that forgot it, since browser-use says a blur once it has written
+            opens = await self._shown(before[1], shown)
+            if opens is not None and await self._holds(before[1]) != before[2]:
+                self.anew = self.place
+                return _turn("click", {"send_keys": {"keys": before[2]}}, index=opens)
         if index is None:
             self.waited += 1
             if self.waited > PATIENCE:
                 return _turn("done", text=f"It is not there: {target.intent}.", success=False)
-            below = await self.page.raw.evaluate(_BELOW)
+            below = await self._is_below(target)
             return _turn("wait", seconds=1) if below is None else _turn("scroll", down=below, pages=1)
         if dice < heal.GARBAGE + heal.NONE + heal.WRONG:
             index = self.chance.choice(shown)
@@ -173,6 +182,21 @@ class Script:
         more = {"input": {"text": value}, "select_dropdown": {"text": value},
                 "upload_file": {"path": str(self.files / value)}}.get(do, {})  # fmt: skip
         return _turn(do, index=index, **more)
+
+    async def _is_below(self, target: Target) -> bool | None:
+        """Whether it lies below what is seen of the page, or above; None: it is in sight, or not there.
+        browser-use shows what lies within a page's height of that, and of a frame what is in sight."""
+        found = await self.page.right(target) or await self.page.right(target, "attached")
+        box, seen = found and await found.bounding_box(timeout=1000), self.page.raw.viewport_size
+        if not box or not seen or (box["y"] + box["height"] > 0 and box["y"] + 50 < seen["height"]):
+            return None
+        return box["y"] > 0
+
+    async def _holds(self, target: Target) -> str | None:
+        with suppress(PlaywrightError):
+            if found := await self.page.right(target):
+                return await found.input_value(timeout=1000)
+        return None
 
     async def _shown(self, target: Target, shown: Sequence[int]) -> int | None:
         return next((one for one in await self._numbers(target) if one in shown), None)
@@ -184,6 +208,8 @@ class Script:
         while time.monotonic() < end:
             with suppress(PlaywrightError):
                 if found := await self.page.right(target) or await self.page.right(target, "attached"):
+                    for frame in self.page.raw.frames:
+                        await frame.evaluate(_UNMARK)
                     await found.evaluate(_MARK, timeout=heal.PATIENCE * 1000)
                     return await self._marked()
             await asyncio.sleep(next(pause))
@@ -192,20 +218,20 @@ class Script:
     async def _marked(self) -> list[int]:
         cdp = await self.page.raw.context.new_cdp_session(self.page.raw)
         try:
-            root = (await cdp.send("DOM.getDocument"))["root"]["nodeId"]
-            asked = {"nodeId": root, "selector": "[evs-mark]"}
-            nodes = (await cdp.send("DOM.querySelectorAll", asked))["nodeIds"]
-            told = [await cdp.send("DOM.describeNode", {"nodeId": node}) for node in nodes]
-            return [int(one["node"]["backendNodeId"]) for one in told]
+            nodes = [(await cdp.send("DOM.getDocument", {"depth": -1, "pierce": True}))["root"]]
+            for one in nodes:  # and what is in it, frames too
+                nodes += [*one.get("children", ()), *filter(None, [one.get("contentDocument")])]
+            marked = (one for one in nodes if "evs-mark" in one.get("attributes", ())[::2])
+            return [int(one["backendNodeId"]) for one in marked]
         finally:
             await cdp.detach()
 
 
-def _turn(do: str, **what: Any) -> str:
+def _turn(do: str, *then: Any, **what: Any) -> str:
     if do == "done":
         what["files_to_display"] = []
     told = {"thinking": "", "evaluation_previous_goal": "", "memory": "", "next_goal": ""}
-    return json.dumps(told | {"action": [{do: what}]})
+    return json.dumps(told | {"action": [{do: what}, *then]})
 
 
 async def _drive(cdp_url: str, page: heal.KnowingPage, script: Script, folder: Path) -> str:
