@@ -1,9 +1,9 @@
 """`make bench-heal`: how often a publish on a site that changed ends live and correct, by likeness alone and
 with a model that errs. Writes docs/healing.md. The practice sites, adapters and browser/heal.py; no worker.
 
-make bench-heal                               seeds 1601 to 1800 of each strength (hours); each result is kept
+make bench-heal                               seeds 1801 to 2000 of each strength (an hour); each result is kept
 make bench-heal ARGS=--left                   what was not played yet
-make bench-heal ARGS="--seeds 1-5 --left"     a look: seeds up to 1600 are to mend by, and are not on the page
+make bench-heal ARGS="--seeds 1-5 --left"     a look: seeds up to 1800 are to mend by, and are not on the page
 make bench-heal ARGS="--seeds 7-7 --strengths 3"     one again
 make bench-heal ARGS=--stills                 strengths 1 and 2 on stills (stills.py), to mend by
 make bench-heal ARGS=--page                   only write the page
@@ -61,7 +61,7 @@ WANTED = {1: 0.99, 2: 0.95, 3: 0.85}
 #: Who looks for what was lost.
 BY = {"likeness": "likeness", "model": "likeness, then a model"}
 #: Seeds that the code was mended by: their results are not on the page.
-TUNING = range(1, 1601)
+TUNING = range(1, 1801)
 #: How much a drift changes of a site's names, and of its labels, from and to.
 OF_NAMES, OF_LABELS = (0.3, 1.0), (0.1, 0.5)
 #: The oracle's faults: another ref of the set, none of them, something else.
@@ -550,7 +550,7 @@ def reasons(runs: Sequence[Run]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-heal", description=__doc__)
-    parser.add_argument("--seeds", default="1601-1800", help="a-b")
+    parser.add_argument("--seeds", default="1801-2000", help="a-b")
     parser.add_argument("--strengths", type=int, nargs="+", default=list(STRENGTHS))
     parser.add_argument("--left", action="store_true", help="only those that were not played yet")
     parser.add_argument("--page", action="store_true", help="play nothing, write the page")

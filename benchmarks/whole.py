@@ -1,7 +1,7 @@
 """`make bench-agent`: a whole browser-use agent in place of us, on the pages of `make bench-heal` after the
 same drifts, with a script in the model's place: what it costs, beside healing. Writes docs/healing.md.
 
-make bench-agent                          15 seeds of each strength, from 1601 on
+make bench-agent                          15 seeds of each strength, from 1801 on
 make bench-agent ARGS="--many 3"          three of each
 make bench-agent ARGS=--page              only write the page
 """
@@ -44,7 +44,7 @@ from everystall.settings import Settings
 
 RESULTS = heal.RESULTS.with_name("whole.jsonl")
 BEGIN, END = "<!-- make bench-agent writes this -->\n", "<!-- to there -->\n"
-FIRST = 1601
+FIRST = 1801
 #: Of a run. Its own limit is 500 steps.
 MOST_STEPS, MOST_SECONDS = 100, 900
 #: Times that it waits for what is not shown.

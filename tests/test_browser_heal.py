@@ -161,6 +161,15 @@ async def test_what_stands_beside_says_neither_its_label_nor_what_is_above_again
     }  # fmt: skip
 
 
+async def test_a_label_says_of_what_kind_its_field_is(learned, stall):
+    page = learned()
+    stall.show("/sell", """<label id=a>Offers <input type=checkbox></label><label id=b for=x>Least</label>
+        <input id=x><label id=c>Nothing</label>""")  # fmt: skip
+    await page.goto("/sell")
+    asks = {name: (await look_of(page.raw.locator(f"#{name}")))["asks"] for name in "abc"}
+    assert asks == {"a": ["for=checkbox"], "b": ["for=text"], "c": []}
+
+
 async def test_what_opens_a_menu_is_still_found_once_it_says_what_was_chosen(learned, stall):
     page = learned()
     stall.show("/sell", form(old=False))

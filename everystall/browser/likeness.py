@@ -57,8 +57,9 @@ PLACES = ("steps", "rank", "place")
 #: How much of these its change left is learned from each page, by what fits that well. What is usual counts
 #: as so many.
 CLEARLY, USUALLY = 8.0, 4
-#: How much has to speak for one (e^2.5: 12 to 1), and how much more than for any other answer.
-ENOUGH, SURELY = 2.5, 2.0
+#: How much has to speak for one, and how much more than for any other answer. That it is not there is one of
+#: these: so e^3 (20 to 1) altogether.
+ENOUGH, SURELY = 1.0, 2.0
 _PLACE = re.compile(r"\{\w+\}")
 #: Words that say nothing of which one it is.
 _SMALL = frozenset({"a", "an", "the", "of", "your", "my", "this"})

@@ -75,12 +75,13 @@ TRAITS = r"""(elements) => {
     }
     return [];
   };
-  // what a field takes, and how a button says that it opens something
+  // what a field takes, how a button says that it opens something, and of what kind a label's field is
   const ASKS = ["inputmode", "maxlength", "minlength", "rows", "cols", "autocomplete", "multiple", "accept",
     "min", "max", "step", "pattern", "required", "autocapitalize", "spellcheck", "aria-haspopup"];
   const asksOf = (e) => ASKS.filter((name) => e.hasAttribute(name))
     .map((name) => `${name}=${e.getAttribute(name)}`)
-    .concat(e.hasAttribute("aria-pressed") ? ["aria-pressed"] : []);
+    .concat(e.hasAttribute("aria-pressed") ? ["aria-pressed"] : [])
+    .concat(e.control ? [`for=${e.control.type}`] : []);
   const stepsOf = (e) => {
     const found = [];
     for (let up = e; up.parentElement && up.tagName !== "BODY" && found.length < 5; up = up.parentElement) {
