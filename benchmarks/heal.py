@@ -1,7 +1,7 @@
 """`make bench-heal`: how often a publish on a site that changed ends live and correct, by likeness alone and
 with a model that errs. Writes docs/healing.md. The practice sites, adapters and browser/heal.py; no worker.
 
-make bench-heal                               seeds 1801 to 2000 of each strength (an hour); each result is kept
+make bench-heal                               seeds 1801 to 2000 of each strength (an hour); all are kept
 make bench-heal ARGS=--left                   what was not played yet
 make bench-heal ARGS="--seeds 1-5 --left"     a look: seeds up to 1800 are to mend by, and are not on the page
 make bench-heal ARGS="--seeds 7-7 --strengths 3"     one again

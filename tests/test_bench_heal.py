@@ -15,7 +15,7 @@ from everystall.marketplaces.mercari import pages as mercari
 from everystall.sandbox import drift
 
 RUN = heal.Run(
-    "ebay", 2, 1601, "likeness", "live", 3.0, 1.0, ["the price"], [], 0, 0, "", "abc", "2026-11-27 21:00"
+    "ebay", 2, 1801, "likeness", "live", 3.0, 1.0, ["the price"], [], 0, 0, "", "abc", "2026-11-27 21:00"
 )
 
 
