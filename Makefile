@@ -120,7 +120,7 @@ bench-dashboard: $(VENV)/ready chromium  ## the inventory with 50,000 listings: 
 	@$(PY) -m benchmarks.dashboard $(ARGS)
 
 .PHONY: bench-heal
-bench-heal: $(VENV)/ready-dev chromium  ## what is found again on sites that changed, 200 seeds per strength (hours); writes docs/healing.md
+bench-heal: $(VENV)/ready-dev chromium  ## what is found again on sites that changed, 200 seeds per strength (an hour); writes docs/healing.md
 	@$(PY) -m benchmarks.heal $(ARGS)
 
 .PHONY: bench-agent

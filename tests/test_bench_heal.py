@@ -85,9 +85,9 @@ def test_a_still_is_changed_as_the_page_would_be_and_judged():
 def test_only_publishes_that_lost_something_count_and_none_by_which_the_code_was_mended():
     runs = [
         RUN,
-        replace(RUN, seed=1602, ended="stop", said="Not found."),
-        replace(RUN, seed=1603, ended="commit"),
-        replace(RUN, seed=1604, lost=[]),
+        replace(RUN, seed=1802, ended="stop", said="Not found."),
+        replace(RUN, seed=1803, ended="commit"),
+        replace(RUN, seed=1804, lost=[]),
         replace(RUN, seed=7, ended="stop", said="Tuned."),
     ]
     text = heal.write(runs)
