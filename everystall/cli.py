@@ -452,7 +452,10 @@ def restore(
     if with_parent:
         end_with_parent()
     settings = _settings()
-    if not for_up and (backup is None or not (is_remote(backup) or Path(backup).is_file())):
+    there = backup is not None and (
+        is_remote(backup) or os.path.isfile(backup)
+    )  # None and no error where it may not look
+    if not for_up and not there:
         kept = Shelf(settings).find()[:10]
         said = "Which backup?" if backup is None else f"There is no file {Path(backup).absolute()}."
         raise BackupRefused(

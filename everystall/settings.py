@@ -547,9 +547,16 @@ def sources() -> dict[str, str]:
 
 
 def _file_of(name: str, places: Sequence[Mapping[str, str | None]]) -> str | None:
-    """What NAME_FILE says in the first of the places (names in small letters) that has it or NAME itself."""
+    """What NAME_FILE says in the first of the places (names in small letters) that has it or NAME itself.
+    Raises Misconfigured where that has both: one of two databases would be taken without a word."""
     for place in places:
         if path := place.get(f"{name}_file".lower()):
+            if place.get(name.lower()):
+                raise Misconfigured(
+                    f"{name} and {name}_FILE are both set.",
+                    action=f"Take one of them out. In our compose.yaml {name}_FILE is a secret: write the "
+                    f"value into its file, and take {name} out of .env.",
+                )
             return path
         if name.lower() in place:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -70,6 +71,30 @@ def test_the_commands_that_they_name_exist():
     starts = r"""(?:(?:exec |-- |bin/|= "|`|'|worker |migrate )everystall |\["?everystall"?, "?)([a-z-]+)"""
     named = {word for text in texts for word in re.findall(starts, text)}
     assert {"web", "worker", "migrate", "up", "doctor", "backup"} <= named <= set(commands)
+
+
+def test_what_the_pages_say_to_type_is_what_the_commands_take():
+    """Each `everystall …` of the documentation, as Click reads it; nothing is called."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    lines = [
+        (page.name, line) for page in pages
+        for line in re.findall(r"(?:`|^|\$ |migrate |sudo -u everystall )everystall ([a-z][^`\n#|&;…]*)",
+                               page.read_text(), re.M)
+    ]  # fmt: skip
+    wrong = []
+    for page, line in lines:
+        name, *given = shlex.split(line.split("  ")[0], posix=True)
+        if name not in commands or not given:
+            continue
+        try:
+            commands[name].make_context(name, given, resilient_parsing=False).close()
+        except typer.Exit:
+            continue
+        except typer.BadParameter.__mro__[1] as e:  # UsageError, of the Click that it brings
+            wrong.append(f"{page}: everystall {line}: {e.format_message()}")
+    assert len(lines) > 30
+    assert wrong == []
 
 
 def test_ports_and_the_address_of_readiness_agree():

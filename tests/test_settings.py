@@ -242,6 +242,17 @@ def test_the_environment_wins_over_what_an_env_file_names(monkeypatch, tmp_path,
     assert settings.database_url.get_secret_value() == SECRET
 
 
+def test_a_secret_that_is_said_in_two_ways_in_one_place_is_refused_and_not_told(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text(SECRET)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://canary")
+    with pytest.raises(Misconfigured, match="DATABASE_URL and DATABASE_URL_FILE are both set") as caught:
+        load()
+    assert "canary" not in f"{caught.value.message} {caught.value.action}"
+    monkeypatch.setenv("DATABASE_URL", "")  # as compose has what is not set
+    assert load().database_url.get_secret_value() == SECRET
+
+
 def test_a_secrets_file_that_an_env_file_names_and_is_not_there_is_named(tmp_path):
     (tmp_path / ".env").write_text("DATABASE_URL_FILE=/nowhere/secret\nLOG_FORMAT=json\n")
     with pytest.raises(Misconfigured, match="DATABASE_URL_FILE names a file") as caught:

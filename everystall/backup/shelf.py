@@ -239,8 +239,14 @@ class Shelf:
 def find_key(file: Path, keyring: Keyring, passphrase: str | None) -> tuple[Head, bytes]:
     """Head and key of an archive: by this ring, else by the passphrase. Takes a third of a second for the
     latter. Raises BackupRefused."""
-    with file.open("rb") as opened:
-        head = read_head(opened)
+    try:
+        with file.open("rb") as opened:
+            head = read_head(opened)
+    except OSError as e:
+        raise BackupRefused(
+            f"{file} cannot be read: {e.strerror}.",
+            action="Make it readable for the user that Everystall runs as (chmod, chown), and its folder.",
+        ) from None
     return head, unlock(head, keyring.key_bytes(), passphrase)
 
 
