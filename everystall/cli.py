@@ -454,7 +454,7 @@ def restore(
     settings = _settings()
     there = backup is not None and (
         is_remote(backup) or os.path.isfile(backup)
-    )  # None and no error where it may not look
+    )
     if not for_up and not there:
         kept = Shelf(settings).find()[:10]
         said = "Which backup?" if backup is None else f"There is no file {Path(backup).absolute()}."
