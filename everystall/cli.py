@@ -452,9 +452,7 @@ def restore(
     if with_parent:
         end_with_parent()
     settings = _settings()
-    there = backup is not None and (
-        is_remote(backup) or os.path.isfile(backup)
-    )
+    there = backup is not None and (is_remote(backup) or os.path.isfile(backup))
     if not for_up and not there:
         kept = Shelf(settings).find()[:10]
         said = "Which backup?" if backup is None else f"There is no file {Path(backup).absolute()}."

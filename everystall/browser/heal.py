@@ -113,6 +113,8 @@ class Healing:
     failed: list[Healed] = field(default_factory=list)
     #: Targets that all of their locators lost; of all, those that own locators found, and that nothing did.
     lost: set[str] = field(default_factory=set)
+    #: Targets that are known not to be on the page now: nothing is left to them.
+    lacking: set[str] = field(default_factory=set)
     found: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     #: The step ended as it should, and what it put was read back: what was seen is remembered.
@@ -125,7 +127,7 @@ class Healing:
     def begin(self, *, noting: bool) -> None:
         """A step begins."""
         self.noting, self.good, self.proved = noting, False, False
-        self.noted, self.used, self.failed = {}, {}, []
+        self.noted, self.used, self.failed, self.lacking = {}, {}, [], set()
         self.lost, self.found, self.missing = set(), set(), set()
 
     def tried(self, target: Target, layout: str, *, first: bool) -> Iterator[Healed]:
@@ -176,7 +178,8 @@ class Healing:
         return await self._settle(page, root, found, target, layout, before, "agent", taken)
 
     def _rivals(self, target: Target, layout: str) -> list[Look]:
-        return [look for (key, where), look in self.looks.items() if where == layout and key != target.key]
+        others = self.looks.keys() - {(key, layout) for key in (target.key, *self.lacking)}
+        return [self.looks[where] for where in self.looks if where in others and where[1] == layout]
 
     async def fits(self, target: Target, found: Locator, layout: str, healed: Healed) -> bool:
         """What a healed locator finds today, the site perhaps changed again, may still be the target."""

@@ -368,6 +368,15 @@ class Page:
                 raise self._absent(f"None of these is on the page: {'; '.join(t.intent for t in targets)}.")
             await asyncio.sleep(next(pause))
 
+    def lacks(self, *targets: Target) -> None:
+        """These are known not to be on the page now: what looks like them is another."""
+        if self.healing is not None:
+            self.healing.lacking = {target.key for target in targets}
+
+    def met(self, target: Target) -> bool:
+        """It was found on this page before."""
+        return target.key in self._met
+
     # ---- reading ----
 
     def heard(self, pattern: str) -> str | None:

@@ -178,6 +178,9 @@ async def _form(page: Page) -> dict[str, Any]:
                 shown["payer"] = payer
     if shown["smart"] is None:
         is_on, is_off = await page.has(on.SMART_OFF), await page.has(on.SMART_ON)
+        if is_on and is_off and page.met(on.SMART_FLOOR):  # one button; this while it is on
+            is_on = await page.has(on.SMART_FLOOR)
+            is_off = not is_on
         shown["smart"] = is_on if is_on != is_off else None
     return shown
 
@@ -289,13 +292,22 @@ async def _choose_label(page: Page, shipping: Mapping[str, Any]) -> None:
 async def _set_smart_pricing(page: Page, draft: Draft) -> None:
     """It is on when the form opens, and lowers the price."""
     wanted = draft.options.get("smart_pricing", False)
-    on_now = await page.first(on.SMART_OFF, on.SMART_ON) == 0
+    try:
+        on_now = await page.first(on.SMART_OFF, on.SMART_ON) == 0
+    except PageChanged:  # one button, of which nobody can tell which it is: the field is there while it is on
+        if not await page.stands(on.SMART_FLOOR):
+            raise
+        on_now = True
+    page.lacks(on.SMART_ON if on_now else on.SMART_OFF)
     if on_now and not wanted:
         await page.click(on.SMART_OFF)
-        await page.stands(on.SMART_ON)  # by which it is read that it is off, once the site has changed
+        page.lacks(on.SMART_OFF)
+        await page.stands(on.SMART_ON)  # or by this
     elif wanted and not on_now:
         await page.click(on.SMART_ON)
+        page.lacks(on.SMART_ON)
         await page.stands(on.SMART_OFF)
+    page.lacks()
     if wanted:
         await page.fill(on.SMART_FLOOR, draft.specifics["Smart Pricing floor"])
 

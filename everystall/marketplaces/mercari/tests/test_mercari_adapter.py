@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from contextlib import nullcontext, suppress
 
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from everystall.errors import (
     MarketplaceBusy,
     NotPublished,
     NotWanted,
+    PageChanged,
     SessionExpired,
 )
 from everystall.marketplaces.base import Draft, Money, PhotoFile, Published
@@ -418,6 +420,32 @@ async def test_that_prices_do_not_fall_is_read_by_its_button_once_the_words_besi
         page.healing = None
     first, second = (item["fields"] for item in listings(mercari, "live"))
     assert first == second
+
+
+@pytest.mark.longer
+@pytest.mark.parametrize("field", [True, False])
+async def test_a_button_that_could_be_either_is_told_by_the_field_that_is_there_while_prices_fall(
+    page, mercari, field
+):
+    """Neither its names nor its words, nor those beside it, say whether it turns Smart Pricing on or off."""
+    page.healing = Healing()
+    page.healing.begin(noting=True)
+    await post(page)
+    page.healing = Healing(looks=page.healing.noted)
+    names = ["SmartPricingTurnOffButton", "SmartPricingButton", "link"]
+    labels = {"Smart Pricing is on": ["Prices"], "Smart Pricing is off": ["Prices"],
+              "Turn off": ["Change it"], "Turn on": ["Change it"]}  # fmt: skip
+    if not field:
+        names += ["SmartPricingFloorPrice", "sellMinPriceForAutoPriceDrop"]
+        labels |= {"Floor price": ["Least"], "Price": ["Amount"]}
+    mercari.world.drifts[SITE] = DriftSetting(1, 2, Vocabulary(names=names, labels=labels))
+    try:
+        with nullcontext() if field else suppress(PageChanged):
+            await post(page)
+    finally:
+        page.healing = None
+    first, *more = (item["fields"] for item in listings(mercari, "live"))
+    assert more == [first] or (not field and more == [])
 
 
 async def test_whether_prices_fall_by_themselves_is_not_known_where_the_page_does_not_say(page, mercari):
