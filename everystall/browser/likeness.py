@@ -58,8 +58,8 @@ PLACES = ("steps", "rank", "place")
 #: as so many.
 CLEARLY, USUALLY = 8.0, 4
 #: How much has to speak for one, and how much more than for any other answer. That it is not there is one of
-#: these: so e^2.3 (10 to 1) altogether.
-ENOUGH, SURELY = 0.3, 2.0
+#: these: so e^3 (20 to 1) altogether.
+ENOUGH, SURELY = 1.0, 2.0
 _PLACE = re.compile(r"\{\w+\}")
 #: Words that say nothing of which one it is.
 _SMALL = frozenset({"a", "an", "the", "of", "your", "my", "this"})
