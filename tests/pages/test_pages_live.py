@@ -396,6 +396,29 @@ async def test_a_stream_that_was_answered_with_an_error_begins_again(house: Hous
 
 @pytest.mark.browser
 @pytest.mark.longer
+async def test_a_tab_in_the_back_gives_its_stream_up_and_has_one_again_in_front(house: House):
+    """Over HTTP/1.1 a browser has six connections to a host: the seventh such tab could show nothing."""
+    alice, bob = await house.person("alice"), await house.person("bob")
+    id, _ = await _publication(house, alice)
+    others, _ = await _publication(house, bob)
+    page = await _page_without_websockets(house, REFUSED)
+    await sign_in(page, "alice")
+    async with page.expect_request("**/live/events", timeout=15_000):
+        pass
+    hide = """(hidden) => {
+        Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    async with page.expect_event("requestfailed", lambda one: one.url.endswith("/live/events"), timeout=5000):
+        await page.evaluate(hide, True)
+    async with page.expect_request("**/live/events", timeout=15_000):
+        await page.evaluate(hide, False)
+    await page.wait_for_timeout(500)
+    await _is_told_of_hers(house, page, id, others)
+
+
+@pytest.mark.browser
+@pytest.mark.longer
 async def test_a_list_of_all_asks_every_two_seconds_at_most_and_shows_the_last_change(house: House):
     alice, bob = await house.person("alice"), await house.person("bob")
     id, _ = await _publication(house, alice)

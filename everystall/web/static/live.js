@@ -216,11 +216,15 @@ function listen() {
 }
 
 /** The same by server-sent events, which come back by themselves, but not after an answer that is none, such as a
- *  proxy's 502. Without them each part asks every so often. */
+ *  proxy's 502. Without them each part asks every so often. Over HTTP/1.1 a browser has six connections to a host: a
+ *  tab in the back gives its own up. */
 function stream() {
   const events = new EventSource(`${ROOT}/live/events`);
+  const end = (then) => { document.removeEventListener("visibilitychange", leave); events.close(); then(); };
+  const leave = () => { if (document.hidden) end(listen); };
+  document.addEventListener("visibilitychange", leave);
   events.onmessage = (event) => { tries = 0; tell(JSON.parse(event.data).listings ?? []); };
-  events.onerror = () => { if (events.readyState === EventSource.CLOSED) again(); };
+  events.onerror = () => { if (events.readyState === EventSource.CLOSED) end(again); };
 }
 
 if (asking.length) listen();
