@@ -104,7 +104,7 @@ async def test_from_a_photo_alone_to_a_filled_form(house, model):
     assert (await page.goto(f"{theirs}/content")).status == 404
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_a_models_help_looks(house, model, scheme, width):
     alice = await house.person("alice")

@@ -45,7 +45,7 @@ async def test_a_file_is_looked_at_and_brought_in_without_choosing_it_twice(hous
     await page.get_by_text("2 rows are through").wait_for()
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_importing_looks(house, scheme, width):
     alice = await house.person("alice")

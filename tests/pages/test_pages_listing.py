@@ -631,7 +631,7 @@ async def test_somebody_elses_listing_is_not_there(house):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_the_editor_as_it_looks(house, scheme, width):
     await furnish(house, await house.person("alice", "owner"))
     has = {name: ["Ground, buyer pays"] for name in ("shipping_policy", "return_policy", "payment_policy")}

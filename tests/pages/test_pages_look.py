@@ -19,7 +19,7 @@ from everystall.vault.keyring import Keyring
 from everystall.web.invitations import first_owner
 from tests.pages.conftest import PASSWORD, furnish
 
-#: One in `make test`, all with `make e2e-all`.
+#: The first in CI (`make test-longer`), all with `make e2e-all`.
 LOOKS = [
     pytest.param("dark", 390, id="dark-phone"),
     pytest.param("light", 1440, id="light-desk", marks=pytest.mark.extended),

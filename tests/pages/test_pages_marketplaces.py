@@ -70,7 +70,7 @@ async def test_taking_down_is_paused_too_by_who_read_what_follows(house):
     assert [tuple(row.values()) for row in rows] == [(True, True), (False, False)]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_each_page_looks(house, scheme, width):
     await furnish(house, await house.person("alice"))

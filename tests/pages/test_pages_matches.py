@@ -33,7 +33,7 @@ async def test_pairs_are_answered_and_taken_back_by_keys(house):
     assert [row["state"] for row in states] == ["linked", "proposed"]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_matching_looks(house, scheme, width):
     alice = await house.person("alice")

@@ -338,7 +338,7 @@ async def test_nobody_sees_or_answers_what_waits_for_another_and_no_picture_of_t
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))

@@ -372,7 +372,7 @@ async def test_it_can_be_installed(house):
     assert [one["errorId"] for one in wrong["installabilityErrors"]] in ([], ["in-incognito"])
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_looks_of_notifications(house, scheme, width):
     alice = await house.person("alice")
@@ -427,7 +427,7 @@ async def test_a_webhook_that_is_changed_says_whether_it_is_told_and_which_secre
         await other.get(one, status=404)
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_the_webhooks_look(house, scheme, width):
     alice = await house.person("alice")

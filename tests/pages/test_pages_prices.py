@@ -35,7 +35,7 @@ async def test_a_rule_is_tried_saved_and_applied_to_what_is_live(house):
     assert await page.get_by_text("stands by another rule").count() == 0
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_how_pricing_looks(house, scheme, width):
     alice = await house.person("alice")

@@ -223,7 +223,7 @@ async def test_earlier_sales_come_page_by_page_and_what_a_buyer_wrote_is_text(ho
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     page = await house.signed_in("alice", **look(scheme, width))
@@ -240,7 +240,7 @@ async def test_how_it_looks(house, scheme, width):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_a_seller_marks_what_sold_elsewhere_and_takes_it_back(house, scheme, width):
     alice, bob = await house.person("alice"), await house.person("bob")
     ebay = await account(house, alice, "ebay", "alice")

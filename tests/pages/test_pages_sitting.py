@@ -283,7 +283,7 @@ async def test_without_a_script_it_is_said_and_can_be_closed(desk: Desk):
     assert [row["outcome"] for row in rows] == ["closed", None]
 
 
-@pytest.mark.extended
+@pytest.mark.longer
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 async def test_the_pages_of_a_sitting(desk: Desk, scheme: str, width: int):
     page = await desk.house.signed_in("alice", **look(scheme, width))

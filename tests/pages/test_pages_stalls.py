@@ -277,7 +277,7 @@ async def test_an_open_page_follows_what_happens(house):
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_how_it_looks(house, scheme, width):
     alice = await house.person("alice")
     await three(house, alice)
