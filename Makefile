@@ -44,6 +44,12 @@ test: $(VENV)/ready-dev $(VENV)/s3-ready chromium  ## the tests, on the embedded
 test-longer: $(VENV)/ready-dev $(VENV)/s3-ready agent/.venv/ready $(NODE) chromium  ## the longer journeys, which `make test` leaves out
 	@$(PY) -m pytest -n 3 --dist worksteal -m "longer and not extended" $(ARGS)
 
+.PHONY: promtool
+promtool: $(VENV)/ready-dev  ## Prometheus's own tool from Debian's package, into .venv: with it the tests play the alerts
+	@[ -x $(BIN)/promtool ] || { set -e; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
+	  (cd "$$made" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
+	    && dpkg-deb --extract prometheus_*.deb .) && cp "$$made/usr/bin/promtool" $(BIN)/promtool; }
+
 .PHONY: test-base-path
 test-base-path: $(VENV)/ready-dev chromium  ## the pages and the API once more, below a path of their host
 	@EVERYSTALL_TEST_ROOT_PATH=/everystall $(PY) -m pytest -n 3 --dist worksteal -m "not extended and not longer" \
