@@ -33,7 +33,8 @@ RUN .venv/bin/python -m compileall -q everystall migrations
 
 ENV PATH=/srv/everystall/.venv/bin:$PATH \
     EVERYSTALL_HOME=/var/lib/everystall \
-    EVERYSTALL_LISTEN=0.0.0.0
+    EVERYSTALL_LISTEN=0.0.0.0 \
+    LOG_FORMAT=json
 EXPOSE 8720
 USER 8720
 # of the web; a worker's is at its WORKER_HEALTH_PORT (compose.yaml)

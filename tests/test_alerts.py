@@ -49,7 +49,7 @@ def test_each_rule_is_whole():
 
 PROMTOOL = shutil.which("promtool", path=f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
 with_promtool = pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool here (`make promtool`)")
-#: Rule → after how many minutes, with which series (a value each minute) it fires, and with which it is quiet.
+#: Rule → after how many minutes, with which series (a value each minute) it fires, with which it is quiet.
 CASES = {
     "EverystallDown": (4, {'up{job="everystall"}': "0x9"}, {'up{job="everystall"}': "0 1x9"}),
     "EverystallNoWorker": (4, {"everystall_workers": "0x9"}, {"everystall_workers": "0 0 1x9"}),

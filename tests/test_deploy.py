@@ -97,6 +97,16 @@ def test_what_the_pages_say_to_type_is_what_the_commands_take():
     assert wrong == []
 
 
+def test_what_runs_unseen_logs_json_unless_somebody_says_otherwise():
+    assert re.search(r"^ENV (?:.*\\\n)*.*LOG_FORMAT=json$", DOCKERFILE, re.M)
+    units = [path for path in FILES if path.suffix == ".service"]
+    assert len(units) == 5
+    for path in units:
+        text = path.read_text()  # what an EnvironmentFile says wins over it
+        assert re.search(r"^Environment=.*\bLOG_FORMAT=json$", text, re.M), path
+    assert all("LOG_FORMAT" not in service.get("environment", {}) for service in COMPOSE["services"].values())
+
+
 def test_ports_and_the_address_of_readiness_agree():
     probe = f"http://127.0.0.1:{PORT}/readyz"
     assert f"EXPOSE {PORT}" in DOCKERFILE
