@@ -13,7 +13,7 @@ from random import Random
 import httpx
 import pytest
 import websockets
-from playwright.async_api import Page
+from playwright.async_api import Page, WebSocketRoute
 from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -392,6 +392,38 @@ async def test_a_stream_that_was_answered_with_an_error_begins_again(house: Hous
         pass
     assert (await second.value).status == 200
     await _is_told_of_hers(house, page, id, others)
+
+
+@pytest.mark.browser
+@pytest.mark.longer
+async def test_where_websockets_held_and_then_never_again_the_events_are_streamed(house: House):
+    """As on a computer that is carried to where a proxy breaks them."""
+    alice, bob = await house.person("alice"), await house.person("bob")
+    id, _ = await _publication(house, alice)
+    others, _ = await _publication(house, bob)
+    page = await (await house.context()).new_page()
+    lines: list[WebSocketRoute] = []
+
+    async def through(line: WebSocketRoute) -> None:
+        if lines:
+            await line.close()
+        else:
+            line.connect_to_server()
+        lines.append(line)
+
+    await page.route_web_socket("**/live", through)
+    # a line has held after 15 seconds; here they are half of one
+    await page.add_init_script(
+        "const now = performance.now.bind(performance); performance.now = () => now() * 30"
+    )
+    await sign_in(page, "alice")
+    while not lines:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
+    await _is_told_of_hers(house, page, id, others)
+    async with page.expect_request("**/live/events", timeout=60_000):
+        await lines[0].close()
+    assert len(lines) == 5
 
 
 @pytest.mark.browser

@@ -191,7 +191,8 @@ function again() {
   tries += 1;
 }
 
-/** A WebSocket; if none holds, twice, something between us breaks those, and the events are streamed. */
+/** A WebSocket; if none holds, twice, something between us breaks those, and the events are streamed. So they are once
+ *  one held that does not come back: who carries a computer elsewhere may have another proxy there. */
 function listen() {
   if (document.hidden) return document.addEventListener("visibilitychange", listen, { once: true });
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${ROOT}/live`);
@@ -210,7 +211,7 @@ function listen() {
   socket.onclose = (event) => {
     clearTimeout(silence);
     if (event.code === 1008) return tell(["*"]); // signed out: a part asks, and leads to the door
-    if (!held && tries >= 1) return stream();
+    if (tries >= (held ? 4 : 1)) { held = false; return stream(); } // where it held it may only be away
     again();
   };
 }
