@@ -281,12 +281,13 @@ async def test_a_sign_in_to_an_account_that_is_here_already_becomes_its_own(
 @pytest.mark.parametrize(
     "how",
     [
-        "the worker stops",
+        "half an hour is over",
+        pytest.param("the worker stops", marks=pytest.mark.extended),
         pytest.param("nobody comes", marks=pytest.mark.extended),
         pytest.param("its seller closes it", marks=pytest.mark.extended),
     ],
 )
-@pytest.mark.extended
+@pytest.mark.longer
 async def test_what_nobody_answers_still_waits(
     stall: Stall, alice: Seller, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, how: str
 ):
@@ -296,6 +297,8 @@ async def test_what_nobody_answers_still_waits(
     asked = (await alice.client.post("/api/sittings", json={"browserProfileId": profile})).json()
     if how == "nobody comes":
         monkeypatch.setattr(sittings, "IDLE", timedelta(seconds=3))
+    elif how == "half an hour is over":
+        monkeypatch.setattr(sittings, "LONGEST", timedelta(seconds=5))
     async with dashboard.worker(profile):
         if how == "its seller closes it":
             await _seat(dashboard)
@@ -304,7 +307,8 @@ async def test_what_nobody_answers_still_waits(
             await _seat(dashboard)
             stall.tools.stopping.set()
     (row,) = await _rows(stall)
-    ends = {"nobody comes": "left", "its seller closes it": "closed", "the worker stops": None}
+    ends = {"half an hour is over": "long", "nobody comes": "left", "its seller closes it": "closed",
+            "the worker stops": None}  # fmt: skip
     assert (row["outcome"], row["address"]) == (ends[how], None)
     (connection,) = await stall.rows("SELECT needs_you, lease_until FROM connections")
     assert connection["needs_you"]["reason"] == "challenge"
