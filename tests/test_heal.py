@@ -421,11 +421,13 @@ def test_what_was_wrong_is_not_used_again_nor_counted_as_used():
 
 def test_only_a_look_that_changed_is_written():
     where = (TARGET.key, "/sell")
-    healing = Healing(looks={where: TITLE})
-    healing.noted[where] = dict(TITLE)
+    title = look(**TITLE | {"near": ["2e"], "asks": []})
+    healing = Healing(looks={where: title})
+    healing.noted[where] = dict(title)
     assert healing.changed() == {}
-    healing.noted[where] = look(**TITLE | {"label": "Headline"})
-    assert set(healing.changed()) == {where}
+    for other in ({"label": "Headline"}, {"near": ["3f"]}, {"asks": ["maxlength=80"]}):
+        healing.noted[where] = look(**title | other)
+        assert set(healing.changed()) == {where}
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,9 @@ class Healing:
             for where, look in self.noted.items()
             if where not in self.looks
             or self.looks[where].keys() != look.keys()
+            or any(
+                list(self.looks[where].get(trait, ())) != look.get(trait, []) for trait in ("asks", "near")
+            )
             or likeness(self.looks[where], look) < SAME
         }
 
