@@ -111,6 +111,13 @@ async def put_back(file: Path, settings: Settings) -> restoring.Restored:
     return (await asyncio.to_thread(restoring.put_back, file, key, settings, keyring))[0]
 
 
+def test_one_that_this_user_may_not_read_says_so(here):
+    folder = here.everystall_home  # root may read any file, and no folder as one
+    with pytest.raises(BackupRefused, match="cannot be read") as refused:
+        find_key(folder, Keyring.load(here), PASSPHRASE)
+    assert "chmod" in refused.value.action
+
+
 @pytest.mark.longer
 async def test_an_archive_goes_to_an_object_store_in_parts_and_comes_back(
     s3, database_urls, empty_database, tmp_path, monkeypatch

@@ -246,6 +246,17 @@ async def test_what_publishes_or_leads_away_is_not_pressed_whatever_it_says(help
     assert helper.acts == 0
 
 
+async def test_a_button_that_saves_is_pressed_where_it_is_the_steps_own(helper, stall):
+    """Some end a dialog by "Save", as the one of a ZIP code."""
+    saves = Target("the button that keeps the ZIP code", ("#keep", "button.keep"))
+    await remember(helper, stall, "<h2>Ships from</h2><button id=keep class=keep>Save</button>", saves)
+    page = helper.browser.page
+    stall.show("/sell", "<h2>Ships from</h2><button class=x>Save</button>")
+    await page.goto("/sell")
+    assert "not the step's own" in await act(helper, "press", ".x")
+    assert await act(helper, "press", ".x", saves) == ""
+
+
 async def test_what_looks_like_the_button_that_publishes_is_not_pressed(helper, stall):
     page = helper.browser.page
     page.healing = Healing()

@@ -178,8 +178,8 @@ class Healing:
         return await self._settle(page, root, found, target, layout, before, "agent", taken)
 
     def _rivals(self, target: Target, layout: str) -> list[Look]:
-        others = self.looks.keys() - {(key, layout) for key in (target.key, *self.lacking)}
-        return [self.looks[where] for where in self.looks if where in others and where[1] == layout]
+        none = {target.key, *self.lacking}
+        return [look for (key, where), look in self.looks.items() if where == layout and key not in none]
 
     async def fits(self, target: Target, found: Locator, layout: str, healed: Healed) -> bool:
         """What a healed locator finds today, the site perhaps changed again, may still be the target."""

@@ -284,20 +284,7 @@ GLUE: Final = _listed("""
 _GLUE_STEMS = frozenset(map(stem, GLUE))
 _FLAW_STEMS = frozenset(map(stem, _FLAWS))
 #: Stems of words that are no name, also where a sentence begins with them.
-PLAIN: Final = (
-    _GLUE_STEMS
-    | _FLAW_STEMS
-    | frozenset(
-        map(
-            stem,
-            (
-                *MATERIALS,
-                *_OTHERS,
-                *_COLOUR_WORDS,
-                *_COUNTS,
-                *_SIZE_WORDS,
-                *_listed("long short light slight minor tiny faint button zip hood crew round high low"),
-            ),
-        )
-    )
-)
+PLAIN: Final = _GLUE_STEMS | _FLAW_STEMS | frozenset(map(stem, (
+    *MATERIALS, *_OTHERS, *_COLOUR_WORDS, *_COUNTS, *_SIZE_WORDS,
+    *_listed("long short light slight minor tiny faint button zip hood crew round high low"),
+)))  # fmt: skip

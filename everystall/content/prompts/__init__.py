@@ -1,5 +1,6 @@
 """What a model is asked, a file each: words with {names} for what is put in. No session and no personal data
-gets in: who renders one gives it a listing's text through `bare`, and nothing of accounts.
+gets in: who renders one gives it a listing's text through `bare`, and nothing of accounts. What the agent is
+asked (agent, step) has names in place of such texts (worker/agents.py).
 """
 
 from __future__ import annotations
